@@ -1,0 +1,47 @@
+//! Backing up: an archive of each collection on each peer that holds a part of it, proven, then a manifest.
+
+mod archive;
+mod collection;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::qdrant::Cluster;
+use crate::report::{Item, Outcome};
+use crate::tasks::Context;
+
+/// How many collections are looked at at the same time; the snapshots themselves have a limit for each peer.
+const COLLECTIONS_AT_ONCE: usize = 16;
+
+/// Backs up `collections` of `cluster`. One that fails never stops the others.
+pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) -> Vec<Item> {
+    let total = collections.len();
+    let mut items: Vec<Item> = missing_peers(cluster);
+    let mut finished = stream::iter(collections)
+        .map(|collection| async move {
+            let items = collection::back_up(context, cluster, &collection).await;
+            (collection, items)
+        })
+        .buffer_unordered(COLLECTIONS_AT_ONCE);
+    let mut ended = 0;
+    while let Some((collection, done)) = finished.next().await {
+        ended += 1;
+        context.progress(&cluster.host, ended, total, &collection, &done);
+        items.extend(done);
+    }
+    items
+}
+
+/// A peer that can't be asked is a failure of the run, even where other peers hold the same shards.
+fn missing_peers(cluster: &Cluster) -> Vec<Item> {
+    cluster
+        .missing
+        .iter()
+        .map(|missing| Item {
+            host: Some(missing.host.clone()),
+            name: missing.id.map(|id| format!("peer {id}")),
+            cause: Some(missing.cause.clone()),
+            ..Item::new("cluster", Outcome::Failed)
+        })
+        .collect()
+}

@@ -1,0 +1,32 @@
+//! Backs up and restores Qdrant: the logic, free of WASI, of any runtime and of I/O of its own.
+//!
+//! Whatever touches the world goes through the four traits in [`ports`], so that the same code runs as a
+//! WASI component (`guest/component`) and in native tests. Dependencies point downwards only:
+//!
+//! ```text
+//! tasks            one module a task: what a person asks for
+//! backup, restore  the two procedures; their plans are values, made before anything is changed
+//! qdrant, s3       the two servers, as typed calls
+//! archive, manifest, records, naming   what is read and written: archives, JSON, CSV, keys
+//! settings, task, report, log, redact  what comes in and what goes out
+//! ports            HTTP, clock, files, console
+//! ```
+
+pub mod archive;
+pub mod backup;
+pub mod log;
+pub mod manifest;
+pub mod naming;
+pub mod ports;
+pub mod qdrant;
+pub mod records;
+pub mod redact;
+pub mod report;
+pub mod restore;
+pub mod s3;
+pub mod settings;
+pub mod task;
+pub mod tasks;
+
+/// The tool and its version, as manifests name it.
+pub const CREATED_BY: &str = concat!("qdrant-backup ", env!("CARGO_PKG_VERSION"));

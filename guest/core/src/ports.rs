@@ -1,0 +1,201 @@
+//! The world as the logic sees it: HTTP, a clock, the work directory and the console.
+//!
+//! Everything is single-threaded and asynchronous without a runtime: many requests are in flight at once
+//! because their futures are polled together, not because there are threads.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+use time::OffsetDateTime;
+
+/// A boxed future on the one thread there is.
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The four ports together, cheap to clone and handed to every task.
+#[derive(Clone)]
+pub struct Ports {
+    /// Sends requests.
+    pub http: Rc<dyn Http>,
+    /// Tells the time and waits.
+    pub clock: Rc<dyn Clock>,
+    /// The work directory.
+    pub files: Rc<dyn Files>,
+    /// Standard output (data) and standard error (log lines).
+    pub console: Rc<dyn Console>,
+}
+
+/// Sends HTTP requests; the only way to reach a server.
+pub trait Http {
+    /// Sends `request` and waits for the head of the answer. Dropping the future closes the connection.
+    /// A non-2xx status is an answer, not an error; redirects are not followed.
+    fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>>;
+}
+
+/// A request with its body in memory.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// Absolute URI; the `Host` header is its authority as written.
+    pub uri: Uri,
+    /// Headers besides `Host` and `Content-Length`, which the transport sets.
+    pub headers: HeaderMap,
+    /// The body; empty means none (sent with `Content-Length: 0` for PUT and POST).
+    pub body: Vec<u8>,
+    /// How long to wait for each phase.
+    pub timeouts: Timeouts,
+}
+
+/// How long to wait, phase by phase. No phase is ever unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection, TLS included where the transport can tell.
+    pub connect: Duration,
+    /// From the request's last byte to the answer's first: the server's own work.
+    pub first_byte: Duration,
+    /// Between two pieces of the answer's body.
+    pub between_bytes: Duration,
+}
+
+/// The head of an answer, its body still to be read.
+pub struct Response {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The body, piece by piece.
+    pub body: Box<dyn Body>,
+}
+
+/// A body that arrives in pieces, so that an object of any size passes in constant memory.
+pub trait Body {
+    /// The next piece (never empty), or `None` at the end. After an error nothing more comes.
+    fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>>;
+}
+
+/// Why there is no (whole) answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpError {
+    /// The host that runs the component does not let it talk to this address. Nothing was sent.
+    Denied,
+    /// No connection: refused, no such name, TLS refused. Nothing was sent, so that it is safe to try again.
+    Connect(String),
+    /// No answer in time; the server may still be working on it.
+    Timeout(Phase),
+    /// The connection broke after the request may have been sent: the outcome is unknown.
+    Interrupted(String),
+}
+
+/// The phase in which a timeout ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Connecting: nothing was sent.
+    Connect,
+    /// Waiting for the answer's first byte.
+    FirstByte,
+    /// Waiting for more of the answer's body.
+    Body,
+}
+
+impl HttpError {
+    /// True when the server cannot have seen the request, so that any request may be sent again.
+    pub fn nothing_was_sent(&self) -> bool {
+        matches!(self, Self::Denied | Self::Connect(_) | Self::Timeout(Phase::Connect))
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied => f.write_str("the sandbox does not allow connections to this address"),
+            Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::Timeout(Phase::Connect) => f.write_str("no connection in time"),
+            Self::Timeout(Phase::FirstByte) => f.write_str("no answer in time"),
+            Self::Timeout(Phase::Body) => f.write_str("the answer stalled"),
+            Self::Interrupted(why) => write!(f, "the connection broke: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for HttpError {}
+
+/// Wall-clock time for names and signatures, monotonic time for durations.
+pub trait Clock {
+    /// The wall clock in UTC.
+    fn now(&self) -> OffsetDateTime;
+    /// Time since some fixed moment; never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Completes after `duration`.
+    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()>;
+    /// A random number, for jitter and unique names; not for secrets.
+    fn random(&self) -> u64;
+}
+
+/// The work directory: a flat set of small named files. Names have no `/`.
+pub trait Files {
+    /// The whole file, or `None` where there is none.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, FileError>;
+    /// Replaces the file atomically: a reader, or a crash, sees the old content or the new, never a mix.
+    ///
+    /// # Errors
+    /// The directory is missing, read-only or full.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<(), FileError>;
+    /// Adds whole lines at the end (made if missing), so that a crash loses no earlier line.
+    ///
+    /// # Errors
+    /// As for [`Files::replace`].
+    fn append(&self, name: &str, content: &[u8]) -> Result<(), FileError>;
+    /// Renames a file; the target is replaced.
+    ///
+    /// # Errors
+    /// As for [`Files::replace`].
+    fn rename(&self, from: &str, to: &str) -> Result<(), FileError>;
+    /// Removes a file; true when it was there.
+    ///
+    /// # Errors
+    /// As for [`Files::replace`].
+    fn remove(&self, name: &str) -> Result<bool, FileError>;
+    /// Reads a file outside the work directory by its path as the component sees it.
+    ///
+    /// # Errors
+    /// The file is missing, not mounted into the sandbox, or unreadable.
+    fn read_path(&self, path: &str) -> Result<Vec<u8>, FileError>;
+}
+
+/// What went wrong with a file, in words that name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileError {
+    /// The file.
+    pub name: String,
+    /// What was tried: "read", "write", "rename", "remove".
+    pub action: &'static str,
+    /// The cause, as the operating system put it.
+    pub cause: String,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "can't {} the file `{}`: {} (is the work directory there, writable and not full?)",
+            self.action, self.name, self.cause
+        )
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// Where text goes. Output errors are ignored: a closed pipe must not stop a backup.
+pub trait Console {
+    /// Data that was asked for: standard output.
+    fn data(&self, text: &str);
+    /// One log line without its line end: standard error.
+    fn log(&self, line: &str);
+}

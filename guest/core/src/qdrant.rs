@@ -1,0 +1,13 @@
+//! Qdrant's REST API as typed calls, and the peers of a cluster.
+
+mod api;
+mod client;
+mod collection;
+mod discovery;
+mod error;
+
+pub use api::SnapshotDescription;
+pub use client::Client;
+pub use collection::{CollectionInfo, Layout, Replica, ShardReplicas};
+pub use discovery::{Cluster, Peer, discover_source, discover_target};
+pub use error::QdrantError;

@@ -1,0 +1,255 @@
+//! The calls a backup and a restore make, one method each.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::client::{Client, Effect, segment};
+use super::collection::{CollectionCluster, CollectionInfo, Layout};
+use super::error::QdrantError;
+use crate::s3::PresignedUrl;
+
+/// How long a change of the cluster's shared state may take, in seconds; Qdrant's own default of 10 is short
+/// for a busy cluster, and running out of it leaves the outcome open.
+const CONSENSUS_TIMEOUT: u32 = 60;
+
+/// A snapshot as Qdrant describes it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct SnapshotDescription {
+    /// File name.
+    pub name: String,
+    /// Bytes, as Qdrant found it where it stored it.
+    #[serde(default)]
+    pub size: u64,
+    /// SHA-256 in hex; only from nodes that store snapshots on their own disk.
+    #[serde(default)]
+    pub checksum: Option<String>,
+}
+
+/// `GET /`: what the server is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(super) struct ServerVersion {
+    pub version: String,
+    #[serde(default)]
+    pub commit: Option<String>,
+}
+
+/// `GET /cluster`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ClusterInfo {
+    pub status: String,
+    #[serde(default)]
+    pub peer_id: Option<u64>,
+    #[serde(default)]
+    pub peers: BTreeMap<String, PeerUri>,
+}
+
+/// A peer's address for other peers (not its REST address).
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct PeerUri {
+    pub uri: String,
+}
+
+#[derive(Deserialize)]
+struct Collections {
+    collections: Vec<CollectionName>,
+}
+
+#[derive(Deserialize)]
+struct CollectionName {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Aliases {
+    aliases: Vec<Alias>,
+}
+
+#[derive(Deserialize)]
+struct Alias {
+    alias_name: String,
+    collection_name: String,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    count: u64,
+}
+
+impl Client {
+    pub(super) async fn version(&self) -> Result<ServerVersion, QdrantError> {
+        let bytes = self.send(Method::GET, "/", None, Effect::Idempotent).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            self.error(&Method::GET, "/", super::error::QdrantErrorKind::Shape(error.to_string()))
+        })
+    }
+
+    pub(super) async fn cluster_info(&self) -> Result<ClusterInfo, QdrantError> {
+        self.read(Method::GET, "/cluster", None, Effect::Idempotent).await
+    }
+
+    /// The names of all collections the key may see.
+    pub async fn collections(&self) -> Result<Vec<String>, QdrantError> {
+        let answer: Collections = self.read(Method::GET, "/collections", None, Effect::Idempotent).await?;
+        Ok(answer.collections.into_iter().map(|collection| collection.name).collect())
+    }
+
+    /// A collection, or `None` where there is none. An alias' name finds the collection behind it.
+    pub async fn collection(&self, collection: &str) -> Result<Option<CollectionInfo>, QdrantError> {
+        let path = format!("/collections/{}", segment(collection));
+        optional(self.read(Method::GET, &path, None, Effect::Idempotent).await)
+    }
+
+    /// Where the shards of a collection live, as this peer sees it.
+    pub async fn layout(&self, collection: &str) -> Result<Option<Layout>, QdrantError> {
+        let path = format!("/collections/{}/cluster", segment(collection));
+        let answer: Result<CollectionCluster, _> = self.read(Method::GET, &path, None, Effect::Idempotent).await;
+        Ok(optional(answer)?.map(Layout::from))
+    }
+
+    /// All aliases: alias to collection.
+    pub async fn aliases(&self) -> Result<BTreeMap<String, String>, QdrantError> {
+        let answer: Aliases = self.read(Method::GET, "/aliases", None, Effect::Idempotent).await?;
+        Ok(answer.aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name)).collect())
+    }
+
+    /// Points aliases to collections, all in one request, so that readers never see half of it.
+    pub async fn set_aliases(&self, aliases: &BTreeMap<String, String>) -> Result<(), QdrantError> {
+        let actions: Vec<Value> = aliases
+            .iter()
+            .map(|(alias, collection)| json!({"create_alias": {"collection_name": collection, "alias_name": alias}}))
+            .collect();
+        let path = format!("/collections/aliases?timeout={CONSENSUS_TIMEOUT}");
+        // Pointing an alias twice to the same collection is the same as once.
+        self.confirm(Method::POST, &path, &json!({ "actions": actions }), Effect::Idempotent).await
+    }
+
+    /// Makes a snapshot of what this peer holds of a collection. `None`: accepted, not done yet.
+    pub async fn create_snapshot(&self, collection: &str, wait: bool) -> Result<Option<SnapshotDescription>, QdrantError> {
+        let path = format!("/collections/{}/snapshots?wait={wait}", segment(collection));
+        self.call(Method::POST, &path, None, Effect::Work).await
+    }
+
+    /// The snapshots of a collection: of all peers where they are in S3, of this peer where on its disk.
+    /// With S3, shard snapshots are among them.
+    pub async fn snapshots(&self, collection: &str) -> Result<Vec<SnapshotDescription>, QdrantError> {
+        let path = format!("/collections/{}/snapshots", segment(collection));
+        self.read(Method::GET, &path, None, Effect::Idempotent).await
+    }
+
+    /// Makes this peer fetch a collection archive and put its shards in place. Other peers' replicas are left
+    /// alone (`no_sync`). The answer means that the work is done here, not that the cluster has settled.
+    pub async fn recover(&self, collection: &str, location: &PresignedUrl) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}/snapshots/recover?wait=true", segment(collection));
+        let body = json!({"location": location.reveal(), "priority": "no_sync"});
+        self.confirm(Method::PUT, &path, &body, Effect::Work).await
+    }
+
+    /// How many snapshots of a collection this peer is making; `None` where the server can't tell (before 1.16).
+    pub async fn running_snapshots(&self, collection: &str) -> Result<Option<u64>, QdrantError> {
+        self.running(collection, "running_snapshots").await
+    }
+
+    /// How many recoveries of a collection run on this peer; `None` where the server can't tell (before 1.16).
+    pub async fn running_recoveries(&self, collection: &str) -> Result<Option<u64>, QdrantError> {
+        self.running(collection, "running_snapshot_recovery").await
+    }
+
+    async fn running(&self, collection: &str, counter: &str) -> Result<Option<u64>, QdrantError> {
+        let path = "/telemetry?details_level=2&anonymize=false";
+        let telemetry: Value = self.read(Method::GET, path, None, Effect::Idempotent).await?;
+        let Some(snapshots) = telemetry.pointer("/collections/snapshots").and_then(Value::as_array) else {
+            return Ok(None);
+        };
+        let entry = snapshots.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(collection));
+        Ok(Some(entry.and_then(|entry| entry.get(counter)).and_then(Value::as_u64).unwrap_or(0)))
+    }
+
+    /// Creates a collection from the body of `PUT /collections/{c}`.
+    pub async fn create_collection(&self, collection: &str, body: &Value) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}?timeout={CONSENSUS_TIMEOUT}", segment(collection));
+        self.confirm(Method::PUT, &path, body, Effect::Once).await
+    }
+
+    /// Changes parameters of a collection: the body of `PATCH /collections/{c}`.
+    pub async fn update_collection(&self, collection: &str, body: &Value) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}?timeout={CONSENSUS_TIMEOUT}", segment(collection));
+        self.confirm(Method::PATCH, &path, body, Effect::Idempotent).await
+    }
+
+    /// Deletes a collection and the aliases that point to it; not an error where there is none.
+    pub async fn delete_collection(&self, collection: &str) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}?timeout={CONSENSUS_TIMEOUT}", segment(collection));
+        self.read::<bool>(Method::DELETE, &path, None, Effect::Idempotent).await.map(drop)
+    }
+
+    /// Creates a payload index and waits until it is there.
+    pub async fn create_index(&self, collection: &str, field: &str, schema: &Value) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}/index?wait=true", segment(collection));
+        let body = json!({"field_name": field, "field_schema": schema});
+        self.read::<Value>(Method::PUT, &path, Some(&body), Effect::Idempotent).await.map(drop)
+    }
+
+    /// Creates a shard key with `shards` shards.
+    pub async fn create_shard_key(&self, collection: &str, key: &Value, shards: usize) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}/shards?timeout={CONSENSUS_TIMEOUT}", segment(collection));
+        self.confirm(Method::PUT, &path, &json!({"shard_key": key, "shards_number": shards}), Effect::Once).await
+    }
+
+    /// Drops a shard key with its shards.
+    pub async fn drop_shard_key(&self, collection: &str, key: &Value) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}/shards/delete?timeout={CONSENSUS_TIMEOUT}", segment(collection));
+        self.confirm(Method::POST, &path, &json!({"shard_key": key}), Effect::Once).await
+    }
+
+    /// Starts a change of the layout: the body of `POST /collections/{c}/cluster`.
+    pub async fn change_layout(&self, collection: &str, body: &Value) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}/cluster?timeout={CONSENSUS_TIMEOUT}", segment(collection));
+        self.confirm(Method::POST, &path, body, Effect::Once).await
+    }
+
+    /// The exact number of points of a collection, as a reader of this peer gets it.
+    pub async fn count(&self, collection: &str) -> Result<u64, QdrantError> {
+        let path = format!("/collections/{}/points/count", segment(collection));
+        self.count_at(&path, true).await
+    }
+
+    /// About how many points a collection has: where strict mode refuses exact counts.
+    pub async fn approximate_count(&self, collection: &str) -> Result<u64, QdrantError> {
+        let path = format!("/collections/{}/points/count", segment(collection));
+        self.count_at(&path, false).await
+    }
+
+    /// The exact number of points in this peer's own replica of a shard.
+    pub async fn count_replica(&self, collection: &str, shard: u32) -> Result<u64, QdrantError> {
+        let path = format!("/collections/{}/shards/{shard}/points/count", segment(collection));
+        self.count_at(&path, true).await
+    }
+
+    async fn count_at(&self, path: &str, exact: bool) -> Result<u64, QdrantError> {
+        let answer: Count = self.read(Method::POST, path, Some(&json!({ "exact": exact })), Effect::Idempotent).await?;
+        Ok(answer.count)
+    }
+
+    /// Sends a change whose answer has to be `true`.
+    async fn confirm(&self, method: Method, path: &str, body: &Value, effect: Effect) -> Result<(), QdrantError> {
+        match self.read::<Value>(method.clone(), path, Some(body), effect).await? {
+            Value::Bool(true) => Ok(()),
+            other => {
+                let kind = super::error::QdrantErrorKind::Shape(format!("result {other} in place of true"));
+                Err(self.error(&method, path, kind))
+            }
+        }
+    }
+}
+
+/// 404 as `None`.
+fn optional<T>(answer: Result<T, QdrantError>) -> Result<Option<T>, QdrantError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

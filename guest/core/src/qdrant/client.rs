@@ -1,0 +1,235 @@
+//! One server's REST API: envelope, key, timeouts, and the retries that can do no harm.
+
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::{QdrantError, QdrantErrorKind};
+use crate::ports::{HttpError, Ports, Request, Response, Timeouts};
+use crate::settings::{Host, Secret};
+
+/// What may stand in a path segment without escapes (RFC 3986, unreserved).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Answers are small: descriptions, states, counts. A larger one is not Qdrant's.
+const ANSWER_LIMIT: usize = 64 << 20;
+
+/// How often a call is sent at most when repeating it can do no harm.
+const ATTEMPTS: u32 = 5;
+
+/// How long reading the state of things may take; work has the user's own limit.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Calls one server.
+#[derive(Clone)]
+pub struct Client {
+    ports: Ports,
+    host: Host,
+    api_key: Option<Secret>,
+    work_timeout: Duration,
+}
+
+/// How a call may be treated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Reads, or sets what is already so when sent twice: repeated on any passing fault.
+    Idempotent,
+    /// Creates or changes: repeated only when the server cannot have seen it.
+    Once,
+    /// Long work (a snapshot, a recovery) under the user's own timeout; repeated as [`Effect::Once`] is.
+    Work,
+}
+
+impl Client {
+    /// A client for `host`; `work_timeout` limits calls that do long work.
+    pub fn new(ports: Ports, host: Host, api_key: Option<Secret>, work_timeout: Duration) -> Self {
+        Self { ports, host, api_key, work_timeout }
+    }
+
+    /// The same access to another host.
+    pub fn to_host(&self, host: Host) -> Self {
+        Self { host, ..self.clone() }
+    }
+
+    /// The server's address.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Sends a call and returns the `result` of its envelope; `None` for an answer without one (202).
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        effect: Effect,
+    ) -> Result<Option<T>, QdrantError> {
+        let bytes = self.send(method.clone(), path, body, effect).await?;
+        let shape = |what: String| self.error(&method, path, QdrantErrorKind::Shape(what));
+        let mut envelope: Value = serde_json::from_slice(&bytes).map_err(|error| shape(error.to_string()))?;
+        match envelope.get("status").and_then(Value::as_str) {
+            Some("ok") => {}
+            Some("accepted") => return Ok(None),
+            _ => return Err(shape(format!("status {}", envelope.get("status").unwrap_or(&Value::Null)))),
+        }
+        let result = envelope.get_mut("result").map(Value::take).unwrap_or_default();
+        serde_json::from_value(result).map(Some).map_err(|error| shape(error.to_string()))
+    }
+
+    /// As [`Client::call`] where an answer without a result is not one.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        effect: Effect,
+    ) -> Result<T, QdrantError> {
+        self.call(method.clone(), path, body, effect)
+            .await?
+            .ok_or_else(|| self.error(&method, path, QdrantErrorKind::Shape("no result".to_owned())))
+    }
+
+    /// Sends a call and returns the whole body of a 2xx answer.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        effect: Effect,
+    ) -> Result<Vec<u8>, QdrantError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.send_once(&method, path, body, effect).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(kind) => self.error(&method, path, kind),
+            };
+            if attempt == ATTEMPTS || !error.may_retry(effect == Effect::Idempotent) {
+                return Err(error);
+            }
+            self.ports.clock.sleep(self.pause(attempt, &error)).await;
+            attempt += 1;
+        }
+    }
+
+    async fn send_once(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        effect: Effect,
+    ) -> Result<Vec<u8>, QdrantErrorKind> {
+        let response = self.ports.http.send(self.request(method, path, body, effect)?).await.map_err(QdrantErrorKind::Http)?;
+        let status = response.status;
+        let retry_after = retry_after(&response.headers);
+        match read_all(response).await {
+            Ok(bytes) if status.is_success() => Ok(bytes),
+            Ok(bytes) => Err(QdrantErrorKind::Status { code: status.as_u16(), text: error_text(status, &bytes), retry_after }),
+            // The status alone says enough about a failure whose text broke off.
+            Err(_) if !status.is_success() => {
+                Err(QdrantErrorKind::Status { code: status.as_u16(), text: String::new(), retry_after })
+            }
+            Err(kind) => Err(kind),
+        }
+    }
+
+    fn request(&self, method: &Method, path: &str, body: Option<&Value>, effect: Effect) -> Result<Request, QdrantErrorKind> {
+        let uri: Uri = format!("{}{path}", self.host)
+            .parse()
+            .map_err(|error| QdrantErrorKind::Http(HttpError::Connect(format!("no valid address: {error}"))))?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(key) = &self.api_key {
+            let mut value = HeaderValue::from_str(key.reveal()).map_err(|_| {
+                QdrantErrorKind::Http(HttpError::Connect("the API key has characters that no header can carry".to_owned()))
+            })?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_static("api-key"), value);
+        }
+        let first_byte = if effect == Effect::Work { self.work_timeout } else { READ_TIMEOUT.min(self.work_timeout) };
+        Ok(Request {
+            method: method.clone(),
+            uri,
+            headers,
+            body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
+            timeouts: Timeouts {
+                connect: Duration::from_secs(30).min(self.work_timeout),
+                first_byte,
+                between_bytes: READ_TIMEOUT.min(self.work_timeout),
+            },
+        })
+    }
+
+    pub(super) fn error(&self, method: &Method, path: &str, kind: QdrantErrorKind) -> QdrantError {
+        let path = path.split('?').next().unwrap_or(path);
+        QdrantError { host: self.host.to_string(), call: format!("{method} {path}"), kind }
+    }
+
+    /// Exponential, with jitter so that many calls do not come back together; the server's own wish first.
+    fn pause(&self, attempt: u32, error: &QdrantError) -> Duration {
+        if let QdrantErrorKind::Status { retry_after: Some(seconds), .. } = error.kind {
+            return Duration::from_secs(seconds.min(120));
+        }
+        let ceiling = 250_u64 << attempt.min(6);
+        Duration::from_millis(ceiling / 2 + self.ports.clock.random() % (ceiling / 2).max(1))
+    }
+}
+
+/// `text` as one segment of a path.
+pub(super) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+}
+
+async fn read_all(mut response: Response) -> Result<Vec<u8>, QdrantErrorKind> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.body.chunk().await.map_err(QdrantErrorKind::Http)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > ANSWER_LIMIT {
+            return Err(QdrantErrorKind::Shape(format!("an answer of more than {ANSWER_LIMIT} bytes")));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Qdrant's own words: `{"status":{"error":"..."}}`, or the plain text of its authentication.
+fn error_text(status: StatusCode, bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let from_json = serde_json::from_slice::<Value>(bytes)
+        .ok()
+        .and_then(|json| json.pointer("/status/error").and_then(Value::as_str).map(str::to_owned));
+    let text = from_json.unwrap_or_else(|| text.trim().to_owned());
+    let text = if status.is_redirection() { format!("a redirect, which is not followed: {text}") } else { text };
+    let end = text.char_indices().nth(600).map_or(text.len(), |(index, _)| index);
+    text.get(..end).unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_one_path_segment() {
+        assert_eq!(segment("ge ün%,odd"), "ge%20%C3%BCn%25%2Codd");
+        assert_eq!(segment("a-b_c.d~1"), "a-b_c.d~1");
+        assert_eq!(segment("a/../b"), "a%2F..%2Fb");
+    }
+
+    #[test]
+    fn qdrants_words_are_found_in_every_form() {
+        let json = br#"{"status":{"error":"Not found: Collection `x` doesn't exist!"},"time":0.1}"#;
+        assert_eq!(error_text(StatusCode::NOT_FOUND, json), "Not found: Collection `x` doesn't exist!");
+        assert_eq!(error_text(StatusCode::UNAUTHORIZED, b"Invalid API key or JWT"), "Invalid API key or JWT");
+        assert_eq!(error_text(StatusCode::NOT_FOUND, b""), "");
+        assert!(error_text(StatusCode::FOUND, b"").contains("redirect"));
+    }
+}

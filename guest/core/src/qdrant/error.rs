@@ -1,0 +1,192 @@
+//! What went wrong with a call to Qdrant, in words a person can act on.
+
+use std::fmt;
+
+use crate::ports::{HttpError, Phase};
+use crate::redact::redact;
+
+/// A call that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QdrantError {
+    /// The peer that was asked, as `http://host:port`.
+    pub host: String,
+    /// Method and path, without secrets.
+    pub call: String,
+    /// What happened.
+    pub kind: QdrantErrorKind,
+}
+
+/// The kinds of failure that callers tell apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QdrantErrorKind {
+    /// There is no answer.
+    Http(HttpError),
+    /// An answer other than 2xx, with Qdrant's text (secrets masked) and the seconds of `Retry-After`.
+    Status {
+        /// The status code.
+        code: u16,
+        /// Qdrant's own text.
+        text: String,
+        /// `Retry-After` in seconds.
+        retry_after: Option<u64>,
+    },
+    /// A 2xx answer that is not what Qdrant documents.
+    Shape(String),
+}
+
+impl QdrantError {
+    /// The status code, where there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        match &self.kind {
+            QdrantErrorKind::Status { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// True for 404: the collection, shard or snapshot isn't there.
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// True when Qdrant may have done, or may still be doing, what it was asked: the outcome has to be looked
+    /// up before the call is repeated. An error of a proxy in between (502, 504) says nothing about Qdrant.
+    pub fn outcome_is_unknown(&self) -> bool {
+        match &self.kind {
+            QdrantErrorKind::Http(error) => !error.nothing_was_sent(),
+            QdrantErrorKind::Status { code, text, .. } => {
+                matches!(code, 408 | 502 | 504) || (*code == 500 && text.contains("Waiting for consensus operation commit"))
+            }
+            QdrantErrorKind::Shape(_) => true,
+        }
+    }
+
+    /// True when the same call may succeed a little later, and repeating it can do no harm because the server
+    /// did not act on it, or (`idempotent`) because acting twice is the same as once.
+    pub fn may_retry(&self, idempotent: bool) -> bool {
+        match &self.kind {
+            QdrantErrorKind::Http(HttpError::Denied) => false,
+            QdrantErrorKind::Http(error) => error.nothing_was_sent() || idempotent,
+            QdrantErrorKind::Status { code, text, .. } => match code {
+                429 | 503 => true,
+                408 | 500 | 502 | 504 => idempotent || text.contains("leader is not established"),
+                _ => false,
+            },
+            QdrantErrorKind::Shape(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for QdrantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, call, kind } = self;
+        match kind {
+            QdrantErrorKind::Http(HttpError::Denied) => {
+                let target = host.split_once("://").map_or(host.as_str(), |(_, rest)| rest);
+                write!(
+                    f,
+                    "the sandbox does not allow connections to {target}; if this is a peer of your cluster, add it: \
+                     --allow-host '{allow}' or QDRANT_ALLOW_HOSTS={allow}",
+                    allow = wider_rule(target)
+                )
+            }
+            QdrantErrorKind::Http(HttpError::Timeout(Phase::FirstByte)) => write!(
+                f,
+                "{host} did not answer {call} in time; it may still be working on it (CURL_TIMEOUT sets the limit)"
+            ),
+            QdrantErrorKind::Http(error) => write!(f, "{host}: {call}: {error}"),
+            QdrantErrorKind::Status { code, text, .. } => {
+                write!(f, "{host} answered {code} to {call}")?;
+                if !text.is_empty() {
+                    write!(f, ": {}", redact(text))?;
+                }
+                match advice(*code, text) {
+                    Some(advice) => write!(f, " ({advice})"),
+                    None => Ok(()),
+                }
+            }
+            QdrantErrorKind::Shape(what) => write!(
+                f,
+                "{host} answered {call} with something else than Qdrant does: {what} (is this really Qdrant's REST port?)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for QdrantError {}
+
+/// The rule that admits `target` and its siblings: `*.parent` for a pod's name, else the target itself.
+fn wider_rule(target: &str) -> String {
+    let name = target.rsplit_once(':').map_or(target, |(name, _)| name);
+    let is_address = name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok();
+    match name.split_once('.') {
+        Some((_, parent)) if !is_address => format!("*.{parent}"),
+        _ => target.to_owned(),
+    }
+}
+
+/// What to do about an answer, where the code or the text tells.
+fn advice(code: u16, text: &str) -> Option<&'static str> {
+    if text.contains("recovery from remote URLs is disabled") {
+        return Some(
+            "the server has service.enable_snapshot_url_recovery=false; set \
+             QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY=true on every peer for the restore",
+        );
+    }
+    if text.contains("Failed to download") || text.contains("Http request error") {
+        return Some(
+            "Qdrant could not fetch the archive from S3: check that its pods reach the S3 endpoint under this name \
+             (QDRANT_S3_ENDPOINT_URL_FOR_QDRANT), that the link had not expired and that the clocks agree",
+        );
+    }
+    if text.contains("File name too long") {
+        return Some("the collection's name is too long for Qdrant to make an archive of it");
+    }
+    match code {
+        401 => Some("check QDRANT_API_KEY, and QDRANT_RESTORE_API_KEY for the restore side"),
+        403 => Some("the API key lacks the right for this; backups need write access, restores need the full key"),
+        429 => Some("the server limits requests; try again later or raise its strict-mode limits"),
+        507 => Some("the server is out of its disk or memory quota"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16, text: &str) -> QdrantError {
+        QdrantError {
+            host: "http://qdrant-0.qdrant-headless:6333".to_owned(),
+            call: "PUT /collections/docs/snapshots/recover".to_owned(),
+            kind: QdrantErrorKind::Status { code, text: text.to_owned(), retry_after: None },
+        }
+    }
+
+    #[test]
+    fn a_denied_peer_says_what_to_add() {
+        let error = QdrantError { kind: QdrantErrorKind::Http(HttpError::Denied), ..status(0, "") };
+        assert!(error.to_string().contains("--allow-host '*.qdrant-headless'"), "{error}");
+        assert_eq!(wider_rule("10.0.0.7:6333"), "10.0.0.7:6333");
+        assert_eq!(wider_rule("[::1]:6333"), "[::1]:6333");
+        assert_eq!(wider_rule("qdrant:6333"), "qdrant:6333");
+    }
+
+    #[test]
+    fn a_creation_is_never_repeated_while_its_outcome_is_unknown() {
+        assert!(status(504, "").outcome_is_unknown());
+        assert!(!status(504, "").may_retry(false));
+        assert!(status(503, "").may_retry(false));
+        assert!(!status(400, "").may_retry(true));
+        let lost = QdrantError {
+            kind: QdrantErrorKind::Http(HttpError::Interrupted("reset".to_owned())),
+            ..status(0, "")
+        };
+        assert!(lost.outcome_is_unknown() && !lost.may_retry(false) && lost.may_retry(true));
+    }
+
+    #[test]
+    fn a_signature_in_qdrants_text_is_masked() {
+        let text = "Wrong input: Failed to download tar from http://s3/b/k?X-Amz-Signature=abcdef0123: status - 403 Forbidden";
+        assert!(!status(400, text).to_string().contains("abcdef0123"));
+    }
+}

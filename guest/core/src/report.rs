@@ -1,0 +1,118 @@
+//! What a run did, item by item, and the exit code that says so truthfully.
+
+use std::time::Duration;
+
+/// The report of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// One entry for each thing that was to be done, in the order in which they ended.
+    pub items: Vec<Item>,
+}
+
+/// One thing that was to be done: an archive of one peer, a collection restored, an alias, a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it is: `snapshot`, `collection`, `alias`, `manifest`, `file`.
+    pub kind: &'static str,
+    /// The host or peer it concerns.
+    pub host: Option<String>,
+    /// The collection it concerns.
+    pub collection: Option<String>,
+    /// The name of the snapshot, alias, object or file.
+    pub name: Option<String>,
+    /// Its size in bytes.
+    pub bytes: Option<u64>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Why it failed or was skipped; a note where it was done.
+    pub cause: Option<String>,
+}
+
+/// How an item ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done and checked.
+    Done,
+    /// There was nothing to do, for the reason given.
+    Skipped,
+    /// It was not done, for the reason given.
+    Failed,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing failed: exit code 0.
+    Done,
+    /// Something failed, and nothing was done: exit code 1.
+    Failed,
+    /// Something failed, something was done: exit code 3.
+    Partial,
+}
+
+impl Item {
+    /// An item of `kind` that ended as `outcome`; the other fields are filled in by struct update.
+    pub fn new(kind: &'static str, outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            kind,
+            host: None,
+            collection: None,
+            name: None,
+            bytes: None,
+            elapsed: Duration::ZERO,
+            cause: None,
+        }
+    }
+}
+
+impl Report {
+    /// How many items ended as `outcome`.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.items.iter().filter(|item| item.outcome == outcome).count()
+    }
+
+    /// How the run ended.
+    pub fn status(&self) -> Status {
+        match (self.count(Outcome::Failed), self.count(Outcome::Done)) {
+            (0, _) => Status::Done,
+            (_, 0) => Status::Failed,
+            _ => Status::Partial,
+        }
+    }
+}
+
+impl Status {
+    /// The process exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Partial => 3,
+        }
+    }
+}
+
+/// Exit code for a wrong command line or wrong settings; nothing was sent anywhere.
+pub const EXIT_USAGE: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcomes: &[Outcome]) -> Report {
+        Report { items: outcomes.iter().map(|outcome| Item::new("snapshot", *outcome)).collect() }
+    }
+
+    #[test]
+    fn the_exit_code_never_hides_a_failure() {
+        use Outcome::{Done, Failed, Skipped};
+        assert_eq!(report(&[]).status().exit_code(), 0);
+        assert_eq!(report(&[Done, Skipped]).status().exit_code(), 0);
+        assert_eq!(report(&[Failed]).status().exit_code(), 1);
+        assert_eq!(report(&[Failed, Skipped]).status().exit_code(), 1);
+        assert_eq!(report(&[Done, Failed]).status().exit_code(), 3);
+    }
+}

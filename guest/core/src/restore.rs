@@ -1,0 +1,22 @@
+//! Restoring: choose the archives, plan, lay out, recover every peer at once, settle, prove.
+//!
+//! The order is what makes it safe: all that can be refused is refused before anything is changed; empty shards
+//! are moved to where their data will be, so that no replica ever has to be killed and copied; and nothing is
+//! called restored before the counts of every replica say so.
+
+mod apply;
+mod archives;
+mod layout;
+mod ledger;
+mod plan;
+mod prove;
+mod selection;
+mod settle;
+mod state;
+mod version;
+
+pub use apply::restore;
+pub use archives::{BucketArchive, archives_in, generations};
+pub use layout::{Placement, Step, Transfer, next_steps};
+pub use plan::{Plan, Recovery, ShardKey, Target, plan};
+pub use selection::{Described, Selection, complete, select};

@@ -1,0 +1,283 @@
+//! Carrying out a plan on one target cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
+use serde_json::Value;
+
+use super::layout::Transfer;
+use super::plan::{Plan, Recovery, Target, plan};
+use super::selection::Selection;
+use super::state::{Start, look};
+use super::{ledger, prove, settle, version};
+use crate::qdrant::{Client, Cluster, QdrantError};
+use crate::report::{Item, Outcome};
+use crate::s3::Bucket;
+use crate::tasks::Context;
+
+/// How many collections are restored at the same time; the recoveries themselves have a limit for each peer.
+const COLLECTIONS_AT_ONCE: usize = 8;
+
+/// Restores `selections` into `cluster`. One that fails never stops the others.
+pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, selections: &[Selection]) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut running = stream::iter(selections)
+        .map(|selection| async move { (selection, restore_one(context, bucket, cluster, selection).await) })
+        .buffer_unordered(COLLECTIONS_AT_ONCE);
+    while let Some((selection, done)) = running.next().await {
+        let ended = items.iter().map(|item: &Item| &item.collection).collect::<BTreeSet<_>>().len() + 1;
+        context.progress(&cluster.host, ended, selections.len(), &selection.collection, &done);
+        items.extend(done);
+    }
+    items
+}
+
+/// Restores one collection: an item for each archive, one for the collection.
+async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, selection: &Selection) -> Vec<Item> {
+    let started = context.ports.clock.monotonic();
+    let mut items = Vec::new();
+    let result = run(context, bucket, cluster, selection, &mut items).await;
+    let item = |outcome, cause| Item {
+        host: Some(cluster.host.to_string()),
+        collection: Some(selection.collection.clone()),
+        elapsed: context.ports.clock.monotonic().saturating_sub(started),
+        cause: Some(cause),
+        ..Item::new("collection", outcome)
+    };
+    items.push(match result {
+        Ok(Proof::Restored(points)) => item(Outcome::Done, format!("{points} points, proven on every replica")),
+        Ok(Proof::WasThere) => item(Outcome::Skipped, "restored before, and still as it was backed up".to_owned()),
+        Err(cause) => {
+            for archive in &selection.archives {
+                // For people only: the run's own report is not lost with it.
+                if let Err(error) = ledger::note_failed(context.ports.files.as_ref(), &cluster.host, &archive.archive.name, &cause) {
+                    context.log.warn(None, &error.to_string());
+                }
+            }
+            item(Outcome::Failed, cause)
+        }
+    });
+    items
+}
+
+/// How a collection came to be as it was.
+enum Proof {
+    Restored(u64),
+    WasThere,
+}
+
+async fn run(
+    context: &Context,
+    bucket: &Bucket,
+    cluster: &Cluster,
+    selection: &Selection,
+    items: &mut Vec<Item>,
+) -> Result<Proof, String> {
+    let target = Target { peers: cluster.ids(), distributed: cluster.distributed };
+    let plan = plan(selection, &target)?;
+    match version::check(selection.manifest.as_ref(), cluster) {
+        Ok(None) => {}
+        Ok(Some(note)) => context.log.info(None, &format!("`{}`: {note}", plan.collection)),
+        Err(cause) if context.settings.skip_version_check => context.log.warn(None, &format!("{cause}; restoring all the same")),
+        Err(cause) => return Err(format!("{cause}; QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
+    }
+    let start = look(context, cluster, &plan).await?;
+    let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
+    let files = context.ports.files.as_ref();
+    let aliases = match start {
+        Start::Restored => return Ok(Proof::WasThere),
+        Start::Create | Start::Continue => BTreeMap::new(),
+        Start::Replace => {
+            // Deleting a collection deletes its aliases, those made since the backup among them.
+            let aliases = client.aliases().await.map_err(text)?;
+            context.log.warn(Some(&cluster.host.to_string()), &format!("`{}`: deleting it to restore it", plan.collection));
+            client.delete_collection(&plan.collection).await.map_err(text)?;
+            aliases.into_iter().filter(|(_, to)| *to == plan.collection).collect()
+        }
+    };
+    ledger::note_begun(files, &cluster.host, &plan).map_err(|error| error.to_string())?;
+    if !matches!(start, Start::Continue) {
+        create(client, &plan).await?;
+    }
+    settle::settled(context, cluster, &plan.collection).await?;
+    create_shard_keys(context, cluster, client, &plan).await?;
+    for (field, schema) in &plan.indexes {
+        client.create_index(&plan.collection, field, schema).await.map_err(text)?;
+    }
+    settle::lay_out(context, cluster, &plan.collection, &plan.placement, Transfer::Records).await?;
+    recover_all(context, bucket, cluster, &plan, items).await?;
+    settle::settled(context, cluster, &plan.collection).await?;
+    prove::equalise(context, cluster, &plan).await?;
+    let points = prove::check(context, cluster, &plan).await?;
+    if let Some(finish) = &plan.finish {
+        client.update_collection(&plan.collection, finish).await.map_err(text)?;
+    }
+    if !aliases.is_empty() {
+        client.set_aliases(&aliases).await.map_err(text)?;
+    }
+    for recovery in &plan.recoveries {
+        ledger::note_recovered(files, &cluster.host, &recovery.name).map_err(|error| error.to_string())?;
+    }
+    Ok(Proof::Restored(points))
+}
+
+/// Creates the collection. A lost answer is followed by looking whether it is there.
+async fn create(client: &Client, plan: &Plan) -> Result<(), String> {
+    match client.create_collection(&plan.collection, &plan.create).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.outcome_is_unknown() => match client.collection(&plan.collection).await.map_err(text)? {
+            Some(_) => Ok(()),
+            None => Err(text(error)),
+        },
+        Err(error) => Err(text(error)),
+    }
+}
+
+/// Creates the shard keys that are not there yet, in the order of their shard ids, and proves that Qdrant gave
+/// them the ids that the archives have.
+async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client, plan: &Plan) -> Result<(), String> {
+    if plan.shard_keys.is_empty() {
+        return Ok(());
+    }
+    for key in &plan.shard_keys {
+        let there = keys_there(context, cluster, plan).await?;
+        let present = key.shards.iter().all(|shard| there.get(shard) == Some(&key.key));
+        if present || (key.filler && there.keys().any(|shard| Some(shard) > key.shards.last())) {
+            continue;
+        }
+        match client.create_shard_key(&plan.collection, &key.key, key.shards.len()).await {
+            Ok(()) => {}
+            // The look at the end tells whether it was done.
+            Err(error) if error.outcome_is_unknown() => context.log.warn(None, &text(error)),
+            Err(error) => return Err(text(error)),
+        }
+    }
+    for filler in plan.shard_keys.iter().filter(|key| key.filler) {
+        client.drop_shard_key(&plan.collection, &filler.key).await.map_err(text)?;
+    }
+    let there = keys_there(context, cluster, plan).await?;
+    let wanted: BTreeMap<u32, Value> = plan
+        .shard_keys
+        .iter()
+        .filter(|key| !key.filler)
+        .flat_map(|key| key.shards.iter().map(|shard| (*shard, key.key.clone())))
+        .collect();
+    match there == wanted {
+        true => Ok(()),
+        false => Err(format!(
+            "Qdrant gave its shard keys other shard ids ({there:?}) than the backup has ({wanted:?}); nothing was recovered. \
+             Delete the collection and restore it again"
+        )),
+    }
+}
+
+/// Shard to shard key, on the target now.
+async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<u32, Value>, String> {
+    let layout = settle::settled(context, cluster, &plan.collection).await?;
+    Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).collect())
+}
+
+/// Gives all peers their archives at the same time; those of one peer one after another.
+async fn recover_all(
+    context: &Context,
+    bucket: &Bucket,
+    cluster: &Cluster,
+    plan: &Plan,
+    items: &mut Vec<Item>,
+) -> Result<(), String> {
+    let mut by_peer: BTreeMap<u64, Vec<&Recovery>> = BTreeMap::new();
+    for recovery in &plan.recoveries {
+        by_peer.entry(recovery.peer).or_default().push(recovery);
+    }
+    let peers = by_peer.into_iter().map(|(peer, recoveries)| async move {
+        let mut items = Vec::new();
+        for recovery in recoveries {
+            let started = context.ports.clock.monotonic();
+            let (host, result) = match cluster.peer(peer) {
+                Some(peer) => (peer.address(), recover(context, bucket, &peer.client, plan, recovery).await),
+                None => (cluster.host.to_string(), Err(format!("peer {peer} is gone"))),
+            };
+            let (outcome, cause) = match result {
+                Ok(()) => (Outcome::Done, None),
+                Err(cause) => (Outcome::Failed, Some(cause)),
+            };
+            items.push(Item {
+                host: Some(host),
+                collection: Some(plan.collection.clone()),
+                name: Some(recovery.name.clone()),
+                bytes: Some(recovery.bytes),
+                elapsed: context.ports.clock.monotonic().saturating_sub(started),
+                cause,
+                ..Item::new("snapshot", outcome)
+            });
+            if outcome == Outcome::Failed {
+                break;
+            }
+        }
+        items
+    });
+    let recovered: Vec<Item> = join_all(peers).await.into_iter().flatten().collect();
+    let failed = recovered.iter().filter(|item| item.outcome == Outcome::Failed).count();
+    items.extend(recovered);
+    match failed {
+        0 => Ok(()),
+        failed => Err(format!(
+            "{failed} of its {} archives could not be recovered, so that shards of it are empty; do not use it. Run the \
+             restore again, it goes on",
+            plan.recoveries.len()
+        )),
+    }
+}
+
+/// Gives one peer one archive. After a lost answer the peer is watched until it is at no recovery any more, and
+/// given the archive again: that replaces the same data by the same data.
+async fn recover(
+    context: &Context,
+    bucket: &Bucket,
+    client: &Client,
+    plan: &Plan,
+    recovery: &Recovery,
+) -> Result<(), String> {
+    let _permit = context.peer_permit(client.host()).await;
+    let mut lost: Option<QdrantError> = None;
+    for _ in 0..2 {
+        // Made just now: its validity counts from here, and Qdrant fetches at once.
+        let url = bucket.presigned_get(&recovery.key, context.settings.link_expiry);
+        match client.recover(&plan.collection, &url).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.outcome_is_unknown() => {
+                context.log.warn(Some(&client.host().to_string()), &format!("`{}`: {error}; watching the peer", plan.collection));
+                wait_until_idle(context, client, &plan.collection).await?;
+                lost = Some(error);
+            }
+            Err(error) => return Err(text(error)),
+        }
+    }
+    Err(lost.map(text).unwrap_or_default())
+}
+
+/// Waits until `client` says that it is at no recovery of the collection.
+async fn wait_until_idle(context: &Context, client: &Client, collection: &str) -> Result<(), String> {
+    let clock = &context.ports.clock;
+    let started = clock.monotonic();
+    let mut pause = Duration::from_millis(500);
+    loop {
+        clock.sleep(pause).await;
+        let why = match client.running_recoveries(collection).await {
+            Ok(Some(0) | None) => return Ok(()),
+            Ok(Some(running)) => format!("{running} recoveries are still running"),
+            Err(error) => text(error),
+        };
+        if clock.monotonic().saturating_sub(started) > context.settings.request_timeout {
+            return Err(format!("{}: its answer was lost, and {why}", client.host()));
+        }
+        pause = (pause * 2).min(context.settings.poll_interval);
+    }
+}
+
+fn text(error: QdrantError) -> String {
+    error.to_string()
+}

@@ -1,0 +1,165 @@
+//! The archives in the bucket, and which of them belong together.
+
+use std::collections::BTreeSet;
+
+use time::{Duration, OffsetDateTime};
+
+use crate::naming::{self, SnapshotFilter};
+use crate::s3::Bucket;
+
+/// An archive of a whole collection, made by one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketArchive {
+    /// The collection whose folder it is in.
+    pub collection: String,
+    /// Snapshot name.
+    pub name: String,
+    /// Object key.
+    pub key: String,
+    /// Object size in bytes.
+    pub bytes: u64,
+    /// The peer that made it, from its name.
+    pub peer: u64,
+    /// When Qdrant began to make it, from its name.
+    pub started: OffsetDateTime,
+    /// When the object was stored; unknown, or later than it was, in a copied bucket.
+    pub stored: Option<OffsetDateTime>,
+}
+
+/// All archives of whole collections in the bucket whose names pass `filter`, by collection and time.
+///
+/// # Errors
+/// The bucket can't be listed.
+pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec<BucketArchive>, String> {
+    let mut archives = Vec::new();
+    let prefix = bucket.key_prefix().to_owned();
+    let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    bucket
+        .list(&folder, |object| {
+            let Some((collection, name)) = naming::snapshot_of_key(&prefix, &object.key) else { return };
+            let text = name.to_string();
+            let Some(started) = name.started() else { return };
+            if filter.matches(&text) {
+                archives.push(BucketArchive {
+                    collection,
+                    name: text,
+                    key: object.key,
+                    bytes: object.bytes,
+                    peer: name.peer,
+                    started,
+                    stored: object.last_modified,
+                });
+            }
+        })
+        .await
+        .map_err(|error| error.to_string())?;
+    archives.sort_by(|a, b| (&a.collection, a.started, &a.name).cmp(&(&b.collection, b.started, &b.name)));
+    Ok(archives)
+}
+
+/// How long after one peer's archive was stored the next peer's may have begun, in the same backup.
+const SLACK: Duration = Duration::minutes(10);
+
+/// No snapshot is stored more slowly than this, in bytes a second: bounds what a copied bucket's dates say.
+const SLOWEST: u64 = 2 << 20;
+
+/// Divides the archives of one collection into the backups they were made by, newest first.
+///
+/// One backup has each peer at most once, and its archives follow closely on one another: the next one began
+/// before, or shortly after, the one before was stored. So a peer that failed in the newest backup is not
+/// quietly taken from last week's.
+pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> {
+    archives.sort_by(|a, b| (b.started, &b.name).cmp(&(a.started, &a.name)));
+    let mut generations: Vec<Vec<BucketArchive>> = Vec::new();
+    let mut peers = BTreeSet::new();
+    for archive in archives {
+        let joins = generations.last().and_then(|generation| generation.last()).is_some_and(|earliest| {
+            !peers.contains(&archive.peer) && archive.ended() + SLACK >= earliest.started
+        });
+        match generations.last_mut() {
+            Some(generation) if joins => generation.push(archive.clone()),
+            _ => {
+                peers.clear();
+                generations.push(vec![archive.clone()]);
+            }
+        }
+        peers.insert(archive.peer);
+    }
+    generations
+}
+
+impl BucketArchive {
+    fn ended(&self) -> OffsetDateTime {
+        let seconds = i64::try_from(self.bytes / SLOWEST).unwrap_or(i64::MAX / 4);
+        let latest = self.started.saturating_add(Duration::seconds(seconds)).saturating_add(SLACK);
+        self.stored.map_or(self.started, |stored| stored.clamp(self.started, latest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn archive(peer: u64, started: OffsetDateTime, seconds: i64) -> BucketArchive {
+        BucketArchive {
+            collection: "docs".to_owned(),
+            name: format!("docs-{peer}-{}", started.unix_timestamp()),
+            key: String::new(),
+            bytes: 1000,
+            peer,
+            started,
+            stored: Some(started + Duration::seconds(seconds)),
+        }
+    }
+
+    fn peers(generations: &[Vec<BucketArchive>]) -> Vec<BTreeSet<u64>> {
+        generations.iter().map(|generation| generation.iter().map(|archive| archive.peer).collect()).collect()
+    }
+
+    #[test]
+    fn weekly_backups_are_told_apart() {
+        let (old, new) = (datetime!(2026-01-22 11:44:22 UTC), datetime!(2026-01-29 11:44:22 UTC));
+        let found = generations(vec![
+            archive(1, old, 2),
+            archive(2, old + Duration::seconds(3), 2),
+            archive(1, new, 2),
+            archive(2, new + Duration::seconds(3), 2),
+        ]);
+        assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2])]);
+        assert!(found.first().is_some_and(|newest| newest.iter().all(|archive| archive.started >= new)));
+    }
+
+    #[test]
+    fn a_peer_that_failed_is_not_taken_from_last_week() {
+        let (old, new) = (datetime!(2026-01-22 11:44:22 UTC), datetime!(2026-01-29 11:44:22 UTC));
+        let found = generations(vec![archive(1, old, 1), archive(2, old, 1), archive(3, old, 1), archive(1, new, 1), archive(2, new, 1)]);
+        assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])]);
+    }
+
+    #[test]
+    fn one_after_the_other_for_hours_is_still_one_backup() {
+        let start = datetime!(2026-01-29 00:00 UTC);
+        let mut second = archive(1, start, 7200);
+        second.bytes = 100 << 30;
+        let found = generations(vec![second, archive(2, start + Duration::hours(2), 10)]);
+        assert_eq!(peers(&found), [BTreeSet::from([1, 2])]);
+    }
+
+    #[test]
+    fn the_dates_of_a_copied_bucket_do_not_join_backups() {
+        let (old, new) = (datetime!(2026-01-22 11:44:22 UTC), datetime!(2026-01-29 11:44:22 UTC));
+        let mut copied = archive(3, old, 1);
+        copied.stored = Some(datetime!(2026-03-01 00:00 UTC));
+        let found = generations(vec![copied, archive(1, new, 1)]);
+        assert_eq!(peers(&found), [BTreeSet::from([1]), BTreeSet::from([3])]);
+    }
+
+    #[test]
+    fn a_backup_repeated_within_minutes_is_two() {
+        let start = datetime!(2026-01-29 11:44:22 UTC);
+        let again = start + Duration::minutes(1);
+        let found = generations(vec![archive(1, start, 1), archive(2, start, 1), archive(1, again, 1), archive(2, again, 1)]);
+        assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2])]);
+    }
+}

@@ -1,0 +1,140 @@
+//! From the layout there is to the layout that is wanted, one step a shard at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+/// Shard to the peers that hold, or shall hold, a replica of it.
+pub type Placement = BTreeMap<u32, BTreeSet<u64>>;
+
+/// One change of the layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Move a replica.
+    Move {
+        /// The shard.
+        shard: u32,
+        /// From this peer.
+        from: u64,
+        /// To this peer.
+        to: u64,
+    },
+    /// Copy a replica.
+    Replicate {
+        /// The shard.
+        shard: u32,
+        /// From this peer.
+        from: u64,
+        /// To this peer.
+        to: u64,
+    },
+    /// Drop a replica.
+    Drop {
+        /// The shard.
+        shard: u32,
+        /// From this peer.
+        peer: u64,
+    },
+}
+
+/// How a replica travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// Point by point: at once for an empty shard.
+    Records,
+    /// As a snapshot: for shards with data.
+    Snapshot,
+}
+
+/// The next steps from `current` to `wanted`, at most one for each shard; none when they agree. Shards that are
+/// not in `wanted` are left alone. The last replica of a shard is never dropped.
+pub fn next_steps(current: &Placement, wanted: &Placement) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (&shard, wanted) in wanted {
+        let Some(current) = current.get(&shard) else { continue };
+        let missing = wanted.difference(current).next().copied();
+        let surplus = current.difference(wanted).next().copied();
+        match (missing, surplus, current.first().copied()) {
+            (Some(to), Some(from), _) => steps.push(Step::Move { shard, from, to }),
+            (Some(to), None, Some(from)) => steps.push(Step::Replicate { shard, from, to }),
+            (None, Some(peer), _) if current.len() > 1 => steps.push(Step::Drop { shard, peer }),
+            _ => {}
+        }
+    }
+    steps
+}
+
+impl Step {
+    /// The body of `POST /collections/{c}/cluster`.
+    pub fn body(self, transfer: Transfer) -> Value {
+        let method = match transfer {
+            Transfer::Records => "stream_records",
+            Transfer::Snapshot => "snapshot",
+        };
+        match self {
+            Self::Move { shard, from, to } => {
+                json!({"move_shard": {"shard_id": shard, "from_peer_id": from, "to_peer_id": to, "method": method}})
+            }
+            Self::Replicate { shard, from, to } => {
+                json!({"replicate_shard": {"shard_id": shard, "from_peer_id": from, "to_peer_id": to, "method": method}})
+            }
+            Self::Drop { shard, peer } => json!({"drop_replica": {"shard_id": shard, "peer_id": peer}}),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn placement(shards: &[&[u64]]) -> Placement {
+        shards.iter().enumerate().map(|(id, peers)| (id as u32, peers.iter().copied().collect())).collect()
+    }
+
+    fn apply(placement: &mut Placement, step: Step) {
+        let (shard, gone, new) = match step {
+            Step::Move { shard, from, to } => (shard, Some(from), Some(to)),
+            Step::Replicate { shard, from, to } => {
+                assert!(placement[&shard].contains(&from), "copied from a peer that has it");
+                (shard, None, Some(to))
+            }
+            Step::Drop { shard, peer } => (shard, Some(peer), None),
+        };
+        let peers = placement.entry(shard).or_default();
+        if let Some(gone) = gone {
+            assert!(peers.remove(&gone), "taken from a peer that has it");
+        }
+        if let Some(new) = new {
+            assert!(peers.insert(new), "given to a peer that has not");
+        }
+        assert!(!peers.is_empty(), "a shard is never without a replica");
+    }
+
+    /// Every layout of two shards on four peers to every other.
+    #[test]
+    fn every_layout_is_reached_and_no_shard_is_ever_lost() {
+        let sets: Vec<Vec<u64>> =
+            (1_u64..16).map(|bits| (1..=4).filter(|peer| bits & (1 << (peer - 1)) != 0).collect()).collect();
+        for from in &sets {
+            for to in &sets {
+                let mut current = placement(&[from, to]);
+                let wanted = placement(&[to, from]);
+                for _ in 0..8 {
+                    for step in next_steps(&current, &wanted) {
+                        apply(&mut current, step);
+                    }
+                }
+                assert_eq!(current, wanted);
+                assert!(next_steps(&current, &wanted).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_shard_that_is_not_there_and_one_that_is_not_wanted_are_left_alone() {
+        let current = placement(&[&[1]]);
+        let wanted = BTreeMap::from([(5, BTreeSet::from([2]))]);
+        assert!(next_steps(&current, &wanted).is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! The proof: every replica active and where it belongs, every count right, every index there.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::layout::{Placement, Transfer, next_steps};
+use super::plan::Plan;
+use super::settle;
+use super::state::same_index;
+use crate::qdrant::Cluster;
+use crate::tasks::Context;
+
+/// The exact count of every replica: shard to peer to count.
+type Counts = BTreeMap<u32, BTreeMap<u64, u64>>;
+
+/// Makes the replicas of each shard equal where they are not, and gives the shards the further replicas they
+/// shall have. Until here only replicas that got an archive exist.
+///
+/// # Errors
+/// The cluster does not settle, or a step is refused.
+pub(super) async fn equalise(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<(), String> {
+    let counts = counts(cluster, plan, &plan.placement).await?;
+    let mut keep = plan.placement.clone();
+    for (shard, replicas) in &mut keep {
+        let stale = plan.stale.get(shard);
+        let of = |peer: &u64| counts.get(shard).and_then(|peers| peers.get(peer)).copied();
+        let trusted = || replicas.iter().filter(|peer| stale.is_none_or(|stale| !stale.contains(peer)));
+        // The replica with the most points has seen the most writes.
+        let Some(best) = trusted().max_by_key(|peer| (of(peer), std::cmp::Reverse(**peer))).copied() else { continue };
+        let differ = replicas.iter().any(|peer| of(peer) != of(&best)) || stale.is_some_and(|stale| !stale.is_empty());
+        if replicas.len() > 1 && (differ || plan.written_meanwhile == Some(true)) {
+            let counts: Vec<String> = replicas.iter().map(|peer| of(peer).unwrap_or_default().to_string()).collect();
+            context.log.warn(
+                Some(&cluster.host.to_string()),
+                &format!(
+                    "`{}`: the archives of shard {shard} were made at different moments or states ({} points): its replicas \
+                     are copied from peer {best}",
+                    plan.collection,
+                    counts.join(", "),
+                ),
+            );
+            *replicas = [best].into();
+        }
+    }
+    settle::lay_out(context, cluster, &plan.collection, &keep, Transfer::Snapshot).await?;
+    settle::lay_out(context, cluster, &plan.collection, &plan.wanted, Transfer::Snapshot).await
+}
+
+/// Proves that the collection on the target is what the plan wants; returns its number of points.
+///
+/// # Errors
+/// Says what is not as it has to be.
+pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<u64, String> {
+    let layout = settle::settled(context, cluster, &plan.collection).await?;
+    let there = layout.placement();
+    if there.keys().ne(plan.wanted.keys()) || !next_steps(&there, &plan.wanted).is_empty() {
+        return Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted)));
+    }
+    let counts = counts(cluster, plan, &plan.wanted).await?;
+    let mut total = 0;
+    for (shard, replicas) in &counts {
+        let Some(count) = replicas.values().max().copied() else { continue };
+        if let Some((peer, other)) = replicas.iter().find(|(_, other)| **other != count) {
+            return Err(format!("shard {shard} has {other} points on peer {peer} and {count} on another"));
+        }
+        total += count;
+    }
+    if plan.written_meanwhile == Some(false) {
+        expected_counts(plan, &counts)?;
+    }
+    if let Some(points) = plan.points.filter(|points| *points != total) {
+        return Err(format!("it has {total} points and had {points} when it was backed up"));
+    }
+    for (peer, seen) in join_all(cluster.peers.iter().map(|peer| async move {
+        (peer, peer.client.count(&plan.collection).await)
+    }))
+    .await
+    {
+        let seen = seen.map_err(|error| error.to_string())?;
+        if seen != total {
+            return Err(format!("{} counts {seen} points and the replicas hold {total}", peer.address()));
+        }
+    }
+    indexes(cluster, plan).await?;
+    Ok(total)
+}
+
+/// The counts of the manifest, replica by replica.
+fn expected_counts(plan: &Plan, counts: &Counts) -> Result<(), String> {
+    for recovery in &plan.recoveries {
+        for (shard, expected) in &recovery.shards {
+            let found = counts.get(shard).and_then(|peers| peers.values().next()).copied();
+            if let (Some(expected), Some(found)) = (expected, found) {
+                if *expected != found {
+                    return Err(format!("shard {shard} has {found} points and had {expected} when it was backed up"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn indexes(cluster: &Cluster, plan: &Plan) -> Result<(), String> {
+    let client = &cluster.peers.first().ok_or("there is no peer to ask")?.client;
+    let info = client.collection(&plan.collection).await.map_err(|error| error.to_string())?;
+    let info = info.ok_or("the collection is gone")?;
+    for (field, wanted) in &plan.indexes {
+        match info.payload_schema.get(field) {
+            None => return Err(format!("the payload index on `{field}` is missing")),
+            Some(there) if !same_index(wanted, there) => {
+                return Err(format!("the payload index on `{field}` is {there} and has to be {wanted}"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Counts every replica in `placement`, each on its own peer.
+async fn counts(cluster: &Cluster, plan: &Plan, placement: &Placement) -> Result<Counts, String> {
+    let replicas = placement.iter().flat_map(|(shard, peers)| peers.iter().map(move |peer| (*shard, *peer)));
+    let counted = join_all(replicas.map(|(shard, id)| async move {
+        let peer = cluster.peer(id).ok_or_else(|| format!("peer {id} is gone"))?;
+        let count = peer.client.count_replica(&plan.collection, shard).await;
+        count.map(|count| (shard, id, count)).map_err(|error| error.to_string())
+    }));
+    let mut counts = Counts::new();
+    for result in counted.await {
+        let (shard, peer, count) = result?;
+        counts.entry(shard).or_default().insert(peer, count);
+    }
+    Ok(counts)
+}
+
+fn text(placement: &Placement) -> String {
+    let shards = placement.iter().map(|(shard, peers)| {
+        format!("{shard}: {}", peers.iter().map(u64::to_string).collect::<Vec<_>>().join("+"))
+    });
+    format!("[{}]", shards.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,190 @@
+//! Which backup of a collection to restore: the newest one whose archives prove to hold all of it.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use super::archives::{BucketArchive, generations};
+use crate::archive::{self, ArchiveDescription};
+use crate::manifest::{Manifest, ManifestArchive};
+use crate::report::{Item, Outcome};
+use crate::s3::Bucket;
+
+/// The archives to restore one collection from.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The collection.
+    pub collection: String,
+    /// Its archives with what each says about itself.
+    pub archives: Vec<Described>,
+    /// The manifest that lists them, where there is one.
+    pub manifest: Option<Manifest>,
+    /// Older or incomplete backups of the same collection, each named with the reason.
+    pub skipped: Vec<Item>,
+}
+
+/// An archive and what it says about itself.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The object.
+    pub archive: BucketArchive,
+    /// Its tables.
+    pub description: ArchiveDescription,
+}
+
+impl Described {
+    /// The shards it has data for, and whether that data is good: a replica that was not active when the
+    /// archive was made may lack points.
+    pub fn shards(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
+        self.description.shards.iter().filter(|(_, shard)| shard.has_data).map(|(id, shard)| {
+            let good = shard.replicas.get(&shard.this_peer).is_none_or(|state| state == "Active");
+            (*id, good)
+        })
+    }
+}
+
+/// Chooses from all archives of one collection.
+///
+/// # Errors
+/// No backup is complete: says for each what is missing.
+pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchive>) -> Result<Selection, String> {
+    let mut candidates = generations(archives.clone());
+    let manifest = newest_manifest(bucket, collection, &archives).await?;
+    if let Some((manifest, listed)) = &manifest {
+        // The manifest says exactly what belongs together; whatever is left over is grouped by time.
+        let keys: BTreeSet<&str> = manifest.archives.iter().map(|archive| archive.key.as_str()).collect();
+        let rest = archives.into_iter().filter(|archive| !keys.contains(archive.key.as_str())).collect();
+        candidates = generations(rest);
+        candidates.push(listed.clone());
+        candidates.sort_by_key(|generation| std::cmp::Reverse(generation.iter().map(|archive| archive.started).max()));
+    }
+    let mut chosen: Option<Selection> = None;
+    let mut skipped = Vec::new();
+    let mut refused = Vec::new();
+    for generation in candidates {
+        if chosen.is_some() {
+            skipped.extend(generation.into_iter().map(|archive| skip(archive, "there is a newer backup")));
+            continue;
+        }
+        let manifest = manifest.as_ref().filter(|(_, listed)| *listed == generation).map(|(manifest, _)| manifest.clone());
+        let names = generation.iter().map(|archive| archive.name.clone()).collect::<Vec<_>>().join(", ");
+        match describe(bucket, &generation, manifest.as_ref()).await {
+            Ok(archives) => {
+                chosen = Some(Selection { collection: collection.to_owned(), archives, manifest, skipped: Vec::new() });
+            }
+            Err(cause) => {
+                skipped.extend(generation.into_iter().map(|archive| skip(archive, &cause)));
+                refused.push(format!("{names}: {cause}"));
+            }
+        }
+    }
+    match chosen {
+        Some(selection) => Ok(Selection { skipped, ..selection }),
+        None => Err(format!("no backup of it can be restored: {}", refused.join("; "))),
+    }
+}
+
+fn skip(archive: BucketArchive, cause: &str) -> Item {
+    Item {
+        collection: Some(archive.collection),
+        name: Some(archive.name),
+        bytes: Some(archive.bytes),
+        cause: Some(cause.to_owned()),
+        ..Item::new("snapshot", Outcome::Skipped)
+    }
+}
+
+/// The newest manifest whose archives are all there, with them.
+async fn newest_manifest(
+    bucket: &Bucket,
+    collection: &str,
+    archives: &[BucketArchive],
+) -> Result<Option<(Manifest, Vec<BucketArchive>)>, String> {
+    const LIMIT: usize = 64 << 20;
+    let mut keys = Vec::new();
+    let listed = bucket.list(&Manifest::prefix(collection), |object| {
+        if object.key.ends_with(".json") {
+            keys.push(object.key);
+        }
+    });
+    listed.await.map_err(|error| error.to_string())?;
+    keys.sort();
+    for key in keys.into_iter().rev() {
+        let Some(json) = bucket.get(&key, LIMIT).await.map_err(|error| error.to_string())? else { continue };
+        let manifest = Manifest::parse(&json).map_err(|cause| format!("the manifest `{key}`: {cause}"))?;
+        if manifest.collection != collection {
+            return Err(format!("the manifest `{key}` is about the collection `{}`", manifest.collection));
+        }
+        let found: Option<Vec<BucketArchive>> = manifest.archives.iter().map(|listed| same(listed, archives)).collect();
+        if let Some(mut found) = found.filter(|found| !found.is_empty()) {
+            found.sort_by(|a, b| (b.started, &b.name).cmp(&(a.started, &a.name)));
+            return Ok(Some((manifest, found)));
+        }
+    }
+    Ok(None)
+}
+
+fn same(listed: &ManifestArchive, archives: &[BucketArchive]) -> Option<BucketArchive> {
+    archives.iter().find(|archive| archive.key == listed.key).cloned()
+}
+
+/// Reads the tables of all archives of a backup and proves that together they hold the whole collection.
+async fn describe(
+    bucket: &Bucket,
+    generation: &[BucketArchive],
+    manifest: Option<&Manifest>,
+) -> Result<Vec<Described>, String> {
+    for archive in generation {
+        let listed = manifest.and_then(|manifest| manifest.archives.iter().find(|listed| listed.key == archive.key));
+        if let Some(listed) = listed.filter(|listed| listed.bytes != archive.bytes) {
+            return Err(format!(
+                "`{}` has {} bytes and its manifest says {}: it is not the archive that was made",
+                archive.name, archive.bytes, listed.bytes
+            ));
+        }
+    }
+    let read = generation.iter().map(|archive| async move {
+        let description = archive::describe(bucket, &archive.key, archive.bytes).await;
+        let description = description.map_err(|error| format!("`{}`: {error}", archive.name))?;
+        Ok(Described { archive: archive.clone(), description })
+    });
+    let described = join_all(read).await.into_iter().collect::<Result<Vec<_>, String>>()?;
+    complete(&described)?;
+    Ok(described)
+}
+
+/// Proves from their tables alone that archives belong together and miss nothing.
+pub fn complete(archives: &[Described]) -> Result<(), String> {
+    let Some(first) = archives.first() else { return Err("there is no archive".to_owned()) };
+    for other in archives {
+        let (a, b) = (&first.description, &other.description);
+        if a.uuid != b.uuid {
+            return Err(format!(
+                "`{}` and `{}` come from different collections of this name (uuid {} and {}): from two clusters with \
+                 one bucket, or from before and after the collection was made anew; name the ones to restore in the \
+                 file `snapshots`",
+                first.archive.name,
+                other.archive.name,
+                a.uuid.as_deref().unwrap_or("none"),
+                b.uuid.as_deref().unwrap_or("none"),
+            ));
+        }
+        if a.shards.keys().ne(b.shards.keys()) || a.shard_number != b.shard_number {
+            return Err(format!("`{}` and `{}` disagree on the collection's shards", first.archive.name, other.archive.name));
+        }
+    }
+    let good: BTreeSet<u32> =
+        archives.iter().flat_map(Described::shards).filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
+    let missing: Vec<String> =
+        first.description.shards.keys().filter(|shard| !good.contains(shard)).map(u32::to_string).collect();
+    if !missing.is_empty() {
+        return Err(format!(
+            "no archive has data of an active replica of shard {}; the archives of the peers that held it are missing",
+            missing.join(", ")
+        ));
+    }
+    if first.description.shards.is_empty() && !first.description.custom_sharding {
+        return Err("the archive names no shard".to_owned());
+    }
+    Ok(())
+}

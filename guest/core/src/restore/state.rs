@@ -1,0 +1,117 @@
+//! What is on the target before a restore, and what that means for it.
+
+use serde_json::Value;
+
+use super::plan::{Plan, shape, without_nulls};
+use super::{ledger, prove};
+use crate::qdrant::{Client, Cluster};
+use crate::tasks::Context;
+
+/// How to begin.
+pub(super) enum Start {
+    /// There is no such collection.
+    Create,
+    /// It is there, empty or half restored by an earlier run of the same plan.
+    Continue,
+    /// It holds points and may be overwritten: delete it, create it anew.
+    Replace,
+    /// It was restored before and still is.
+    Restored,
+}
+
+/// Looks at the target.
+///
+/// # Errors
+/// The collection may not be touched: says why and what to do.
+pub(super) async fn look(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Start, String> {
+    let collection = &plan.collection;
+    let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
+    let aliases = client.aliases().await.map_err(|error| error.to_string())?;
+    if let Some(behind) = aliases.get(collection) {
+        return Err(format!(
+            "on the target `{collection}` is an alias of the collection `{behind}`, which a restore under this name would \
+             overwrite; remove or rename the alias first"
+        ));
+    }
+    let Some(info) = client.collection(collection).await.map_err(|error| error.to_string())? else {
+        return Ok(Start::Create);
+    };
+    let points = points(cluster, collection).await?;
+    let host = cluster.host.to_string();
+    let files = context.ports.files.as_ref();
+    let recovered = ledger::recovered(files, &cluster.host).map_err(|error| error.to_string())?;
+    let finished = !plan.recoveries.is_empty() && plan.recoveries.iter().all(|recovery| recovered.contains(&recovery.name));
+    if finished {
+        let host = cluster.host.to_string();
+        match prove::check(context, cluster, plan).await {
+            Ok(_) if points > 0 || plan.points == Some(0) => return Ok(Start::Restored),
+            Ok(_) => context.log.warn(Some(&host), &format!("`{collection}` was restored before and is empty now: restoring it again")),
+            Err(cause) => context.log.warn(Some(&host), &format!("`{collection}` was restored before and has changed since: {cause}")),
+        }
+    }
+    // Points in a collection whose restore was begun and never finished are that restore's own.
+    let half_done = !finished && ledger::begun(files, &cluster.host, plan).map_err(|error| error.to_string())?;
+    let same_shape = info.config.get("params").map(shape) == Some(shape(&plan.create));
+    match (points, same_shape) {
+        (0, true) => Ok(Start::Continue),
+        (_, true) if half_done => Ok(Start::Continue),
+        _ if context.settings.restore_force => Ok(Start::Replace),
+        (0, false) => Err(format!(
+            "there is an empty collection `{collection}` with other parameters ({}) than the backup's ({}); delete it, or set \
+             QDRANT_RESTORE_FORCE=true to have it replaced",
+            info.config.get("params").map(shape).unwrap_or_default(),
+            shape(&plan.create),
+        )),
+        (points, _) => Err(format!(
+            "the collection `{collection}` on the target holds {points} points and is not overwritten; restore elsewhere, \
+             delete it, or set QDRANT_RESTORE_FORCE=true to have it deleted and restored"
+        )),
+    }
+}
+
+/// The most points any peer sees: a peer with an empty replica must not make a collection look empty.
+async fn points(cluster: &Cluster, collection: &str) -> Result<u64, String> {
+    let mut most = 0;
+    for peer in &cluster.peers {
+        most = most.max(count(&peer.client, collection).await?);
+    }
+    Ok(most)
+}
+
+/// The exact count; where strict mode forbids it, a single point found means that it isn't empty.
+async fn count(client: &Client, collection: &str) -> Result<u64, String> {
+    match client.count(collection).await {
+        Ok(count) => Ok(count),
+        Err(error) if error.status() == Some(400) => client.approximate_count(collection).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// True when `there`, an index as the target describes it, is the `wanted` one.
+pub(super) fn same_index(wanted: &Value, there: &Value) -> bool {
+    let data_type = there.get("data_type").and_then(Value::as_str);
+    match wanted {
+        Value::String(name) => data_type.is_some_and(|data_type| data_type.eq_ignore_ascii_case(name)),
+        Value::Object(fields) => {
+            let same_type = fields.get("type").and_then(Value::as_str) == data_type;
+            let params = there.get("params").cloned().unwrap_or_default();
+            same_type && (params.is_null() || without_nulls(params) == without_nulls(wanted.clone()))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_index_is_compared_by_type_and_parameters() {
+        assert!(same_index(&json!("keyword"), &json!({"data_type": "keyword", "points": 7})));
+        assert!(!same_index(&json!("keyword"), &json!({"data_type": "integer"})));
+        let lookup = json!({"type": "integer", "lookup": true, "range": null});
+        assert!(same_index(&lookup, &json!({"data_type": "integer", "params": {"type": "integer", "lookup": true}})));
+        assert!(!same_index(&lookup, &json!({"data_type": "integer", "params": {"type": "integer", "lookup": false}})));
+    }
+}

@@ -1,0 +1,155 @@
+//! The settings: every environment variable, checked together before anything is sent.
+
+use std::time::Duration;
+
+mod host;
+mod parse;
+mod variables;
+
+pub use host::{DefaultPort, Host};
+pub use parse::{from_variables, parse_duration, unknown_names};
+pub use variables::{Scope, VARIABLES, Variable, markdown_table};
+
+use crate::task::Task;
+
+/// All settings of a run, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `QDRANT_SOURCE_HOSTS`: where backups come from.
+    pub source_hosts: Vec<Host>,
+    /// `QDRANT_RESTORE_HOSTS`: where restores go.
+    pub restore_hosts: Vec<Host>,
+    /// `QDRANT_API_KEY`, for both sides.
+    pub source_api_key: Option<Secret>,
+    /// `QDRANT_RESTORE_API_KEY`, else `QDRANT_API_KEY`.
+    pub restore_api_key: Option<Secret>,
+    /// `GET_PEERS_FROM_CLUSTER_INFO`: find the source's other peers by `GET /cluster`.
+    pub discover_peers: bool,
+    /// `QDRANT_HTTP_PORT`: the REST port of discovered peers.
+    pub http_port: u16,
+    /// `CURL_TIMEOUT`: how long one request to Qdrant may work before its answer.
+    pub request_timeout: Duration,
+    /// `QDRANT_WAIT_ON_TASK`: ask Qdrant to answer when the work is done rather than at once.
+    pub wait: bool,
+    /// `QDRANT_S3_LINK_EXPIRY_DURATION`: validity of presigned URLs, 1 s to 7 days.
+    pub link_expiry: Duration,
+    /// `QDRANT_SNAPSHOT_DATETIME_FILTER`, as given; empty means all. See `naming::SnapshotFilter`.
+    pub snapshot_filter: String,
+    /// `BACKUP_COLLECTION_ALIASES_ON_S3`: keep the aliases in the bucket, too.
+    pub aliases_on_s3: bool,
+    /// `QDRANT_COLLECTION_ALIASES_STABLE_FILE`: the alias object to read at a restore.
+    pub aliases_object: String,
+    /// The bucket, where one is configured.
+    pub s3: Option<S3Settings>,
+    /// `QDRANT_RESTORE_FORCE`: overwrite a collection that holds points.
+    pub restore_force: bool,
+    /// `QDRANT_SKIP_VERSION_CHECK`: restore into another version of Qdrant all the same.
+    pub skip_version_check: bool,
+    /// `QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS`: how long a restored cluster may take to settle.
+    pub settle_timeout: Duration,
+    /// `QDRANT_VERIFY_POLL_INTERVAL_SECONDS`: the longest pause between two looks at a cluster.
+    pub poll_interval: Duration,
+    /// `QDRANT_SNAPSHOTS_PER_PEER`: how many snapshots one peer makes or restores at a time.
+    pub snapshots_per_peer: usize,
+    /// `QDRANT_SNAPSHOTS_FILE`: the CSV file to restore from, if it isn't `snapshots` in the work directory.
+    pub snapshots_file: Option<String>,
+    /// `LOG_FORMAT`.
+    pub log_format: LogFormat,
+}
+
+/// How to reach the bucket.
+#[derive(Clone, Debug)]
+pub struct S3Settings {
+    /// `QDRANT_S3_ENDPOINT_URL`: scheme, host and port.
+    pub endpoint: Host,
+    /// `QDRANT_S3_ENDPOINT_URL_FOR_QDRANT`: the same service as Qdrant reaches it, for presigned URLs.
+    pub endpoint_for_qdrant: Host,
+    /// `QDRANT_S3_BUCKET_NAME`.
+    pub bucket: String,
+    /// `QDRANT_S3_ACCESS_KEY_ID`, else `AWS_ACCESS_KEY_ID`.
+    pub access_key: String,
+    /// `QDRANT_S3_SECRET_ACCESS_KEY`, else `AWS_SECRET_ACCESS_KEY`.
+    pub secret_key: Secret,
+    /// `QDRANT_S3_SESSION_TOKEN`, else `AWS_SESSION_TOKEN`.
+    pub session_token: Option<Secret>,
+    /// `QDRANT_S3_REGION`, else `AWS_REGION`, `AWS_DEFAULT_REGION`; found by asking when not set.
+    pub region: Option<String>,
+    /// `QDRANT_S3_ADDRESSING_STYLE`.
+    pub addressing: Addressing,
+    /// `QDRANT_S3_KEY_PREFIX`: Qdrant's `snapshots_path` without `./`, no slash at either end; `snapshots`.
+    pub key_prefix: String,
+}
+
+/// Where the bucket's name goes in a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressing {
+    /// `https://host/bucket/key`: works everywhere, and what Qdrant itself does.
+    Path,
+    /// `https://bucket.host/key`.
+    Virtual,
+}
+
+/// `LOG_FORMAT`: how log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `[2026-01-29 11:44:22] [host] what happened`
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A value that never appears in a log, an error or a `Debug` output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `value`.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for a header or a signature.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// One setting that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable.
+    pub variable: &'static str,
+    /// What is wrong with its value and what is accepted; never a secret.
+    pub problem: String,
+}
+
+/// What is needed of the settings by `task`: checked together with the values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// At least one source host.
+    pub source: bool,
+    /// At least one restore host.
+    pub restore: bool,
+    /// A bucket with its keys.
+    pub s3: bool,
+}
+
+impl Needs {
+    /// The needs of `task`. `aliases_on_s3` tasks need the bucket on top, which `from_variables` adds.
+    pub fn of(task: &Task) -> Self {
+        let (source, restore, s3) = match task {
+            Task::GetCollections | Task::GetSnapshots | Task::GetAliases | Task::CreateSnapshots => (true, false, false),
+            Task::GetSnapshotsS3 => (false, false, true),
+            Task::RecoverSnapshots => (false, true, true),
+            Task::RecoverAliases => (false, true, false),
+            Task::Reset { .. } => (false, false, false),
+        };
+        Self { source, restore, s3 }
+    }
+}

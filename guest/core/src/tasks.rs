@@ -1,0 +1,76 @@
+//! The tasks: what a person asks for, one module each.
+
+mod context;
+mod create_snapshots;
+mod get_aliases;
+mod get_collections;
+mod get_snapshots;
+mod recover_aliases;
+mod recover_snapshots;
+mod reset;
+mod source;
+mod target;
+
+pub use context::Context;
+
+use crate::ports::Ports;
+use crate::report::Report;
+use crate::s3::Bucket;
+use crate::settings::{self, Needs, Problem, Settings};
+use crate::task::Task;
+
+/// Why a run has no report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// The settings are wrong; nothing was sent anywhere.
+    Configuration(Vec<Problem>),
+    /// The run could not start or go on; says why and what to do.
+    Failed(String),
+}
+
+/// Runs `task` to its end. `variables` are the settings by their environment variables' names; `snapshots`
+/// is the content of a `snapshots` file that takes the place of the one in the work directory.
+///
+/// # Errors
+/// Wrong settings, or a cause that left nothing to report item by item.
+pub async fn run(
+    ports: Ports,
+    task: Task,
+    variables: &[(String, String)],
+    snapshots: Option<String>,
+) -> Result<Report, RunError> {
+    let (settings, notes) =
+        settings::from_variables(variables, Needs::of(&task)).map_err(RunError::Configuration)?;
+    let mut context = Context::new(ports, settings, &task);
+    for note in notes {
+        context.log.warn(None, &note);
+    }
+    if uses_bucket(&task, &context.settings) {
+        if let Some(s3) = &context.settings.s3 {
+            context.bucket = Some(Bucket::open(&context.ports, s3).await.map_err(|error| RunError::Failed(error.to_string()))?);
+        }
+    }
+    let items = match task {
+        Task::GetCollections => get_collections::run(&context).await,
+        Task::GetSnapshots => get_snapshots::run(&context).await,
+        Task::GetSnapshotsS3 => get_snapshots::run_s3(&context).await,
+        Task::GetAliases => get_aliases::run(&context).await,
+        Task::CreateSnapshots => create_snapshots::run(&context).await,
+        Task::RecoverSnapshots => recover_snapshots::run(&context, snapshots).await,
+        Task::RecoverAliases => recover_aliases::run(&context).await,
+        Task::Reset { keep_backup } => reset::run(&context, keep_backup),
+    }
+    .map_err(RunError::Failed)?;
+    let report = Report { items };
+    context.summary(&report);
+    Ok(report)
+}
+
+/// True for tasks that read or write the bucket with these settings. The others run without S3.
+fn uses_bucket(task: &Task, settings: &Settings) -> bool {
+    match task {
+        Task::GetSnapshotsS3 | Task::CreateSnapshots | Task::RecoverSnapshots => true,
+        Task::GetAliases | Task::RecoverAliases => settings.aliases_on_s3,
+        Task::GetCollections | Task::GetSnapshots | Task::Reset { .. } => false,
+    }
+}

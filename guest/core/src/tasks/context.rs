@@ -1,0 +1,143 @@
+//! What every task carries along: ports, settings, log, bucket, and the limits that spare the servers.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_lock::{Semaphore, SemaphoreGuardArc};
+
+use crate::log::Log;
+use crate::ports::Ports;
+use crate::report::{Item, Outcome, Report, Status};
+use crate::s3::Bucket;
+use crate::settings::{Host, Settings};
+use crate::task::Task;
+
+/// The surroundings of one run.
+pub struct Context {
+    /// The world.
+    pub ports: Ports,
+    /// The settings.
+    pub settings: Settings,
+    /// The log.
+    pub log: Log,
+    /// The bucket, where the task uses one.
+    pub bucket: Option<Bucket>,
+    started: Duration,
+    peers: RefCell<BTreeMap<Host, Arc<Semaphore>>>,
+}
+
+impl Context {
+    /// The surroundings of a run of `task`, the bucket still to be opened.
+    pub fn new(ports: Ports, settings: Settings, task: &Task) -> Self {
+        let log = Log::new(&ports, &settings, task.name());
+        let started = ports.clock.monotonic();
+        Self { ports, settings, log, bucket: None, started, peers: RefCell::default() }
+    }
+
+    /// Waits until the peer at `host` may be given work (a snapshot, a recovery); it is free again when the
+    /// permit is dropped. `QDRANT_SNAPSHOTS_PER_PEER` of them exist for each peer.
+    pub async fn peer_permit(&self, host: &Host) -> SemaphoreGuardArc {
+        let semaphore = self
+            .peers
+            .borrow_mut()
+            .entry(host.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(self.settings.snapshots_per_peer.max(1))))
+            .clone();
+        semaphore.acquire_arc().await
+    }
+
+    /// Logs that one of `total` things ended, and how each of its parts did.
+    pub fn progress(&self, host: &Host, ended: usize, total: usize, what: &str, items: &[Item]) {
+        for item in items {
+            self.log_item(item);
+        }
+        let failed = items.iter().any(|item| item.outcome == Outcome::Failed);
+        let elapsed = self.ports.clock.monotonic().saturating_sub(self.started).as_secs();
+        let outcome = if failed { "failed" } else { "done" };
+        self.log.info(Some(&host.to_string()), &format!("{ended} of {total} collections, {elapsed} s: `{what}` {outcome}"));
+    }
+
+    /// Logs how one item ended.
+    pub fn log_item(&self, item: &Item) {
+        let host = item.host.as_deref();
+        let mut text = item.kind.to_owned();
+        if let Some(collection) = &item.collection {
+            text.push_str(&format!(" of `{collection}`"));
+        }
+        if let Some(name) = &item.name {
+            text.push_str(&format!(" {name}"));
+        }
+        if let Some(bytes) = item.bytes {
+            text.push_str(&format!(", {}", size(bytes)));
+        }
+        if item.outcome == Outcome::Done && item.elapsed > Duration::ZERO {
+            text.push_str(&format!(", {:.1} s", item.elapsed.as_secs_f64()));
+        }
+        let cause = item.cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        match item.outcome {
+            Outcome::Done => self.log.info(host, &format!("done: {text}{cause}")),
+            Outcome::Skipped => self.log.info(host, &format!("skipped: {text}{cause}")),
+            Outcome::Failed => self.log.error(host, &format!("FAILED: {text}{cause}")),
+        }
+    }
+
+    /// Logs the end of the run: what failed once more, then the counts.
+    pub fn summary(&self, report: &Report) {
+        let (done, failed, skipped) =
+            (report.count(Outcome::Done), report.count(Outcome::Failed), report.count(Outcome::Skipped));
+        let bytes: u64 = report.items.iter().filter_map(|item| item.bytes).sum();
+        let elapsed = self.ports.clock.monotonic().saturating_sub(self.started);
+        if failed > 1 {
+            self.log.error(None, "what failed:");
+            for item in report.items.iter().filter(|item| item.outcome == Outcome::Failed) {
+                self.log_item(item);
+            }
+        }
+        let verdict = match report.status() {
+            Status::Done => "all done",
+            Status::Failed => "FAILED",
+            Status::Partial => "PARTLY FAILED",
+        };
+        let bytes = if bytes > 0 { format!(", {}", size(bytes)) } else { String::new() };
+        let text =
+            format!("{verdict}: {done} done, {failed} failed, {skipped} skipped{bytes}, {:.1} s", elapsed.as_secs_f64());
+        match report.status() {
+            Status::Done => self.log.info(None, &text),
+            _ => self.log.error(None, &text),
+        }
+    }
+}
+
+/// Bytes for people: three digits and a binary unit.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1024), "1.0 KiB");
+        assert_eq!(size(556_544), "543.5 KiB");
+        assert_eq!(size(u64::MAX), "16384.0 PiB");
+    }
+}

@@ -1,0 +1,51 @@
+//! `create_snap`: a snapshot of each collection on each peer that holds a part of it, then the aliases.
+
+use super::{Context, get_aliases, source};
+use crate::backup;
+use crate::records;
+use crate::report::{Item, Outcome};
+
+pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+    let source = source::find(context).await?;
+    if context.bucket.is_none() {
+        context.log.warn(
+            None,
+            "no bucket is configured (QDRANT_S3_...): whether the snapshots reached S3 is not checked, and no manifest is written",
+        );
+    }
+    let mut items = source.missing_items();
+    let chosen = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    let mut written = Vec::new();
+    for cluster in &source.clusters {
+        match source::selected(context, cluster).await {
+            Ok(collections) => {
+                context.log.info(
+                    Some(&cluster.host.to_string()),
+                    &format!("{} collections on {} peers", collections.len(), cluster.peers.len()),
+                );
+                written.extend(collections.iter().map(|collection| records::Collection {
+                    host: Some(cluster.host.to_string()),
+                    collection: collection.clone(),
+                }));
+                items.extend(backup::back_up(context, cluster, collections).await);
+            }
+            Err(cause) => items.push(Item {
+                host: Some(cluster.host.to_string()),
+                cause: Some(cause),
+                ..Item::new("cluster", Outcome::Failed)
+            }),
+        }
+    }
+    if chosen.is_empty() && !written.is_empty() {
+        context
+            .ports
+            .files
+            .replace(records::COLLECTIONS, records::collections_csv(&written).as_bytes())
+            .map_err(|error| error.to_string())?;
+    }
+    if written.is_empty() {
+        context.log.warn(None, "there is nothing to back up: the source has no collections");
+    }
+    items.extend(get_aliases::save(context, &source).await);
+    Ok(items)
+}

@@ -1,0 +1,49 @@
+//! `get_coll`: the collections of the source, into the file `collections` and on standard output.
+
+use super::Context;
+use super::source::{self, Source};
+use crate::records;
+use crate::report::{Item, Outcome};
+
+pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+    let source = source::find(context).await?;
+    let known = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    if !known.is_empty() {
+        let reason = "the file is there already and is kept; `reset` removes it".to_owned();
+        context.ports.console.data(&records::collections_csv(&known));
+        return Ok(vec![Item { name: Some("collections".to_owned()), cause: Some(reason), ..Item::new("file", Outcome::Skipped) }]);
+    }
+    list(context, &source).await
+}
+
+/// Lists the collections of every cluster of the source and writes the file.
+async fn list(context: &Context, source: &Source) -> Result<Vec<Item>, String> {
+    let mut lines = Vec::new();
+    let mut items = source.missing_items();
+    for cluster in &source.clusters {
+        match source::collections(cluster).await {
+            Ok(names) => lines.extend(names.into_iter().map(|collection| records::Collection {
+                host: Some(cluster.host.to_string()),
+                collection,
+            })),
+            Err(cause) => items.push(Item {
+                host: Some(cluster.host.to_string()),
+                cause: Some(cause),
+                ..Item::new("cluster", Outcome::Failed)
+            }),
+        }
+    }
+    if lines.is_empty() {
+        context.log.info(None, "the source has no collections");
+        return Ok(items);
+    }
+    let csv = records::collections_csv(&lines);
+    context.ports.files.replace(records::COLLECTIONS, csv.as_bytes()).map_err(|error| error.to_string())?;
+    context.ports.console.data(&csv);
+    items.push(Item {
+        name: Some(records::COLLECTIONS.to_owned()),
+        cause: Some(format!("{} collections", lines.len())),
+        ..Item::new("file", Outcome::Done)
+    });
+    Ok(items)
+}

@@ -1,0 +1,94 @@
+//! `get_snap` and `get_snap_s3`: the snapshots that can be restored, into the file `snapshots`.
+
+use std::collections::BTreeSet;
+
+use super::{Context, source};
+use crate::naming::{SnapshotFilter, SnapshotName};
+use crate::records;
+use crate::report::{Item, Outcome};
+use crate::restore;
+
+/// As Qdrant lists them.
+pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+    if let Some(item) = kept(context)? {
+        return Ok(vec![item]);
+    }
+    let source = source::find(context).await?;
+    let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
+    let mut items = source.missing_items();
+    let mut lines = BTreeSet::new();
+    for cluster in &source.clusters {
+        let collections = match source::selected(context, cluster).await {
+            Ok(collections) => collections,
+            Err(cause) => {
+                items.push(failed(cluster.host.to_string(), None, cause));
+                continue;
+            }
+        };
+        for collection in collections {
+            // Nodes with their own disks each know their own snapshots; with S3 all know all.
+            for peer in &cluster.peers {
+                match peer.client.snapshots(&collection).await {
+                    Ok(snapshots) => lines.extend(
+                        snapshots
+                            .into_iter()
+                            .filter(|snapshot| SnapshotName::parse(&collection, &snapshot.name).is_some())
+                            .filter(|snapshot| filter.matches(&snapshot.name))
+                            .map(|snapshot| (collection.clone(), snapshot.name, cluster.host.to_string())),
+                    ),
+                    Err(error) => items.push(failed(peer.address(), Some(collection.clone()), error.to_string())),
+                }
+            }
+        }
+    }
+    let lines = lines.into_iter().map(|(collection, snapshot_name, host)| records::Snapshot { host: Some(host), collection, snapshot_name });
+    items.extend(write(context, lines.collect())?);
+    Ok(items)
+}
+
+/// As the bucket has them.
+pub(super) async fn run_s3(context: &Context) -> Result<Vec<Item>, String> {
+    if let Some(item) = kept(context)? {
+        return Ok(vec![item]);
+    }
+    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+    let mut lines = restore::archives_in(bucket, &SnapshotFilter::new(&context.settings.snapshot_filter)).await?;
+    let chosen: BTreeSet<String> = records::read_collections(context.ports.files.as_ref())
+        .map_err(|error| error.to_string())?
+        .into_iter()
+        .map(|line| line.collection)
+        .collect();
+    lines.retain(|archive| chosen.is_empty() || chosen.contains(&archive.collection));
+    let lines = lines.into_iter().map(|archive| records::Snapshot {
+        host: None,
+        collection: archive.collection,
+        snapshot_name: archive.name,
+    });
+    write(context, lines.collect()).map(|item| vec![item])
+}
+
+/// A `snapshots` file that is there is kept: it may be a person's own choice.
+fn kept(context: &Context) -> Result<Option<Item>, String> {
+    let lines = records::read_snapshots(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    context.ports.console.data(&records::snapshots_csv(&lines));
+    let cause = Some("the file is there already and is kept; `reset` removes it".to_owned());
+    Ok(Some(Item { name: Some(records::SNAPSHOTS.to_owned()), cause, ..Item::new("file", Outcome::Skipped) }))
+}
+
+fn write(context: &Context, lines: Vec<records::Snapshot>) -> Result<Item, String> {
+    let csv = records::snapshots_csv(&lines);
+    context.ports.files.replace(records::SNAPSHOTS, csv.as_bytes()).map_err(|error| error.to_string())?;
+    context.ports.console.data(&csv);
+    Ok(Item {
+        name: Some(records::SNAPSHOTS.to_owned()),
+        cause: Some(format!("{} snapshots", lines.len())),
+        ..Item::new("file", Outcome::Done)
+    })
+}
+
+fn failed(host: String, collection: Option<String>, cause: String) -> Item {
+    Item { host: Some(host), collection, cause: Some(cause), ..Item::new("cluster", Outcome::Failed) }
+}

@@ -1,0 +1,143 @@
+//! `recover_colla`: the aliases, in one request, last of all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Context, get_aliases, target};
+use crate::qdrant::Cluster;
+use crate::records;
+use crate::report::{Item, Outcome};
+use crate::restore::Selection;
+
+pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+    let targets = target::find(context).await?;
+    let mut items = targets.missing_items();
+    for cluster in &targets.clusters {
+        items.extend(restore(context, cluster, &[], &BTreeSet::new()).await);
+    }
+    Ok(items)
+}
+
+/// Restores the aliases of `cluster`: those saved in the bucket or the work directory, else those in the
+/// manifests of what was just restored. An alias of a collection that failed is left as it is.
+pub(super) async fn restore(
+    context: &Context,
+    cluster: &Cluster,
+    selections: &[Selection],
+    failed: &BTreeSet<String>,
+) -> Vec<Item> {
+    let host = cluster.host.to_string();
+    let saved = match saved(context, selections).await {
+        Ok(saved) => saved,
+        Err(cause) => {
+            return vec![Item { host: Some(host), cause: Some(cause), ..Item::new("alias", Outcome::Failed) }];
+        }
+    };
+    if saved.is_empty() {
+        context.log.info(Some(&host), "there are no saved aliases to restore");
+        return Vec::new();
+    }
+    let items = switch(context, cluster, saved, failed).await;
+    for item in &items {
+        context.log_item(item);
+    }
+    items
+}
+
+/// Alias to collection, as they were saved.
+async fn saved(context: &Context, selections: &[Selection]) -> Result<BTreeMap<String, String>, String> {
+    const LIMIT: usize = 64 << 20;
+    let files = context.ports.files.as_ref();
+    let mut lines = Vec::new();
+    if context.settings.aliases_on_s3 {
+        let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+        let key = format!("{}/{}", get_aliases::FOLDER, context.settings.aliases_object);
+        let csv = bucket.get(&key, LIMIT).await.map_err(|error| error.to_string())?.ok_or_else(|| {
+            format!(
+                "the aliases can't be restored: there is no object `{key}` in the bucket `{}`; the backup saves it with \
+                 BACKUP_COLLECTION_ALIASES_ON_S3=true, and QDRANT_COLLECTION_ALIASES_STABLE_FILE names another one",
+                bucket.name()
+            )
+        })?;
+        lines = records::parse_aliases(&key, &csv).map_err(|error| error.to_string())?;
+        files.replace(records::ALIASES, &csv).map_err(|error| error.to_string())?;
+    } else if let Some(csv) = files.read(records::ALIASES).map_err(|error| error.to_string())? {
+        lines = records::parse_aliases(records::ALIASES, &csv).map_err(|error| error.to_string())?;
+    } else {
+        for selection in selections {
+            let aliases = selection.manifest.iter().flat_map(|manifest| &manifest.aliases);
+            lines.extend(aliases.map(|alias| records::Alias { collection: selection.collection.clone(), alias: alias.clone() }));
+        }
+    }
+    Ok(lines.into_iter().map(|line| (line.alias, line.collection)).collect())
+}
+
+async fn switch(
+    context: &Context,
+    cluster: &Cluster,
+    saved: BTreeMap<String, String>,
+    failed: &BTreeSet<String>,
+) -> Vec<Item> {
+    let host = cluster.host.to_string();
+    let item = |alias: &str, collection: &str, outcome, cause: Option<String>| Item {
+        host: Some(host.clone()),
+        collection: Some(collection.to_owned()),
+        name: Some(alias.to_owned()),
+        cause,
+        ..Item::new("alias", outcome)
+    };
+    let all = |outcome, cause: String, aliases: &BTreeMap<String, String>| -> Vec<Item> {
+        aliases.iter().map(|(alias, collection)| item(alias, collection, outcome, Some(cause.clone()))).collect()
+    };
+    let Some(peer) = cluster.peers.first() else { return all(Outcome::Failed, "the target has no peer".to_owned(), &saved) };
+    let (there, collections) = match (peer.client.aliases().await, peer.client.collections().await) {
+        (Ok(there), Ok(collections)) => (there, collections.into_iter().collect::<BTreeSet<_>>()),
+        (Err(error), _) | (_, Err(error)) => return all(Outcome::Failed, error.to_string(), &saved),
+    };
+    let mut items = Vec::new();
+    let mut wanted = BTreeMap::new();
+    for (alias, collection) in saved {
+        let refused = if failed.contains(&collection) {
+            Some("its collection was not restored".to_owned())
+        } else if !collections.contains(&collection) {
+            Some("there is no such collection on the target".to_owned())
+        } else if collections.contains(&alias) {
+            Some("the target has a collection of this name".to_owned())
+        } else {
+            there.get(&alias).filter(|to| **to != collection && !context.settings.restore_force).map(|to| {
+                format!("on the target it belongs to `{to}`, and is left there; QDRANT_RESTORE_FORCE=true moves it")
+            })
+        };
+        match refused {
+            Some(cause) => items.push(item(&alias, &collection, Outcome::Failed, Some(cause))),
+            None if there.get(&alias) == Some(&collection) => {
+                items.push(item(&alias, &collection, Outcome::Skipped, Some("it is there already".to_owned())));
+            }
+            None => {
+                wanted.insert(alias, collection);
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return items;
+    }
+    let outcome = peer.client.set_aliases(&wanted).await;
+    let now = peer.client.aliases().await;
+    for (alias, collection) in &wanted {
+        // One request is not one transaction: what is there now counts, and not the answer alone.
+        let is_there = now.as_ref().is_ok_and(|now| now.get(alias) == Some(collection));
+        items.push(match (is_there, &outcome, &now) {
+            (true, ..) => {
+                let line = records::AliasRecovery { collection: collection.clone(), alias: alias.clone(), outcome: "ok".to_owned() };
+                match records::append_alias_recovery(context.ports.files.as_ref(), &line) {
+                    Ok(()) => item(alias, collection, Outcome::Done, None),
+                    Err(error) => item(alias, collection, Outcome::Failed, Some(error.to_string())),
+                }
+            }
+            (false, Err(error), _) | (false, _, Err(error)) => item(alias, collection, Outcome::Failed, Some(error.to_string())),
+            (false, Ok(()), Ok(_)) => {
+                item(alias, collection, Outcome::Failed, Some("Qdrant answered ok and it is not there".to_owned()))
+            }
+        });
+    }
+    items
+}

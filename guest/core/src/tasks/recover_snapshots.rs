@@ -1,0 +1,140 @@
+//! `recover_snap`: collections from their archives, then the aliases.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::{Context, recover_aliases, target};
+use crate::naming::{SnapshotFilter, SnapshotName};
+use crate::records;
+use crate::report::{Item, Outcome};
+use crate::restore::{self, BucketArchive, Selection};
+use crate::s3::Bucket;
+
+/// How many collections' archives are read at the same time.
+const SELECTIONS_AT_ONCE: usize = 8;
+
+pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<Vec<Item>, String> {
+    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+    let chosen = chosen(context, snapshots)?;
+    let archives = archives(context, bucket, &chosen).await?;
+    let targets = target::find(context).await?;
+    let mut items = targets.missing_items();
+    let mut selections = Vec::new();
+    let mut failed = BTreeSet::new();
+    let mut selecting = stream::iter(archives)
+        .map(|(collection, archives)| async move {
+            let selection = match archives {
+                Ok(archives) => restore::select(bucket, &collection, archives).await,
+                Err(cause) => Err(cause),
+            };
+            (collection, selection)
+        })
+        .buffer_unordered(SELECTIONS_AT_ONCE);
+    while let Some((collection, selection)) = selecting.next().await {
+        match selection {
+            Ok(selection) => {
+                for item in &selection.skipped {
+                    context.log_item(item);
+                }
+                items.extend(selection.skipped.iter().cloned());
+                selections.push(selection);
+            }
+            Err(cause) => {
+                let item = Item { collection: Some(collection.clone()), cause: Some(cause), ..Item::new("collection", Outcome::Failed) };
+                context.log_item(&item);
+                items.push(item);
+                failed.insert(collection);
+            }
+        }
+    }
+    selections.sort_by(|a, b| a.collection.cmp(&b.collection));
+    if selections.is_empty() && failed.is_empty() {
+        return Err(nothing_found(context));
+    }
+    for cluster in &targets.clusters {
+        let restored = restore::restore(context, bucket, cluster, &selections).await;
+        let mut failed = failed.clone();
+        failed.extend(restored.iter().filter(|item| item.outcome == Outcome::Failed).filter_map(|item| item.collection.clone()));
+        items.extend(restored);
+        items.extend(recover_aliases::restore(context, cluster, &selections, &failed).await);
+    }
+    Ok(items)
+}
+
+/// The lines of the `snapshots` file, where there is one: given by the host, named by a setting, or in the work
+/// directory.
+fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snapshot>, String> {
+    let files = context.ports.files.as_ref();
+    let lines = match (given, &context.settings.snapshots_file) {
+        (Some(text), _) => records::parse_snapshots(records::SNAPSHOTS, text.as_bytes()).map_err(|error| error.to_string())?,
+        (None, Some(path)) => {
+            let bytes = files.read_path(path).map_err(|error| error.to_string())?;
+            records::parse_snapshots(path, &bytes).map_err(|error| error.to_string())?
+        }
+        (None, None) => records::read_snapshots(files).map_err(|error| error.to_string())?,
+    };
+    if !lines.is_empty() {
+        context.log.info(None, &format!("restoring the {} snapshots named in the file `{}`", lines.len(), records::SNAPSHOTS));
+    }
+    Ok(lines)
+}
+
+type ByCollection = BTreeMap<String, Result<Vec<BucketArchive>, String>>;
+
+/// The archives to choose from, by collection: the named ones, or all in the bucket that pass the filter.
+async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapshot]) -> Result<ByCollection, String> {
+    let filter = if chosen.is_empty() { context.settings.snapshot_filter.as_str() } else { "" };
+    let mut found: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
+    for archive in restore::archives_in(bucket, &SnapshotFilter::new(filter)).await? {
+        found.entry(archive.collection.clone()).or_default().push(archive);
+    }
+    if chosen.is_empty() {
+        let collections = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+        let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).collect();
+        let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
+        let absent: Vec<_> = absent
+            .map(|collection| (collection.clone(), Err("the file `collections` names it, and the bucket has no archive of it that passes the filter".to_owned())))
+            .collect();
+        let mut archives: ByCollection = found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).collect();
+        archives.retain(|collection, _| wanted.is_empty() || wanted.contains(collection));
+        archives.extend(absent);
+        return Ok(archives);
+    }
+    let mut archives: ByCollection = BTreeMap::new();
+    for line in chosen {
+        let entry = archives.entry(line.collection.clone()).or_insert_with(|| Ok(Vec::new()));
+        let archive = found
+            .get(&line.collection)
+            .and_then(|archives| archives.iter().find(|archive| archive.name == line.snapshot_name));
+        match (entry, archive) {
+            (Ok(archives), Some(archive)) => archives.push(archive.clone()),
+            (entry @ Ok(_), None) => *entry = Err(not_found(context, bucket, line)),
+            (Err(_), _) => {}
+        }
+    }
+    Ok(archives)
+}
+
+fn not_found(context: &Context, bucket: &Bucket, line: &records::Snapshot) -> String {
+    let name = &line.snapshot_name;
+    if SnapshotName::parse(&line.collection, name).is_none() {
+        return format!("`{name}` is not the name of a snapshot of the whole collection `{}`", line.collection);
+    }
+    format!(
+        "the snapshot `{name}` is not in the bucket `{}` under `{}/`; `get_snap_s3` lists what is",
+        bucket.name(),
+        context.settings.s3.as_ref().map(|s3| s3.key_prefix.as_str()).unwrap_or_default()
+    )
+}
+
+fn nothing_found(context: &Context) -> String {
+    match context.settings.snapshot_filter.is_empty() {
+        true => "the bucket holds no snapshots; check QDRANT_S3_BUCKET_NAME and QDRANT_S3_KEY_PREFIX".to_owned(),
+        false => format!(
+            "no snapshot in the bucket passes QDRANT_SNAPSHOT_DATETIME_FILTER={}; `get_snap_s3` with an empty filter lists all",
+            context.settings.snapshot_filter
+        ),
+    }
+}

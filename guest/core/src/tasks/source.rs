@@ -1,0 +1,117 @@
+//! The source: its clusters, and the collections a task is about.
+
+use std::collections::BTreeSet;
+
+use super::Context;
+use crate::qdrant::{Cluster, Missing, discover_source};
+use crate::records;
+use crate::report::{Item, Outcome};
+
+/// The source's clusters.
+pub(super) struct Source {
+    pub clusters: Vec<Cluster>,
+    missing: Vec<Missing>,
+}
+
+impl Source {
+    /// Configured hosts that did not answer: each a failure, since their collections are not backed up.
+    pub(super) fn missing_items(&self) -> Vec<Item> {
+        self.missing
+            .iter()
+            .map(|missing| Item {
+                host: Some(missing.host.clone()),
+                cause: Some(missing.cause.clone()),
+                ..Item::new("cluster", Outcome::Failed)
+            })
+            .collect()
+    }
+}
+
+/// Finds the source's clusters.
+///
+/// # Errors
+/// No configured host answers.
+pub(super) async fn find(context: &Context) -> Result<Source, String> {
+    let discovered = discover_source(&context.ports, &context.settings).await;
+    let usable = discovered.clusters.iter().any(|cluster| !cluster.peers.is_empty());
+    if !usable {
+        let mut causes: Vec<String> = discovered.missing.iter().map(|missing| missing.cause.clone()).collect();
+        causes.extend(discovered.clusters.iter().flat_map(|cluster| &cluster.missing).map(|missing| missing.cause.clone()));
+        return Err(format!("no peer of the source can be used: {}", causes.join("; ")));
+    }
+    for cluster in &discovered.clusters {
+        for peer in &cluster.peers {
+            let id = peer.id.map_or_else(|| "without clustering".to_owned(), |id| format!("peer {id}"));
+            context.log.info(Some(&peer.address()), &format!("Qdrant {}, {id}", peer.version));
+        }
+    }
+    Ok(Source { clusters: discovered.clusters, missing: discovered.missing })
+}
+
+/// The names of a cluster's collections.
+///
+/// # Errors
+/// No peer answers; says why.
+pub(super) async fn collections(cluster: &Cluster) -> Result<Vec<String>, String> {
+    let mut causes = Vec::new();
+    for peer in &cluster.peers {
+        match peer.client.collections().await {
+            Ok(mut names) => {
+                names.sort();
+                return Ok(names);
+            }
+            Err(error) => causes.push(error.to_string()),
+        }
+    }
+    causes.extend(cluster.missing.iter().map(|missing| missing.cause.clone()));
+    Err(causes.join("; "))
+}
+
+/// The collections of `cluster` that a task is about: those in the file `collections` where there is one (so
+/// that a person can choose), else all. The file's host, where given, has to be the cluster's.
+///
+/// # Errors
+/// The file can't be read, or no peer answers.
+pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec<String>, String> {
+    let lines = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    if lines.is_empty() {
+        return collections(cluster).await;
+    }
+    let hosts: BTreeSet<String> =
+        cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).collect();
+    let mut names = BTreeSet::new();
+    let mut foreign = 0;
+    for line in lines {
+        match &line.host {
+            Some(host) if !names_host(host, &hosts) => foreign += 1,
+            _ => {
+                names.insert(line.collection);
+            }
+        }
+    }
+    context.log.warn(
+        Some(&cluster.host.to_string()),
+        &format!("taking the {} collections of the file `{}` only ({foreign} of other hosts left out)", names.len(), records::COLLECTIONS),
+    );
+    Ok(names.into_iter().collect())
+}
+
+/// True when `text`, a host as people or the file write it, is one of `hosts`.
+fn names_host(text: &str, hosts: &BTreeSet<String>) -> bool {
+    let bare = |host: &str| host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/').to_ascii_lowercase();
+    let wanted = bare(text);
+    hosts.iter().any(|host| bare(host) == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_the_same_with_or_without_scheme_and_slash() {
+        let hosts = BTreeSet::from(["http://qdrant-headless:6333".to_owned()]);
+        assert!(names_host("http://qdrant-headless:6333/", &hosts));
+        assert!(names_host("Qdrant-Headless:6333", &hosts));
+        assert!(!names_host("other:6333", &hosts));
+    }
+}

@@ -1,0 +1,52 @@
+//! The targets of a restore: clusters, all of whose peers answer.
+
+use super::Context;
+use crate::qdrant::{Cluster, Missing, discover_target};
+use crate::report::{Item, Outcome};
+
+/// The targets.
+pub(super) struct Targets {
+    pub clusters: Vec<Cluster>,
+    unusable: Vec<Missing>,
+}
+
+impl Targets {
+    /// Hosts that did not answer, and clusters that can't be restored into: each a failure.
+    pub(super) fn missing_items(&self) -> Vec<Item> {
+        self.unusable
+            .iter()
+            .map(|missing| Item {
+                host: Some(missing.host.clone()),
+                name: missing.id.map(|id| format!("peer {id}")),
+                cause: Some(missing.cause.clone()),
+                ..Item::new("cluster", Outcome::Failed)
+            })
+            .collect()
+    }
+}
+
+/// Finds the clusters behind `QDRANT_RESTORE_HOSTS`. A cluster with a peer that can't be reached is left out: its
+/// shards could be created there and never get their data.
+///
+/// # Errors
+/// Nothing can be restored into.
+pub(super) async fn find(context: &Context) -> Result<Targets, String> {
+    let discovered = discover_target(&context.ports, &context.settings).await;
+    let mut targets = Targets { clusters: Vec::new(), unusable: discovered.missing };
+    for cluster in discovered.clusters {
+        if cluster.missing.is_empty() {
+            for peer in &cluster.peers {
+                let id = peer.id.map_or_else(|| "without clustering".to_owned(), |id| format!("peer {id}"));
+                context.log.info(Some(&peer.address()), &format!("Qdrant {}, {id}", peer.version));
+            }
+            targets.clusters.push(cluster);
+        } else {
+            targets.unusable.extend(cluster.missing);
+        }
+    }
+    if targets.clusters.is_empty() {
+        let causes: Vec<String> = targets.unusable.into_iter().map(|missing| missing.cause).collect();
+        return Err(format!("there is no target to restore into: {}", causes.join("; ")));
+    }
+    Ok(targets)
+}

@@ -1,0 +1,133 @@
+//! Builds the component with a nested cargo, so that `cargo build` alone leaves a program with the component
+//! inside. `COMPONENT_WASM_FILE=/path/to.wasm` takes a ready one instead, where the wasm target is missing.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const TARGET: &str = "wasm32-wasip2";
+const READY_MADE: &str = "COMPONENT_WASM_FILE";
+
+fn main() -> ExitCode {
+    match component() {
+        Ok(file) => {
+            println!("cargo::rustc-env=COMPONENT_WASM={}", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            println!("cargo::error={why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn component() -> Result<PathBuf, String> {
+    println!("cargo::rerun-if-env-changed={READY_MADE}");
+    if let Some(file) = env::var_os(READY_MADE).filter(|file| !file.is_empty()) {
+        let file = PathBuf::from(file);
+        if !file.is_absolute() || !file.is_file() {
+            return Err(format!(
+                "{READY_MADE}={} must be the absolute path of a component",
+                file.display()
+            ));
+        }
+        println!("cargo::rerun-if-changed={}", file.display());
+        return Ok(file);
+    }
+    require_target()?;
+    build()
+}
+
+/// A missing target gives a thousand lines about a missing `core` otherwise. Nothing is installed from here.
+fn require_target() -> Result<(), String> {
+    let rustc = variable("RUSTC")?;
+    let output = Command::new(&rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .map_err(|error| format!("can't run {rustc}: {error}"))?;
+    let directory = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    if output.status.success() && Path::new(&directory).is_dir() {
+        return Ok(());
+    }
+    Err(format!(
+        "the target {TARGET} is not installed; run `rustup target add {TARGET}`, \
+         or set {READY_MADE} to a component that is already built"
+    ))
+}
+
+fn build() -> Result<PathBuf, String> {
+    let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("..");
+    // A path that does not exist would run this script at every build.
+    let inputs = [
+        "guest/core/src",
+        "guest/core/Cargo.toml",
+        "guest/component",
+        "wit",
+        "Cargo.toml",
+        "Cargo.lock",
+    ];
+    for input in inputs
+        .map(|input| workspace.join(input))
+        .into_iter()
+        .filter(|input| input.exists())
+    {
+        println!("cargo::rerun-if-changed={}", input.display());
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+
+    // A target directory of its own: the outer cargo holds the lock of the usual one.
+    let target_dir = Path::new(&variable("OUT_DIR")?).join("component");
+    let mut cargo = Command::new(variable("CARGO")?);
+    cargo
+        .current_dir(&workspace)
+        .args([
+            "rustc",
+            "--locked",
+            "--quiet",
+            "--package",
+            "qdrant-backup-component",
+            "--lib",
+        ])
+        .args([
+            "--crate-type",
+            "cdylib",
+            "--target",
+            TARGET,
+            "--profile",
+            "component",
+            "--target-dir",
+        ])
+        .arg(&target_dir);
+    // What is meant for the host's own build must not reach the component's.
+    for name in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_RUSTFLAGS",
+        "RUSTDOCFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_TARGET_DIR",
+        "CARGO_BUILD_BUILD_DIR",
+    ] {
+        cargo.env_remove(name);
+    }
+    let output = cargo
+        .output()
+        .map_err(|error| format!("can't run cargo for the component: {error}"))?;
+    if !output.status.success() {
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        return Err(
+            "the component (guest/component) does not build; its errors are in the output of this script".to_string(),
+        );
+    }
+    Ok(target_dir
+        .join(TARGET)
+        .join("component")
+        .join("qdrant_backup_component.wasm"))
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|error| format!("cargo did not set {name}: {error}"))
+}

@@ -1,0 +1,488 @@
+//! The command line: the host's own options in any place, everything else is the task and its options.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use qdrant_backup_core::settings::parse_duration;
+use qdrant_backup_core::task::{self, Invocation, Task};
+
+use crate::egress::Rule;
+use crate::environment::{Environment, settings_problems};
+use crate::options::Options;
+use crate::units::{parse_size, show_size};
+
+/// What the command line and the environment ask for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Run a task.
+    Run(Box<Options>),
+    /// Print this text on standard output and succeed.
+    Print(String),
+}
+
+/// Why nothing can be run (exit code 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CliError {
+    /// The command line is wrong: a text with the usage.
+    Usage(String),
+    /// Options or variables have values that can't be used: `NAME: what is wrong and what is accepted`.
+    Configuration(Vec<String>),
+}
+
+/// One of the host's own options. All take a value: `--name VALUE` or `--name=VALUE`.
+#[derive(Debug)]
+pub struct HostOption {
+    /// With its two dashes.
+    pub flag: &'static str,
+    /// What the value is.
+    pub value: &'static str,
+    /// The environment variable that does the same; the option wins.
+    pub variable: Option<&'static str>,
+    /// What it does.
+    pub help: &'static str,
+}
+
+const WORK_DIR: &str = "--work-dir";
+const SNAPSHOTS: &str = "--snapshots";
+const CA_FILE: &str = "--ca-file";
+const ALLOW_HOST: &str = "--allow-host";
+const COMPONENT: &str = "--component";
+const MEMORY_LIMIT: &str = "--memory-limit";
+const DEADLINE: &str = "--deadline";
+
+/// The host's own options.
+pub const OPTIONS: &[HostOption] = &[
+    HostOption {
+        flag: WORK_DIR,
+        value: "DIR",
+        variable: Some("QDRANT_WORK_DIR"),
+        help: "The directory of the state files; the current one by default",
+    },
+    HostOption {
+        flag: SNAPSHOTS,
+        value: "FILE",
+        variable: Some("QDRANT_SNAPSHOTS_FILE"),
+        help: "Restore what this CSV file lists, in place of `snapshots` in the work directory; only read",
+    },
+    HostOption {
+        flag: CA_FILE,
+        value: "FILE",
+        variable: Some("QDRANT_CA_FILE"),
+        help: "Trust the certificates (PEM) in this file in place of the system's",
+    },
+    HostOption {
+        flag: ALLOW_HOST,
+        value: "RULE",
+        variable: Some("QDRANT_ALLOW_HOSTS"),
+        help: "Allow requests to more than the configured servers and the names below them: `name`, `*.name`, \
+               `10.0.0.0/8`, each with an optional `:port`; several with commas or by repeating the option",
+    },
+    HostOption {
+        flag: COMPONENT,
+        value: "FILE",
+        variable: None,
+        help: "Run this component in place of the built-in one",
+    },
+    HostOption {
+        flag: MEMORY_LIMIT,
+        value: "SIZE",
+        variable: Some("QDRANT_MEMORY_LIMIT"),
+        help: "How much memory the component may have, 16MiB to 4GiB; 256MiB by default",
+    },
+    HostOption {
+        flag: DEADLINE,
+        value: "DURATION",
+        variable: Some("QDRANT_RUN_DEADLINE"),
+        help: "End the run with exit code 124 after this time: `3600`, `90s`, `60m`, `2h`; none by default",
+    },
+];
+
+const SMALLEST_MEMORY: u64 = 16 << 20;
+const LARGEST_MEMORY: u64 = 4 << 30;
+
+/// Understands the arguments (without the program's name) together with the environment.
+///
+/// # Errors
+/// A wrong command line, or all values that can't be used at once.
+pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command, CliError> {
+    let (given, rest) = split(arguments).map_err(CliError::Usage)?;
+    let task = match task::parse(&rest).map_err(|error| CliError::Usage(error.to_string()))? {
+        Invocation::Run(task) => task,
+        Invocation::Print(text) if rest.iter().any(|argument| argument == "--version" || argument == "-V") => {
+            return Ok(Command::Print(text));
+        }
+        Invocation::Print(text) => return Ok(Command::Print(with_options(&text))),
+    };
+    if task != Task::RecoverSnapshots && given.iter().any(|(option, _)| option.flag == SNAPSHOTS) {
+        return Err(CliError::Usage(format!("{SNAPSHOTS} is for `recover_snap` only")));
+    }
+    options(task, &given, environment)
+        .map(|options| Command::Run(Box::new(options)))
+        .map_err(CliError::Configuration)
+}
+
+/// The host's part of the help.
+pub fn help() -> String {
+    let mut text = String::from("Options of the program:\n");
+    for option in OPTIONS {
+        text.push_str(&format!("  {} {}\n", option.flag, option.value));
+        for line in wrap(option.help, 90) {
+            text.push_str(&format!("          {line}\n"));
+        }
+        if let Some(variable) = option.variable {
+            text.push_str(&format!("          [variable: {variable}]\n"));
+        }
+    }
+    text.push_str(
+        "\nExit codes: 0 done, 1 failed, 2 wrong command line or settings, 3 partly done, 124 the deadline ran out,\n\
+         130 stopped by SIGINT, 143 stopped by SIGTERM. The state files are whole in each case.\n",
+    );
+    text
+}
+
+fn with_options(text: &str) -> String {
+    format!("{}\n\n{}", text.trim_end(), help())
+}
+
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + word.len() < width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
+}
+
+type Given = Vec<(&'static HostOption, String)>;
+
+/// Takes the host's own options out. After `--` nothing is the host's any more.
+fn split(arguments: &[String]) -> Result<(Given, Vec<String>), String> {
+    let mut given = Given::new();
+    let mut rest = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            rest.extend(arguments.by_ref().cloned());
+            break;
+        }
+        let (flag, value) = match argument.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_string())),
+            None => (argument.as_str(), None),
+        };
+        let Some(option) = OPTIONS.iter().find(|option| option.flag == flag) else {
+            rest.push(argument.clone());
+            continue;
+        };
+        let value = value
+            .or_else(|| arguments.next().cloned())
+            .filter(|value| !value.trim().is_empty());
+        let value = value.ok_or_else(|| format!("{flag} needs a value: {flag} {}", option.value))?;
+        given.push((option, value));
+    }
+    Ok((given, rest))
+}
+
+fn options(task: Task, given: &Given, environment: &Environment) -> Result<Options, Vec<String>> {
+    let mut problems: Vec<String> = environment
+        .unreadable()
+        .into_iter()
+        .map(|name| format!("{name}: the value is not UTF-8 text"))
+        .collect();
+    let values = Values { given, environment };
+
+    let mut allow_hosts = Vec::new();
+    for (name, value) in values.all(ALLOW_HOST) {
+        match Rule::parse_list(value) {
+            Ok(rules) => allow_hosts.extend(rules),
+            Err(error) => problems.push(format!("{name}: {error}")),
+        }
+    }
+    let mut memory_limit = Options::DEFAULT_MEMORY_LIMIT;
+    if let Some((name, value)) = values.one(MEMORY_LIMIT) {
+        match parse_size(value).filter(|size| (SMALLEST_MEMORY..=LARGEST_MEMORY).contains(size)) {
+            Some(size) => memory_limit = size,
+            None => problems.push(format!(
+                "{name}: `{value}` can't be used; accepted is {} to {}, such as `512MiB` or `512Mi`",
+                show_size(SMALLEST_MEMORY),
+                show_size(LARGEST_MEMORY)
+            )),
+        }
+    }
+    let mut deadline = None;
+    if let Some((name, value)) = values.one(DEADLINE) {
+        deadline = parse_duration(value)
+            .ok()
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs);
+        if deadline.is_none() {
+            problems.push(format!(
+                "{name}: `{value}` can't be used; accepted is a time of at least 1 s, such as `3600`, `90s`, `60m` or `2h`"
+            ));
+        }
+    }
+    if !problems.is_empty() {
+        problems.extend(settings_problems(&environment.settings(), &task));
+        return Err(problems);
+    }
+    let path = |flag| values.one(flag).map(|(_, value)| PathBuf::from(value));
+    Ok(Options {
+        settings: environment.settings(),
+        work_dir: path(WORK_DIR).unwrap_or_else(|| PathBuf::from(".")),
+        snapshots: path(SNAPSHOTS).filter(|_| task == Task::RecoverSnapshots),
+        ca_file: path(CA_FILE),
+        allow_hosts,
+        component: path(COMPONENT),
+        memory_limit,
+        deadline,
+        task,
+    })
+}
+
+/// Options and variables together.
+struct Values<'a> {
+    given: &'a Given,
+    environment: &'a Environment,
+}
+
+impl<'a> Values<'a> {
+    /// Every value of `flag` with the name it was given by: the variable's first, then the options'.
+    fn all(&self, flag: &str) -> Vec<(&'static str, &'a str)> {
+        let variable = OPTIONS
+            .iter()
+            .find(|option| option.flag == flag)
+            .and_then(|option| option.variable);
+        let from_environment = variable.and_then(|name| self.environment.get(name).map(|value| (name, value)));
+        let from_options = self.given.iter().filter(|(option, _)| option.flag == flag);
+        let from_options = from_options.map(|(option, value)| (option.flag, value.as_str()));
+        from_environment.into_iter().chain(from_options).collect()
+    }
+
+    /// The value that counts: the last option, else the variable.
+    fn one(&self, flag: &str) -> Option<(&'static str, &'a str)> {
+        self.all(flag).pop()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn parse_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, CliError> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        parse(&arguments, &Environment::from_pairs(environment.iter().copied()))
+    }
+
+    fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Options {
+        match parse_with(arguments, environment) {
+            Ok(Command::Run(options)) => *options,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    fn usage(arguments: &[&str]) -> String {
+        match parse_with(arguments, &[]) {
+            Err(CliError::Usage(text)) => text,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    fn problems(arguments: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
+        match parse_with(arguments, environment) {
+            Err(CliError::Configuration(problems)) => problems,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_task_alone_runs_with_the_defaults() {
+        let options = run(&["create_snap"], &[]);
+        assert_eq!(options.task, Task::CreateSnapshots);
+        assert_eq!(options.work_dir, PathBuf::from("."));
+        assert_eq!(options.memory_limit, 256 << 20);
+        assert_eq!(
+            (options.deadline, options.ca_file, options.component, options.snapshots),
+            (None, None, None, None)
+        );
+        assert!(options.allow_hosts.is_empty() && options.settings.is_empty());
+    }
+
+    #[test]
+    fn own_options_stand_anywhere_and_the_rest_is_the_task_s() {
+        let expected = run(&["--work-dir", "/w", "--deadline=2h", "reset", "--bkp", "true"], &[]);
+        assert_eq!(expected.task, Task::Reset { keep_backup: true });
+        assert_eq!(expected.work_dir, PathBuf::from("/w"));
+        assert_eq!(expected.deadline, Some(Duration::from_secs(7_200)));
+        let other = run(&["reset", "--work-dir=/w", "--bkp", "true", "--deadline", "2h"], &[]);
+        assert_eq!(
+            (other.task, other.work_dir, other.deadline),
+            (expected.task, expected.work_dir, expected.deadline)
+        );
+    }
+
+    #[test]
+    fn options_win_over_variables_and_allowed_hosts_add_up() {
+        let environment = [
+            ("QDRANT_WORK_DIR", "/env"),
+            ("QDRANT_MEMORY_LIMIT", "64Mi"),
+            ("QDRANT_RUN_DEADLINE", "90"),
+            ("QDRANT_CA_FILE", "/env.pem"),
+            ("QDRANT_ALLOW_HOSTS", "a, b:1"),
+            ("QDRANT_SNAPSHOTS_FILE", "/env.csv"),
+        ];
+        let options = run(&["recover_snap"], &environment);
+        assert_eq!(options.work_dir, PathBuf::from("/env"));
+        assert_eq!(options.memory_limit, 64 << 20);
+        assert_eq!(options.deadline, Some(Duration::from_secs(90)));
+        assert_eq!(options.ca_file, Some(PathBuf::from("/env.pem")));
+        assert_eq!(options.snapshots, Some(PathBuf::from("/env.csv")));
+        assert_eq!(options.allow_hosts.len(), 2);
+        let arguments = [
+            "recover_snap",
+            "--work-dir",
+            "/flag",
+            "--memory-limit",
+            "1Gi",
+            "--allow-host",
+            "c,d",
+            "--allow-host=e",
+        ];
+        let options = run(&arguments, &environment);
+        assert_eq!(options.work_dir, PathBuf::from("/flag"));
+        assert_eq!(options.memory_limit, 1 << 30);
+        assert_eq!(options.allow_hosts.len(), 5);
+    }
+
+    #[test]
+    fn the_last_of_several_options_counts() {
+        assert_eq!(
+            run(&["reset", "--work-dir", "a", "--work-dir", "b"], &[]).work_dir,
+            PathBuf::from("b")
+        );
+    }
+
+    #[test]
+    fn an_empty_variable_is_an_unset_one() {
+        let options = run(
+            &["create_snap"],
+            &[
+                ("QDRANT_WORK_DIR", ""),
+                ("QDRANT_RUN_DEADLINE", " "),
+                ("LOG_FORMAT", ""),
+            ],
+        );
+        assert_eq!((options.work_dir, options.deadline), (PathBuf::from("."), None));
+        assert!(options.settings.is_empty());
+    }
+
+    #[test]
+    fn all_wrong_values_are_named_at_once() {
+        let environment = [("QDRANT_RUN_DEADLINE", "soon"), ("QDRANT_ALLOW_HOSTS", "http://a")];
+        let problems = problems(&["create_snap", "--memory-limit", "1Mi"], &environment);
+        let names: Vec<_> = problems
+            .iter()
+            .map(|problem| problem.split(':').next().unwrap())
+            .collect();
+        let expected = [
+            "QDRANT_ALLOW_HOSTS",
+            "--memory-limit",
+            "QDRANT_RUN_DEADLINE",
+            "QDRANT_SOURCE_HOSTS",
+        ];
+        assert_eq!(names, expected, "{problems:?}");
+    }
+
+    #[test]
+    fn limits_of_the_limits() {
+        for (flag, value) in [
+            ("--memory-limit", "16383Ki"),
+            ("--memory-limit", "5Gi"),
+            ("--memory-limit", "much"),
+            ("--deadline", "0"),
+            ("--deadline", "soon"),
+            ("--allow-host", "*"),
+        ] {
+            assert_eq!(problems(&["reset", flag, value], &[]).len(), 1, "{flag} {value}");
+        }
+        assert_eq!(
+            run(&["create_snap", "--memory-limit", "4GiB"], &[]).memory_limit,
+            4 << 30
+        );
+    }
+
+    #[test]
+    fn an_option_without_value_says_what_it_needs() {
+        assert_eq!(
+            usage(&["create_snap", "--work-dir"]),
+            "--work-dir needs a value: --work-dir DIR"
+        );
+        assert_eq!(
+            usage(&["create_snap", "--deadline="]),
+            "--deadline needs a value: --deadline DURATION"
+        );
+    }
+
+    #[test]
+    fn a_snapshots_file_is_for_a_restore() {
+        assert!(usage(&["create_snap", "--snapshots", "x"]).contains("`recover_snap` only"));
+        assert_eq!(
+            run(&["create_snap"], &[("QDRANT_SNAPSHOTS_FILE", "/x")]).snapshots,
+            None
+        );
+        assert_eq!(
+            run(&["recover_snap", "--snapshots", "x"], &[]).snapshots,
+            Some(PathBuf::from("x"))
+        );
+    }
+
+    #[test]
+    fn only_the_variables_of_the_contract_are_taken() {
+        let environment = [
+            ("QDRANT_SOURCE_HOSTS", "a"),
+            ("QDRANT_SNAPSHOTS_FILE", "/x"),
+            ("QDRANT_ALLOW_HOSTS", "b"),
+            ("HOME", "/root"),
+            ("AWS_PROFILE", "me"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+        ];
+        let mut settings = run(&["recover_snap"], &environment).settings;
+        settings.sort();
+        let expected = [("AWS_SECRET_ACCESS_KEY", "s"), ("QDRANT_SOURCE_HOSTS", "a")];
+        assert_eq!(
+            settings,
+            expected.map(|(name, value)| (name.to_string(), value.to_string()))
+        );
+    }
+
+    #[test]
+    fn help_names_every_option_and_variable() {
+        let Ok(Command::Print(text)) = parse_with(&["--help"], &[]) else {
+            panic!("no help")
+        };
+        for option in OPTIONS {
+            assert!(text.contains(option.flag), "{}", option.flag);
+            assert!(
+                option.variable.is_none_or(|variable| text.contains(variable)),
+                "{}",
+                option.flag
+            );
+        }
+        assert!(
+            text.contains("create_snap") && text.lines().all(|line| line.len() <= 120),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_task_or_option_is_a_usage_error() {
+        for arguments in [&["no_such_task"][..], &["create_snap", "--work-dri", "x"], &[]] {
+            assert!(!usage(arguments).is_empty(), "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,731 @@
+//! Where requests may go: an allow-list, decided on the text of the request's address alone.
+//!
+//! | rule                       | allows                                                                   |
+//! |----------------------------|--------------------------------------------------------------------------|
+//! | `name`                     | exactly this name, any port                                              |
+//! | `*.name`                   | every name below it (`a.name`, `b.a.name`), not `name` itself, any port  |
+//! | `name:6333`, `*.name:6333` | the same on this port only                                               |
+//! | `10.1.2.3`                 | this address, any port                                                   |
+//! | `10.0.0.0/8`               | every address of the range, any port                                     |
+//! | `10.0.0.0/8:6333`          | the same on this port only                                               |
+//! | `::1`, `2001:db8::/32`     | IPv6: an address, a range                                                |
+//! | `[::1]:6333`, `[2001:db8::]/32:6333` | IPv6 on this port only                                         |
+//!
+//! - An empty list allows nothing.
+//! - An address rule matches a literal address in the URL only, never a name that resolves to it: whoever
+//!   controls the name server would decide otherwise.
+//! - Addresses are compared as numbers; an IPv4 address in IPv6 clothes (`::ffff:10.0.0.1`) is the IPv4 one.
+//!   The old spellings `0x7f.1`, `2130706433` and `010.0.0.1`, which resolvers take for addresses, are denied.
+//! - Names are compared in lower case and without a trailing dot.
+//! - An address with a user in it (`http://allowed@other/`) is denied, whatever the list says.
+//!
+//! The configured servers allow themselves: see [`AllowList::allow_server`].
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+use http::uri::Scheme;
+
+/// The rules together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowList {
+    rules: Vec<Rule>,
+}
+
+/// One rule; the module's table shows how it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    hosts: Hosts,
+    /// `None`: any port.
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hosts {
+    Name(String),
+    Below(String),
+    Network { address: IpAddr, prefix: u8 },
+}
+
+/// Where a request wants to go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    host: TargetHost,
+    port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum TargetHost {
+    Name(String),
+    Address(IpAddr),
+}
+
+/// A rule that can't be understood: what is wrong and what is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleError(String);
+
+/// An address that no rule can allow, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetError(&'static str);
+
+impl AllowList {
+    /// Adds a rule.
+    pub fn allow(&mut self, rule: Rule) {
+        self.rules.push(rule);
+    }
+
+    /// Allows a configured server on each of `ports`: the name (or address) itself and the names below it, as
+    /// the pods of a StatefulSet and virtual-host addressed buckets have. `name` may be an IPv6 address in
+    /// brackets. A name that can't be one is left out: its requests are denied.
+    pub fn allow_server(&mut self, name: &str, ports: &[u16]) {
+        let Ok(host) = parse_host(name) else { return };
+        for port in ports.iter().copied().map(Some) {
+            match &host {
+                TargetHost::Name(name) => {
+                    self.allow(Rule {
+                        hosts: Hosts::Name(name.clone()),
+                        port,
+                    });
+                    self.allow(Rule {
+                        hosts: Hosts::Below(name.clone()),
+                        port,
+                    });
+                }
+                TargetHost::Address(address) => self.allow(Rule {
+                    hosts: single(*address),
+                    port,
+                }),
+            }
+        }
+    }
+
+    /// True when some rule allows `target`.
+    pub fn allows(&self, target: &Target) -> bool {
+        self.rules.iter().any(|rule| rule.allows(target))
+    }
+}
+
+impl Rule {
+    /// Reads one rule.
+    ///
+    /// # Errors
+    /// It is none of the forms of the module's table.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let error = |why: &str| RuleError(format!("`{text}` {why}; {ACCEPTED}"));
+        if text.contains("://") {
+            return Err(error("has a scheme in front"));
+        }
+        if text.contains('@') {
+            return Err(error("has a user in front"));
+        }
+        let (host, prefix, port) = split_rule(text).ok_or_else(|| error("has a port that is none"))?;
+        let port = match port {
+            None => None,
+            Some(port) => Some(parse_port(port).ok_or_else(|| error("has a port that is none"))?),
+        };
+        if let Some(name) = host.strip_prefix("*.") {
+            return match (parse_host(name), prefix) {
+                (Ok(TargetHost::Name(name)), None) => Ok(Self {
+                    hosts: Hosts::Below(name),
+                    port,
+                }),
+                _ => Err(error("has no name after `*.`")),
+            };
+        }
+        if host.contains('*') {
+            return Err(error("may have a `*` only as `*.name`"));
+        }
+        match (parse_host(host), prefix) {
+            (Ok(TargetHost::Name(name)), None) => Ok(Self {
+                hosts: Hosts::Name(name),
+                port,
+            }),
+            (Ok(TargetHost::Name(_)), Some(_)) => Err(error("gives a range of something that is no address")),
+            (Ok(TargetHost::Address(address)), None) => Ok(Self {
+                hosts: single(address),
+                port,
+            }),
+            (Ok(TargetHost::Address(address)), Some(prefix)) => {
+                let mapped = host.contains(':') && address.is_ipv4();
+                let hosts = range(address, prefix, mapped).ok_or_else(|| error("has no such range"))?;
+                Ok(Self { hosts, port })
+            }
+            (Err(TargetError(why)), _) => Err(error(why)),
+        }
+    }
+
+    /// Reads a list separated by commas; spaces around rules and empty ones don't matter.
+    ///
+    /// # Errors
+    /// The first one that can't be understood.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, RuleError> {
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(Self::parse)
+            .collect()
+    }
+
+    fn allows(&self, target: &Target) -> bool {
+        if self.port.is_some_and(|port| port != target.port) {
+            return false;
+        }
+        match (&self.hosts, &target.host) {
+            (Hosts::Name(name), TargetHost::Name(wanted)) => name == wanted,
+            (Hosts::Below(name), TargetHost::Name(wanted)) => wanted
+                .strip_suffix(name.as_str())
+                .is_some_and(|front| front.ends_with('.')),
+            (Hosts::Network { address, prefix }, TargetHost::Address(wanted)) => contains(*address, *prefix, *wanted),
+            _ => false,
+        }
+    }
+}
+
+impl Target {
+    /// Where a request to `uri` goes; the scheme's own port (80, 443) where none is given.
+    ///
+    /// # Errors
+    /// No host, a user in front of it, or a host or port that different programs could read differently.
+    pub fn of(uri: &Uri) -> Result<Self, TargetError> {
+        let authority = uri.authority().ok_or(TargetError("has no host"))?.as_str();
+        if authority.contains('@') {
+            return Err(TargetError("has a user in front"));
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            // The last colon is inside of an IPv6 address.
+            Some((_, after)) if after.ends_with(']') => (authority, None),
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        let port = match port {
+            Some(port) => parse_port(port).ok_or(TargetError("has a port that is none"))?,
+            None if uri.scheme() == Some(&Scheme::HTTPS) => 443,
+            None => 80,
+        };
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(TargetError("has an IPv6 address without brackets"));
+        }
+        // What is checked here has to be what the client connects to.
+        if uri.host() != Some(host) {
+            return Err(TargetError("has a host that can be read in two ways"));
+        }
+        Ok(Self {
+            host: parse_host(host)?,
+            port,
+        })
+    }
+
+    /// The rule to add so that this target is allowed. The pods of a StatefulSet are named `set-0`, `set-1`,
+    /// ... below their service, so that a rule for one of them is given for all; else for this host alone.
+    pub fn suggestion(&self) -> String {
+        match &self.host {
+            TargetHost::Name(name) => match name.split_once('.') {
+                Some((pod, service)) if is_numbered(pod) => format!("*.{service}"),
+                _ => name.clone(),
+            },
+            TargetHost::Address(address) => address.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            TargetHost::Name(name) => write!(f, "{name}:{}", self.port),
+            TargetHost::Address(IpAddr::V4(address)) => write!(f, "{address}:{}", self.port),
+            TargetHost::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
+        }
+    }
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RuleError {}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for TargetError {}
+
+const ACCEPTED: &str = "accepted are `name`, `*.name`, an address, a range such as `10.0.0.0/8`, each with an \
+                        optional `:port` (IPv6 then in brackets: `[::1]:6333`)";
+
+/// Host, prefix length and port as written; `None` where text follows that is none of them.
+fn split_rule(text: &str) -> Option<(&str, Option<&str>, Option<&str>)> {
+    if let Some((address, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        // Keeps the brackets: only an IPv6 address may stand in them.
+        let host = text.get(..address.len() + 2)?;
+        let (prefix, port) = match rest.strip_prefix('/') {
+            Some(rest) => rest
+                .split_once(':')
+                .map_or((Some(rest), None), |(prefix, port)| (Some(prefix), Some(port))),
+            None if rest.is_empty() => (None, None),
+            None => (None, Some(rest.strip_prefix(':')?)),
+        };
+        return Some((host, prefix, port));
+    }
+    if text.matches(':').count() > 1 {
+        // A bare IPv6 address: no port can follow.
+        return Some(
+            text.split_once('/')
+                .map_or((text, None, None), |(host, prefix)| (host, Some(prefix), None)),
+        );
+    }
+    let (front, port) = text
+        .split_once(':')
+        .map_or((text, None), |(front, port)| (front, Some(port)));
+    Some(
+        front
+            .split_once('/')
+            .map_or((front, None, port), |(host, prefix)| (host, Some(prefix), port)),
+    )
+}
+
+/// 1 to 65535 in plain digits.
+fn parse_port(text: &str) -> Option<u16> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|port| *port != 0)
+}
+
+/// A name, an IPv4 address, or an IPv6 address with or without brackets.
+fn parse_host(text: &str) -> Result<TargetHost, TargetError> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let address = inner.strip_suffix(']').and_then(|inner| inner.parse::<Ipv6Addr>().ok());
+        let address = address.ok_or(TargetError("has something else than an IPv6 address in brackets"))?;
+        return Ok(TargetHost::Address(address.to_canonical()));
+    }
+    if text.contains(':') {
+        let address = text
+            .parse::<Ipv6Addr>()
+            .map_err(|_| TargetError("is no IPv6 address"))?;
+        return Ok(TargetHost::Address(address.to_canonical()));
+    }
+    if let Ok(address) = text.parse::<Ipv4Addr>() {
+        return Ok(TargetHost::Address(IpAddr::V4(address)));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let labels_are_plain = name.split('.').all(|label| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    });
+    if !labels_are_plain || name.len() > 253 {
+        return Err(TargetError("is no host name"));
+    }
+    // Resolvers take such names for IPv4 addresses (WHATWG URL, "ends in a number").
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last
+        .strip_prefix("0x")
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(TargetError("is no name and no address in the usual form `10.1.2.3`"));
+    }
+    Ok(TargetHost::Name(name))
+}
+
+fn single(address: IpAddr) -> Hosts {
+    Hosts::Network {
+        address,
+        prefix: if address.is_ipv4() { 32 } else { 128 },
+    }
+}
+
+/// The range `address/prefix`; `mapped`: written as IPv6, whose first 96 bits are not the IPv4 address's.
+fn range(address: IpAddr, prefix: &str, mapped: bool) -> Option<Hosts> {
+    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let prefix: u8 = prefix.parse().ok()?;
+    let prefix = if mapped { prefix.checked_sub(96)? } else { prefix };
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    (prefix <= longest).then_some(Hosts::Network { address, prefix })
+}
+
+fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            network.to_bits() & mask == address.to_bits() & mask
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            network.to_bits() & mask == address.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+/// `qdrant-0`: a name, a dash and a number.
+fn is_numbered(pod: &str) -> bool {
+    pod.rsplit_once('-').is_some_and(|(set, ordinal)| {
+        !set.is_empty() && !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn list(rules: &[&str]) -> AllowList {
+        AllowList {
+            rules: rules.iter().map(|rule| Rule::parse(rule).unwrap()).collect(),
+        }
+    }
+
+    fn allows(rules: &[&str], url: &str) -> bool {
+        let uri: Uri = url.parse().unwrap();
+        Target::of(&uri).is_ok_and(|target| list(rules).allows(&target))
+    }
+
+    #[track_caller]
+    fn check(rule: &str, allowed: &[&str], denied: &[&str]) {
+        for url in allowed {
+            assert!(allows(&[rule], url), "`{rule}` has to allow {url}");
+        }
+        for url in denied {
+            assert!(!allows(&[rule], url), "`{rule}` must not allow {url}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_allows_nothing() {
+        for url in [
+            "http://localhost/",
+            "http://127.0.0.1:6333/",
+            "http://[::1]/",
+            "https://example.com/",
+        ] {
+            assert!(!allows(&[], url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_that_name_on_any_port() {
+        check(
+            "qdrant",
+            &[
+                "http://qdrant/",
+                "https://qdrant/x?y",
+                "http://qdrant:6333/",
+                "http://QDRANT:6333/",
+                "http://qdrant./",
+            ],
+            &[
+                "http://a.qdrant/",
+                "http://qdrant.evil/",
+                "http://notqdrant/",
+                "http://qdrant-0/",
+                "http://qdran/",
+            ],
+        );
+        check("Qdrant.Example.", &["http://qdrant.example/"], &["http://example/"]);
+    }
+
+    #[test]
+    fn a_star_is_the_names_below() {
+        check(
+            "*.headless",
+            &[
+                "http://qdrant-0.headless:6333/",
+                "http://a.b.headless/",
+                "http://QDRANT-1.Headless/",
+            ],
+            &[
+                "http://headless/",
+                "http://evilheadless/",
+                "http://qdrant-0.headless.evil/",
+                "http://headless.evil/",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_port_narrows_a_rule() {
+        check(
+            "qdrant:6333",
+            &["http://qdrant:6333/"],
+            &["http://qdrant/", "http://qdrant:6334/", "https://qdrant/"],
+        );
+        check(
+            "*.h:6333",
+            &["http://q-0.h:6333/"],
+            &["http://q-0.h:6335/", "http://h:6333/"],
+        );
+        check(
+            "s3.example:443",
+            &["https://s3.example/"],
+            &["http://s3.example/", "https://s3.example:9000/"],
+        );
+        check(
+            "10.0.0.0/8:6333",
+            &["http://10.9.8.7:6333/"],
+            &["http://10.9.8.7:6334/", "http://11.0.0.1:6333/"],
+        );
+    }
+
+    #[test]
+    fn a_range_matches_literal_addresses_only() {
+        check(
+            "10.0.0.0/8",
+            &[
+                "http://10.0.0.1/",
+                "https://10.255.255.255:6333/",
+                "http://[::ffff:10.1.2.3]/",
+            ],
+            &[
+                "http://11.0.0.1/",
+                "http://localhost/",
+                "http://10.example/",
+                "http://10.0.0.1.example/",
+                "http://[::1]/",
+            ],
+        );
+        check(
+            "10.1.2.3/30",
+            &["http://10.1.2.0/", "http://10.1.2.3/"],
+            &["http://10.1.2.4/"],
+        );
+        check(
+            "0.0.0.0/0",
+            &["http://1.2.3.4/", "http://255.255.255.255/"],
+            &["http://[::1]/", "http://name/"],
+        );
+        check(
+            "10.1.2.3",
+            &["http://10.1.2.3:1/"],
+            &["http://10.1.2.30/", "http://10.1.2.4/"],
+        );
+    }
+
+    #[test]
+    fn ipv6_in_all_its_forms() {
+        check(
+            "2001:db8::/32",
+            &[
+                "http://[2001:db8::1]/",
+                "http://[2001:0DB8:0:0:0:0:0:1]:6333/",
+                "http://[2001:db8:ffff::]/",
+            ],
+            &["http://[2001:db9::1]/", "http://32.1.13.184/"],
+        );
+        check(
+            "[::1]:6333",
+            &["http://[::1]:6333/", "http://[0:0:0:0:0:0:0:1]:6333/"],
+            &["http://[::1]/", "http://[::2]:6333/"],
+        );
+        check("::1", &["http://[::1]:9/"], &["http://[::]/"]);
+        check(
+            "[2001:db8::]/32:6333",
+            &["http://[2001:db8::5]:6333/"],
+            &["http://[2001:db8::5]:6334/"],
+        );
+        check("[fd00::]/8", &["http://[fd12::1]/"], &["http://[fe80::1]/"]);
+        check(
+            "::/0",
+            &["http://[::1]/"],
+            &["http://127.0.0.1/", "http://[::ffff:127.0.0.1]/"],
+        );
+    }
+
+    #[test]
+    fn ipv4_in_ipv6_clothes_is_ipv4() {
+        check(
+            "127.0.0.1",
+            &["http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/"],
+            &["http://[::127.0.0.1]/"],
+        );
+        check("::ffff:10.0.0.1", &["http://10.0.0.1/"], &["http://10.0.0.2/"]);
+        check("::ffff:10.0.0.0/104", &["http://10.200.0.1/"], &["http://11.0.0.1/"]);
+        assert!(
+            Rule::parse("::ffff:10.0.0.0/64").is_err(),
+            "reaches beyond the mapped addresses"
+        );
+    }
+
+    #[test]
+    fn old_spellings_of_addresses_are_denied() {
+        let anything = &["0.0.0.0/0", "::/0", "localhost"];
+        for url in [
+            "http://0x7f.1/",
+            "http://0x7f000001/",
+            "http://2130706433/",
+            "http://127.1/",
+            "http://0177.0.0.1/",
+            "http://127.0.0.01/",
+            "http://127.0.0.1./",
+            "http://256.0.0.1/",
+            "http://1.2.3.4.5/",
+            "http://0x/",
+        ] {
+            let uri: Uri = url.parse().unwrap();
+            assert!(Target::of(&uri).is_err(), "{url}");
+            assert!(!allows(anything, url), "{url}");
+        }
+        for rule in ["0x7f.1", "127.1", "2130706433", "*.127.0.0.1", "*.0x7f", "127.0.0.1."] {
+            assert!(Rule::parse(rule).is_err(), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_user_in_front_is_denied() {
+        let rules = &["qdrant", "evil", "*.qdrant", "0.0.0.0/0"];
+        for url in [
+            "http://qdrant@evil/",
+            "http://qdrant:6333@evil/",
+            "http://a:b@qdrant/",
+            "http://@qdrant/",
+            "http://qdrant:6333@10.0.0.1:6333/",
+        ] {
+            assert!(!allows(rules, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn ports_that_are_none_are_denied() {
+        for url in ["http://qdrant:/", "http://qdrant:0/"] {
+            assert!(!allows(&["qdrant"], url), "{url}");
+        }
+        // The URI parser refuses the others already, or this check does.
+        for url in ["http://qdrant:99999/", "http://qdrant:+80/", "http://qdrant:8x/"] {
+            assert!(!url.parse::<Uri>().is_ok_and(|uri| Target::of(&uri).is_ok()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_path_or_query_is_no_host() {
+        check(
+            "qdrant",
+            &["http://qdrant/http://evil/"],
+            &["http://evil/qdrant", "http://evil/?http://qdrant/"],
+        );
+        check("qdrant", &[], &["http://evil?@qdrant/", "http://evil/@qdrant"]);
+    }
+
+    #[test]
+    fn a_uri_without_host_is_denied() {
+        assert!(Target::of(&"/collections".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn rules_that_are_none_say_what_is_accepted() {
+        for rule in [
+            "",
+            "*",
+            "*.",
+            "*.*",
+            "*.*.name",
+            "a*.name",
+            "http://qdrant",
+            "qdrant/8",
+            "a b",
+            "a..b",
+            ".a",
+            "-/8",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "::/129",
+            "[::1",
+            "[::1]6333",
+            "[10.0.0.1]",
+            "[name]:80",
+            "fe80::1%eth0",
+            "qdrant:0",
+            "qdrant:",
+            "qdrant:65536",
+            "qdrant:http",
+            "user@qdrant",
+            "*.10.0.0.1/8",
+        ] {
+            let error = Rule::parse(rule).unwrap_err().to_string();
+            assert!(
+                error.contains("accepted are") && error.contains(&format!("`{rule}`")),
+                "{rule}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_are_forgiving() {
+        let rules = Rule::parse_list(" a, ,b:1 ,, 10.0.0.0/8,").unwrap();
+        assert_eq!(
+            rules,
+            [Rule::parse("a"), Rule::parse("b:1"), Rule::parse("10.0.0.0/8")].map(Result::unwrap)
+        );
+        assert_eq!(Rule::parse_list(""), Ok(Vec::new()));
+        assert!(Rule::parse_list("a,*").is_err());
+    }
+
+    #[test]
+    fn a_configured_server_allows_itself_and_names_below_on_its_ports() {
+        let mut list = AllowList::default();
+        list.allow_server("qdrant.ns", &[6333, 443]);
+        list.allow_server("10.0.0.1", &[6333]);
+        list.allow_server("[2001:db8::1]", &[6333]);
+        list.allow_server("0x7f.1", &[6333]);
+        let allows = |url: &str| Target::of(&url.parse().unwrap()).is_ok_and(|target| list.allows(&target));
+        for url in [
+            "http://qdrant.ns:6333/",
+            "https://qdrant.ns/",
+            "http://qdrant-0.qdrant.ns:6333/",
+            "http://10.0.0.1:6333/",
+            "http://[2001:db8::1]:6333/",
+        ] {
+            assert!(allows(url), "{url}");
+        }
+        for url in [
+            "http://qdrant.ns:6334/",
+            "http://qdrant.ns/",
+            "http://ns:6333/",
+            "http://qdrant-0.qdrant-headless.ns:6333/",
+            "http://10.0.0.2:6333/",
+            "http://x.10.0.0.1:6333/",
+            "http://127.0.0.1:6333/",
+            "http://0x7f.1:6333/",
+        ] {
+            assert!(!allows(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_to_add_is_the_service_of_pods_and_else_the_host() {
+        for (url, rule) in [
+            ("http://qdrant-0.qdrant-headless:6333/", "*.qdrant-headless"),
+            (
+                "http://Qdrant-12.headless.ns.svc.cluster.local.:6333/",
+                "*.headless.ns.svc.cluster.local",
+            ),
+            ("https://example.com/", "example.com"),
+            ("https://s3-eu.example.com/", "s3-eu.example.com"),
+            ("http://minio:9000/", "minio"),
+            ("http://qdrant-0:6333/", "qdrant-0"),
+            ("http://10.1.2.3:6333/", "10.1.2.3"),
+            ("http://[2001:DB8::1]:6333/", "2001:db8::1"),
+        ] {
+            let target = Target::of(&url.parse().unwrap()).unwrap();
+            assert_eq!(target.suggestion(), rule);
+            assert!(list(&[rule]).allows(&target), "`{rule}` has to help {url}");
+        }
+    }
+
+    #[test]
+    fn targets_are_shown_with_their_port() {
+        let shown = |url: &str| Target::of(&url.parse().unwrap()).unwrap().to_string();
+        assert_eq!(shown("https://Name.Example/"), "name.example:443");
+        assert_eq!(shown("http://[::1]/"), "[::1]:80");
+        assert_eq!(shown("http://127.0.0.1:6333/a"), "127.0.0.1:6333");
+    }
+}

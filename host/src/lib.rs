@@ -1,0 +1,58 @@
+//! Runs the qdrant-backup component in a sandbox that gives it the configured servers, one directory and some
+//! memory, and nothing else. The program is a thin `main` over [`command_line`]; other programs call
+//! [`execute`].
+//!
+//! ```text
+//! cli, environment, options   what a run is given
+//! run, signals                one run, from its options to its exit code
+//! sandbox                     the component and all that it may touch
+//! egress, client              where requests may go, and how they get there
+//! io, messages                where text goes
+//! ```
+
+pub mod cli;
+pub mod client;
+pub mod egress;
+pub mod environment;
+mod io;
+mod messages;
+mod options;
+mod run;
+mod sandbox;
+mod signals;
+mod units;
+
+pub use environment::Environment;
+pub use io::{Captured, Io};
+pub use options::Options;
+pub use run::{EXIT_DEADLINE, execute, run};
+
+use cli::{CliError, Command};
+use qdrant_backup_core::report::EXIT_USAGE;
+
+/// The whole program: understands `arguments` (without the program's name) and `environment`, runs the task,
+/// and returns the exit code.
+pub fn command_line(arguments: &[String], environment: &Environment, io: &Io) -> u8 {
+    match cli::parse(arguments, environment) {
+        Ok(Command::Print(text)) => {
+            io.data(&format!("{}\n", text.trim_end()));
+            0
+        }
+        Ok(Command::Run(options)) => {
+            for warning in environment.warnings() {
+                messages::Messages::new(io.clone(), messages::Messages::format_of(&options.settings)).warn(&warning);
+            }
+            run(&options, io)
+        }
+        Err(CliError::Usage(text)) => {
+            io.line(text.trim_end());
+            EXIT_USAGE
+        }
+        Err(CliError::Configuration(problems)) => {
+            for problem in problems {
+                io.line(&problem);
+            }
+            EXIT_USAGE
+        }
+    }
+}

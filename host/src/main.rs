@@ -1,0 +1,13 @@
+//! The program; everything is in the library.
+
+use std::process::ExitCode;
+
+use qdrant_backup::{Environment, Io, command_line};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    ExitCode::from(command_line(&arguments, &Environment::of_process(), &Io::Inherit))
+}

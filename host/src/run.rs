@@ -1,0 +1,319 @@
+//! One run from its options to its exit code.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qdrant_backup_core::report::{EXIT_USAGE, Status};
+use qdrant_backup_core::settings::{DefaultPort, Host};
+use qdrant_backup_core::task::Task;
+
+use crate::client::{self, Client};
+use crate::egress::AllowList;
+use crate::environment::settings_problems;
+use crate::io::Io;
+use crate::messages::Messages;
+use crate::options::Options;
+use crate::sandbox::{self, Grants, tasks};
+use crate::signals::Signals;
+
+/// The run's deadline ran out, as with `timeout(1)`.
+pub const EXIT_DEADLINE: u8 = 124;
+
+/// The REST port of Qdrant where `QDRANT_HTTP_PORT` is not set.
+const DEFAULT_HTTP_PORT: u16 = 6333;
+
+/// Runs a task on a runtime of its own, until it ends or SIGTERM or SIGINT arrives. The handlers of the two
+/// signals stay installed, so that this is for programs whose business is the run.
+///
+/// Returns the exit code: 0 done, 1 failed, 2 wrong settings, 3 partly done, 124 deadline, 130 SIGINT,
+/// 143 SIGTERM.
+pub fn run(options: &Options, io: &Io) -> u8 {
+    let messages = Messages::new(io.clone(), Messages::format_of(&options.settings));
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            messages.error(&format!("can't start: {error}"));
+            return Status::Failed.exit_code();
+        }
+    };
+    let code = runtime.block_on(async {
+        let mut signals = match Signals::install() {
+            Ok(signals) => signals,
+            Err(error) => {
+                messages.error(&format!("can't handle signals: {error}"));
+                return Status::Failed.exit_code();
+            }
+        };
+        tokio::select! {
+            code = execute(options, io) => code,
+            stop = signals.wait() => {
+                messages.error(&format!(
+                    "stopped by {}; the state files are whole, run the task again to go on", stop.name()
+                ));
+                stop.exit_code()
+            }
+        }
+    });
+    // A name look-up can't be cancelled; a file that is being written gets its time.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    code
+}
+
+/// Runs a task on the current tokio runtime (of either kind, with time and I/O enabled). Dropping the future
+/// stops the run; the state files stay whole.
+///
+/// Returns the exit code, as [`run`] without those of signals.
+pub async fn execute(options: &Options, io: &Io) -> u8 {
+    let messages = Arc::new(Messages::new(io.clone(), Messages::format_of(&options.settings)));
+    let prepared = match prepare(options) {
+        Ok(prepared) => prepared,
+        Err(problems) => {
+            say_problems(io, &problems);
+            return EXIT_USAGE;
+        }
+    };
+    let component = match sandbox::component(options.component.as_deref()) {
+        Ok(component) => component,
+        Err(why) => {
+            messages.error(&match &options.component {
+                Some(file) => format!("the component `{}` can't be used: {why}", file.display()),
+                None => format!("the component can't be compiled: {why}"),
+            });
+            return Status::Failed.exit_code();
+        }
+    };
+    let grants = Grants {
+        work_dir: &options.work_dir,
+        client: prepared.client,
+        allowed: allowed(options),
+        memory_limit: options.memory_limit,
+        io,
+        messages: Arc::clone(&messages),
+    };
+    let request = tasks::Request {
+        task: task(&options.task),
+        settings: options
+            .settings
+            .iter()
+            .map(|(name, value)| tasks::Setting {
+                name: name.clone(),
+                value: value.clone(),
+            })
+            .collect(),
+        snapshots: prepared.snapshots,
+    };
+    let call = sandbox::run(&component, grants, &request);
+    let ended = match options.deadline {
+        None => call.await,
+        Some(deadline) => match tokio::time::timeout(deadline, call).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                messages.error(&format!(
+                    "the run did not end within its deadline of {} s (--deadline, QDRANT_RUN_DEADLINE); the state \
+                     files are whole, run the task again to go on",
+                    deadline.as_secs()
+                ));
+                return EXIT_DEADLINE;
+            }
+        },
+    };
+    match ended {
+        // The component has logged its summary.
+        Ok(Ok(report)) => exit_code(report.status),
+        Ok(Err(tasks::Error::Configuration(problems))) => {
+            let lines = problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.variable, problem.problem));
+            say_problems(io, &lines.collect::<Vec<_>>());
+            EXIT_USAGE
+        }
+        Ok(Err(tasks::Error::Failed(why))) | Err(why) => {
+            messages.error(&why);
+            Status::Failed.exit_code()
+        }
+    }
+}
+
+/// What is read before anything starts.
+struct Prepared {
+    client: Client,
+    snapshots: Option<String>,
+}
+
+/// Every file that the options name, all problems at once.
+fn prepare(options: &Options) -> Result<Prepared, Vec<String>> {
+    let mut problems = Vec::new();
+    if let Err(why) = check_work_dir(&options.work_dir) {
+        problems.push(format!("--work-dir (QDRANT_WORK_DIR): {why}"));
+    }
+    let mut snapshots = None;
+    if let Some(file) = &options.snapshots {
+        match std::fs::read_to_string(file) {
+            Ok(content) => snapshots = Some(content),
+            Err(error) => problems.push(format!(
+                "--snapshots (QDRANT_SNAPSHOTS_FILE): can't read `{}`: {error}; accepted is a CSV file with the \
+                 columns host (may be empty), collection and snapshot",
+                file.display()
+            )),
+        }
+    }
+    let tls = client::configuration(options.ca_file.as_deref())
+        .map_err(|error| problems.push(format!("--ca-file (QDRANT_CA_FILE): {error}")));
+    match tls {
+        Ok(tls) if problems.is_empty() => Ok(Prepared {
+            client: Client::new(tls),
+            snapshots,
+        }),
+        _ => {
+            problems.extend(settings_problems(&options.settings, &options.task));
+            Err(problems)
+        }
+    }
+}
+
+fn check_work_dir(directory: &Path) -> Result<(), String> {
+    let shown = directory.display();
+    match std::fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(format!("`{shown}` is not a directory")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(format!(
+            "the directory `{shown}` does not exist; create or mount it, or name another"
+        )),
+        Err(error) => Err(format!("can't use the directory `{shown}`: {error}")),
+    }
+}
+
+fn say_problems(io: &Io, problems: &[String]) {
+    for problem in problems {
+        io.line(problem);
+    }
+}
+
+/// The configured servers and what the options add. Where Qdrant itself reaches the bucket
+/// (`QDRANT_S3_ENDPOINT_URL_FOR_QDRANT`) is no business of ours.
+fn allowed(options: &Options) -> AllowList {
+    let setting = |wanted: &str| {
+        let found = options.settings.iter().rev().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+    };
+    let http_port = setting("QDRANT_HTTP_PORT")
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(DEFAULT_HTTP_PORT);
+    let mut list = AllowList::default();
+    for name in ["QDRANT_SOURCE_HOSTS", "QDRANT_RESTORE_HOSTS"] {
+        // Values that are no hosts are reported by the component before it sends anything.
+        let hosts = setting(name).unwrap_or_default().split(',');
+        for host in hosts.filter_map(|host| Host::parse(host, DefaultPort::Always(http_port)).ok()) {
+            list.allow_server(&host.name, &[host.port, http_port]);
+        }
+    }
+    let bucket = setting("QDRANT_S3_ENDPOINT_URL").and_then(|url| Host::parse(url, DefaultPort::OfScheme).ok());
+    if let Some(host) = bucket {
+        list.allow_server(&host.name, &[host.port]);
+    }
+    for rule in &options.allow_hosts {
+        list.allow(rule.clone());
+    }
+    list
+}
+
+fn exit_code(status: tasks::Status) -> u8 {
+    match status {
+        tasks::Status::Done => Status::Done,
+        tasks::Status::Failed => Status::Failed,
+        tasks::Status::Partial => Status::Partial,
+    }
+    .exit_code()
+}
+
+fn task(task: &Task) -> tasks::Task {
+    match task {
+        Task::GetCollections => tasks::Task::GetCollections,
+        Task::GetSnapshots => tasks::Task::GetSnapshots,
+        Task::GetSnapshotsS3 => tasks::Task::GetSnapshotsS3,
+        Task::GetAliases => tasks::Task::GetAliases,
+        Task::CreateSnapshots => tasks::Task::CreateSnapshots,
+        Task::RecoverSnapshots => tasks::Task::RecoverSnapshots,
+        Task::RecoverAliases => tasks::Task::RecoverAliases,
+        Task::Reset { keep_backup } => tasks::Task::Reset(tasks::ResetOptions {
+            keep_backup: *keep_backup,
+        }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::egress::{Rule, Target};
+
+    fn options(settings: &[(&str, &str)]) -> Options {
+        Options {
+            settings: settings
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            ..Options::new(Task::CreateSnapshots)
+        }
+    }
+
+    fn allows(options: &Options, url: &str) -> bool {
+        allowed(options).allows(&Target::of(&url.parse().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn the_configured_servers_may_be_reached_and_nothing_else() {
+        let options = options(&[
+            (
+                "QDRANT_SOURCE_HOSTS",
+                "https://qdrant.example, http://10.0.0.1:7000/,,bad host",
+            ),
+            ("QDRANT_RESTORE_HOSTS", "restore"),
+            ("QDRANT_HTTP_PORT", "6400"),
+            ("QDRANT_S3_ENDPOINT_URL", "https://s3.example"),
+            ("QDRANT_S3_ENDPOINT_URL_FOR_QDRANT", "http://minio.inside:9000"),
+        ]);
+        for url in [
+            "https://qdrant.example:6400/",
+            "http://qdrant-0.qdrant.example:6400/",
+            "http://10.0.0.1:7000/",
+            "http://10.0.0.1:6400/",
+            "http://restore:6400/",
+            "https://s3.example/",
+            "https://bucket.s3.example/",
+        ] {
+            assert!(allows(&options, url), "{url}");
+        }
+        for url in [
+            "http://qdrant.example/",
+            "http://qdrant.example:6333/",
+            "http://restore:6333/",
+            "http://10.0.0.2:6400/",
+            "http://s3.example/",
+            "https://example/",
+            "http://minio.inside:9000/",
+            "http://169.254.169.254/",
+        ] {
+            assert!(!allows(&options, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn without_settings_nothing_may_be_reached_but_what_the_options_add() {
+        let mut options = options(&[("QDRANT_SOURCE_HOSTS", "")]);
+        assert!(!allows(&options, "http://localhost:6333/"));
+        options.allow_hosts = Rule::parse_list("*.qdrant-headless").unwrap();
+        assert!(allows(&options, "http://qdrant-0.qdrant-headless:6333/"));
+        assert!(!allows(&options, "http://localhost:6333/"));
+    }
+
+    #[test]
+    fn the_usual_port_is_qdrant_s() {
+        assert!(allows(
+            &options(&[("QDRANT_SOURCE_HOSTS", "https://qdrant:8443")]),
+            "http://a.qdrant:6333/"
+        ));
+    }
+}

@@ -1,0 +1,169 @@
+//! Runs the component with exactly what it is given: one directory, the allowed hosts, some memory, clocks and
+//! random numbers. No sockets, no environment, no arguments, no standard input.
+
+mod bindings;
+mod engine;
+mod memory;
+mod network;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings as wasi;
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::client::Client;
+use crate::egress::AllowList;
+use crate::io::Io;
+use crate::messages::Messages;
+
+pub use bindings::exports::vectorkeep::qdrant_backup::tasks;
+pub use engine::component;
+
+use memory::{MemoryExhausted, MemoryLimit};
+use network::Network;
+
+/// The name of the typed interface.
+const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";
+
+/// Where the component sees the work directory.
+const WORK: &str = "/work";
+
+/// What one run gets from outside.
+pub struct Grants<'a> {
+    /// The directory it may read and write.
+    pub work_dir: &'a Path,
+    /// How it reaches the network.
+    pub client: Client,
+    /// What of the network it may reach.
+    pub allowed: AllowList,
+    /// Its limit in bytes.
+    pub memory_limit: u64,
+    /// Where its text goes.
+    pub io: &'a Io,
+    /// Where the sandbox says what it denied.
+    pub messages: Arc<Messages>,
+}
+
+struct State {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    network: Network,
+    memory: MemoryLimit,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.network,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+/// Calls the typed `run` of `component` with `request`. The call can be dropped at any time: the component
+/// replaces its files in one step each, so that they stay whole.
+///
+/// # Errors
+/// The component is not one of ours, asks for more than it may have, or ended without an answer; in one line.
+pub async fn run(
+    component: &Component,
+    grants: Grants<'_>,
+    request: &tasks::Request,
+) -> Result<Result<tasks::Report, tasks::Error>, String> {
+    let engine = engine::engine()?;
+    if component.get_export_index(None, INTERFACE).is_none() {
+        return Err(format!(
+            "the component does not export `{INTERFACE}`; take the qdrant-backup.wasm of the same release as this program"
+        ));
+    }
+    let linker = linker(&engine).map_err(engine::in_one_line)?;
+    let mut store = Store::new(&engine, state(grants)?);
+    store.limiter(|state| &mut state.memory);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    let instance = bindings::Embedder::instantiate_async(&mut store, component, &linker)
+        .await
+        .map_err(|error| {
+            exhausted(&error)
+                .unwrap_or_else(|| format!("the component can't be started: {}", engine::in_one_line(error)))
+        })?;
+    instance
+        .vectorkeep_qdrant_backup_tasks()
+        .call_run(&mut store, request)
+        .await
+        .map_err(|error| explain(&error))
+}
+
+fn state(grants: Grants<'_>) -> Result<State, String> {
+    let mut wasi = WasiCtx::builder();
+    grants.io.connect(&mut wasi);
+    wasi.preopened_dir(grants.work_dir, WORK, FsPerms::ReadWrite)
+        .map_err(|error| {
+            format!(
+                "can't open the work directory `{}`: {error:#}",
+                grants.work_dir.display()
+            )
+        })?;
+    Ok(State {
+        wasi: wasi.build(),
+        http: WasiHttpCtx::new(),
+        table: ResourceTable::new(),
+        network: Network::new(grants.client, grants.allowed, grants.messages),
+        memory: MemoryLimit::new(grants.memory_limit),
+    })
+}
+
+/// The imports of the world in `wit/world.wit` and no others: a component that asks for sockets can't start.
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    // io, clocks, random, stdin, stdout, stderr
+    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async::<State>(l)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    wasi::random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
+    wasi::filesystem::preopens::add_to_linker::<State, WasiFilesystem>(l, State::filesystem)?;
+    wasi::filesystem::types::add_to_linker::<State, WasiFilesystem>(l, State::filesystem)?;
+    wasi::cli::environment::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    wasi::cli::exit::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    wasi::cli::terminal_input::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    wasi::cli::terminal_output::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    wasi::cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    wasi::cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    wasi::cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    Ok(linker)
+}
+
+/// Why the component ended without an answer, in one line that says what to do.
+fn explain(error: &wasmtime::Error) -> String {
+    if let Some(why) = exhausted(error) {
+        return why;
+    }
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return format!("the component ended by itself, with exit code {code} and without a report");
+    }
+    let cause = error.root_cause().to_string();
+    let cause = cause.lines().next().unwrap_or_default().trim();
+    format!("the component crashed: {cause}; lines above may say more, the state files are whole")
+}
+
+fn exhausted(error: &wasmtime::Error) -> Option<String> {
+    error.downcast_ref::<MemoryExhausted>().map(ToString::to_string)
+}

@@ -1,0 +1,13 @@
+//! The typed interface of the component, generated from `wit/world.wit`.
+
+#![allow(missing_docs)]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    inline: "
+        package vectorkeep:qdrant-backup-embedding@0.1.0;
+        world embedder { export vectorkeep:qdrant-backup/tasks@0.1.0; }
+    ",
+    world: "vectorkeep:qdrant-backup-embedding/embedder",
+    exports: { default: async },
+});
