@@ -1,1 +1,61 @@
-//! archive
+//! What an archive of a collection says about itself, read by small ranged requests from one of any size.
+//!
+//! Qdrant puts the collection's configuration, payload indexes, shard keys and the state of every replica into each
+//! archive, so that a restore can be planned from archives alone. Reading them also proves that the tar is whole to
+//! its end, which Qdrant does not when it uploads one.
+
+mod description;
+mod walk;
+
+pub use description::{ArchiveDescription, ShardDescription, ShardKeyMapping};
+
+use std::fmt;
+
+use crate::ports::LocalBoxFuture;
+use crate::s3::{Bucket, S3Error};
+
+/// Why an archive can't be described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArchiveError {
+    /// It can't be read.
+    Unreadable(S3Error),
+    /// It is damaged, or not an archive of a collection: says where and what.
+    Broken(String),
+}
+
+impl fmt::Display for ArchiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(f, "{error}"),
+            Self::Broken(what) => write!(f, "the archive can't be used: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for ArchiveError {}
+
+/// Reads the description of the archive `key` of `bytes` bytes.
+///
+/// # Errors
+/// It can't be read, is not whole, or is no archive of a collection.
+pub async fn describe(bucket: &Bucket, key: &str, bytes: u64) -> Result<ArchiveDescription, ArchiveError> {
+    let tables = walk::walk(&Stored { bucket, key }, bytes, description::is_table).await?;
+    description::describe(tables).map_err(ArchiveError::Broken)
+}
+
+/// Where an archive's bytes come from.
+trait Source {
+    /// Exactly `length` bytes from `start` on.
+    fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>>;
+}
+
+struct Stored<'a> {
+    bucket: &'a Bucket,
+    key: &'a str,
+}
+
+impl Source for Stored<'_> {
+    fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+        Box::pin(async move { self.bucket.range(self.key, start, length).await.map_err(ArchiveError::Unreadable) })
+    }
+}

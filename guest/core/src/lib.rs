@@ -23,6 +23,7 @@ pub mod records;
 pub mod redact;
 pub mod report;
 pub mod restore;
+mod retry;
 pub mod s3;
 pub mod settings;
 pub mod task;

@@ -1,1 +1,115 @@
-//! log
+//! Log lines: one event a line, on standard error, without secrets. Their form is an interface.
+
+use serde_json::json;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::ports::Ports;
+use crate::redact::Redactor;
+use crate::settings::{LogFormat, Settings};
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What happens.
+    Info,
+    /// Something a person should know.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// Writes the lines of one run.
+#[derive(Clone)]
+pub struct Log {
+    ports: Ports,
+    format: LogFormat,
+    redactor: Redactor,
+}
+
+impl Log {
+    /// A log that masks the secrets among `settings`.
+    pub fn new(ports: &Ports, settings: &Settings) -> Self {
+        Self { ports: ports.clone(), format: settings.log_format, redactor: Redactor::new(settings.secrets()) }
+    }
+
+    /// Writes what happens, at `host` where it concerns one.
+    pub fn info(&self, host: Option<&str>, text: &str) {
+        self.write(Level::Info, host, text);
+    }
+
+    /// Writes something a person should know.
+    pub fn warn(&self, host: Option<&str>, text: &str) {
+        self.write(Level::Warn, host, text);
+    }
+
+    /// Writes that something failed.
+    pub fn error(&self, host: Option<&str>, text: &str) {
+        self.write(Level::Error, host, text);
+    }
+
+    fn write(&self, level: Level, host: Option<&str>, text: &str) {
+        let text = self.redactor.clean(text);
+        self.ports.console.log(&line(self.format, self.ports.clock.now(), level, host, &text));
+    }
+}
+
+/// One log line: `[2026-01-29 11:44:22] [host] text`, or a JSON object with `time`, `level`, `host` (where there is
+/// one) and `message`. Times are UTC.
+pub fn line(format: LogFormat, now: OffsetDateTime, level: Level, host: Option<&str>, text: &str) -> String {
+    match format {
+        LogFormat::Text => {
+            let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+            let host = host.map(|host| format!("[{host}] ")).unwrap_or_default();
+            let level = if level == Level::Warn { "warning: " } else { "" };
+            let line = format!("[{}] {host}{level}{text}", now.format(form).unwrap_or_default());
+            // Names and answers come from elsewhere: they must not begin a line or colour the terminal.
+            line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+        }
+        LogFormat::Json => {
+            let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+            let level = match level {
+                Level::Info => "info",
+                Level::Warn => "warn",
+                Level::Error => "error",
+            };
+            let mut object = json!({"time": now.format(form).unwrap_or_default(), "level": level, "message": text});
+            if let (Some(host), Some(fields)) = (host, object.as_object_mut()) {
+                fields.insert("host".to_owned(), host.into());
+            }
+            object.to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-29 11:44:22.5 UTC);
+
+    #[test]
+    fn text_lines_have_time_and_host() {
+        assert_eq!(
+            line(LogFormat::Text, NOW, Level::Info, Some("http://qdrant:6333"), "done"),
+            "[2026-01-29 11:44:22] [http://qdrant:6333] done"
+        );
+        assert_eq!(line(LogFormat::Text, NOW, Level::Warn, None, "odd"), "[2026-01-29 11:44:22] warning: odd");
+    }
+
+    #[test]
+    fn no_text_begins_a_line_of_its_own() {
+        assert_eq!(line(LogFormat::Text, NOW, Level::Error, None, "a\nb\u{1b}[31m"), "[2026-01-29 11:44:22] a b [31m");
+        assert!(!line(LogFormat::Json, NOW, Level::Error, None, "a\nb").contains('\n'));
+    }
+
+    #[test]
+    fn json_lines_are_objects() {
+        let line = line(LogFormat::Json, NOW, Level::Error, Some("h"), "say \"no\"");
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["time"], "2026-01-29T11:44:22Z");
+        assert_eq!((&object["level"], &object["host"], &object["message"]), (&"error".into(), &"h".into(), &"say \"no\"".into()));
+    }
+}

@@ -71,6 +71,23 @@ pub struct Response {
     pub body: Box<dyn Body>,
 }
 
+impl Response {
+    /// The whole body, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// `None`: there is more than that. `Some`: it broke off.
+    pub async fn read_all(mut self, limit: usize) -> Result<Vec<u8>, Option<HttpError>> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.body.chunk().await.map_err(Some)? {
+            if chunk.len() > limit.saturating_sub(bytes.len()) {
+                return Err(None);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+}
+
 /// A body that arrives in pieces, so that an object of any size passes in constant memory.
 pub trait Body {
     /// The next piece (never empty), or `None` at the end. After an error nothing more comes.
@@ -147,7 +164,8 @@ pub trait Files {
     /// # Errors
     /// The directory is missing, read-only or full.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), FileError>;
-    /// Adds whole lines at the end (made if missing), so that a crash loses no earlier line.
+    /// Adds whole lines at the end (made if missing), so that a crash loses no earlier line. Where a crash left half
+    /// a line at the end, a new one is begun first.
     ///
     /// # Errors
     /// As for [`Files::replace`].
@@ -174,7 +192,7 @@ pub trait Files {
 pub struct FileError {
     /// The file.
     pub name: String,
-    /// What was tried: "read", "write", "rename", "remove".
+    /// What was tried: "read", "use" (its content isn't what it has to be), "write", "rename", "remove".
     pub action: &'static str,
     /// The cause, as the operating system put it.
     pub cause: String,
@@ -182,11 +200,11 @@ pub struct FileError {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "can't {} the file `{}`: {} (is the work directory there, writable and not full?)",
-            self.action, self.name, self.cause
-        )
+        write!(f, "can't {} the file `{}`: {}", self.action, self.name, self.cause)?;
+        match self.action {
+            "write" | "rename" | "remove" => f.write_str(" (is the work directory there, writable and not full?)"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -9,5 +9,5 @@ mod error;
 pub use api::SnapshotDescription;
 pub use client::Client;
 pub use collection::{CollectionInfo, Layout, Replica, ShardReplicas};
-pub use discovery::{Cluster, Peer, discover_source, discover_target};
+pub use discovery::{Cluster, Missing, Peer, discover_source, discover_target};
 pub use error::QdrantError;

@@ -1,1 +1,10 @@
-//! s3
+//! The bucket: the calls a backup and a restore need, signed here (SigV4), and presigned URLs.
+
+mod bucket;
+mod error;
+mod listing;
+mod sign;
+
+pub use bucket::{Bucket, Object};
+pub use error::{S3Error, S3ErrorKind};
+pub use sign::PresignedUrl;

@@ -7,7 +7,7 @@ mod parse;
 mod variables;
 
 pub use host::{DefaultPort, Host};
-pub use parse::{from_variables, parse_duration, unknown_names};
+pub use parse::{distance, from_variables, parse_duration, unknown_names};
 pub use variables::{Scope, VARIABLES, Variable, markdown_table};
 
 use crate::task::Task;
@@ -55,6 +55,14 @@ pub struct Settings {
     pub snapshots_file: Option<String>,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Every secret among them.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let s3 = self.s3.iter().flat_map(|s3| std::iter::once(&s3.secret_key).chain(&s3.session_token));
+        self.source_api_key.iter().chain(&self.restore_api_key).chain(s3)
+    }
 }
 
 /// How to reach the bucket.

@@ -44,3 +44,250 @@ impl std::fmt::Display for UsageError {
 }
 
 impl std::error::Error for UsageError {}
+
+/// A task as the command line and its help know it.
+struct Entry {
+    task: Task,
+    name: &'static str,
+    alias: Option<&'static str>,
+    options: &'static str,
+    summary: &'static str,
+    details: &'static str,
+}
+
+const TASKS: &[Entry] = &[
+    Entry {
+        task: Task::CreateSnapshots,
+        name: "create_snap",
+        alias: Some("create_snapshot"),
+        options: "",
+        summary: "back up: an archive of each collection on each peer, the aliases, a manifest",
+        details: "Asks every peer of QDRANT_SOURCE_HOSTS for a snapshot of each collection it holds a part of, and proves\n\
+                  that each is in the bucket. Adds a line to the file `snapshots` for each. A file `collections` with lines\n\
+                  `host,collection` chooses collections; without one all are taken and it is written.",
+    },
+    Entry {
+        task: Task::RecoverSnapshots,
+        name: "recover_snap",
+        alias: Some("recover_snapshot"),
+        options: "",
+        summary: "restore: collections from their archives, then the aliases",
+        details: "Restores into QDRANT_RESTORE_HOSTS, whose peers are found by asking. The archives are those in the file\n\
+                  `snapshots` (`host,collection,snapshot`, the host may be empty), else the newest complete backup in the\n\
+                  bucket that passes QDRANT_SNAPSHOT_DATETIME_FILTER. A collection that holds points is not overwritten\n\
+                  unless QDRANT_RESTORE_FORCE=true. Run again, it goes on where it was cut off.",
+    },
+    Entry {
+        task: Task::GetCollections,
+        name: "get_coll",
+        alias: Some("get_collection"),
+        options: "",
+        summary: "list the collections into the file `collections`",
+        details: "Prints them on standard output, too. A file that is there already is kept; `reset` removes it.",
+    },
+    Entry {
+        task: Task::GetSnapshots,
+        name: "get_snap",
+        alias: Some("get_snapshot"),
+        options: "",
+        summary: "list the snapshots Qdrant knows of into the file `snapshots`",
+        details: "Takes those whose names pass QDRANT_SNAPSHOT_DATETIME_FILTER, and prints them on standard output, too.\n\
+                  A file that is there already is kept; `reset` removes it.",
+    },
+    Entry {
+        task: Task::GetSnapshotsS3,
+        name: "get_snap_s3",
+        alias: Some("get_snapshot_s3"),
+        options: "",
+        summary: "list the snapshots in the bucket into the file `snapshots`",
+        details: "Takes those whose names pass QDRANT_SNAPSHOT_DATETIME_FILTER, and prints them on standard output, too.\n\
+                  Qdrant isn't asked. A file that is there already is kept; `reset` removes it.",
+    },
+    Entry {
+        task: Task::GetAliases,
+        name: "get_colla",
+        alias: Some("get_collection_alias"),
+        options: "",
+        summary: "list the aliases into the file `collection_aliases`, and the bucket",
+        details: "Into the bucket only with BACKUP_COLLECTION_ALIASES_ON_S3=true: `collection_aliases_store/collection_aliases`\n\
+                  and a dated copy.",
+    },
+    Entry {
+        task: Task::RecoverAliases,
+        name: "recover_colla",
+        alias: Some("recover_collection_alias"),
+        options: "",
+        summary: "restore the aliases alone",
+        details: "From the file `collection_aliases`, or with BACKUP_COLLECTION_ALIASES_ON_S3=true from the bucket\n\
+                  (QDRANT_COLLECTION_ALIASES_STABLE_FILE names another object). All in one request.",
+    },
+    Entry {
+        task: Task::Reset { keep_backup: false },
+        name: "reset",
+        alias: None,
+        options: " [--bkp true|false]",
+        summary: "remove the state files from the work directory",
+        details: "With `--bkp true` they are renamed to `<file>-<time>.bkp`. Asks neither Qdrant nor S3.",
+    },
+];
+
+const HINT: &str = "`qdrant-backup --help` lists the tasks";
+
+impl Task {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        let same = |entry: &&Entry| std::mem::discriminant(&entry.task) == std::mem::discriminant(self);
+        TASKS.iter().find(same).map_or("", |entry| entry.name)
+    }
+}
+
+/// Understands a command line, without the program's name.
+///
+/// # Errors
+/// No task, an unknown one (the nearest is named), or options it does not have.
+pub fn parse(arguments: &[String]) -> Result<Invocation, UsageError> {
+    let mut arguments = arguments.iter().map(String::as_str);
+    let Some(first) = arguments.next() else {
+        return Err(UsageError(format!("which task?\n\n{}", help())));
+    };
+    match first {
+        "-h" | "--help" | "help" => {
+            return match arguments.next() {
+                None => Ok(Invocation::Print(help())),
+                Some(name) => Ok(Invocation::Print(task_help(find(name)?))),
+            };
+        }
+        "-V" | "--version" => {
+            return Ok(Invocation::Print(concat!("qdrant-backup ", env!("CARGO_PKG_VERSION")).to_owned()));
+        }
+        _ => {}
+    }
+    let entry = find(first)?;
+    let mut task = entry.task.clone();
+    while let Some(argument) = arguments.next() {
+        let (flag, value) = argument.split_once('=').map_or((argument, None), |(flag, value)| (flag, Some(value)));
+        match (flag, &mut task) {
+            ("-h" | "--help", _) => return Ok(Invocation::Print(task_help(entry))),
+            ("--bkp", Task::Reset { keep_backup }) => {
+                let value = value.or_else(|| arguments.next());
+                *keep_backup = match value.map(str::to_ascii_lowercase).as_deref() {
+                    Some("true" | "yes" | "1") => true,
+                    Some("false" | "no" | "0") => false,
+                    _ => return Err(UsageError(format!("--bkp needs a value: --bkp true or --bkp false\n\n{}", usage(entry)))),
+                };
+            }
+            _ => return Err(UsageError(format!("`{}` has no option `{argument}`\n\n{}", entry.name, usage(entry)))),
+        }
+    }
+    Ok(Invocation::Run(task))
+}
+
+fn find(name: &str) -> Result<&'static Entry, UsageError> {
+    let names = |entry: &'static Entry| std::iter::once(entry.name).chain(entry.alias);
+    if let Some(entry) = TASKS.iter().find(|entry| names(entry).any(|known| known == name)) {
+        return Ok(entry);
+    }
+    if name.starts_with('-') {
+        return Err(UsageError(format!("there is no option `{name}`; {HINT}")));
+    }
+    let nearest = TASKS.iter().flat_map(names).map(|known| (crate::settings::distance(name, known), known)).min();
+    let guess = match nearest {
+        Some((distance, known)) if distance <= 4 && distance < name.chars().count() => format!("; did you mean `{known}`?"),
+        _ => String::new(),
+    };
+    Err(UsageError(format!("there is no task `{name}`{guess} {HINT}")))
+}
+
+fn usage(entry: &Entry) -> String {
+    format!("Usage: qdrant-backup {}{}", entry.name, entry.options)
+}
+
+fn task_help(entry: &Entry) -> String {
+    let alias = entry.alias.map(|alias| format!("Also called {alias}.\n")).unwrap_or_default();
+    format!("{}\n\n{}\n{alias}\n{}", usage(entry), sentence(entry.summary), entry.details)
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| format!("{}{}.", first.to_uppercase(), chars.as_str())).unwrap_or_default()
+}
+
+fn help() -> String {
+    let mut text = String::from("Backs up Qdrant to S3 and restores it.\n\nUsage: qdrant-backup TASK [OPTIONS]\n\nTasks:\n");
+    for entry in TASKS {
+        text.push_str(&format!("  {:<16}{}\n", entry.name, entry.summary));
+        if let Some(alias) = entry.alias {
+            text.push_str(&format!("  {:<16}(also called {alias})\n", ""));
+        }
+    }
+    text.push_str(
+        "\n`qdrant-backup TASK --help` says more. The settings are environment variables (QDRANT_SOURCE_HOSTS,\n\
+         QDRANT_RESTORE_HOSTS, QDRANT_API_KEY, QDRANT_S3_...); the README lists them all.",
+    );
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Invocation, UsageError> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn printed(line: &str) -> String {
+        match parsed(line) {
+            Ok(Invocation::Print(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_task_has_the_names_of_the_guide() {
+        for (names, task) in [
+            ("get_coll get_collection", Task::GetCollections),
+            ("get_snap get_snapshot", Task::GetSnapshots),
+            ("get_snap_s3 get_snapshot_s3", Task::GetSnapshotsS3),
+            ("get_colla get_collection_alias", Task::GetAliases),
+            ("create_snap create_snapshot", Task::CreateSnapshots),
+            ("recover_snap", Task::RecoverSnapshots),
+            ("recover_colla recover_collection_alias", Task::RecoverAliases),
+            ("reset", Task::Reset { keep_backup: false }),
+        ] {
+            for name in names.split(' ') {
+                assert_eq!(parsed(name), Ok(Invocation::Run(task.clone())));
+            }
+            assert_eq!(names.split(' ').next(), Some(task.name()));
+        }
+    }
+
+    #[test]
+    fn reset_takes_bkp() {
+        let reset = |keep_backup| Ok(Invocation::Run(Task::Reset { keep_backup }));
+        assert_eq!(parsed("reset --bkp true"), reset(true));
+        assert_eq!(parsed("reset --bkp=TRUE"), reset(true));
+        assert_eq!(parsed("reset --bkp no"), reset(false));
+        for line in ["reset --bkp", "reset --bkp maybe", "reset --backup true", "create_snap --bkp true", "create_snap extra"] {
+            assert!(parsed(line).unwrap_err().0.contains("Usage:"), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_is_there_for_all_and_each() {
+        for entry in TASKS {
+            assert!(printed("--help").contains(entry.name));
+            assert!(printed(&format!("{} --help", entry.name)).contains(entry.details));
+            assert_eq!(printed(&format!("help {}", entry.name)), printed(&format!("{} -h", entry.name)));
+        }
+        assert!(printed("-V").contains(env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_understood() {
+        assert!(parsed("creat_snap").unwrap_err().0.contains("`create_snap`"));
+        assert!(parsed("backup").is_err());
+        assert!(parsed("").unwrap_err().0.contains("Tasks:"));
+        assert!(parsed("--nonsense").unwrap_err().0.contains("no option"));
+    }
+}

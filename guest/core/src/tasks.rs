@@ -41,7 +41,7 @@ pub async fn run(
 ) -> Result<Report, RunError> {
     let (settings, notes) =
         settings::from_variables(variables, Needs::of(&task)).map_err(RunError::Configuration)?;
-    let mut context = Context::new(ports, settings, &task);
+    let mut context = Context::new(ports, settings);
     for note in notes {
         context.log.warn(None, &note);
     }
@@ -58,7 +58,7 @@ pub async fn run(
         Task::CreateSnapshots => create_snapshots::run(&context).await,
         Task::RecoverSnapshots => recover_snapshots::run(&context, snapshots).await,
         Task::RecoverAliases => recover_aliases::run(&context).await,
-        Task::Reset { keep_backup } => reset::run(&context, keep_backup),
+        Task::Reset { keep_backup } => reset::run(&context, keep_backup).await,
     }
     .map_err(RunError::Failed)?;
     let report = Report { items };

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{QdrantError, QdrantErrorKind};
-use crate::ports::{HttpError, Ports, Request, Response, Timeouts};
+use crate::ports::{HttpError, Ports, Request, Timeouts};
+use crate::retry;
 use crate::settings::{Host, Secret};
 
 /// What may stand in a path segment without escapes (RFC 3986, unreserved).
@@ -17,9 +18,6 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// Answers are small: descriptions, states, counts. A larger one is not Qdrant's.
 const ANSWER_LIMIT: usize = 64 << 20;
-
-/// How often a call is sent at most when repeating it can do no harm.
-const ATTEMPTS: u32 = 5;
 
 /// How long reading the state of things may take; work has the user's own limit.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -107,10 +105,15 @@ impl Client {
                 Ok(bytes) => return Ok(bytes),
                 Err(kind) => self.error(&method, path, kind),
             };
-            if attempt == ATTEMPTS || !error.may_retry(effect == Effect::Idempotent) {
+            if attempt == retry::ATTEMPTS || !error.may_retry(effect == Effect::Idempotent) {
                 return Err(error);
             }
-            self.ports.clock.sleep(self.pause(attempt, &error)).await;
+            let wish = match error.kind {
+                QdrantErrorKind::Status { retry_after, .. } => retry_after,
+                _ => None,
+            };
+            let clock = self.ports.clock.as_ref();
+            clock.sleep(retry::pause(clock, attempt, wish)).await;
             attempt += 1;
         }
     }
@@ -124,15 +127,16 @@ impl Client {
     ) -> Result<Vec<u8>, QdrantErrorKind> {
         let response = self.ports.http.send(self.request(method, path, body, effect)?).await.map_err(QdrantErrorKind::Http)?;
         let status = response.status;
-        let retry_after = retry_after(&response.headers);
-        match read_all(response).await {
+        let retry_after = retry::retry_after(&response.headers);
+        match response.read_all(ANSWER_LIMIT).await {
             Ok(bytes) if status.is_success() => Ok(bytes),
             Ok(bytes) => Err(QdrantErrorKind::Status { code: status.as_u16(), text: error_text(status, &bytes), retry_after }),
             // The status alone says enough about a failure whose text broke off.
             Err(_) if !status.is_success() => {
                 Err(QdrantErrorKind::Status { code: status.as_u16(), text: String::new(), retry_after })
             }
-            Err(kind) => Err(kind),
+            Err(Some(error)) => Err(QdrantErrorKind::Http(error)),
+            Err(None) => Err(QdrantErrorKind::Shape(format!("an answer of more than {ANSWER_LIMIT} bytes"))),
         }
     }
 
@@ -170,35 +174,11 @@ impl Client {
         let path = path.split('?').next().unwrap_or(path);
         QdrantError { host: self.host.to_string(), call: format!("{method} {path}"), kind }
     }
-
-    /// Exponential, with jitter so that many calls do not come back together; the server's own wish first.
-    fn pause(&self, attempt: u32, error: &QdrantError) -> Duration {
-        if let QdrantErrorKind::Status { retry_after: Some(seconds), .. } = error.kind {
-            return Duration::from_secs(seconds.min(120));
-        }
-        let ceiling = 250_u64 << attempt.min(6);
-        Duration::from_millis(ceiling / 2 + self.ports.clock.random() % (ceiling / 2).max(1))
-    }
 }
 
 /// `text` as one segment of a path.
 pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<u64> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
-}
-
-async fn read_all(mut response: Response) -> Result<Vec<u8>, QdrantErrorKind> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.body.chunk().await.map_err(QdrantErrorKind::Http)? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > ANSWER_LIMIT {
-            return Err(QdrantErrorKind::Shape(format!("an answer of more than {ANSWER_LIMIT} bytes")));
-        }
-    }
-    Ok(bytes)
 }
 
 /// Qdrant's own words: `{"status":{"error":"..."}}`, or the plain text of its authentication.

@@ -21,14 +21,14 @@ pub struct QdrantError {
 pub enum QdrantErrorKind {
     /// There is no answer.
     Http(HttpError),
-    /// An answer other than 2xx, with Qdrant's text (secrets masked) and the seconds of `Retry-After`.
+    /// An answer other than 2xx, with Qdrant's text.
     Status {
         /// The status code.
         code: u16,
         /// Qdrant's own text.
         text: String,
-        /// `Retry-After` in seconds.
-        retry_after: Option<u64>,
+        /// `Retry-After`.
+        retry_after: Option<std::time::Duration>,
     },
     /// A 2xx answer that is not what Qdrant documents.
     Shape(String),

@@ -245,7 +245,7 @@ async fn recover(
     let mut lost: Option<QdrantError> = None;
     for _ in 0..2 {
         // Made just now: its validity counts from here, and Qdrant fetches at once.
-        let url = bucket.presigned_get(&recovery.key, context.settings.link_expiry);
+        let url = bucket.presigned_get(&recovery.key, context.settings.link_expiry).map_err(|error| error.to_string())?;
         match client.recover(&plan.collection, &url).await {
             Ok(()) => return Ok(()),
             Err(error) if error.outcome_is_unknown() => {

@@ -36,17 +36,17 @@ pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec
     let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     bucket
         .list(&folder, |object| {
-            let Some((collection, name)) = naming::snapshot_of_key(&prefix, &object.key) else { return };
-            let text = name.to_string();
-            let Some(started) = name.started() else { return };
-            if filter.matches(&text) {
+            let Some(found) = naming::snapshot_of_key(&prefix, &object.key) else { return };
+            let name = found.to_string();
+            if filter.matches(&name) {
                 archives.push(BucketArchive {
-                    collection,
-                    name: text,
-                    key: object.key,
+                    // Not as listed: some servers undo the escapes within keys.
+                    key: naming::snapshot_key(&prefix, &found.collection, &name),
+                    collection: found.collection,
+                    name,
                     bytes: object.bytes,
-                    peer: name.peer,
-                    started,
+                    peer: found.peer,
+                    started: found.started,
                     stored: object.last_modified,
                 });
             }

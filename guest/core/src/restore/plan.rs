@@ -232,7 +232,7 @@ fn shard_keys(selection: &Selection) -> Result<Vec<ShardKey>, String> {
         .map(|mapping| {
             let mut shards = mapping.shard_ids.clone();
             shards.sort_unstable();
-            ShardKey { key: mapping.key.to_json(), shards, filler: false }
+            ShardKey { key: mapping.key.clone(), shards, filler: false }
         })
         .filter(|key| !key.shards.is_empty())
         .collect();

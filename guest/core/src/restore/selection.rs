@@ -102,12 +102,14 @@ async fn newest_manifest(
 ) -> Result<Option<(Manifest, Vec<BucketArchive>)>, String> {
     const LIMIT: usize = 64 << 20;
     let mut keys = Vec::new();
-    let listed = bucket.list(&Manifest::prefix(collection), |object| {
-        if object.key.ends_with(".json") {
-            keys.push(object.key);
-        }
-    });
-    listed.await.map_err(|error| error.to_string())?;
+    bucket
+        .list(&Manifest::prefix(collection), |object| {
+            if object.key.ends_with(".json") {
+                keys.push(object.key);
+            }
+        })
+        .await
+        .map_err(|error| error.to_string())?;
     keys.sort();
     for key in keys.into_iter().rev() {
         let Some(json) = bucket.get(&key, LIMIT).await.map_err(|error| error.to_string())? else { continue };

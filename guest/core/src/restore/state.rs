@@ -37,7 +37,6 @@ pub(super) async fn look(context: &Context, cluster: &Cluster, plan: &Plan) -> R
         return Ok(Start::Create);
     };
     let points = points(cluster, collection).await?;
-    let host = cluster.host.to_string();
     let files = context.ports.files.as_ref();
     let recovered = ledger::recovered(files, &cluster.host).map_err(|error| error.to_string())?;
     let finished = !plan.recoveries.is_empty() && plan.recoveries.iter().all(|recovery| recovered.contains(&recovery.name));

@@ -12,7 +12,6 @@ use crate::ports::Ports;
 use crate::report::{Item, Outcome, Report, Status};
 use crate::s3::Bucket;
 use crate::settings::{Host, Settings};
-use crate::task::Task;
 
 /// The surroundings of one run.
 pub struct Context {
@@ -29,9 +28,9 @@ pub struct Context {
 }
 
 impl Context {
-    /// The surroundings of a run of `task`, the bucket still to be opened.
-    pub fn new(ports: Ports, settings: Settings, task: &Task) -> Self {
-        let log = Log::new(&ports, &settings, task.name());
+    /// The surroundings of a run, the bucket still to be opened.
+    pub fn new(ports: Ports, settings: Settings) -> Self {
+        let log = Log::new(&ports, &settings);
         let started = ports.clock.monotonic();
         Self { ports, settings, log, bucket: None, started, peers: RefCell::default() }
     }

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
         }
     }
     let lines = lines.into_iter().map(|(collection, snapshot_name, host)| records::Snapshot { host: Some(host), collection, snapshot_name });
-    items.extend(write(context, lines.collect())?);
+    items.push(write(context, lines.collect())?);
     Ok(items)
 }
 

@@ -9,7 +9,7 @@ use super::{Context, recover_aliases, target};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::records;
 use crate::report::{Item, Outcome};
-use crate::restore::{self, BucketArchive, Selection};
+use crate::restore::{self, BucketArchive};
 use crate::s3::Bucket;
 
 /// How many collections' archives are read at the same time.

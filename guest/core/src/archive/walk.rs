@@ -1,0 +1,261 @@
+//! From header to header through a tar of any size, to its very end.
+
+use tar::{EntryType, Header, PaxExtensions};
+
+use super::{ArchiveError, Source};
+
+/// A tar is made of blocks of this size.
+const BLOCK: u64 = 512;
+
+/// How much is read at a time: the tables of an archive lie close together.
+const WINDOW: usize = 32 << 10;
+
+/// The largest table, and the largest extended header.
+const TABLE_LIMIT: u64 = 16 << 20;
+
+/// More entries than any archive has: a shard has a few for each segment and each piece of its WAL.
+const ENTRY_LIMIT: usize = 1_000_000;
+
+/// A file in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Its path, without a leading `./`.
+    pub path: String,
+    /// The bytes it takes in the archive, which are fewer than its own for a file with holes.
+    pub stored: u64,
+    /// Its content, where it was wanted.
+    pub content: Option<Vec<u8>>,
+}
+
+/// Lists an archive of `total` bytes; the contents of the paths that `wanted` picks are read.
+///
+/// # Errors
+/// It can't be read, is damaged, or does not end as a tar has to.
+pub(super) async fn walk(source: &dyn Source, total: u64, wanted: impl Fn(&str) -> bool) -> Result<Vec<Entry>, ArchiveError> {
+    let mut window = Window { source, total, start: 0, bytes: Vec::new() };
+    let mut entries = Vec::new();
+    let mut at = 0;
+    let mut long_name: Option<Vec<u8>> = None;
+    let mut long_size: Option<u64> = None;
+    loop {
+        let block = window.read(at, BLOCK).await?;
+        if block.iter().all(|byte| *byte == 0) {
+            return end(&mut window, at, entries).await;
+        }
+        let header = Header::from_byte_slice(&block);
+        check(header).map_err(|what| broken(at, what))?;
+        let own_size = header.entry_size().map_err(|_| broken(at, "a header without a size"))?;
+        let kind = header.entry_type();
+        let mut data = at + BLOCK;
+        if kind == EntryType::GNUSparse {
+            data += sparse_blocks(&mut window, header, data).await?;
+        }
+        let is_extension = kind.is_gnu_longname() || kind.is_gnu_longlink() || is_pax(kind);
+        let size = if is_extension { own_size } else { long_size.take().unwrap_or(own_size) };
+        let next = padded(size).and_then(|padded| data.checked_add(padded)).ok_or_else(|| broken(at, "an impossible size"))?;
+        if next > total {
+            return Err(broken(at, "an entry that goes on behind the end of the object: it was not stored whole"));
+        }
+        if is_extension {
+            if size > TABLE_LIMIT {
+                return Err(broken(at, "an extended header of impossible size"));
+            }
+            let content = window.read(data, size).await?;
+            if kind.is_gnu_longname() {
+                long_name = Some(content.split(|byte| *byte == 0).next().unwrap_or_default().to_vec());
+            } else if kind.is_pax_local_extensions() {
+                for extension in PaxExtensions::new(&content).flatten() {
+                    match extension.key_bytes() {
+                        b"path" => long_name = Some(extension.value_bytes().to_vec()),
+                        b"size" => long_size = extension.value().ok().and_then(|value| value.parse().ok()),
+                        _ => {}
+                    }
+                }
+            }
+        } else {
+            let name = long_name.take().unwrap_or_else(|| header.path_bytes().into_owned());
+            let path = String::from_utf8_lossy(&name);
+            let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
+            let content = match wanted(&path) {
+                true if size > TABLE_LIMIT => return Err(broken(at, &format!("`{path}` of impossible size"))),
+                true => Some(window.read(data, size).await?),
+                false => None,
+            };
+            if entries.len() == ENTRY_LIMIT {
+                return Err(broken(at, "too many entries"));
+            }
+            entries.push(Entry { path, stored: size, content });
+        }
+        at = next;
+    }
+}
+
+/// The end of a tar is two blocks of zeros; only zeros may follow.
+async fn end(window: &mut Window<'_>, at: u64, entries: Vec<Entry>) -> Result<Vec<Entry>, ArchiveError> {
+    // GNU tar fills up to 20 blocks. What is longer than that was something else once.
+    let rest = window.total - at;
+    if rest < 2 * BLOCK || rest > 64 * BLOCK {
+        return Err(broken(at, &format!("{rest} bytes in place of the end of a tar")));
+    }
+    match window.read(at, rest).await?.iter().all(|byte| *byte == 0) {
+        true => Ok(entries),
+        false => Err(broken(at, "something else than zeros after the end")),
+    }
+}
+
+/// How many bytes of further sparse maps follow the header.
+async fn sparse_blocks(window: &mut Window<'_>, header: &Header, start: u64) -> Result<u64, ArchiveError> {
+    /// Where a block of a sparse map says whether another one follows (GNU tar manual, "Basic Tar Format").
+    const GOES_ON: usize = 504;
+    let mut goes_on = header.as_gnu().is_some_and(tar::GnuHeader::is_extended);
+    let mut bytes = 0;
+    while goes_on {
+        let block = window.read(start + bytes, BLOCK).await?;
+        goes_on = block.get(GOES_ON).is_some_and(|flag| *flag == 1);
+        bytes += BLOCK;
+    }
+    Ok(bytes)
+}
+
+fn is_pax(kind: EntryType) -> bool {
+    kind.is_pax_global_extensions() || kind.is_pax_local_extensions()
+}
+
+fn check(header: &Header) -> Result<(), &'static str> {
+    let bytes = header.as_bytes();
+    // The checksum is taken as if its own eight bytes were spaces.
+    let own: u32 = bytes.iter().skip(148).take(8).map(|byte| u32::from(*byte)).sum();
+    let sum: u32 = bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>() - own + 8 * u32::from(b' ');
+    match header.cksum() {
+        Ok(said) if said == sum => Ok(()),
+        _ => Err("something that is no tar header"),
+    }
+}
+
+fn padded(size: u64) -> Option<u64> {
+    size.checked_next_multiple_of(BLOCK)
+}
+
+fn broken(at: u64, what: &str) -> ArchiveError {
+    ArchiveError::Broken(format!("at byte {at} there is {what}"))
+}
+
+/// The piece that was read last.
+struct Window<'a> {
+    source: &'a dyn Source,
+    total: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    async fn read(&mut self, start: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
+        let end = start.checked_add(length).filter(|end| *end <= self.total);
+        if end.is_none() {
+            return Err(broken(start, "nothing more: it was not stored whole"));
+        }
+        let length = usize::try_from(length).map_err(|_| broken(start, "an impossible size"))?;
+        if let Some(piece) = self.have(start, length) {
+            return Ok(piece.to_vec());
+        }
+        let left = usize::try_from(self.total - start).unwrap_or(usize::MAX);
+        self.bytes = self.source.read(start, length.max(WINDOW).min(left)).await?;
+        self.start = start;
+        self.have(start, length).map(<[u8]>::to_vec).ok_or_else(|| broken(start, "less than there has to be"))
+    }
+
+    fn have(&self, start: u64, length: usize) -> Option<&[u8]> {
+        let offset = usize::try_from(start.checked_sub(self.start)?).ok()?;
+        self.bytes.get(offset..offset.checked_add(length)?)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ports::LocalBoxFuture;
+    use std::cell::RefCell;
+
+    struct Memory {
+        bytes: Vec<u8>,
+        reads: RefCell<Vec<(u64, usize)>>,
+    }
+
+    impl Source for Memory {
+        fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+            self.reads.borrow_mut().push((start, length));
+            let start = usize::try_from(start).unwrap();
+            Box::pin(std::future::ready(Ok(self.bytes.get(start..start + length).unwrap().to_vec())))
+        }
+    }
+
+    fn list(bytes: Vec<u8>) -> (Result<Vec<Entry>, ArchiveError>, usize) {
+        let total = bytes.len() as u64;
+        let source = Memory { bytes, reads: RefCell::default() };
+        let entries = futures_executor::block_on(walk(&source, total, |path| path.ends_with(".json")));
+        let reads = source.reads.borrow().len();
+        (entries, reads)
+    }
+
+    fn archive(files: &[(&str, usize)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, size) in files {
+            let mut header = Header::new_gnu();
+            header.set_size(*size as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, path, vec![b'x'; *size].as_slice()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn large_files_are_stepped_over() {
+        let long = format!("0/{}/a.json", "long/".repeat(40));
+        let (entries, reads) = list(archive(&[("0/segments/a.tar", 5_000_000), ("0/empty", 0), (&long, 700), ("config.json", 3)]));
+        let entries = entries.unwrap();
+        let paths: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.stored, entry.content.as_ref().map(Vec::len))).collect();
+        assert_eq!(
+            paths,
+            [("0/segments/a.tar", 5_000_000, None), ("0/empty", 0, None), (long.as_str(), 700, Some(700)), ("config.json", 3, Some(3))]
+        );
+        assert_eq!(reads, 2);
+    }
+
+    #[test]
+    fn an_archive_that_is_cut_anywhere_is_refused() {
+        let whole = archive(&[("a", 1000), ("b.json", 10), ("c", 1)]);
+        assert!(list(whole.clone()).0.is_ok());
+        for length in 0..whole.len() {
+            let cut = whole.get(..length).unwrap().to_vec();
+            assert!(list(cut).0.is_err(), "{length} of {}", whole.len());
+        }
+    }
+
+    #[test]
+    fn a_changed_header_is_refused() {
+        let whole = archive(&[("a", 1000), ("b", 10)]);
+        for at in [0, 124, 156, 600, 1536, 1536 + 100] {
+            let mut changed = whole.clone();
+            *changed.get_mut(at).unwrap() ^= 1;
+            let is_data = (512..1512).contains(&at);
+            assert_eq!(list(changed).0.is_ok(), is_data, "{at}");
+        }
+        let mut longer = whole.clone();
+        longer.extend_from_slice(&[1; 512]);
+        assert!(list(longer).0.is_err());
+        assert!(list(b"<html>".repeat(200)).0.is_err());
+    }
+
+    #[test]
+    fn archives_of_a_real_qdrant_are_walked() {
+        for (name, entries) in [
+            ("one-5766752262420808-2026-11-22-09-33-14.snapshot", 12),
+            ("one-4087575062899578-2026-11-22-09-32-17.snapshot", 6),
+            ("docs-shard-0-2026-11-22-09-32-18.snapshot", 7),
+        ] {
+            let path = format!("{}/../../tests/data/qdrant-1.18.3/archives/{name}", env!("CARGO_MANIFEST_DIR"));
+            assert_eq!(list(std::fs::read(path).unwrap()).0.unwrap().len(), entries, "{name}");
+        }
+    }
+}

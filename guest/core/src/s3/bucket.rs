@@ -1,0 +1,335 @@
+//! The calls: one method each, signed, repeated on passing faults.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use http::{HeaderMap, Method, StatusCode};
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+use super::error::{S3Error, S3ErrorKind};
+use super::listing::{parse_error, parse_page};
+use super::sign::{self, PresignedUrl, encode_key, encode_query};
+use crate::ports::{HttpError, Ports, Request, Response, Timeouts};
+use crate::retry;
+use crate::settings::{Addressing, Host, S3Settings};
+
+/// The region that servers without regions go by, and AWS's first.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// A page of 1,000 keys of 1,024 bytes has 2 MiB at most.
+const PAGE_LIMIT: usize = 16 << 20;
+
+/// An error's text.
+const ERROR_LIMIT: usize = 64 << 10;
+
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(30),
+    first_byte: Duration::from_secs(60),
+    between_bytes: Duration::from_secs(60),
+};
+
+/// An object in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was stored, as far as the server tells.
+    pub last_modified: Option<OffsetDateTime>,
+}
+
+/// A bucket that was found and may be read. Cheap to clone.
+#[derive(Clone)]
+pub struct Bucket {
+    ports: Ports,
+    settings: Rc<S3Settings>,
+    region: Rc<RefCell<String>>,
+}
+
+/// One call before it is signed.
+struct Call<'a> {
+    method: Method,
+    /// The key or, for listings, nothing.
+    key: &'a str,
+    query: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl<'a> Call<'a> {
+    fn new(method: Method, key: &'a str) -> Self {
+        Self { method, key, query: String::new(), headers: HeaderMap::new(), body: Vec::new() }
+    }
+}
+
+impl Bucket {
+    /// Proves by a small listing that the bucket is there and the keys are right, and finds its region where that
+    /// is not set or wrong.
+    ///
+    /// # Errors
+    /// It can't be reached or listed.
+    pub async fn open(ports: &Ports, settings: &S3Settings) -> Result<Self, S3Error> {
+        let region = settings.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
+        let bucket =
+            Self { ports: ports.clone(), settings: Rc::new(settings.clone()), region: Rc::new(RefCell::new(region)) };
+        let call = Call { query: "list-type=2&max-keys=1".to_owned(), ..Call::new(Method::GET, "") };
+        let response = bucket.send(&call).await?;
+        let page = bucket.read(&call, response, PAGE_LIMIT).await?;
+        parse_page(&page).map_err(|what| bucket.error(&call, S3ErrorKind::Shape(what)))?;
+        Ok(bucket)
+    }
+
+    /// The bucket's name.
+    pub fn name(&self) -> &str {
+        &self.settings.bucket
+    }
+
+    /// Qdrant's `snapshots_path` in this bucket.
+    pub fn key_prefix(&self) -> &str {
+        &self.settings.key_prefix
+    }
+
+    /// The object's size and date; `None` where there is no such object.
+    ///
+    /// # Errors
+    /// The bucket can't be asked.
+    pub async fn head(&self, key: &str) -> Result<Option<Object>, S3Error> {
+        let call = Call::new(Method::HEAD, key);
+        let Some(response) = self.found(self.send(&call).await)? else { return Ok(None) };
+        let bytes = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse().ok());
+        let bytes = bytes.ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))?;
+        let last_modified = header(&response.headers, &LAST_MODIFIED).and_then(http_date);
+        Ok(Some(Object { key: key.to_owned(), bytes, last_modified }))
+    }
+
+    /// The whole object, of at most `limit` bytes; `None` where there is no such object.
+    ///
+    /// # Errors
+    /// The bucket can't be read, or the object is larger.
+    pub async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, S3Error> {
+        let call = Call::new(Method::GET, key);
+        self.found(self.receive(&call, limit).await.map(|(_, bytes)| bytes))
+    }
+
+    /// `length` bytes of the object from `start` on.
+    ///
+    /// # Errors
+    /// The bucket can't be read, the object isn't there or is shorter.
+    pub async fn range(&self, key: &str, start: u64, length: usize) -> Result<Vec<u8>, S3Error> {
+        let Some(last) = (length as u64).checked_sub(1).map(|last| start.saturating_add(last)) else { return Ok(Vec::new()) };
+        let mut call = Call::new(Method::GET, key);
+        let range = HeaderValue::from_str(&format!("bytes={start}-{last}"));
+        call.headers.insert(RANGE, range.map_err(|error| self.error(&call, S3ErrorKind::Shape(error.to_string())))?);
+        let (head, bytes) = self.receive(&call, length).await?;
+        let expected = format!("bytes {start}-{last}/");
+        let right = header(&head, &CONTENT_RANGE).is_some_and(|range| range.starts_with(&expected));
+        match right && bytes.len() == length {
+            true => Ok(bytes),
+            false => Err(self.error(&call, S3ErrorKind::Shape(format!("the answer is not the range {start}-{last} that was asked for")))),
+        }
+    }
+
+    /// Stores an object, in place of one that is there.
+    ///
+    /// # Errors
+    /// The bucket can't be written.
+    pub async fn put(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<(), S3Error> {
+        let mut call = Call { body, ..Call::new(Method::PUT, key) };
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.receive(&call, ERROR_LIMIT).await.map(drop)
+    }
+
+    /// Stores an object that must not be there yet; false where another one is. Servers without conditional
+    /// writes store it all the same, so the key has to be unique by itself.
+    ///
+    /// # Errors
+    /// The bucket can't be written.
+    pub async fn put_new(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<bool, S3Error> {
+        let mut call = Call { body, ..Call::new(Method::PUT, key) };
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        match self.receive(&call, ERROR_LIMIT).await {
+            Ok(_) => Ok(true),
+            // A repeated attempt finds what an earlier one stored before its answer was lost.
+            Err(S3Error { kind: S3ErrorKind::Status { status: 412, .. }, .. }) => {
+                Ok(self.get(key, call.body.len().saturating_add(1)).await?.as_ref() == Some(&call.body))
+            }
+            Err(S3Error { kind: S3ErrorKind::Status { status: 501, .. }, .. }) => {
+                self.put(key, content_type, call.body).await.map(|()| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Calls `each` for every object whose key begins with `prefix`, page by page.
+    ///
+    /// # Errors
+    /// A page can't be read; `each` may have been called for those before it.
+    pub async fn list(&self, prefix: &str, mut each: impl FnMut(Object)) -> Result<(), S3Error> {
+        let mut from = String::new();
+        loop {
+            let query = format!("{from}list-type=2&prefix={}", encode_query(prefix));
+            let call = Call { query, ..Call::new(Method::GET, "") };
+            let (_, xml) = self.receive(&call, PAGE_LIMIT).await?;
+            let page = parse_page(&xml).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
+            let last = page.objects.last().map(|object| object.key.clone());
+            page.objects.into_iter().for_each(&mut each);
+            if !page.truncated {
+                return Ok(());
+            }
+            let next = match (page.next, last) {
+                (Some(token), _) => format!("continuation-token={}&", encode_query(&token)),
+                (None, Some(last)) => format!("start-after={}&", encode_query(&last)),
+                (None, None) => from.clone(),
+            };
+            if next == from {
+                let what = "a listing that says there is more and not where".to_owned();
+                return Err(self.error(&call, S3ErrorKind::Shape(what)));
+            }
+            from = next;
+        }
+    }
+
+    /// A URL by which Qdrant can read the object for `validity` from now on. Whether the object is there isn't
+    /// looked up.
+    ///
+    /// # Errors
+    /// The URL can't be signed.
+    pub fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, S3Error> {
+        let url = self.url(&self.settings.endpoint_for_qdrant, key);
+        let region = self.region.borrow();
+        sign::presign(&self.settings, &region, self.ports.clock.now(), &url, validity)
+            .map_err(|what| self.error(&Call::new(Method::GET, key), S3ErrorKind::Shape(what)))
+    }
+
+    fn url(&self, endpoint: &Host, key: &str) -> String {
+        let bucket = &self.settings.bucket;
+        match self.settings.addressing {
+            Addressing::Path if key.is_empty() => format!("{endpoint}/{bucket}"),
+            Addressing::Path => format!("{endpoint}/{bucket}/{}", encode_key(key)),
+            Addressing::Virtual => {
+                let endpoint = Host { name: format!("{bucket}.{}", endpoint.name), ..endpoint.clone() };
+                format!("{endpoint}/{}", encode_key(key))
+            }
+        }
+    }
+
+    /// 404 for an object as `None`; a missing bucket stays an error.
+    fn found<T>(&self, answer: Result<T, S3Error>) -> Result<Option<T>, S3Error> {
+        match answer {
+            Ok(value) => Ok(Some(value)),
+            Err(S3Error { kind: S3ErrorKind::Status { status: 404, ref code, .. }, .. }) if code != "NoSuchBucket" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a call and reads its answer whole, beginning anew when it breaks off.
+    async fn receive(&self, call: &Call<'_>, limit: usize) -> Result<(HeaderMap, Vec<u8>), S3Error> {
+        let mut attempt = 1;
+        loop {
+            let response = self.send(call).await?;
+            let headers = response.headers.clone();
+            match self.read(call, response, limit).await {
+                Ok(bytes) => return Ok((headers, bytes)),
+                Err(error) if attempt == retry::ATTEMPTS || !error.may_retry() => return Err(error),
+                Err(_) => self.ports.clock.sleep(retry::pause(self.ports.clock.as_ref(), attempt, None)).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Sends a call until the head of a 2xx answer is there.
+    async fn send(&self, call: &Call<'_>) -> Result<Response, S3Error> {
+        let mut attempt = 1;
+        let mut moved = false;
+        loop {
+            let (error, wish) = match self.send_once(call).await {
+                Ok(response) if response.status.is_success() => return Ok(response),
+                Ok(response) => {
+                    let wish = retry::retry_after(&response.headers);
+                    let (error, region) = self.refused(call, response).await;
+                    // Who isn't told a region, or a wrong one, is told the right one by the server.
+                    if let Some(region) = region.filter(|region| !moved && *region != *self.region.borrow()) {
+                        *self.region.borrow_mut() = region;
+                        moved = true;
+                        continue;
+                    }
+                    (error, wish)
+                }
+                Err(error) => (error, None),
+            };
+            if attempt == retry::ATTEMPTS || !error.may_retry() {
+                return Err(error);
+            }
+            self.ports.clock.sleep(retry::pause(self.ports.clock.as_ref(), attempt, wish)).await;
+            attempt += 1;
+        }
+    }
+
+    async fn send_once(&self, call: &Call<'_>) -> Result<Response, S3Error> {
+        let shape = |what: String| self.error(call, S3ErrorKind::Shape(what));
+        let separator = if call.query.is_empty() { "" } else { "?" };
+        let url = format!("{}{separator}{}", self.url(&self.settings.endpoint, call.key), call.query);
+        let now = self.ports.clock.now();
+        let region = self.region.borrow().clone();
+        let signed = sign::sign_headers(&self.settings, &region, now, &call.method, &url, &call.headers, &call.body);
+        let mut headers = call.headers.clone();
+        headers.extend(signed.map_err(shape)?);
+        let request = Request {
+            method: call.method.clone(),
+            uri: url.parse().map_err(|error| shape(format!("no valid address: {error}")))?,
+            headers,
+            body: call.body.clone(),
+            timeouts: TIMEOUTS,
+        };
+        self.ports.http.send(request).await.map_err(|error| self.error(call, S3ErrorKind::Http(error)))
+    }
+
+    /// What an answer other than 2xx says, and the region that it names.
+    async fn refused(&self, call: &Call<'_>, response: Response) -> (S3Error, Option<String>) {
+        let status = response.status;
+        let named = header(&response.headers, &HeaderName::from_static("x-amz-bucket-region")).map(str::to_owned);
+        let body = response.read_all(ERROR_LIMIT).await.unwrap_or_default();
+        let error = parse_error(&body).unwrap_or_default();
+        let region = named.or(error.region).filter(|_| status == StatusCode::BAD_REQUEST || status.is_redirection() || status == StatusCode::FORBIDDEN);
+        let region = region.filter(|region| region.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
+        let kind = S3ErrorKind::Status { status: status.as_u16(), code: error.code, message: error.message };
+        (self.error(call, kind), region)
+    }
+
+    async fn read(&self, call: &Call<'_>, response: Response, limit: usize) -> Result<Vec<u8>, S3Error> {
+        let length = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok());
+        let bytes = response.read_all(limit).await.map_err(|error| match error {
+            None => self.error(call, S3ErrorKind::Shape(format!("an answer of more than {limit} bytes"))),
+            Some(error) => self.error(call, S3ErrorKind::Http(error)),
+        })?;
+        match length.filter(|length| *length != bytes.len()) {
+            None => Ok(bytes),
+            Some(length) => {
+                let what = format!("{} of {length} bytes arrived", bytes.len());
+                Err(self.error(call, S3ErrorKind::Http(HttpError::Interrupted(what))))
+            }
+        }
+    }
+
+    fn error(&self, call: &Call<'_>, kind: S3ErrorKind) -> S3Error {
+        let Call { method, key, query, .. } = call;
+        let what = if key.is_empty() && query.contains("list-type") { "listing of".to_owned() } else { method.to_string() };
+        let path = if key.is_empty() { String::new() } else { format!("/{key}") };
+        S3Error { endpoint: self.settings.endpoint.to_string(), call: format!("{what} {}{path}", self.settings.bucket), kind }
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// A date such as `Sun, 22 Nov 2026 10:30:51 GMT` (RFC 9110, 5.6.7).
+fn http_date(text: &str) -> Option<OffsetDateTime> {
+    let form = format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    PrimitiveDateTime::parse(text, form).ok().map(PrimitiveDateTime::assume_utc)
+}
