@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use qdrant_backup_core::log::{self, Level};
 use qdrant_backup_core::settings::LogFormat;
 use time::OffsetDateTime;
-use time::macros::format_description;
 
 use crate::io::Io;
 
@@ -40,12 +40,12 @@ impl Messages {
 
     /// Something a person should know.
     pub fn warn(&self, text: &str) {
-        self.write("warn", text);
+        self.write(Level::Warn, text);
     }
 
     /// Why the run has failed.
     pub fn error(&self, text: &str) {
-        self.write("error", text);
+        self.write(Level::Error, text);
     }
 
     /// As [`Messages::warn`], but the same text only once: a denied server is asked again and again.
@@ -60,48 +60,15 @@ impl Messages {
         }
     }
 
-    fn write(&self, level: &str, text: &str) {
-        self.io
-            .line(&line(self.format, OffsetDateTime::from(SystemTime::now()), level, text));
-    }
-}
-
-fn line(format: LogFormat, now: OffsetDateTime, level: &str, text: &str) -> String {
-    match format {
-        LogFormat::Text => {
-            let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-            format!("[{}] [{SOURCE}] {text}", now.format(form).unwrap_or_default())
-        }
-        LogFormat::Json => {
-            let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-            let time = now.format(form).unwrap_or_default();
-            serde_json::json!({ "time": time, "level": level, "host": SOURCE, "message": text }).to_string()
-        }
+    fn write(&self, level: Level, text: &str) {
+        let now = OffsetDateTime::from(SystemTime::now());
+        self.io.line(&log::line(self.format, now, level, Some(SOURCE), text));
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-
-    fn now() -> OffsetDateTime {
-        time::macros::datetime!(2026-01-29 11:44:22.5 UTC)
-    }
-
-    #[test]
-    fn lines_look_like_the_component_s() {
-        assert_eq!(
-            line(LogFormat::Text, now(), "warn", "a \"b\""),
-            "[2026-01-29 11:44:22] [sandbox] a \"b\""
-        );
-        let json = line(LogFormat::Json, now(), "error", "a \"b\"\n");
-        assert!(!json.contains('\n'));
-        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(json["time"], "2026-01-29T11:44:22Z");
-        assert_eq!(json["level"], "error");
-        assert_eq!(json["message"], "a \"b\"\n");
-    }
 
     #[test]
     fn the_same_text_is_said_once() {

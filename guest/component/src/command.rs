@@ -1,0 +1,46 @@
+//! The way in of a command line: arguments and environment, success or failure.
+
+use qdrant_backup_core::settings::{Scope, VARIABLES, unknown_names};
+use qdrant_backup_core::task::{self, Invocation};
+use qdrant_backup_core::tasks::RunError;
+
+struct Command;
+
+wasip2::cli::command::export!(Command);
+
+impl wasip2::exports::cli::run::Guest for Command {
+    fn run() -> Result<(), ()> {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let task = match task::parse(&arguments) {
+            Ok(Invocation::Run(task)) => task,
+            Ok(Invocation::Print(text)) => {
+                println!("{text}");
+                return Ok(());
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                return Err(());
+            }
+        };
+        // The runtime may hand over a whole environment; what isn't ours is not looked at.
+        let is_ours = |name: &str| VARIABLES.iter().any(|variable| variable.name == name && variable.scope != Scope::Host);
+        let (ours, others): (Vec<_>, Vec<_>) = std::env::vars().partition(|(name, _)| is_ours(name));
+        for warning in unknown_names(others.iter().map(|(name, _)| name.as_str())) {
+            eprintln!("warning: {warning}");
+        }
+        match crate::run(task, &ours, None) {
+            Ok(report) if report.status().exit_code() == 0 => Ok(()),
+            Ok(_) => Err(()),
+            Err(RunError::Configuration(problems)) => {
+                for problem in problems {
+                    eprintln!("{}: {}", problem.variable, problem.problem);
+                }
+                Err(())
+            }
+            Err(RunError::Failed(cause)) => {
+                eprintln!("{cause}");
+                Err(())
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The way in of programs that embed the component: typed records, nothing from the environment.
+
+// The glue that is generated exports functions under fixed names, which Rust calls unsafe.
+#![allow(unsafe_code, missing_docs)]
+
+use qdrant_backup_core::report::{Item, Outcome, Report, Status};
+use qdrant_backup_core::task::Task;
+use qdrant_backup_core::tasks::RunError;
+
+wit_bindgen::generate!({
+    path: "../../wit",
+    inline: "
+        package vectorkeep:qdrant-backup-export@0.1.0;
+        world embedded { export vectorkeep:qdrant-backup/tasks@0.1.0; }
+    ",
+    world: "vectorkeep:qdrant-backup-export/embedded",
+});
+
+use exports::vectorkeep::qdrant_backup::tasks as wit;
+
+struct Embedded;
+
+export!(Embedded);
+
+impl wit::Guest for Embedded {
+    fn run(request: wit::Request) -> Result<wit::Report, wit::Error> {
+        let started = wasip2::clocks::monotonic_clock::now();
+        let variables: Vec<(String, String)> =
+            request.settings.into_iter().map(|setting| (setting.name, setting.value)).collect();
+        let outcome = crate::run(task(request.task), &variables, request.snapshots);
+        let milliseconds = wasip2::clocks::monotonic_clock::now().saturating_sub(started) / 1_000_000;
+        outcome.map(|outcome| report(outcome, milliseconds)).map_err(error)
+    }
+}
+
+fn task(task: wit::Task) -> Task {
+    match task {
+        wit::Task::GetCollections => Task::GetCollections,
+        wit::Task::GetSnapshots => Task::GetSnapshots,
+        wit::Task::GetSnapshotsS3 => Task::GetSnapshotsS3,
+        wit::Task::GetAliases => Task::GetAliases,
+        wit::Task::CreateSnapshots => Task::CreateSnapshots,
+        wit::Task::RecoverSnapshots => Task::RecoverSnapshots,
+        wit::Task::RecoverAliases => Task::RecoverAliases,
+        wit::Task::Reset(options) => Task::Reset { keep_backup: options.keep_backup },
+    }
+}
+
+fn report(report: Report, milliseconds: u64) -> wit::Report {
+    let status = match report.status() {
+        Status::Done => wit::Status::Done,
+        Status::Failed => wit::Status::Failed,
+        Status::Partial => wit::Status::Partial,
+    };
+    wit::Report { status, items: report.items.into_iter().map(item).collect(), milliseconds }
+}
+
+fn item(item: Item) -> wit::Item {
+    wit::Item {
+        outcome: match item.outcome {
+            Outcome::Done => wit::Outcome::Done,
+            Outcome::Skipped => wit::Outcome::Skipped,
+            Outcome::Failed => wit::Outcome::Failed,
+        },
+        kind: item.kind.to_owned(),
+        host: item.host,
+        collection: item.collection,
+        name: item.name,
+        bytes: item.bytes,
+        milliseconds: u64::try_from(item.elapsed.as_millis()).unwrap_or(u64::MAX),
+        cause: item.cause,
+    }
+}
+
+fn error(error: RunError) -> wit::Error {
+    match error {
+        RunError::Failed(cause) => wit::Error::Failed(cause),
+        RunError::Configuration(problems) => wit::Error::Configuration(
+            problems
+                .into_iter()
+                .map(|problem| wit::SettingProblem { variable: problem.variable.to_owned(), problem: problem.problem })
+                .collect(),
+        ),
+    }
+}

@@ -1,0 +1,199 @@
+//! HTTP over `wasi:http`.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use qdrant_backup_core::ports::{Body, Http, HttpError, LocalBoxFuture, Phase, Request, Response, Timeouts};
+use wasip2::clocks::monotonic_clock::subscribe_duration;
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    self, ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme,
+};
+use wasip2::io::streams::{InputStream, StreamError};
+
+use crate::clock::nanoseconds;
+use crate::executor::ready;
+
+/// How much of a body is read at a time.
+const PIECE: u64 = 64 << 10;
+
+/// How much longer than the runtime, which has its own timeouts, we wait: some runtimes don't count a TLS handshake.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Sends requests by the runtime that runs the component.
+pub struct WasiHttp;
+
+impl Http for WasiHttp {
+    fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
+        Box::pin(send(request))
+    }
+}
+
+async fn send(request: Request) -> Result<Response, HttpError> {
+    let timeouts = request.timeouts;
+    let limit = timeouts.connect.saturating_add(timeouts.first_byte).saturating_add(GRACE);
+    let exchange = pin!(exchange(request));
+    match select(exchange, ready(subscribe_duration(nanoseconds(limit)))).await {
+        Either::Left((response, _)) => response,
+        Either::Right(_) => Err(HttpError::Timeout(Phase::FirstByte)),
+    }
+}
+
+async fn exchange(request: Request) -> Result<Response, HttpError> {
+    let timeouts = request.timeouts;
+    let outgoing = outgoing(&request)?;
+    // Only with bytes to send: a stream for an empty body can fail although the answer is good.
+    let body = if request.body.is_empty() { None } else { outgoing.body().ok() };
+    let pending = outgoing_handler::handle(outgoing, Some(options(timeouts))).map_err(|code| error_of(&code))?;
+    if let Some(body) = body {
+        write(body, &request.body, &pending).await;
+    }
+    ready(pending.subscribe()).await;
+    let answer = pending.get().and_then(Result::ok);
+    let answer = answer.ok_or_else(|| HttpError::Interrupted("the runtime gave no answer".to_owned()))?;
+    response(answer.map_err(|code| error_of(&code))?, timeouts)
+}
+
+fn outgoing(request: &Request) -> Result<OutgoingRequest, HttpError> {
+    let refused = || HttpError::Connect(format!("the runtime refuses a request to {}", host(&request.uri)));
+    let headers = Fields::new();
+    for (name, value) in &request.headers {
+        headers.append(name.as_str(), value.as_bytes()).map_err(|_| refused())?;
+    }
+    if !request.body.is_empty() || matches!(request.method, Method::PUT | Method::POST | Method::PATCH) {
+        // Without it the body would go out in chunks, which S3 refuses.
+        headers.append("content-length", request.body.len().to_string().as_bytes()).map_err(|_| refused())?;
+    }
+    let outgoing = OutgoingRequest::new(headers);
+    let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
+    let scheme = if request.uri.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
+    outgoing.set_method(&method(&request.method)).map_err(|()| refused())?;
+    outgoing.set_scheme(Some(&scheme)).map_err(|()| refused())?;
+    outgoing.set_authority(request.uri.authority().map(|authority| authority.as_str())).map_err(|()| refused())?;
+    outgoing.set_path_with_query(Some(path)).map_err(|()| refused())?;
+    Ok(outgoing)
+}
+
+fn host(uri: &Uri) -> &str {
+    uri.authority().map(|authority| authority.as_str()).unwrap_or_default()
+}
+
+fn method(method: &Method) -> types::Method {
+    match *method {
+        Method::GET => types::Method::Get,
+        Method::HEAD => types::Method::Head,
+        Method::POST => types::Method::Post,
+        Method::PUT => types::Method::Put,
+        Method::DELETE => types::Method::Delete,
+        Method::PATCH => types::Method::Patch,
+        ref other => types::Method::Other(other.to_string()),
+    }
+}
+
+fn options(timeouts: Timeouts) -> RequestOptions {
+    let options = RequestOptions::new();
+    // A runtime may not support one of them; ours hold all the same.
+    let _ = options.set_connect_timeout(Some(nanoseconds(timeouts.connect)));
+    let _ = options.set_first_byte_timeout(Some(nanoseconds(timeouts.first_byte)));
+    let _ = options.set_between_bytes_timeout(Some(nanoseconds(timeouts.between_bytes)));
+    options
+}
+
+/// Writes the body. A server that answers early, or a connection that breaks, ends it: the answer says why.
+async fn write(body: OutgoingBody, mut bytes: &[u8], pending: &FutureIncomingResponse) {
+    let Ok(stream) = body.write() else { return };
+    while !bytes.is_empty() {
+        let Ok(room) = stream.check_write() else { return };
+        let (piece, rest) = bytes.split_at(usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len()));
+        if piece.is_empty() {
+            let answered = ready(pending.subscribe());
+            if let Either::Right(_) = select(ready(stream.subscribe()), answered).await {
+                return;
+            }
+        } else if stream.write(piece).is_err() {
+            return;
+        }
+        bytes = rest;
+    }
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
+}
+
+fn response(incoming: IncomingResponse, timeouts: Timeouts) -> Result<Response, HttpError> {
+    let broken = |what: &str| HttpError::Interrupted(what.to_owned());
+    let status = StatusCode::from_u16(incoming.status()).map_err(|_| broken("an answer without a valid status"))?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in incoming.headers().entries() {
+        // Headers that are none can't be ones that matter.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value)) {
+            headers.append(name, value);
+        }
+    }
+    let body = incoming.consume().map_err(|()| broken("an answer without a body"))?;
+    let stream = body.stream().map_err(|()| broken("an answer without a body"))?;
+    let body = Pieces { stream, _body: body, _response: incoming, between_bytes: timeouts.between_bytes };
+    Ok(Response { status, headers, body: Box::new(body) })
+}
+
+/// A body that arrives. The fields are dropped in this order, children before their parents.
+struct Pieces {
+    stream: InputStream,
+    _body: IncomingBody,
+    _response: IncomingResponse,
+    between_bytes: Duration,
+}
+
+impl Body for Pieces {
+    fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
+        Box::pin(async move {
+            let limit = self.between_bytes.saturating_add(GRACE);
+            let mut too_late = ready(subscribe_duration(nanoseconds(limit)));
+            loop {
+                match self.stream.read(PIECE) {
+                    Ok(piece) if !piece.is_empty() => return Ok(Some(piece)),
+                    Ok(_) => {}
+                    Err(StreamError::Closed) => return Ok(None),
+                    Err(StreamError::LastOperationFailed(error)) => {
+                        // The text is all there is: not every runtime can turn it into a code.
+                        let text = error.to_debug_string();
+                        let stalled = text.contains("timeout") || text.contains("ReadTimeout");
+                        return Err(if stalled { HttpError::Timeout(Phase::Body) } else { HttpError::Interrupted(text) });
+                    }
+                }
+                match select(ready(self.stream.subscribe()), too_late).await {
+                    Either::Left((_, waiting)) => too_late = waiting,
+                    Either::Right(_) => return Err(HttpError::Timeout(Phase::Body)),
+                }
+            }
+        })
+    }
+}
+
+/// What a runtime's code means for us. What can only happen before a request is sent is told from the rest.
+fn error_of(code: &ErrorCode) -> HttpError {
+    let text = |what: &str| what.to_owned();
+    match code {
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => HttpError::Denied,
+        ErrorCode::DnsTimeout | ErrorCode::ConnectionTimeout => HttpError::Timeout(Phase::Connect),
+        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => HttpError::Timeout(Phase::FirstByte),
+        ErrorCode::DnsError(payload) => HttpError::Connect(match &payload.rcode {
+            Some(rcode) => format!("the name can't be resolved ({rcode})"),
+            None => text("the name can't be resolved"),
+        }),
+        ErrorCode::DestinationNotFound => HttpError::Connect(text("there is no such host")),
+        ErrorCode::DestinationUnavailable => HttpError::Connect(text("the host is not available")),
+        ErrorCode::DestinationIpUnroutable => HttpError::Connect(text("no route to the host")),
+        ErrorCode::ConnectionRefused => HttpError::Connect(text("connection refused")),
+        ErrorCode::ConnectionLimitReached => HttpError::Connect(text("too many connections")),
+        ErrorCode::TlsProtocolError => HttpError::Connect(text("TLS failed (is this really https?)")),
+        ErrorCode::TlsCertificateError => HttpError::Connect(text("its certificate is not trusted (--ca-file, QDRANT_CA_FILE)")),
+        ErrorCode::TlsAlertReceived(_) => HttpError::Connect(text("it refuses the TLS handshake")),
+        ErrorCode::ConnectionTerminated => HttpError::Interrupted(text("closed by the other side")),
+        ErrorCode::HttpResponseIncomplete => HttpError::Interrupted(text("the answer is not complete")),
+        ErrorCode::InternalError(Some(what)) => HttpError::Interrupted(what.clone()),
+        other => HttpError::Interrupted(format!("{other:?}")),
+    }
+}
