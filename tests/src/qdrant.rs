@@ -1,0 +1,147 @@
+//! A stand-in for a Qdrant server or cluster: the recorded REST API on top of Qdrant's own storage engine.
+//!
+//! Points, payloads, indexes and archives are real; consensus is one lock. Every peer has an address of its own and the
+//! same port, as pods have. What goes wrong on real servers goes wrong here: a forgotten peer leaves empty shards behind
+//! answers of 200, an archive of a collection with custom sharding restores nothing into a missing one, replicas are
+//! killed and copied by a restore with the wrong priority.
+
+mod answer;
+mod archive;
+mod cluster;
+mod collection;
+mod recover;
+mod replica;
+mod routes;
+mod server;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use storage::{S3Access, sha256};
+
+use cluster::Cluster;
+use server::Server;
+use storage::Storage;
+
+/// The REST port of every peer.
+pub const PORT: u16 = 6333;
+
+/// How a stand-in is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The number of peers.
+    pub peers: usize,
+    /// False for one server without clustering.
+    pub clustered: bool,
+    /// Where snapshots go; without it onto the peers' disks.
+    pub s3: Option<S3Access>,
+    /// The API key.
+    pub api_key: Option<String>,
+    /// A key that may only read.
+    pub read_only_api_key: Option<String>,
+    /// The version it says it is.
+    pub version: String,
+    /// `service.enable_snapshot_url_recovery`.
+    pub url_recovery: bool,
+    /// How long the cluster takes to do what it has agreed on.
+    pub lag: Duration,
+    /// How long a snapshot takes.
+    pub work: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            peers: 3,
+            clustered: true,
+            s3: None,
+            api_key: None,
+            read_only_api_key: None,
+            version: "1.18.3".to_owned(),
+            url_recovery: true,
+            lag: Duration::from_millis(10),
+            work: Duration::ZERO,
+        }
+    }
+}
+
+/// A peer.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its id: a number that JSON readers with floating point numbers get wrong.
+    pub id: u64,
+    /// Its IP address.
+    pub ip: String,
+}
+
+/// A running stand-in; stops when dropped.
+pub struct Qdrant {
+    cluster: Arc<Cluster>,
+    storage: Arc<Storage>,
+    servers: BTreeMap<usize, Server>,
+}
+
+impl Qdrant {
+    /// Starts a stand-in.
+    pub async fn start(options: Options) -> Self {
+        let listeners = server::listen(options.peers).await;
+        let peers = listeners.iter().map(|(ip, _)| Peer { id: peer_id(), ip: ip.clone() }).collect();
+        let storage = Arc::new(match &options.s3 {
+            Some(access) => Storage::S3(access.clone()),
+            None => Storage::Disk(std::sync::Mutex::default()),
+        });
+        let cluster = Arc::new(Cluster::new(options, peers));
+        let servers = listeners
+            .into_iter()
+            .enumerate()
+            .map(|(index, (_, listener))| (index, Server::start(listener, &cluster, &storage, index)))
+            .collect();
+        Self { cluster, storage, servers }
+    }
+
+    /// The peers.
+    pub fn peers(&self) -> &[Peer] {
+        &self.cluster.peers
+    }
+
+    /// The REST addresses of the peers: `http://ip:port`.
+    pub fn hosts(&self) -> Vec<String> {
+        self.cluster.peers.iter().map(|peer| format!("http://{}:{PORT}", peer.ip)).collect()
+    }
+
+    /// Stops a peer: nobody listens there any more. Its data stays.
+    pub async fn stop_peer(&mut self, index: usize) {
+        if let Some(server) = self.servers.remove(&index) {
+            server.stop().await;
+        }
+    }
+
+    /// Starts a stopped peer again.
+    pub async fn start_peer(&mut self, index: usize) {
+        let listener = server::bind(&self.cluster.peers[index].ip).await.expect("its address is free");
+        self.servers.insert(index, Server::start(listener, &self.cluster, &self.storage, index));
+    }
+
+    /// Changes the state of a replica, as a fault would.
+    pub fn set_replica_state(&self, collection: &str, shard: u32, peer: usize, state: &str) {
+        let mut shared = self.cluster.state();
+        let collection = shared.collections.get_mut(collection).expect("the collection");
+        let replicas = &mut collection.shards.get_mut(&shard).expect("the shard").replicas;
+        state.clone_into(&mut replicas.get_mut(&self.cluster.peers[peer].id).expect("the replica").state);
+    }
+
+    /// Adds points to the replicas of one peer only, as writes during a backup do.
+    pub fn write_to_one_replica(&self, collection: &str, shard: u32, peer: usize, points: &[serde_json::Value]) {
+        let mut shared = self.cluster.state();
+        let collection = shared.collections.get_mut(collection).expect("the collection");
+        let replicas = &mut collection.shards.get_mut(&shard).expect("the shard").replicas;
+        replicas.get_mut(&self.cluster.peers[peer].id).expect("the replica").upsert(points).expect("points");
+    }
+}
+
+/// Beyond 2^53.
+fn peer_id() -> u64 {
+    (1 << 53) + 1 + uuid::Uuid::new_v4().as_u64_pair().0 % (1 << 60)
+}

@@ -1,0 +1,447 @@
+//! The REST API, as it was recorded.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use percent_encoding::percent_decode_str;
+use qdrant_backup_core::naming;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::answer::{self, Outcome, Refusal, bad_format, bad_request, failure, forbidden, no_collection, not_found, too_many, wrong_input};
+use super::archive::{pack_collection, pack_replica};
+use super::cluster::{Cluster, find};
+use super::collection::Collection;
+use super::storage::{self, Storage};
+use super::{Peer, recover};
+
+/// A peer's view of the cluster.
+#[derive(Clone)]
+pub struct Node {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    /// Where snapshots go.
+    pub storage: Arc<Storage>,
+    /// Which of the peers this is.
+    pub index: usize,
+}
+
+/// A request, read whole.
+struct Call {
+    method: Method,
+    path: Vec<String>,
+    query: BTreeMap<String, String>,
+    body: Bytes,
+    may_write: bool,
+}
+
+/// Answers a request.
+pub async fn answer(node: Node, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return Ok(text(StatusCode::BAD_REQUEST, "")) };
+    let path = head.uri.path().trim_matches('/').split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned());
+    let query = head.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let mut call = Call {
+        method: head.method,
+        path: path.collect(),
+        query: query.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        body: body.to_bytes(),
+        may_write: true,
+    };
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        [""] => {
+            let commit = "db8fa43fcb6aedec1e739487e17a99731b74590a";
+            let root = json!({"title": "qdrant - vector search engine", "version": node.cluster.options.version, "commit": commit});
+            return Ok(json_answer(StatusCode::OK, &root));
+        }
+        ["healthz"] => return Ok(text(StatusCode::OK, "healthz check passed")),
+        ["readyz"] => return Ok(text(StatusCode::OK, "all shards are ready")),
+        _ => {}
+    }
+    let options = &node.cluster.options;
+    let key = head.headers.get("api-key").and_then(|key| key.to_str().ok());
+    if let Some(wanted) = &options.api_key {
+        match key {
+            None => return Ok(text(StatusCode::UNAUTHORIZED, "Must provide an API key or an Authorization bearer token")),
+            Some(key) if key == wanted => {}
+            Some(key) if Some(key) == options.read_only_api_key.as_deref() => call.may_write = false,
+            Some(_) => return Ok(text(StatusCode::UNAUTHORIZED, "Invalid API key or JWT")),
+        }
+    }
+    Ok(match node.route(&call).await {
+        None => text(StatusCode::NOT_FOUND, ""),
+        Some(Answer::Accepted) => json_answer(StatusCode::ACCEPTED, &json!({"status": "accepted", "time": 0.000_01})),
+        Some(Answer::Done(outcome)) => {
+            let status = outcome.as_ref().err().map_or(200, |refusal| refusal.status);
+            let mut response = json_answer(StatusCode::from_u16(status).expect("a status"), &answer::body(&outcome));
+            if let Some(seconds) = outcome.err().and_then(|refusal| refusal.retry_after) {
+                response.headers_mut().insert("retry-after", seconds.into());
+            }
+            response
+        }
+    })
+}
+
+enum Answer {
+    Done(Outcome),
+    Accepted,
+}
+
+impl Node {
+    fn peer(&self) -> &Peer {
+        &self.cluster.peers[self.index]
+    }
+
+    /// `None` for an unknown route.
+    async fn route(&self, call: &Call) -> Option<Answer> {
+        let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+        let (get, put, post, delete, patch) = (Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH);
+        let method = &call.method;
+        let peer = self.peer().id;
+        let cluster = &self.cluster;
+        if let [_, collection, rest @ ..] = path.as_slice() {
+            let shard = |text: &str| text.parse::<u32>().ok();
+            match rest {
+                ["snapshots"] if *method == post => return Some(self.create_snapshot(call, collection, None).await),
+                ["shards", id, "snapshots"] if *method == post => return Some(self.create_snapshot(call, collection, shard(id)).await),
+                ["snapshots", "recover"] | ["shards", _, "snapshots", "recover"] if *method == put => {
+                    let shard = rest.get(1).filter(|_| rest.len() == 4).and_then(|id| shard(id));
+                    return Some(self.recover(call, collection, shard).await);
+                }
+                _ => {}
+            }
+        }
+        let outcome = match path.as_slice() {
+            ["cluster"] if *method == get => Ok(self.cluster_info()),
+            ["telemetry"] if *method == get => Ok(self.telemetry()),
+            ["collections"] if *method == get => {
+                let names: Vec<Value> = cluster.state().collections.keys().map(|name| json!({ "name": name })).collect();
+                Ok(json!({ "collections": names }))
+            }
+            ["aliases"] if *method == get => Ok(self.aliases(None)),
+            ["collections", "aliases"] if *method == post => call.json().and_then(|body| cluster.change_aliases(&body)),
+            ["collections", name] if *method == get => self.with(name, |collection| Ok(collection.info(peer))),
+            ["collections", name] if *method == put => call.write().and_then(|body| cluster.create(name, &body)),
+            ["collections", name] if *method == delete => call.manage().and_then(|()| cluster.delete(name)),
+            ["collections", name] if *method == patch => call.write().and_then(|body| self.with(name, |collection| {
+                collection.update(&body);
+                Ok(json!(true))
+            })),
+            ["collections", name, "exists"] if *method == get => Ok(json!({"exists": find(&mut cluster.state(), name).is_ok()})),
+            ["collections", name, "aliases"] if *method == get => Ok(self.aliases(Some(name))),
+            ["collections", name, "cluster"] if *method == get => self.with(name, |collection| Ok(collection.cluster(peer))),
+            ["collections", name, "cluster"] if *method == post => call.write().and_then(|body| cluster.change_layout(name, &body)),
+            ["collections", name, "shards"] if *method == get => self.with(name, |collection| {
+                let mut keys: Vec<Value> = collection.shards.values().filter_map(|shard| shard.key.clone()).collect();
+                keys.dedup();
+                Ok(json!({"shard_keys": keys.into_iter().map(|key| json!({ "key": key })).collect::<Vec<_>>()}))
+            }),
+            ["collections", name, "shards"] if *method == put => call.write().and_then(|body| cluster.create_shard_key(name, &body)),
+            ["collections", name, "shards", "delete"] if *method == post => {
+                call.write().and_then(|body| cluster.drop_shard_key(name, &body))
+            }
+            ["collections", name, "index"] if *method == put => call.write().and_then(|body| {
+                let field = body["field_name"].as_str().unwrap_or_default().to_owned();
+                self.with(name, |collection| collection.index(&field, &body["field_schema"]))
+            }),
+            ["collections", name, "points"] if *method == put => call.write().and_then(|body| {
+                let points = body["points"].as_array().cloned().unwrap_or_default();
+                self.with(name, |collection| collection.upsert(&points, body.get("shard_key")))
+            }),
+            ["collections", name, "points", "delete"] if *method == post => call.write().and_then(|body| {
+                let ids = body["points"].as_array().cloned().unwrap_or_default();
+                self.with(name, |collection| collection.delete(&ids))
+            }),
+            ["collections", name, "points", "count"] if *method == post => self.read(call, name, |collection, _| {
+                let counts = collection.shards.keys().filter_map(|shard| collection.reader(*shard, peer));
+                Ok(json!({"count": counts.map(super::replica::Replica::count).sum::<u64>()}))
+            }),
+            ["collections", name, "points", "scroll"] if *method == post => self.read(call, name, |collection, body| scroll(collection, peer, body)),
+            ["collections", name, "points", "query"] if *method == post => self.read(call, name, |collection, body| {
+                let points = scroll(collection, peer, &json!({"limit": body["limit"], "with_payload": body["with_payload"]}))?["points"].clone();
+                let scored = points.as_array().into_iter().flatten().cloned().map(|mut point| {
+                    point["version"] = json!(0);
+                    point["score"] = json!(1.0);
+                    point
+                });
+                Ok(json!({"points": scored.collect::<Vec<_>>()}))
+            }),
+            ["collections", name, "shards", id, "points", what] if *method == post => {
+                let id: u32 = id.parse().unwrap_or(u32::MAX);
+                self.read(call, name, |collection, body| local(collection, id, peer, what, body))
+            }
+            ["collections", name, "snapshots"] if *method == get => self.list_snapshots(name, None).await,
+            ["collections", name, "shards", id, "snapshots"] if *method == get => self.list_snapshots(name, id.parse().ok()).await,
+            ["collections", name, "snapshots", "upload"] if *method == post => match call.manage().and_then(|()| call.upload()) {
+                Ok(bytes) => recover::upload_collection(cluster, peer, name, &bytes, call.priority()).await,
+                Err(refusal) => Err(refusal),
+            },
+            ["collections", name, "shards", id, "snapshots", "upload"] if *method == post => {
+                let id: u32 = id.parse().unwrap_or(u32::MAX);
+                call.manage().and_then(|()| call.upload()).and_then(|bytes| recover::upload_shard(cluster, peer, name, id, &bytes, call.priority()))
+            }
+            _ => return None,
+        };
+        Some(Answer::Done(outcome))
+    }
+
+    fn with(&self, name: &str, work: impl FnOnce(&mut Collection) -> Outcome) -> Outcome {
+        work(find(&mut self.cluster.state(), name)?)
+    }
+
+    /// A read of points, which strict mode may forbid.
+    fn read(&self, call: &Call, name: &str, work: impl FnOnce(&Collection, &Value) -> Outcome) -> Outcome {
+        let body = call.json()?;
+        self.with(name, |collection| {
+            if let Some(strict) = collection.strict().cloned() {
+                if let Some(left) = &mut collection.reads_left {
+                    *left = left.checked_sub(1).ok_or_else(|| too_many(1))?;
+                }
+                let exact = body.get("exact").and_then(Value::as_bool).unwrap_or(true);
+                if call.path.last().is_some_and(|last| last == "count") && exact && strict["search_allow_exact"] == false {
+                    return Err(bad_request("Exact search disabled!. Help: Set exact=false."));
+                }
+                if let (Some(limit), Some(most)) = (body["limit"].as_u64(), strict["max_query_limit"].as_u64()) {
+                    if limit > most {
+                        return Err(bad_request(&format!(
+                            "Limit exceeded {limit} > {most} for \"limit\". Help: Reduce the \"limit\" parameter to or below {most}."
+                        )));
+                    }
+                }
+            }
+            work(collection, &body)
+        })
+    }
+
+    fn aliases(&self, of: Option<&str>) -> Value {
+        let state = self.cluster.state();
+        let aliases = state.aliases.iter().filter(|(_, collection)| of.is_none_or(|of| *collection == of));
+        let aliases = aliases.map(|(alias, collection)| json!({"alias_name": alias, "collection_name": collection}));
+        json!({"aliases": aliases.collect::<Vec<_>>()})
+    }
+
+    fn cluster_info(&self) -> Value {
+        if !self.cluster.options.clustered {
+            return json!({"status": "disabled"});
+        }
+        let peers: BTreeMap<String, Value> =
+            self.cluster.peers.iter().map(|peer| (peer.id.to_string(), json!({"uri": format!("http://{}:6335/", peer.ip)}))).collect();
+        let leader = self.cluster.peers[0].id;
+        let role = if self.index == 0 { "Leader" } else { "Follower" };
+        json!({
+            "status": "enabled", "peer_id": self.peer().id, "peers": peers,
+            "raft_info": {"term": 1, "commit": 9, "pending_operations": 0, "leader": leader, "role": role, "is_voter": true},
+            "consensus_thread_status": {"consensus_thread_status": "working", "last_update": "2026-11-22T09:32:00Z"},
+            "message_send_failures": {},
+        })
+    }
+
+    fn telemetry(&self) -> Value {
+        let state = self.cluster.state();
+        let snapshots = state.running.iter().filter(|((peer, _), _)| *peer == self.peer().id).map(|((_, collection), (snapshots, recoveries))| {
+            json!({"id": collection, "running_snapshots": snapshots, "running_snapshot_recovery": recoveries})
+        });
+        json!({"collections": {"number_of_collections": state.collections.len(), "snapshots": snapshots.collect::<Vec<_>>()}})
+    }
+
+    async fn create_snapshot(&self, call: &Call, name: &str, shard: Option<u32>) -> Answer {
+        if let Err(refusal) = call.manage() {
+            return Answer::Done(Err(refusal));
+        }
+        let exists = find(&mut self.cluster.state(), name).map(drop);
+        if call.query.get("wait").is_some_and(|wait| wait == "false") && exists.is_ok() {
+            let (node, name) = (self.clone(), name.to_owned());
+            tokio::spawn(async move { node.make_snapshot(&name, shard).await });
+            return Answer::Accepted;
+        }
+        // A client that goes away does not stop it.
+        let (node, name) = (self.clone(), name.to_owned());
+        let made = tokio::spawn(async move { node.make_snapshot(&name, shard).await });
+        Answer::Done(made.await.unwrap_or_else(|error| Err(failure(&error.to_string()))))
+    }
+
+    async fn make_snapshot(&self, name: &str, shard: Option<u32>) -> Outcome {
+        let peer = self.peer().id;
+        let name = self.resolve(name)?;
+        let _running = Running::snapshot(self, &name);
+        tokio::time::sleep(self.cluster.options.work).await;
+        let moment = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"));
+        let moment = moment.expect("a date");
+        let (file, bytes) = {
+            let mut state = self.cluster.state();
+            let collection = find(&mut state, &name)?;
+            match shard {
+                None => (format!("{name}-{peer}-{moment}.snapshot"), pack_collection(collection, peer)),
+                Some(id) => {
+                    let shard = collection.shards.get_mut(&id).ok_or_else(|| not_found(&format!("shard {id} not found")))?;
+                    if !shard.replicas.contains_key(&peer) {
+                        return Err(wrong_input(&format!("Shard {id} is not a local or queue proxy shard")));
+                    }
+                    (format!("{name}-shard-{id}-{moment}.snapshot"), pack_replica(shard, peer))
+                }
+            }
+        };
+        // The limit of the file system on which Qdrant builds the archive first.
+        if file.len() > 255 {
+            return Err(failure("failed to create temporary file: File name too long (os error 36)"));
+        }
+        let path = format!("{}/{}", snapshots_folder(&name, shard), naming::escape_segment(&file));
+        self.storage.put(peer, &path, &file, bytes).await.map_err(|error| failure(&error))
+    }
+
+    async fn list_snapshots(&self, name: &str, shard: Option<u32>) -> Outcome {
+        let name = self.resolve(name)?;
+        let listed = self.storage.list(self.peer().id, &snapshots_folder(&name, shard)).await;
+        listed.map(|snapshots| json!(snapshots)).map_err(|error| failure(&error))
+    }
+
+    async fn recover(&self, call: &Call, name: &str, shard: Option<u32>) -> Answer {
+        let body = match call.manage().and_then(|()| call.json()) {
+            Ok(body) => body,
+            Err(refusal) => return Answer::Done(Err(refusal)),
+        };
+        let (node, name) = (self.clone(), name.to_owned());
+        let work = tokio::spawn(async move {
+            let name = node.resolve(&name).unwrap_or(name);
+            let _running = Running::recovery(&node, &name);
+            tokio::time::sleep(node.cluster.options.work).await;
+            match shard {
+                None => recover::recover_collection(&node.cluster, node.peer().id, &name, &body).await,
+                Some(shard) => recover::recover_shard(&node.cluster, node.peer().id, &name, shard, &body).await,
+            }
+        });
+        if call.query.get("wait").is_some_and(|wait| wait == "false") {
+            return Answer::Accepted;
+        }
+        Answer::Done(work.await.unwrap_or_else(|error| Err(failure(&error.to_string()))))
+    }
+
+    /// The collection behind a name or an alias.
+    fn resolve(&self, name: &str) -> Result<String, Refusal> {
+        let state = self.cluster.state();
+        let name = state.aliases.get(name).cloned().unwrap_or_else(|| name.to_owned());
+        if state.collections.contains_key(&name) { Ok(name) } else { Err(no_collection(&name)) }
+    }
+}
+
+fn snapshots_folder(name: &str, shard: Option<u32>) -> String {
+    let folder = storage::folder(name);
+    shard.map_or_else(|| folder.clone(), |shard| format!("{folder}/shards/{shard}"))
+}
+
+/// Counts work for the telemetry while it lives.
+struct Running {
+    cluster: Arc<Cluster>,
+    key: (u64, String),
+    recovery: bool,
+}
+
+impl Running {
+    fn snapshot(node: &Node, name: &str) -> Self {
+        Self::begin(node, name, false)
+    }
+
+    fn recovery(node: &Node, name: &str) -> Self {
+        Self::begin(node, name, true)
+    }
+
+    fn begin(node: &Node, name: &str, recovery: bool) -> Self {
+        let running = Self { cluster: Arc::clone(&node.cluster), key: (node.peer().id, name.to_owned()), recovery };
+        running.change(1);
+        running
+    }
+
+    fn change(&self, by: i64) {
+        let mut state = self.cluster.state();
+        let (snapshots, recoveries) = state.running.entry(self.key.clone()).or_default();
+        let counter = if self.recovery { recoveries } else { snapshots };
+        *counter = counter.saturating_add_signed(by);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.change(-1);
+    }
+}
+
+impl Call {
+    fn json(&self) -> Result<Value, Refusal> {
+        serde_json::from_slice(&self.body).map_err(|error| bad_format(&error.to_string()))
+    }
+
+    fn manage(&self) -> Result<(), Refusal> {
+        if self.may_write { Ok(()) } else { Err(forbidden("Global manage access is required")) }
+    }
+
+    fn write(&self) -> Result<Value, Refusal> {
+        self.manage().and_then(|()| self.json())
+    }
+
+    fn priority(&self) -> &str {
+        self.query.get("priority").map_or("replica", String::as_str)
+    }
+
+    /// The file of a multipart form: between the first empty line and the last boundary.
+    fn upload(&self) -> Result<Vec<u8>, Refusal> {
+        let find = |text: &[u8], from: usize| self.body.get(from..)?.windows(text.len()).position(|window| window == text).map(|at| from + at);
+        let boundary_end = find(b"\r\n", 0).ok_or_else(|| bad_format("no form"))?;
+        let start = find(b"\r\n\r\n", 0).ok_or_else(|| bad_format("no form"))? + 4;
+        let boundary = self.body.slice(..boundary_end);
+        let end = find(&[b"\r\n", boundary.as_ref()].concat(), start).ok_or_else(|| bad_format("no form"))?;
+        Ok(self.body.slice(start..end).to_vec())
+    }
+}
+
+/// Points of all shards, in the order of their ids.
+fn scroll(collection: &Collection, peer: u64, body: &Value) -> Outcome {
+    let limit = body["limit"].as_u64().unwrap_or(10) as usize;
+    let mut request = json!({"limit": limit + 1, "with_payload": body.get("with_payload").cloned().unwrap_or(json!(true))});
+    request["with_vector"] = body.get("with_vector").cloned().unwrap_or(json!(false));
+    request["offset"] = body["offset"].clone();
+    let mut points = Vec::new();
+    for (id, shard) in &collection.shards {
+        let key = body.get("shard_key").filter(|key| !key.is_null());
+        if key.is_some() && key != shard.key.as_ref() {
+            continue;
+        }
+        let replica = collection.reader(*id, peer).ok_or_else(|| failure("no active replica"))?;
+        points.extend(replica.scroll(&request).map_err(|error| bad_format(&error))?.0);
+    }
+    points.sort_by_key(|point| (point["id"].as_u64(), point["id"].to_string()));
+    let next = points.get(limit).map(|point| point["id"].clone());
+    points.truncate(limit);
+    Ok(json!({"points": points, "next_page_offset": next}))
+}
+
+/// The peer's own replica of a shard.
+fn local(collection: &Collection, id: u32, peer: u64, what: &str, body: &Value) -> Outcome {
+    let shard = collection.shards.get(&id).ok_or_else(|| not_found(&format!("shard {id} not found")))?;
+    let replica = shard.replicas.get(&peer).ok_or_else(|| wrong_input(&format!("Shard {id} is not a local shard")))?;
+    match what {
+        "count" => Ok(json!({"count": replica.count()})),
+        "scroll" => {
+            let (points, next) = replica.scroll(body).map_err(|error| bad_format(&error))?;
+            Ok(json!({"points": points, "next_page_offset": next}))
+        }
+        _ => Err(not_found(what)),
+    }
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    let mut response = text(status, &body.to_string());
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    response
+}
+
+fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text.to_owned())));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,98 @@
+//! An S3 server in process: `s3s` for the protocol and the signatures, memory for the objects, faults on demand.
+
+mod server;
+mod store;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use server::{Fault, Request, Wrong};
+
+use server::Watch;
+use store::Store;
+
+/// The bucket that is there.
+pub const BUCKET: &str = "qdrant-snapshots";
+/// The access key that is known.
+pub const ACCESS_KEY: &str = "test-access";
+/// Its secret key.
+pub const SECRET_KEY: &str = "test-secret/+key";
+/// The region of servers that don't insist on one.
+pub const REGION: &str = "us-east-1";
+
+/// How a server is started.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A region that every signature has to name.
+    pub region: Option<String>,
+    /// The most keys on a page of a listing; 1,000 by default.
+    pub page: Option<usize>,
+}
+
+/// A running server; stops when dropped.
+pub struct S3 {
+    store: Store,
+    watch: Arc<Watch>,
+    port: u16,
+    accepting: JoinHandle<()>,
+}
+
+impl S3 {
+    /// Starts a server.
+    pub async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// Starts a server as `options` say.
+    pub async fn with(options: Options) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let store = Store::new(options.page.unwrap_or(1000));
+        let watch = Arc::new(Watch::new(options.region));
+        let accepting = tokio::spawn(server::accept(listener, store.clone(), Arc::clone(&watch)));
+        Self { store, watch, port, accepting }
+    }
+
+    /// `http://ip:port`.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.watch.requests()
+    }
+
+    /// Has requests go wrong from now on.
+    pub fn fail(&self, fault: Fault) {
+        self.watch.fail(fault);
+    }
+
+    /// The keys that begin with `prefix`, in order.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        self.store.keys(prefix)
+    }
+
+    /// An object.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.store.get(key)
+    }
+
+    /// Stores an object.
+    pub fn put(&self, key: &str, bytes: Vec<u8>) {
+        self.store.put(key, bytes);
+    }
+
+    /// Deletes an object.
+    pub fn delete(&self, key: &str) {
+        self.store.delete(key);
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}

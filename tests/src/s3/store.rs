@@ -1,0 +1,214 @@
+//! The objects, and the calls on them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use futures_util::TryStreamExt;
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+
+use super::{BUCKET, REGION};
+use crate::qdrant::sha256;
+
+/// One bucket in memory. Clones are the same bucket.
+#[derive(Clone)]
+pub struct Store {
+    objects: Arc<Mutex<BTreeMap<String, Stored>>>,
+    uploads: Arc<Mutex<BTreeMap<String, BTreeMap<i32, Vec<u8>>>>>,
+    page: usize,
+}
+
+#[derive(Clone)]
+struct Stored {
+    bytes: Vec<u8>,
+    modified: SystemTime,
+    etag: String,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// An empty bucket that lists `page` keys at a time.
+    pub fn new(page: usize) -> Self {
+        Self { objects: Arc::default(), uploads: Arc::default(), page }
+    }
+
+    /// The keys that begin with `prefix`.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        lock(&self.objects).keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
+    /// An object's bytes.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        lock(&self.objects).get(key).map(|stored| stored.bytes.clone())
+    }
+
+    /// Stores an object.
+    pub fn put(&self, key: &str, bytes: Vec<u8>) {
+        let etag = sha256(&bytes)[..32].to_owned();
+        self.insert(key, bytes, etag);
+    }
+
+    /// Deletes an object.
+    pub fn delete(&self, key: &str) {
+        lock(&self.objects).remove(key);
+    }
+
+    fn insert(&self, key: &str, bytes: Vec<u8>, etag: String) {
+        lock(&self.objects).insert(key.to_owned(), Stored { bytes, modified: SystemTime::now(), etag });
+    }
+
+    fn find(&self, bucket: &str, key: &str) -> S3Result<Stored> {
+        known(bucket)?;
+        lock(&self.objects).get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
+    }
+}
+
+fn known(bucket: &str) -> S3Result<()> {
+    if bucket == BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket, "The specified bucket does not exist")) }
+}
+
+async fn read(body: Option<StreamingBlob>) -> S3Result<Vec<u8>> {
+    let Some(body) = body else { return Ok(Vec::new()) };
+    let pieces: Vec<_> = body.try_collect().await.map_err(|error| s3_error!(IncompleteBody, "{error}"))?;
+    Ok(pieces.concat())
+}
+
+#[async_trait::async_trait]
+impl S3 for Store {
+    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+        known(&request.input.bucket)?;
+        Ok(S3Response::new(HeadBucketOutput::default()))
+    }
+
+    async fn get_bucket_location(&self, request: S3Request<GetBucketLocationInput>) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        known(&request.input.bucket)?;
+        let location = Some(BucketLocationConstraint::from(REGION.to_owned()));
+        Ok(S3Response::new(GetBucketLocationOutput { location_constraint: location }))
+    }
+
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let input = request.input;
+        known(&input.bucket)?;
+        let bytes = read(input.body).await?;
+        if input.if_none_match.is_some_and(|condition| condition.is_any()) && self.get(&input.key).is_some() {
+            return Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"));
+        }
+        let etag = sha256(&bytes)[..32].to_owned();
+        self.insert(&input.key, bytes, etag.clone());
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..Default::default() }))
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        let stored = self.find(&request.input.bucket, &request.input.key)?;
+        Ok(S3Response::new(HeadObjectOutput {
+            content_length: Some(stored.bytes.len() as i64),
+            last_modified: Some(stored.modified.into()),
+            e_tag: Some(ETag::Strong(stored.etag)),
+            ..Default::default()
+        }))
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let stored = self.find(&request.input.bucket, &request.input.key)?;
+        let total = stored.bytes.len() as u64;
+        let (piece, range) = match request.input.range {
+            None => (stored.bytes, None),
+            Some(range) => {
+                let range = range.check(total)?;
+                let piece = stored.bytes[range.start as usize..range.end as usize].to_vec();
+                (piece, Some(format!("bytes {}-{}/{total}", range.start, range.end - 1)))
+            }
+        };
+        Ok(S3Response::new(GetObjectOutput {
+            content_length: Some(piece.len() as i64),
+            content_range: range,
+            body: Some(StreamingBlob::from(s3s::Body::from(piece))),
+            last_modified: Some(stored.modified.into()),
+            e_tag: Some(ETag::Strong(stored.etag)),
+            ..Default::default()
+        }))
+    }
+
+    async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        known(&request.input.bucket)?;
+        self.delete(&request.input.key);
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        known(&input.bucket)?;
+        let prefix = input.prefix.unwrap_or_default();
+        let after = input.continuation_token.or(input.start_after).unwrap_or_default();
+        let most = input.max_keys.map_or(self.page, |keys| (keys as usize).min(self.page));
+        let objects = lock(&self.objects);
+        let mut found = objects.range(after.clone()..).filter(|(key, _)| **key > after && key.starts_with(&prefix));
+        let contents: Vec<Object> = found
+            .by_ref()
+            .take(most)
+            .map(|(key, stored)| Object {
+                key: Some(key.clone()),
+                size: Some(stored.bytes.len() as i64),
+                last_modified: Some(stored.modified.into()),
+                e_tag: Some(ETag::Strong(stored.etag.clone())),
+                ..Default::default()
+            })
+            .collect();
+        let truncated = found.next().is_some();
+        let last = contents.last().and_then(|object| object.key.clone());
+        Ok(S3Response::new(ListObjectsV2Output {
+            name: Some(input.bucket),
+            prefix: Some(prefix),
+            key_count: Some(contents.len() as i32),
+            max_keys: Some(most as i32),
+            is_truncated: Some(truncated),
+            next_continuation_token: last.filter(|_| truncated),
+            contents: Some(contents),
+            ..Default::default()
+        }))
+    }
+
+    async fn create_multipart_upload(&self, request: S3Request<CreateMultipartUploadInput>) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        known(&request.input.bucket)?;
+        let id = uuid::Uuid::new_v4().to_string();
+        lock(&self.uploads).insert(id.clone(), BTreeMap::new());
+        Ok(S3Response::new(CreateMultipartUploadOutput {
+            bucket: Some(request.input.bucket),
+            key: Some(request.input.key),
+            upload_id: Some(id),
+            ..Default::default()
+        }))
+    }
+
+    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let bytes = read(request.input.body).await?;
+        let etag = sha256(&bytes)[..32].to_owned();
+        let mut uploads = lock(&self.uploads);
+        let parts = uploads.get_mut(&request.input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
+        parts.insert(request.input.part_number, bytes);
+        Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..Default::default() }))
+    }
+
+    async fn complete_multipart_upload(&self, request: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let input = request.input;
+        let parts = lock(&self.uploads).remove(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
+        let bytes: Vec<u8> = parts.values().flatten().copied().collect();
+        let etag = format!("{}-{}", &sha256(&bytes)[..32], parts.len());
+        self.insert(&input.key, bytes, etag.clone());
+        Ok(S3Response::new(CompleteMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            e_tag: Some(ETag::Strong(etag)),
+            ..Default::default()
+        }))
+    }
+
+    async fn abort_multipart_upload(&self, request: S3Request<AbortMultipartUploadInput>) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        lock(&self.uploads).remove(&request.input.upload_id);
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+}

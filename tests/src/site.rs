@@ -1,0 +1,185 @@
+//! A place to back up and restore: S3, Qdrant, a work directory, and the program's settings for them.
+
+use std::path::Path;
+
+use qdrant_backup::{Environment, Io, command_line};
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::qdrant::{Options, Qdrant, S3Access};
+use crate::real::{self, Real};
+use crate::s3::S3;
+
+/// The API key of every server.
+pub const API_KEY: &str = "test-api-key/+=";
+
+/// S3, a source and a work directory.
+pub struct Site {
+    /// The bucket.
+    pub s3: S3,
+    /// The source's servers.
+    pub source: Servers,
+    /// The work directory.
+    pub work: TempDir,
+}
+
+/// Servers of one cluster, or one server.
+pub enum Servers {
+    /// The stand-in.
+    StandIn(Qdrant),
+    /// Real Qdrant.
+    Real(Real),
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit code.
+    pub code: u8,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Servers {
+    /// Starts servers: real ones where `QDRANT_BIN` names the program.
+    pub async fn start(options: Options) -> Self {
+        match real::program() {
+            Some(program) => Self::Real(Real::start(&program, &options).await),
+            None => Self::StandIn(Qdrant::start(options).await),
+        }
+    }
+
+    /// The REST addresses.
+    pub fn hosts(&self) -> Vec<String> {
+        match self {
+            Self::StandIn(qdrant) => qdrant.hosts(),
+            Self::Real(real) => real.hosts(),
+        }
+    }
+
+    /// A client for all peers.
+    pub fn client(&self) -> Client {
+        Client::new(self.hosts(), Some(API_KEY.to_owned()))
+    }
+
+    /// The stand-in, for tests that need one.
+    pub fn stand_in(&mut self) -> &mut Qdrant {
+        match self {
+            Self::StandIn(qdrant) => qdrant,
+            Self::Real(_) => panic!("this test is for the stand-in; run it without QDRANT_BIN"),
+        }
+    }
+}
+
+impl Site {
+    /// A cluster of `peers` with a bucket.
+    pub async fn cluster(peers: usize) -> Self {
+        Self::start(Options { peers, ..Options::default() }).await
+    }
+
+    /// A server without clustering, with a bucket.
+    pub async fn standalone() -> Self {
+        Self::start(Options { peers: 1, clustered: false, ..Options::default() }).await
+    }
+
+    /// Servers as `options` say, with a bucket and the key that all servers have.
+    pub async fn start(options: Options) -> Self {
+        let s3 = S3::start().await;
+        let options = Options { s3: Some(access(&s3)), api_key: Some(API_KEY.to_owned()), ..options };
+        Self { s3, source: Servers::start(options).await, work: TempDir::new().unwrap() }
+    }
+
+    /// More servers at the same bucket.
+    pub async fn more(&self, options: Options) -> Servers {
+        Servers::start(Options { s3: Some(access(&self.s3)), api_key: Some(API_KEY.to_owned()), ..options }).await
+    }
+
+    /// The settings of the guide for this place; the source is the target, too.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let hosts = self.source.hosts();
+        [
+            ("QDRANT_SOURCE_HOSTS", hosts[0].as_str()),
+            ("QDRANT_RESTORE_HOSTS", hosts[0].as_str()),
+            // The addresses of a cluster on one machine have no common name.
+            ("QDRANT_ALLOW_HOSTS", "127.0.0.0/8"),
+            ("QDRANT_API_KEY", API_KEY),
+            ("QDRANT_S3_ENDPOINT_URL", &self.s3.endpoint()),
+            ("QDRANT_S3_BUCKET_NAME", crate::s3::BUCKET),
+            ("QDRANT_S3_ACCESS_KEY_ID", crate::s3::ACCESS_KEY),
+            ("QDRANT_S3_SECRET_ACCESS_KEY", crate::s3::SECRET_KEY),
+            ("BACKUP_COLLECTION_ALIASES_ON_S3", "true"),
+            ("QDRANT_VERIFY_POLL_INTERVAL_SECONDS", "1"),
+            ("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", "60"),
+            ("CURL_TIMEOUT", "60"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+
+    /// Runs the program here.
+    pub async fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with(arguments, &[]).await
+    }
+
+    /// Runs the program here with other settings besides.
+    pub async fn run_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Run {
+        self.run_in(self.work.path(), arguments, more).await
+    }
+
+    /// Runs the program in another work directory.
+    pub async fn run_in(&self, work: &Path, arguments: &[&str], more: &[(&str, &str)]) -> Run {
+        let mut settings = self.settings();
+        settings.push(("QDRANT_WORK_DIR".to_owned(), work.display().to_string()));
+        settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        run(arguments, settings).await
+    }
+
+    /// A state file, empty where there is none.
+    pub fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.work.path().join(name)).unwrap_or_default()
+    }
+}
+
+/// Runs the program with just these settings; the last of a name counts.
+pub async fn run(arguments: &[&str], settings: Vec<(String, String)>) -> Run {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let (io, captured) = Io::capture();
+    let settings: std::collections::BTreeMap<String, String> = settings.into_iter().collect();
+    let code = tokio::task::spawn_blocking(move || {
+        let environment = Environment::from_pairs(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        command_line(&arguments, &environment, &io)
+    });
+    let code = code.await.unwrap();
+    Run { code, stdout: captured.stdout(), stderr: captured.stderr() }
+}
+
+impl Run {
+    /// Asserts the exit code; shows the log where it is another.
+    #[track_caller]
+    pub fn expect(self, code: u8) -> Self {
+        assert_eq!(self.code, code, "\n{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts that the log says all of this.
+    #[track_caller]
+    pub fn says(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stderr.contains(text), "the log does not say `{text}`:\n{}", self.stderr);
+        }
+        self
+    }
+}
+
+fn access(s3: &S3) -> S3Access {
+    S3Access {
+        endpoint: s3.endpoint(),
+        bucket: crate::s3::BUCKET.to_owned(),
+        access_key: crate::s3::ACCESS_KEY.to_owned(),
+        secret_key: crate::s3::SECRET_KEY.to_owned(),
+        region: crate::s3::REGION.to_owned(),
+        key_prefix: "snapshots".to_owned(),
+    }
+}

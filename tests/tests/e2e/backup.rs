@@ -1,0 +1,129 @@
+//! `create_snap`.
+
+use qdrant_backup_core::manifest::Manifest;
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::Site;
+use serde_json::json;
+
+/// The manifests of a collection.
+fn manifests(site: &Site, collection: &str) -> Vec<Manifest> {
+    site.s3.keys(&Manifest::prefix(collection)).iter().map(|key| Manifest::parse(&site.s3.get(key).unwrap()).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_peer_that_holds_a_part_is_asked_and_nobody_else() {
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 6, "replication_factor": 2})).await;
+    client.index("docs").await;
+    client.fill("docs", 0, 300).await;
+    client.create("one", json!({"shard_number": 1})).await;
+    client.fill("one", 0, 20).await;
+    client.alias("docs-live", "docs").await;
+
+    let run = site.run(&["create_snap"]).await.expect(0).says(&["2 of 2 collections", "all done", "done: snapshot of `docs`"]);
+    assert_eq!(run.stdout, "");
+    assert!(site.s3.keys("snapshots/docs/").len() == 3 && site.s3.keys("snapshots/one/").len() == 1);
+    let lines = site.file("snapshots");
+    assert_eq!(lines.lines().count(), 4);
+    for line in lines.lines() {
+        let [host, collection, name] = line.split(',').collect::<Vec<_>>().try_into().unwrap();
+        assert!(site.source.hosts().iter().any(|peer| peer == host));
+        assert!(site.s3.get(&format!("snapshots/{collection}/{name}")).is_some(), "{line}");
+    }
+    assert_eq!(site.file("collections").lines().count(), 2);
+    assert_eq!(site.file("collection_aliases"), "docs,docs-live\n");
+    assert_eq!(site.s3.get("collection_aliases_store/collection_aliases").unwrap(), b"docs,docs-live\n");
+    assert_eq!(site.s3.keys("collection_aliases_store/").len(), 2);
+
+    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    assert_eq!((manifest.points.before, manifest.points.after), (Some(300), Some(300)));
+    assert_eq!((manifest.archives.len(), manifest.shards.len(), manifest.peers.len()), (3, 6, 3));
+    assert_eq!(manifest.aliases, ["docs-live"]);
+    assert!(manifest.payload_schema.contains_key("city") && manifest.payload_schema.contains_key("n"));
+    assert!(manifest.peers.iter().all(|peer| peer.version.starts_with("1.") && peer.commit.is_some()));
+    for archive in &manifest.archives {
+        assert_eq!(site.s3.get(&archive.key).unwrap().len() as u64, archive.bytes);
+    }
+    // Each shard counted on each of its peers: twice 300 points with replication factor 2.
+    let counted: u64 = manifest.archives.iter().flat_map(|archive| archive.shards.values()).map(|points| points.exact().unwrap()).sum();
+    assert_eq!(counted, 600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_clustering_and_a_plain_list_of_hosts_work() {
+    let site = Site::standalone().await;
+    site.source.client().create("docs", json!({"shard_number": 2})).await;
+    site.source.client().fill("docs", 0, 50).await;
+    site.run(&["create_snapshot"]).await.expect(0).says(&["without clustering"]);
+    assert_eq!(manifests(&site, "docs").len(), 1);
+
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 3})).await;
+    client.fill("docs", 0, 50).await;
+    let hosts = site.source.hosts().join(", ");
+    site.run_with(&["create_snap"], &[("GET_PEERS_FROM_CLUSTER_INFO", "false"), ("QDRANT_SOURCE_HOSTS", &hosts)]).await.expect(0);
+    assert_eq!(site.s3.keys("snapshots/docs/").len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_host_of_several_without_discovery_is_an_incomplete_backup_and_says_so() {
+    let site = Site::cluster(3).await;
+    site.source.client().create("docs", json!({"shard_number": 3})).await;
+    let run = site.run_with(&["create_snap"], &[("GET_PEERS_FROM_CLUSTER_INFO", "false")]).await;
+    run.expect(3).says(&["incomplete", "GET_PEERS_FROM_CLUSTER_INFO=false"]);
+    assert!(manifests(&site, "docs").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_waiting_the_archive_is_looked_for_and_never_called_made_before_it_is() {
+    let site = Site::cluster(2).await;
+    site.source.client().create("docs", json!({"shard_number": 2})).await;
+    site.source.client().fill("docs", 0, 40).await;
+    let run = site.run_with(&["create_snap"], &[("QDRANT_WAIT_ON_TASK", "false")]).await.expect(0);
+    assert!(run.stderr.contains("accepted"), "{}", run.stderr);
+    assert!(!site.file("snapshots").contains("unknown"));
+    assert_eq!(site.s3.keys("snapshots/docs/").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_collections_chooses() {
+    let site = Site::cluster(1).await;
+    for collection in ["a", "b", "c"] {
+        site.source.client().create(collection, json!({})).await;
+    }
+    std::fs::write(site.work.path().join("collections"), ",b\r\n# not c\nhttp://elsewhere:6333,c\n").unwrap();
+    site.run(&["create_snap"]).await.expect(0).says(&["taking the 1 collections of the file `collections` only"]);
+    assert_eq!(site.s3.keys("snapshots/").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_without_a_bucket_says_what_it_did_not_check() {
+    let site = Site::cluster(1).await;
+    site.source.client().create("docs", json!({})).await;
+    let none = [("QDRANT_S3_ENDPOINT_URL", ""), ("BACKUP_COLLECTION_ALIASES_ON_S3", "false")];
+    site.run_with(&["create_snap"], &none).await.expect(0).says(&["is not checked, and no manifest is written"]);
+    assert_eq!(site.file("snapshots").lines().count(), 1);
+    assert!(manifests(&site, "docs").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_source_is_told_and_is_no_failure() {
+    let site = Site::standalone().await;
+    site.run(&["create_snap"]).await.expect(0).says(&["nothing to back up"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_a_wrong_bucket_and_a_wrong_host_are_told_apart() {
+    let site = Site::start(Options { peers: 1, ..Options::default() }).await;
+    for (change, texts) in [
+        (("QDRANT_API_KEY", "wrong"), ["401", "QDRANT_API_KEY"]),
+        (("QDRANT_S3_BUCKET_NAME", "nobodys"), ["NoSuchBucket", "QDRANT_S3_BUCKET_NAME"]),
+        (("QDRANT_S3_SECRET_ACCESS_KEY", "wrong-secret"), ["SignatureDoesNotMatch", "QDRANT_S3_SECRET_ACCESS_KEY"]),
+        (("QDRANT_SOURCE_HOSTS", "http://127.0.0.99:1"), ["127.0.0.99:1", "connection"]),
+    ] {
+        let run = site.run_with(&["create_snap"], &[change, ("CURL_TIMEOUT", "5")]).await.expect(1).says(&texts);
+        assert!(!run.stderr.contains("wrong-secret"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The real component in the real host, end to end, against S3 and Qdrant.
+//!
+//! With `QDRANT_BIN=/path/to/qdrant` the same tests run against real servers; those that need the stand-in's faults are
+//! in `faults.rs` and are left out then.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod aliases;
+mod backup;
+mod faults;
+mod lists;
+mod names;
+mod refusals;
+mod restore;

@@ -1,0 +1,243 @@
+//! `recover_snap`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use qdrant_backup_tests::client::{Client, Content};
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::Site;
+use serde_json::json;
+use tempfile::TempDir;
+
+/// Collections of every kind that a cluster knows.
+async fn fill(client: &Client) {
+    client.create("rf1", json!({"shard_number": 3, "replication_factor": 1})).await;
+    client.index("rf1").await;
+    client.fill("rf1", 0, 300).await;
+    client.create("rf2", json!({"shard_number": 4, "replication_factor": 2})).await;
+    client.fill("rf2", 0, 200).await;
+    client.create("empty", json!({"shard_number": 2})).await;
+    client.create("named", json!({"vectors": {"text": {"size": 4, "distance": "Dot"}}, "hnsw_config": {"m": 8}})).await;
+    client.create("tenants", json!({"sharding_method": "custom", "shard_number": 2})).await;
+    for (key, from) in [(json!("acme"), 0), (json!(7), 100)] {
+        let body = json!({"shard_key": key});
+        client.ok(http::Method::PUT, "/collections/tenants/shards?timeout=60", Some(&body)).await;
+        client.fill_key("tenants", from, from + 40, Some(&key)).await;
+    }
+    client.alias("live", "rf1").await;
+    client.alias("tenants-live", "tenants").await;
+}
+
+/// Backs up, wipes, and returns what has to come back.
+async fn back_up_and_wipe(site: &Site) -> BTreeMap<String, Content> {
+    let client = site.source.client();
+    let before = client.contents().await;
+    site.run(&["create_snap"]).await.expect(0);
+    client.wipe().await;
+    std::fs::remove_file(site.work.path().join("snapshots")).unwrap();
+    std::fs::remove_file(site.work.path().join("collections")).unwrap();
+    before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    fill(&client).await;
+    let placed = client.placed("rf2").await;
+    let before = back_up_and_wipe(&site).await;
+
+    let run = site.run(&["recover_snap"]).await.expect(0).says(&["5 of 5 collections", "all done"]);
+    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+    assert_eq!(client.contents().await, before);
+    assert_eq!(client.placed("rf2").await, placed);
+    assert_eq!(client.aliases().await, BTreeMap::from([("live".to_owned(), "rf1".to_owned()), ("tenants-live".to_owned(), "tenants".to_owned())]));
+    // Written after the restore, everywhere: nothing was left read-only or half alive.
+    client.fill("rf2", 200, 210).await;
+    assert_eq!(client.content("rf2").await.points.len(), 210);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_without_a_manifest_are_enough() {
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    fill(&client).await;
+    let before = back_up_and_wipe(&site).await;
+    for key in site.s3.keys("snapshot_manifests/") {
+        site.s3.delete(&key);
+    }
+    site.run(&["recover_snap"]).await.expect(0).says(&["without a manifest"]);
+    assert_eq!(client.contents().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn into_clusters_of_other_sizes() {
+    let site = Site::cluster(3).await;
+    fill(&site.source.client()).await;
+    let before = back_up_and_wipe(&site).await;
+    for peers in [1, 2, 4] {
+        let target = site.more(Options { peers, ..Options::default() }).await;
+        let work = TempDir::new().unwrap();
+        let host = target.hosts()[0].clone();
+        site.run_in(work.path(), &["recover_snap"], &[("QDRANT_RESTORE_HOSTS", &host)]).await.expect(0);
+        assert_eq!(target.client().contents().await, before, "{peers} peers");
+        let replicas = target.client().placed("rf2").await;
+        assert!(replicas.values().all(|replicas| replicas.len() == peers.min(2)), "{peers} peers");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_clustering_and_from_it_into_a_cluster() {
+    let site = Site::standalone().await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.index("docs").await;
+    client.fill("docs", 0, 100).await;
+    let before = back_up_and_wipe(&site).await;
+    site.run(&["recover_snap"]).await.expect(0);
+    assert_eq!(client.contents().await, before);
+
+    let cluster = site.more(Options { peers: 2, ..Options::default() }).await;
+    let host = cluster.hosts()[1].clone();
+    let work = TempDir::new().unwrap();
+    site.run_in(work.path(), &["recover_snap"], &[("QDRANT_RESTORE_HOSTS", &host)]).await.expect(0);
+    assert_eq!(cluster.client().contents().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn separate_targets_each_get_everything_and_hosts_of_one_cluster_are_one() {
+    let site = Site::standalone().await;
+    site.source.client().create("docs", json!({})).await;
+    site.source.client().fill("docs", 0, 30).await;
+    let before = back_up_and_wipe(&site).await;
+    let one = site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let cluster = site.more(Options { peers: 2, ..Options::default() }).await;
+    let hosts = format!("{}, {},{}", one.hosts()[0], cluster.hosts()[0], cluster.hosts()[1]);
+    site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_HOSTS", &hosts)]).await.expect(0);
+    assert_eq!(one.client().contents().await, before);
+    assert_eq!(cluster.client().contents().await, before);
+    assert_eq!(site.file("snapshot_recovery_history").lines().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rerun_does_what_is_missing_and_nothing_twice() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    for collection in ["a", "b"] {
+        client.create(collection, json!({"shard_number": 2})).await;
+        client.fill(collection, 0, 50).await;
+    }
+    let before = back_up_and_wipe(&site).await;
+    site.run(&["recover_snap"]).await.expect(0);
+    site.run(&["recover_snap"]).await.expect(0).says(&["restored before, and still as it was backed up", "0 failed"]);
+    // The history is a hint: what the target says counts.
+    client.delete("a").await;
+    site.run(&["recover_snap"]).await.expect(0);
+    assert_eq!(client.contents().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_the_file_snapshots_names() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    for collection in ["a", "b", "c"] {
+        client.create(collection, json!({"shard_number": 2})).await;
+        client.fill(collection, 0, 20).await;
+    }
+    site.run(&["create_snap"]).await.expect(0);
+    let lines = site.file("snapshots");
+    let chosen = |collection: &str| -> String {
+        let of = lines.lines().filter(|line| line.split(',').nth(1) == Some(collection));
+        of.map(|line| format!(",{}\r\n", line.split_once(',').unwrap().1)).collect()
+    };
+    client.wipe().await;
+    std::fs::write(site.work.path().join("snapshots"), format!("\u{feff}host,collection,snapshot_name\r\n{}", chosen("b"))).unwrap();
+    site.run(&["recover_snap"]).await.expect(0).says(&["restoring the 2 snapshots named"]);
+    assert_eq!(client.collections().await, ["b".to_owned()].into());
+
+    let mounted = TempDir::new().unwrap();
+    let file = mounted.path().join("chosen");
+    std::fs::write(&file, chosen("c")).unwrap();
+    site.run(&["recover_snap", "--snapshots", file.to_str().unwrap()]).await.expect(0);
+    assert_eq!(client.collections().await, ["b".to_owned(), "c".to_owned()].into());
+    assert_eq!(client.content("c").await.points.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_complete_backup_is_taken_and_the_others_are_named() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 20).await;
+    site.run(&["create_snap"]).await.expect(0);
+    let old = site.s3.keys("snapshots/docs/");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    client.fill("docs", 20, 30).await;
+    site.run(&["create_snap"]).await.expect(0);
+    let new: Vec<String> = site.s3.keys("snapshots/docs/").into_iter().filter(|key| !old.contains(key)).collect();
+    client.wipe().await;
+    std::fs::remove_file(site.work.path().join("snapshots")).unwrap();
+
+    site.run(&["recover_snap"]).await.expect(0).says(&["there is a newer backup", "2 skipped"]);
+    assert_eq!(client.count(0, "docs").await, 30);
+
+    // The newest lacks a peer: the one before is whole.
+    site.s3.delete(&new[0]);
+    client.wipe().await;
+    let work = TempDir::new().unwrap();
+    site.run_in(work.path(), &["recover_snap"], &[]).await.expect(0).says(&["no archive has data of an active replica of shard"]);
+    assert_eq!(client.count(0, "docs").await, 20);
+
+    // Chosen by its date and time.
+    client.wipe().await;
+    let moment = new[1].rsplit('-').take(6).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("-");
+    let filter = moment.trim_end_matches(".snapshot").to_owned();
+    site.run_in(work.path(), &["recover_snap"], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", &filter)]).await.expect(1).says(&["no backup of it can be restored"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn force_replaces_a_collection_and_keeps_its_aliases() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 20).await;
+    site.run(&["create_snap"]).await.expect(0);
+    client.fill("docs", 20, 25).await;
+    client.alias("later", "docs").await;
+    site.run(&["recover_snap"]).await.expect(1).says(&["holds 25 points and is not overwritten"]);
+    assert_eq!(client.count(0, "docs").await, 25);
+    site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_FORCE", "true")]).await.expect(0).says(&["deleting it to restore it"]);
+    assert_eq!(client.count(1, "docs").await, 20);
+    assert!(client.aliases().await.contains_key("later"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_come_last_are_back_too() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 20).await;
+    let strict = json!({"strict_mode_config": {"enabled": true, "max_query_limit": 5000, "search_allow_exact": false}, "params": {"read_fan_out_factor": 1}});
+    client.ok(http::Method::PATCH, "/collections/docs?timeout=60", Some(&strict)).await;
+    let before = client.content("docs").await;
+    site.run(&["create_snap"]).await.expect(0);
+    client.wipe().await;
+    site.run(&["recover_snap"]).await.expect(0);
+    assert_eq!(client.content("docs").await, before);
+}
+
+/// An archive as a real Qdrant wrote it, of a peer of a cluster that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_archives_of_a_real_server_are_restored() {
+    let site = Site::cluster(2).await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/qdrant-1.18.3/archives");
+    for file in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = file.file_name().into_string().unwrap();
+        if name.starts_with("one-") {
+            site.s3.put(&format!("snapshots/one/{name}"), std::fs::read(file.path()).unwrap());
+        }
+    }
+    site.run(&["recover_snap"]).await.expect(0);
+    let content = site.source.client().content("one").await;
+    assert_eq!(content.points.len(), 20);
+}
