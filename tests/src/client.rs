@@ -160,7 +160,7 @@ impl Client {
         loop {
             let body = json!({"limit": 1000, "offset": offset, "with_payload": true, "with_vector": true});
             let page = self.ok_at(peer, Method::POST, &path, Some(&body)).await;
-            points.extend(page["points"].as_array().unwrap().iter().map(Value::to_string));
+            points.extend(page["points"].as_array().unwrap().iter().map(canonical));
             offset = page["next_page_offset"].clone();
             if offset.is_null() {
                 return points;
@@ -184,10 +184,10 @@ impl Client {
         }
         let info = self.ok(Method::GET, &path(collection), None).await;
         let indexes = info["payload_schema"].as_object().unwrap().iter();
-        let indexes = indexes.map(|(field, schema)| (field.clone(), format!("{} {}", schema["data_type"], schema["params"]))).collect();
+        let indexes = indexes.map(|(field, schema)| (field.clone(), format!("{} {}", schema["data_type"], canonical(&schema["params"])))).collect();
         let config = &info["config"];
-        let config = json!([config["params"], config["hnsw_config"], config["strict_mode_config"], config["metadata"]]).to_string();
-        Content { points, indexes, config }
+        let config = json!([config["params"], config["hnsw_config"], config["strict_mode_config"], config["metadata"]]);
+        Content { points, indexes, config: canonical(&config) }
     }
 
     /// What every collection holds.
@@ -197,6 +197,32 @@ impl Client {
             contents.insert(collection.clone(), self.content(&collection).await);
         }
         contents
+    }
+}
+
+/// JSON whose fields are in order, whatever order a server has, and without those that are null.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<_, _> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
+            let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}: {}", canonical(value))).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        Value::Array(values) => format!("[{}]", values.iter().map(canonical).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+/// Asserts that everything is as it was, and shows what is not.
+#[track_caller]
+pub fn assert_same(now: &BTreeMap<String, Content>, before: &BTreeMap<String, Content>) {
+    assert_eq!(now.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>(), "other collections");
+    for (name, before) in before {
+        let now = &now[name];
+        let missing: Vec<_> = before.points.difference(&now.points).take(3).collect();
+        let strange: Vec<_> = now.points.difference(&before.points).take(3).collect();
+        assert!(missing.is_empty() && strange.is_empty(), "{name}: missing {missing:?}, strange {strange:?}");
+        assert_eq!((&now.indexes, &now.config), (&before.indexes, &before.config), "{name}");
     }
 }
 

@@ -14,9 +14,9 @@ use crate::tasks::Context;
 const COLLECTIONS_AT_ONCE: usize = 16;
 
 /// Backs up `collections` of `cluster`. One that fails never stops the others.
-pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) -> Vec<Item> {
+pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) {
     let total = collections.len();
-    let mut items: Vec<Item> = missing_peers(cluster);
+    context.report_all(missing_peers(cluster));
     let mut finished = stream::iter(collections)
         .map(|collection| async move {
             let items = collection::back_up(context, cluster, &collection).await;
@@ -26,10 +26,8 @@ pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<Stri
     let mut ended = 0;
     while let Some((collection, done)) = finished.next().await {
         ended += 1;
-        context.progress(&cluster.host, ended, total, &collection, &done);
-        items.extend(done);
+        context.progress(&cluster.host, ended, total, &collection, done);
     }
-    items
 }
 
 /// A peer that can't be asked is a failure of the run, even where other peers hold the same shards.

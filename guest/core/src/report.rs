@@ -14,7 +14,7 @@ pub struct Report {
 pub struct Item {
     /// How it ended.
     pub outcome: Outcome,
-    /// What it is: `snapshot`, `collection`, `alias`, `manifest`, `file`.
+    /// What it is: `snapshot`, `collection`, `alias`, `manifest`, `cluster`, `file`, `task` (the run itself).
     pub kind: &'static str,
     /// The host or peer it concerns.
     pub host: Option<String>,

@@ -14,7 +14,7 @@ mod target;
 pub use context::Context;
 
 use crate::ports::Ports;
-use crate::report::Report;
+use crate::report::{Item, Outcome, Report};
 use crate::s3::Bucket;
 use crate::settings::{self, Needs, Problem, Settings};
 use crate::task::Task;
@@ -50,7 +50,7 @@ pub async fn run(
             context.bucket = Some(Bucket::open(&context.ports, s3).await.map_err(|error| RunError::Failed(error.to_string()))?);
         }
     }
-    let items = match task {
+    let ended = match task {
         Task::GetCollections => get_collections::run(&context).await,
         Task::GetSnapshots => get_snapshots::run(&context).await,
         Task::GetSnapshotsS3 => get_snapshots::run_s3(&context).await,
@@ -59,11 +59,14 @@ pub async fn run(
         Task::RecoverSnapshots => recover_snapshots::run(&context, snapshots).await,
         Task::RecoverAliases => recover_aliases::run(&context).await,
         Task::Reset { keep_backup } => reset::run(&context, keep_backup).await,
+    };
+    if let Err(cause) = ended {
+        if context.has_reported_nothing() {
+            return Err(RunError::Failed(cause));
+        }
+        context.report(Item { cause: Some(cause), ..Item::new("task", Outcome::Failed) });
     }
-    .map_err(RunError::Failed)?;
-    let report = Report { items };
-    context.summary(&report);
-    Ok(report)
+    Ok(context.finish())
 }
 
 /// True for tasks that read or write the bucket with these settings. The others run without S3.

@@ -121,7 +121,8 @@ async fn a_snapshot_that_takes_longer_than_the_timeout_is_found_in_the_end() {
     let run = site.run_with(&["create_snap"], &[("CURL_TIMEOUT", "1s")]).await.expect(0).says(&["looking whether the snapshot was made"]);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 2, "{}", run.stderr);
     client.wipe().await;
-    site.run_with(&["recover_snap"], &[("CURL_TIMEOUT", "1s")]).await.expect(3);
+    site.run_with(&["recover_snap"], &[("CURL_TIMEOUT", "2s")]).await.expect(0).says(&["watching the peer"]);
+    assert_eq!(client.content("docs").await.points.len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

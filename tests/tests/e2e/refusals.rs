@@ -33,6 +33,8 @@ async fn a_shard_without_data() {
 #[tokio::test(flavor = "multi_thread")]
 async fn archives_of_different_lives_of_a_collection() {
     let (site, client) = backed_up().await;
+    // Names have a resolution of a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     client.create("docs", json!({"shard_number": 3})).await;
     let first = site.s3.keys("snapshots/docs/");
     site.run(&["create_snap"]).await.expect(0);

@@ -21,18 +21,21 @@ use crate::tasks::Context;
 /// How many collections are restored at the same time; the recoveries themselves have a limit for each peer.
 const COLLECTIONS_AT_ONCE: usize = 8;
 
-/// Restores `selections` into `cluster`. One that fails never stops the others.
-pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, selections: &[Selection]) -> Vec<Item> {
-    let mut items = Vec::new();
+/// Restores `selections` into `cluster`. One that fails never stops the others; their names are returned.
+pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, selections: &[Selection]) -> BTreeSet<String> {
+    let mut failed = BTreeSet::new();
+    let mut ended = 0;
     let mut running = stream::iter(selections)
         .map(|selection| async move { (selection, restore_one(context, bucket, cluster, selection).await) })
         .buffer_unordered(COLLECTIONS_AT_ONCE);
     while let Some((selection, done)) = running.next().await {
-        let ended = items.iter().map(|item: &Item| &item.collection).collect::<BTreeSet<_>>().len() + 1;
-        context.progress(&cluster.host, ended, selections.len(), &selection.collection, &done);
-        items.extend(done);
+        ended += 1;
+        if done.iter().any(|item| item.outcome == Outcome::Failed) {
+            failed.insert(selection.collection.clone());
+        }
+        context.progress(&cluster.host, ended, selections.len(), &selection.collection, done);
     }
-    items
+    failed
 }
 
 /// Restores one collection: an item for each archive, one for the collection.
@@ -232,8 +235,8 @@ async fn recover_all(
     }
 }
 
-/// Gives one peer one archive. After a lost answer the peer is watched until it is at no recovery any more, and
-/// given the archive again: that replaces the same data by the same data.
+/// Gives one peer one archive. After a lost answer the peer is watched until it is at no recovery any more. Only
+/// where the data is not there then, it is given the archive again.
 async fn recover(
     context: &Context,
     bucket: &Bucket,
@@ -251,12 +254,28 @@ async fn recover(
             Err(error) if error.outcome_is_unknown() => {
                 context.log.warn(Some(&client.host().to_string()), &format!("`{}`: {error}; watching the peer", plan.collection));
                 wait_until_idle(context, client, &plan.collection).await?;
+                if is_there(client, plan, recovery).await {
+                    return Ok(());
+                }
                 lost = Some(error);
             }
             Err(error) => return Err(text(error)),
         }
     }
     Err(lost.map(text).unwrap_or_default())
+}
+
+/// True when every shard of the archive has the points that the manifest says, or without a manifest any. The proof
+/// comes at the end of the restore; this only spares a second recovery.
+async fn is_there(client: &Client, plan: &Plan, recovery: &Recovery) -> bool {
+    for (shard, expected) in &recovery.shards {
+        let count = client.count_replica(&plan.collection, *shard).await;
+        let right = count.is_ok_and(|count| expected.map_or(count > 0, |expected| count == expected));
+        if !right {
+            return false;
+        }
+    }
+    true
 }
 
 /// Waits until `client` says that it is at no recovery of the collection.
@@ -272,7 +291,7 @@ async fn wait_until_idle(context: &Context, client: &Client, collection: &str) -
             Err(error) => text(error),
         };
         if clock.monotonic().saturating_sub(started) > context.settings.request_timeout {
-            return Err(format!("{}: its answer was lost, and {why}", client.host()));
+            return Err(format!("{}: its answer was lost, and {why} (CURL_TIMEOUT sets how long to wait)", client.host()));
         }
         pause = (pause * 2).min(context.settings.poll_interval);
     }

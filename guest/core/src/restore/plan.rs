@@ -90,7 +90,8 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
     let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
     let wanted = with_more_replicas(&placement, factor, &target.peers);
     let (create, finish) = bodies(&description.config)?;
-    let points = selection.manifest.as_ref().and_then(|manifest| manifest.points.exact());
+    // Where the replicas of a shard differed, Qdrant's own count depended on which of them answered.
+    let points = selection.manifest.as_ref().and_then(|manifest| manifest.points.exact()).filter(|_| !differ(&recoveries));
     let written_meanwhile = selection.manifest.as_ref().map(|manifest| {
         manifest.points.exact().is_none()
             || manifest.archives.iter().flat_map(|archive| archive.shards.values()).any(|points| points.exact().is_none())
@@ -163,6 +164,13 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         (recovery.peer, archive.shards().all(|(_, good)| good), archive.archive.started)
     });
     recoveries.into_iter().map(|(_, recovery)| recovery).collect()
+}
+
+/// True when the manifest has different counts for two replicas of a shard.
+fn differ(recoveries: &[Recovery]) -> bool {
+    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    let known = recoveries.iter().flat_map(|recovery| &recovery.shards).filter_map(|(shard, count)| Some((*shard, (*count)?)));
+    known.into_iter().any(|(shard, count)| counts.insert(shard, count).is_some_and(|other| other != count))
 }
 
 fn recovery(selection: &Selection, archive: &Described, peer: u64) -> Recovery {

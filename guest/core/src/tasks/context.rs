@@ -24,6 +24,7 @@ pub struct Context {
     /// The bucket, where the task uses one.
     pub bucket: Option<Bucket>,
     started: Duration,
+    items: RefCell<Vec<Item>>,
     peers: RefCell<BTreeMap<Host, Arc<Semaphore>>>,
 }
 
@@ -32,7 +33,7 @@ impl Context {
     pub fn new(ports: Ports, settings: Settings) -> Self {
         let log = Log::new(&ports, &settings);
         let started = ports.clock.monotonic();
-        Self { ports, settings, log, bucket: None, started, peers: RefCell::default() }
+        Self { ports, settings, log, bucket: None, started, items: RefCell::default(), peers: RefCell::default() }
     }
 
     /// Waits until the peer at `host` may be given work (a snapshot, a recovery); it is free again when the
@@ -47,23 +48,38 @@ impl Context {
         semaphore.acquire_arc().await
     }
 
-    /// Logs that one of `total` things ended, and how each of its parts did.
-    pub fn progress(&self, host: &Host, ended: usize, total: usize, what: &str, items: &[Item]) {
-        for item in items {
-            self.log_item(item);
-        }
+    /// Reports how something ended: in the log now, in the report at the end.
+    pub fn report(&self, item: Item) {
+        self.log_item(&item);
+        self.items.borrow_mut().push(item);
+    }
+
+    /// Reports several things.
+    pub fn report_all(&self, items: impl IntoIterator<Item = Item>) {
+        items.into_iter().for_each(|item| self.report(item));
+    }
+
+    /// True until the first report.
+    pub fn has_reported_nothing(&self) -> bool {
+        self.items.borrow().is_empty()
+    }
+
+    /// Reports that one of `total` collections ended, and how each of its parts did.
+    pub fn progress(&self, host: &Host, ended: usize, total: usize, what: &str, items: Vec<Item>) {
         let failed = items.iter().any(|item| item.outcome == Outcome::Failed);
         let elapsed = self.ports.clock.monotonic().saturating_sub(self.started).as_secs();
         let outcome = if failed { "failed" } else { "done" };
+        self.report_all(items);
         self.log.info(Some(&host.to_string()), &format!("{ended} of {total} collections, {elapsed} s: `{what}` {outcome}"));
     }
 
-    /// Logs how one item ended.
-    pub fn log_item(&self, item: &Item) {
+    fn log_item(&self, item: &Item) {
         let host = item.host.as_deref();
         let mut text = item.kind.to_owned();
-        if let Some(collection) = &item.collection {
-            text.push_str(&format!(" of `{collection}`"));
+        match &item.collection {
+            Some(collection) if item.kind == "collection" => text.push_str(&format!(" `{collection}`")),
+            Some(collection) => text.push_str(&format!(" of `{collection}`")),
+            None => {}
         }
         if let Some(name) = &item.name {
             text.push_str(&format!(" {name}"));
@@ -82,8 +98,9 @@ impl Context {
         }
     }
 
-    /// Logs the end of the run: what failed once more, then the counts.
-    pub fn summary(&self, report: &Report) {
+    /// Ends the run: logs what failed once more, then the counts, and gives the report.
+    pub fn finish(&self) -> Report {
+        let report = Report { items: self.items.take() };
         let (done, failed, skipped) =
             (report.count(Outcome::Done), report.count(Outcome::Failed), report.count(Outcome::Skipped));
         let bytes: u64 = report.items.iter().filter_map(|item| item.bytes).sum();
@@ -106,6 +123,7 @@ impl Context {
             Status::Done => self.log.info(None, &text),
             _ => self.log.error(None, &text),
         }
+        report
     }
 }
 

@@ -5,7 +5,7 @@ use crate::backup;
 use crate::records;
 use crate::report::{Item, Outcome};
 
-pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+pub(super) async fn run(context: &Context) -> Result<(), String> {
     let source = source::find(context).await?;
     if context.bucket.is_none() {
         context.log.warn(
@@ -13,7 +13,7 @@ pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
             "no bucket is configured (QDRANT_S3_...): whether the snapshots reached S3 is not checked, and no manifest is written",
         );
     }
-    let mut items = source.missing_items();
+    context.report_all(source.missing_items());
     let chosen = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
     let mut written = Vec::new();
     for cluster in &source.clusters {
@@ -27,9 +27,9 @@ pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
                     host: Some(cluster.host.to_string()),
                     collection: collection.clone(),
                 }));
-                items.extend(backup::back_up(context, cluster, collections).await);
+                backup::back_up(context, cluster, collections).await;
             }
-            Err(cause) => items.push(Item {
+            Err(cause) => context.report(Item {
                 host: Some(cluster.host.to_string()),
                 cause: Some(cause),
                 ..Item::new("cluster", Outcome::Failed)
@@ -46,6 +46,6 @@ pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
     if written.is_empty() {
         context.log.warn(None, "there is nothing to back up: the source has no collections");
     }
-    items.extend(get_aliases::save(context, &source).await);
-    Ok(items)
+    get_aliases::save(context, &source).await;
+    Ok(())
 }

@@ -13,65 +13,65 @@ use crate::report::{Item, Outcome};
 /// The folder of alias files in the bucket.
 pub(super) const FOLDER: &str = "collection_aliases_store";
 
-pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+pub(super) async fn run(context: &Context) -> Result<(), String> {
     let source = source::find(context).await?;
-    let mut items = source.missing_items();
-    items.extend(save(context, &source).await);
+    context.report_all(source.missing_items());
+    save(context, &source).await;
     if let Ok(Some(csv)) = context.ports.files.read(records::ALIASES) {
         context.ports.console.data(&String::from_utf8_lossy(&csv));
     }
-    Ok(items)
+    Ok(())
 }
 
 /// Saves the aliases of all clusters of the source.
-pub(super) async fn save(context: &Context, source: &Source) -> Vec<Item> {
+pub(super) async fn save(context: &Context, source: &Source) {
     let mut aliases = BTreeMap::new();
-    let mut items = Vec::new();
+    let mut whole = true;
     for cluster in &source.clusters {
         match read(cluster).await {
             Ok(found) => aliases.extend(found),
-            // A file with some of the aliases would pass for all of them.
-            Err(cause) => items.push(failed(Some(cluster.host.to_string()), records::ALIASES, cause)),
+            Err(cause) => {
+                whole = false;
+                context.report(failed(Some(cluster.host.to_string()), records::ALIASES, cause));
+            }
         }
     }
-    if !items.is_empty() {
-        return items;
+    if !whole {
+        // A file with some of the aliases would pass for all of them.
+        return;
     }
     let lines: Vec<records::Alias> =
         aliases.into_iter().map(|(alias, collection)| records::Alias { collection, alias }).collect();
     let csv = records::aliases_csv(&lines);
     match context.ports.files.replace(records::ALIASES, csv.as_bytes()) {
-        Ok(()) => items.push(Item {
+        Ok(()) => context.report(Item {
             name: Some(records::ALIASES.to_owned()),
             cause: Some(format!("{} aliases", lines.len())),
             ..Item::new("file", Outcome::Done)
         }),
-        Err(error) => items.push(failed(None, records::ALIASES, error.to_string())),
+        Err(error) => context.report(failed(None, records::ALIASES, error.to_string())),
     }
     if context.settings.aliases_on_s3 {
-        items.extend(upload(context, csv).await);
+        upload(context, csv).await;
     }
-    items
 }
 
 /// Uploads a version of its own first, then the stable object that a restore reads.
-async fn upload(context: &Context, csv: String) -> Vec<Item> {
-    let Some(bucket) = &context.bucket else { return Vec::new() };
+async fn upload(context: &Context, csv: String) {
+    let Some(bucket) = &context.bucket else { return };
     let time = context.ports.clock.now().format(format_description!("[year]-[month]-[day]_[hour]-[minute]-[second]"));
     let versioned = format!("{FOLDER}/{}-{}", records::ALIASES, time.unwrap_or_default());
     let stable = format!("{FOLDER}/{}", records::ALIASES);
-    let mut items = Vec::new();
     for key in [versioned, stable] {
         let bytes = csv.len() as u64;
         match bucket.put(&key, "text/csv", csv.clone().into_bytes()).await {
-            Ok(()) => items.push(Item { name: Some(key), bytes: Some(bytes), ..Item::new("file", Outcome::Done) }),
+            Ok(()) => context.report(Item { name: Some(key), bytes: Some(bytes), ..Item::new("file", Outcome::Done) }),
             Err(error) => {
-                items.push(failed(None, &key, error.to_string()));
+                context.report(failed(None, &key, error.to_string()));
                 break;
             }
         }
     }
-    items
 }
 
 async fn read(cluster: &Cluster) -> Result<BTreeMap<String, String>, String> {

@@ -5,28 +5,29 @@ use super::source::{self, Source};
 use crate::records;
 use crate::report::{Item, Outcome};
 
-pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+pub(super) async fn run(context: &Context) -> Result<(), String> {
     let source = source::find(context).await?;
     let known = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
     if !known.is_empty() {
         let reason = "the file is there already and is kept; `reset` removes it".to_owned();
         context.ports.console.data(&records::collections_csv(&known));
-        return Ok(vec![Item { name: Some("collections".to_owned()), cause: Some(reason), ..Item::new("file", Outcome::Skipped) }]);
+        context.report(Item { name: Some("collections".to_owned()), cause: Some(reason), ..Item::new("file", Outcome::Skipped) });
+        return Ok(());
     }
     list(context, &source).await
 }
 
 /// Lists the collections of every cluster of the source and writes the file.
-async fn list(context: &Context, source: &Source) -> Result<Vec<Item>, String> {
+async fn list(context: &Context, source: &Source) -> Result<(), String> {
     let mut lines = Vec::new();
-    let mut items = source.missing_items();
+    context.report_all(source.missing_items());
     for cluster in &source.clusters {
         match source::collections(cluster).await {
             Ok(names) => lines.extend(names.into_iter().map(|collection| records::Collection {
                 host: Some(cluster.host.to_string()),
                 collection,
             })),
-            Err(cause) => items.push(Item {
+            Err(cause) => context.report(Item {
                 host: Some(cluster.host.to_string()),
                 cause: Some(cause),
                 ..Item::new("cluster", Outcome::Failed)
@@ -35,15 +36,15 @@ async fn list(context: &Context, source: &Source) -> Result<Vec<Item>, String> {
     }
     if lines.is_empty() {
         context.log.info(None, "the source has no collections");
-        return Ok(items);
+        return Ok(());
     }
     let csv = records::collections_csv(&lines);
     context.ports.files.replace(records::COLLECTIONS, csv.as_bytes()).map_err(|error| error.to_string())?;
     context.ports.console.data(&csv);
-    items.push(Item {
+    context.report(Item {
         name: Some(records::COLLECTIONS.to_owned()),
         cause: Some(format!("{} collections", lines.len())),
         ..Item::new("file", Outcome::Done)
     });
-    Ok(items)
+    Ok(())
 }

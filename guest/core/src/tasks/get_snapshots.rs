@@ -9,19 +9,20 @@ use crate::report::{Item, Outcome};
 use crate::restore;
 
 /// As Qdrant lists them.
-pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+pub(super) async fn run(context: &Context) -> Result<(), String> {
     if let Some(item) = kept(context)? {
-        return Ok(vec![item]);
+        context.report(item);
+        return Ok(());
     }
     let source = source::find(context).await?;
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
-    let mut items = source.missing_items();
+    context.report_all(source.missing_items());
     let mut lines = BTreeSet::new();
     for cluster in &source.clusters {
         let collections = match source::selected(context, cluster).await {
             Ok(collections) => collections,
             Err(cause) => {
-                items.push(failed(cluster.host.to_string(), None, cause));
+                context.report(failed(cluster.host.to_string(), None, cause));
                 continue;
             }
         };
@@ -36,20 +37,21 @@ pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
                             .filter(|snapshot| filter.matches(&snapshot.name))
                             .map(|snapshot| (collection.clone(), snapshot.name, cluster.host.to_string())),
                     ),
-                    Err(error) => items.push(failed(peer.address(), Some(collection.clone()), error.to_string())),
+                    Err(error) => context.report(failed(peer.address(), Some(collection.clone()), error.to_string())),
                 }
             }
         }
     }
     let lines = lines.into_iter().map(|(collection, snapshot_name, host)| records::Snapshot { host: Some(host), collection, snapshot_name });
-    items.push(write(context, lines.collect())?);
-    Ok(items)
+    context.report(write(context, lines.collect())?);
+    Ok(())
 }
 
 /// As the bucket has them.
-pub(super) async fn run_s3(context: &Context) -> Result<Vec<Item>, String> {
+pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
     if let Some(item) = kept(context)? {
-        return Ok(vec![item]);
+        context.report(item);
+        return Ok(());
     }
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
     let mut lines = restore::archives_in(bucket, &SnapshotFilter::new(&context.settings.snapshot_filter)).await?;
@@ -64,7 +66,8 @@ pub(super) async fn run_s3(context: &Context) -> Result<Vec<Item>, String> {
         collection: archive.collection,
         snapshot_name: archive.name,
     });
-    write(context, lines.collect()).map(|item| vec![item])
+    context.report(write(context, lines.collect())?);
+    Ok(())
 }
 
 /// A `snapshots` file that is there is kept: it may be a person's own choice.

@@ -8,39 +8,56 @@ use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::Selection;
 
-pub(super) async fn run(context: &Context) -> Result<Vec<Item>, String> {
+pub(super) async fn run(context: &Context) -> Result<(), String> {
     let targets = target::find(context).await?;
-    let mut items = targets.missing_items();
+    context.report_all(targets.missing_items());
     for cluster in &targets.clusters {
-        items.extend(restore(context, cluster, &[], &BTreeSet::new()).await);
+        if let Some(saved) = find(context, cluster, &[]).await {
+            context.report_all(switch(context, cluster, saved, &BTreeSet::new()).await);
+        }
     }
-    Ok(items)
+    Ok(())
 }
 
-/// Restores the aliases of `cluster`: those saved in the bucket or the work directory, else those in the
-/// manifests of what was just restored. An alias of a collection that failed is left as it is.
-pub(super) async fn restore(
+/// Restores the aliases of what was just restored into `cluster`: as saved in the bucket or the work directory, else
+/// as in the manifests. An alias of a collection that failed, or that was not meant, is left as it is.
+pub(super) async fn restore_some(
     context: &Context,
     cluster: &Cluster,
     selections: &[Selection],
     failed: &BTreeSet<String>,
-) -> Vec<Item> {
-    let host = cluster.host.to_string();
-    let saved = match saved(context, selections).await {
-        Ok(saved) => saved,
-        Err(cause) => {
-            return vec![Item { host: Some(host), cause: Some(cause), ..Item::new("alias", Outcome::Failed) }];
+) {
+    let Some(mut saved) = find(context, cluster, selections).await else { return };
+    saved.retain(|alias, collection| {
+        let meant = failed.contains(collection) || selections.iter().any(|selection| selection.collection == *collection);
+        if !meant {
+            context.report(Item {
+                host: Some(cluster.host.to_string()),
+                collection: Some(collection.clone()),
+                name: Some(alias.clone()),
+                cause: Some("its collection is not part of this restore; `recover_colla` restores all aliases".to_owned()),
+                ..Item::new("alias", Outcome::Skipped)
+            });
         }
-    };
-    if saved.is_empty() {
-        context.log.info(Some(&host), "there are no saved aliases to restore");
-        return Vec::new();
+        meant
+    });
+    context.report_all(switch(context, cluster, saved, failed).await);
+}
+
+/// The saved aliases; `None` where there are none, or none can be read.
+async fn find(context: &Context, cluster: &Cluster, selections: &[Selection]) -> Option<BTreeMap<String, String>> {
+    let host = cluster.host.to_string();
+    match saved(context, selections).await {
+        Ok(saved) if saved.is_empty() => {
+            context.log.info(Some(&host), "there are no saved aliases to restore");
+            None
+        }
+        Ok(saved) => Some(saved),
+        Err(cause) => {
+            context.report(Item { host: Some(host), cause: Some(cause), ..Item::new("alias", Outcome::Failed) });
+            None
+        }
     }
-    let items = switch(context, cluster, saved, failed).await;
-    for item in &items {
-        context.log_item(item);
-    }
-    items
 }
 
 /// Alias to collection, as they were saved.

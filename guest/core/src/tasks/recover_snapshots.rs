@@ -15,12 +15,12 @@ use crate::s3::Bucket;
 /// How many collections' archives are read at the same time.
 const SELECTIONS_AT_ONCE: usize = 8;
 
-pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<Vec<Item>, String> {
+pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<(), String> {
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
     let chosen = chosen(context, snapshots)?;
     let archives = archives(context, bucket, &chosen).await?;
     let targets = target::find(context).await?;
-    let mut items = targets.missing_items();
+    context.report_all(targets.missing_items());
     let mut selections = Vec::new();
     let mut failed = BTreeSet::new();
     let mut selecting = stream::iter(archives)
@@ -35,16 +35,11 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
     while let Some((collection, selection)) = selecting.next().await {
         match selection {
             Ok(selection) => {
-                for item in &selection.skipped {
-                    context.log_item(item);
-                }
-                items.extend(selection.skipped.iter().cloned());
+                context.report_all(selection.skipped.iter().cloned());
                 selections.push(selection);
             }
             Err(cause) => {
-                let item = Item { collection: Some(collection.clone()), cause: Some(cause), ..Item::new("collection", Outcome::Failed) };
-                context.log_item(&item);
-                items.push(item);
+                context.report(Item { collection: Some(collection.clone()), cause: Some(cause), ..Item::new("collection", Outcome::Failed) });
                 failed.insert(collection);
             }
         }
@@ -54,13 +49,11 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
         return Err(nothing_found(context));
     }
     for cluster in &targets.clusters {
-        let restored = restore::restore(context, bucket, cluster, &selections).await;
         let mut failed = failed.clone();
-        failed.extend(restored.iter().filter(|item| item.outcome == Outcome::Failed).filter_map(|item| item.collection.clone()));
-        items.extend(restored);
-        items.extend(recover_aliases::restore(context, cluster, &selections, &failed).await);
+        failed.extend(restore::restore(context, bucket, cluster, &selections).await);
+        recover_aliases::restore_some(context, cluster, &selections, &failed).await;
     }
-    Ok(items)
+    Ok(())
 }
 
 /// The lines of the `snapshots` file, where there is one: given by the host, named by a setting, or in the work

@@ -6,11 +6,10 @@ use super::Context;
 use crate::records;
 use crate::report::{Item, Outcome};
 
-pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<Vec<Item>, String> {
+pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), String> {
     let time = context.ports.clock.now().format(format_description!("[year]-[month]-[day]_[hour]-[minute]-[second]"));
     let time = time.map_err(|error| error.to_string())?;
     let files = &context.ports.files;
-    let mut items = Vec::new();
     for file in records::STATE_FILES {
         let item = |outcome, cause: Option<String>| Item { name: Some((*file).to_owned()), cause, ..Item::new("file", outcome) };
         let result = match files.read(file) {
@@ -21,12 +20,10 @@ pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<Vec<Item
             }
             _ => files.remove(file).map(|_| "removed".to_owned()),
         };
-        let item = match result {
+        context.report(match result {
             Ok(what) => item(Outcome::Done, Some(what)),
             Err(error) => item(Outcome::Failed, Some(error.to_string())),
-        };
-        context.log_item(&item);
-        items.push(item);
+        });
     }
-    Ok(items)
+    Ok(())
 }
