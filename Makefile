@@ -15,8 +15,10 @@ lint: ## what a change has to pass besides the tests
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 dist: ## the release binary and the component, in dist/
-	$(CARGO) build --locked --release -p qdrant-backup
-	mkdir -p dist && cp target/release/qdrant-backup dist/ && dist/qdrant-backup component > dist/qdrant-backup.wasm
+	$(CARGO) rustc --locked -p qdrant-backup-component --lib --crate-type cdylib --target wasm32-wasip2 --profile component
+	mkdir -p dist && cp target/wasm32-wasip2/component/qdrant_backup_component.wasm dist/qdrant-backup.wasm
+	COMPONENT_WASM_FILE=$(CURDIR)/dist/qdrant-backup.wasm $(CARGO) build --locked --release -p qdrant-backup
+	cp target/release/qdrant-backup dist/
 
 clean: ## everything that was built
 	$(CARGO) clean && rm -rf dist

@@ -26,6 +26,7 @@ pub use environment::Environment;
 pub use io::{Captured, Io};
 pub use options::Options;
 pub use run::{EXIT_DEADLINE, execute, run};
+pub use sandbox::COMPONENT;
 
 use cli::{CliError, Command};
 use qdrant_backup_core::report::EXIT_USAGE;

@@ -8,7 +8,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine};
 
 /// The component this program was built with.
-static EMBEDDED: &[u8] = include_bytes!(env!("COMPONENT_WASM"));
+pub static COMPONENT: &[u8] = include_bytes!(env!("COMPONENT_WASM"));
 
 /// How often a computing component lets others run, which is how late a deadline or a signal may be.
 const TICK: Duration = Duration::from_millis(20);
@@ -31,7 +31,7 @@ pub fn component(file: Option<&Path>) -> Result<Component, String> {
     let engine = engine()?;
     let Some(file) = file else {
         return COMPILED
-            .get_or_init(|| Component::from_binary(&engine, EMBEDDED).map_err(in_one_line))
+            .get_or_init(|| Component::from_binary(&engine, COMPONENT).map_err(in_one_line))
             .clone();
     };
     let bytes = std::fs::read(file).map_err(|error| error.to_string())?;

@@ -1,0 +1,66 @@
+//! The built component asks for what `wit/world.wit` says and for nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::Path;
+
+use wit_parser::{Resolve, WorldId};
+
+fn world(change: impl FnOnce(String) -> String) -> (Resolve, WorldId) {
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+    let mut resolve = Resolve::default();
+    let folder = tempfile::TempDir::new().unwrap();
+    copy(&wit, folder.path());
+    let text = std::fs::read_to_string(wit.join("world.wit")).unwrap();
+    std::fs::write(folder.path().join("world.wit"), change(text)).unwrap();
+    let (package, _) = resolve.push_dir(folder.path()).unwrap();
+    let world = resolve.select_world(&[package], Some("backup")).unwrap();
+    (resolve, world)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn holds(change: impl FnOnce(String) -> String) -> Result<(), String> {
+    let (resolve, world) = world(change);
+    wit_component::targets(&resolve, world, qdrant_backup::COMPONENT, true).map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn the_component_keeps_to_the_contract() {
+    holds(|text| text).unwrap();
+}
+
+#[test]
+fn one_import_more_than_the_contract_or_one_export_less_would_be_noticed() {
+    let without = |line: &'static str| {
+        move |text: String| {
+            assert!(text.contains(line), "{line}");
+            text.replace(line, "")
+        }
+    };
+    let error = holds(without("import wasi:http/outgoing-handler@0.2.12;")).unwrap_err();
+    assert!(error.contains("wasi:http/outgoing-handler"), "{error}");
+    let error = holds(|text| text.replace("    export tasks;", "    export tasks;\n    export wasi:http/incoming-handler@0.2.12;")).unwrap_err();
+    assert!(error.contains("incoming-handler"), "{error}");
+}
+
+#[test]
+fn there_are_no_sockets_and_nothing_but_wasi() {
+    let decoded = wit_component::decode(qdrant_backup::COMPONENT).unwrap();
+    let resolve = decoded.resolve();
+    let world = resolve.worlds.iter().next().unwrap().1;
+    let imports: Vec<String> = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
+    assert!(imports.len() > 10, "{imports:?}");
+    for import in imports {
+        assert!(import.starts_with("wasi:") && !import.starts_with("wasi:sockets"), "{import}");
+    }
+}
