@@ -179,17 +179,18 @@ impl Collection {
     /// `GET /collections/{c}`, as `peer` sees it.
     pub fn info(&self, peer: u64) -> Value {
         let points: u64 = self.shards.keys().filter_map(|shard| self.reader(*shard, peer)).map(Replica::count).sum();
-        let schema: Map<String, Value> = self
-            .indexes
-            .iter()
-            .map(|(field, schema)| {
-                let shown = match schema {
-                    Value::Object(params) => json!({"data_type": params["type"], "params": schema, "points": points}),
-                    name => json!({"data_type": name, "points": points}),
-                };
-                (field.clone(), shown)
-            })
-            .collect();
+        let mut schema: Map<String, Value> = Map::new();
+        for (field, given) in &self.indexes {
+            let shown = match given {
+                Value::Object(params) => json!({"data_type": params["type"], "params": given, "points": 0}),
+                name => json!({"data_type": name, "points": 0}),
+            };
+            schema.insert(field.clone(), shown);
+        }
+        // What the segments have counts, also where it came with an archive and was never asked for here.
+        for replica in self.shards.keys().filter_map(|shard| self.reader(*shard, peer)) {
+            schema.extend(replica.indexes());
+        }
         json!({
             "status": "green", "optimizer_status": "ok", "indexed_vectors_count": 0, "points_count": points, "segments_count": self.shards.len(),
             "config": self.config, "payload_schema": schema, "update_queue": {"length": 0},
@@ -220,7 +221,7 @@ impl Collection {
         let transfers: Vec<Value> = self
             .transfers
             .iter()
-            .map(|transfer| json!({"shard_id": transfer.shard, "from": transfer.from, "to": transfer.to, "sync": transfer.stays, "method": "stream_records"}))
+            .map(|transfer| json!({"shard_id": transfer.shard, "from": transfer.from, "to": transfer.to, "sync": transfer.stays, "method": "stream_records", "comment": "Transferring records (0/1), started 0s ago"}))
             .collect();
         json!({"peer_id": peer, "shard_count": self.shards.len(), "local_shards": local, "remote_shards": remote, "shard_transfers": transfers})
     }

@@ -54,6 +54,12 @@ impl Replica {
         self.engine.as_ref().map_or(0, |engine| count(engine) as u64)
     }
 
+    /// The payload indexes that the engine has: field to type, parameters and points.
+    pub fn indexes(&self) -> Vec<(String, Value)> {
+        let schema = self.engine.as_ref().map(|engine| engine.info().payload_schema).unwrap_or_default();
+        schema.into_iter().map(|(field, index)| (field.to_string(), json!(index))).collect()
+    }
+
     /// A page of points, and where the next one begins.
     pub fn scroll(&self, request: &Value) -> Result<(Vec<Value>, Option<Value>), String> {
         let Some(engine) = &self.engine else { return Ok((Vec::new(), None)) };

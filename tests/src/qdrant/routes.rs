@@ -200,9 +200,6 @@ impl Node {
         let body = call.json()?;
         self.with(name, |collection| {
             if let Some(strict) = collection.strict().cloned() {
-                if let Some(left) = &mut collection.reads_left {
-                    *left = left.checked_sub(1).ok_or_else(|| too_many(1))?;
-                }
                 let exact = body.get("exact").and_then(Value::as_bool).unwrap_or(true);
                 if call.path.last().is_some_and(|last| last == "count") && exact && strict["search_allow_exact"] == false {
                     return Err(bad_request("Exact search disabled!. Help: Set exact=false."));
@@ -213,6 +210,10 @@ impl Node {
                             "Limit exceeded {limit} > {most} for \"limit\". Help: Reduce the \"limit\" parameter to or below {most}."
                         )));
                     }
+                }
+                // What is refused does not count.
+                if let Some(left) = &mut collection.reads_left {
+                    *left = left.checked_sub(1).ok_or_else(|| too_many(1))?;
                 }
             }
             work(collection, &body)

@@ -41,7 +41,7 @@ async fn every_peer_that_holds_a_part_is_asked_and_nobody_else() {
     assert_eq!((manifest.archives.len(), manifest.shards.len(), manifest.peers.len()), (3, 6, 3));
     assert_eq!(manifest.aliases, ["docs-live"]);
     assert!(manifest.payload_schema.contains_key("city") && manifest.payload_schema.contains_key("n"));
-    assert!(manifest.peers.iter().all(|peer| peer.version.starts_with("1.") && peer.commit.is_some()));
+    assert!(manifest.peers.iter().all(|peer| peer.version.starts_with("1.")));
     for archive in &manifest.archives {
         assert_eq!(site.s3.get(&archive.key).unwrap().len() as u64, archive.bytes);
     }
