@@ -26,10 +26,7 @@ fn component() -> Result<PathBuf, String> {
     if let Some(file) = env::var_os(READY_MADE).filter(|file| !file.is_empty()) {
         let file = PathBuf::from(file);
         if !file.is_absolute() || !file.is_file() {
-            return Err(format!(
-                "{READY_MADE}={} must be the absolute path of a component",
-                file.display()
-            ));
+            return Err(format!("{READY_MADE}={} must be the absolute path of a component", file.display()));
         }
         println!("cargo::rerun-if-changed={}", file.display());
         return Ok(file);
@@ -58,19 +55,8 @@ fn require_target() -> Result<(), String> {
 fn build() -> Result<PathBuf, String> {
     let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("..");
     // A path that does not exist would run this script at every build.
-    let inputs = [
-        "guest/core/src",
-        "guest/core/Cargo.toml",
-        "guest/component",
-        "wit",
-        "Cargo.toml",
-        "Cargo.lock",
-    ];
-    for input in inputs
-        .map(|input| workspace.join(input))
-        .into_iter()
-        .filter(|input| input.exists())
-    {
+    let inputs = ["guest/core/src", "guest/core/Cargo.toml", "guest/component", "wit", "Cargo.toml", "Cargo.lock"];
+    for input in inputs.map(|input| workspace.join(input)).into_iter().filter(|input| input.exists()) {
         println!("cargo::rerun-if-changed={}", input.display());
     }
     println!("cargo::rerun-if-changed=build.rs");
@@ -80,23 +66,8 @@ fn build() -> Result<PathBuf, String> {
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
         .current_dir(&workspace)
-        .args([
-            "rustc",
-            "--locked",
-            "--quiet",
-            "--package",
-            "qdrant-backup-component",
-            "--lib",
-        ])
-        .args([
-            "--crate-type",
-            "cdylib",
-            "--target",
-            TARGET,
-            "--profile",
-            "component",
-            "--target-dir",
-        ])
+        .args(["rustc", "--locked", "--quiet", "--package", "qdrant-backup-component", "--lib"])
+        .args(["--crate-type", "cdylib", "--target", TARGET, "--profile", "component", "--target-dir"])
         .arg(&target_dir);
     // What is meant for the host's own build must not reach the component's.
     for name in [
@@ -113,19 +84,14 @@ fn build() -> Result<PathBuf, String> {
     ] {
         cargo.env_remove(name);
     }
-    let output = cargo
-        .output()
-        .map_err(|error| format!("can't run cargo for the component: {error}"))?;
+    let output = cargo.output().map_err(|error| format!("can't run cargo for the component: {error}"))?;
     if !output.status.success() {
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
         return Err(
-            "the component (guest/component) does not build; its errors are in the output of this script".to_string(),
+            "the component (guest/component) does not build; its errors are in the output of this script".to_string()
         );
     }
-    Ok(target_dir
-        .join(TARGET)
-        .join("component")
-        .join("qdrant_backup_component.wasm"))
+    Ok(target_dir.join(TARGET).join("component").join("qdrant_backup_component.wasm"))
 }
 
 fn variable(name: &str) -> Result<String, String> {

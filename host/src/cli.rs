@@ -116,9 +116,7 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command,
     if task != Task::RecoverSnapshots && given.iter().any(|(option, _)| option.flag == SNAPSHOTS) {
         return Err(CliError::Usage(format!("{SNAPSHOTS} is for `recover_snap` only")));
     }
-    options(task, &given, environment)
-        .map(|options| Command::Run(Box::new(options)))
-        .map_err(CliError::Configuration)
+    options(task, &given, environment).map(|options| Command::Run(Box::new(options))).map_err(CliError::Configuration)
 }
 
 /// The host's part of the help.
@@ -179,9 +177,7 @@ fn split(arguments: &[String]) -> Result<(Given, Vec<String>), String> {
             rest.push(argument.clone());
             continue;
         };
-        let value = value
-            .or_else(|| arguments.next().cloned())
-            .filter(|value| !value.trim().is_empty());
+        let value = value.or_else(|| arguments.next().cloned()).filter(|value| !value.trim().is_empty());
         let value = value.ok_or_else(|| format!("{flag} needs a value: {flag} {}", option.value))?;
         given.push((option, value));
     }
@@ -189,11 +185,8 @@ fn split(arguments: &[String]) -> Result<(Given, Vec<String>), String> {
 }
 
 fn options(task: Task, given: &Given, environment: &Environment) -> Result<Options, Vec<String>> {
-    let mut problems: Vec<String> = environment
-        .unreadable()
-        .into_iter()
-        .map(|name| format!("{name}: the value is not UTF-8 text"))
-        .collect();
+    let mut problems: Vec<String> =
+        environment.unreadable().into_iter().map(|name| format!("{name}: the value is not UTF-8 text")).collect();
     let values = Values { given, environment };
 
     let mut allow_hosts = Vec::new();
@@ -216,10 +209,7 @@ fn options(task: Task, given: &Given, environment: &Environment) -> Result<Optio
     }
     let mut deadline = None;
     if let Some((name, value)) = values.one(DEADLINE) {
-        deadline = parse_duration(value)
-            .ok()
-            .filter(|seconds| *seconds > 0)
-            .map(Duration::from_secs);
+        deadline = parse_duration(value).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
         if deadline.is_none() {
             problems.push(format!(
                 "{name}: `{value}` can't be used; accepted is a time of at least 1 s, such as `3600`, `90s`, `60m` or `2h`"
@@ -253,10 +243,7 @@ struct Values<'a> {
 impl<'a> Values<'a> {
     /// Every value of `flag` with the name it was given by: the variable's first, then the options'.
     fn all(&self, flag: &str) -> Vec<(&'static str, &'a str)> {
-        let variable = OPTIONS
-            .iter()
-            .find(|option| option.flag == flag)
-            .and_then(|option| option.variable);
+        let variable = OPTIONS.iter().find(|option| option.flag == flag).and_then(|option| option.variable);
         let from_environment = variable.and_then(|name| self.environment.get(name).map(|value| (name, value)));
         let from_options = self.given.iter().filter(|(option, _)| option.flag == flag);
         let from_options = from_options.map(|(option, value)| (option.flag, value.as_str()));
@@ -306,10 +293,7 @@ mod tests {
         assert_eq!(options.task, Task::CreateSnapshots);
         assert_eq!(options.work_dir, PathBuf::from("."));
         assert_eq!(options.memory_limit, 256 << 20);
-        assert_eq!(
-            (options.deadline, options.ca_file, options.component, options.snapshots),
-            (None, None, None, None)
-        );
+        assert_eq!((options.deadline, options.ca_file, options.component, options.snapshots), (None, None, None, None));
         assert!(options.allow_hosts.is_empty() && options.settings.is_empty());
     }
 
@@ -320,10 +304,7 @@ mod tests {
         assert_eq!(expected.work_dir, PathBuf::from("/w"));
         assert_eq!(expected.deadline, Some(Duration::from_secs(7_200)));
         let other = run(&["reset", "--work-dir=/w", "--bkp", "true", "--deadline", "2h"], &[]);
-        assert_eq!(
-            (other.task, other.work_dir, other.deadline),
-            (expected.task, expected.work_dir, expected.deadline)
-        );
+        assert_eq!((other.task, other.work_dir, other.deadline), (expected.task, expected.work_dir, expected.deadline));
     }
 
     #[test]
@@ -343,16 +324,8 @@ mod tests {
         assert_eq!(options.ca_file, Some(PathBuf::from("/env.pem")));
         assert_eq!(options.snapshots, Some(PathBuf::from("/env.csv")));
         assert_eq!(options.allow_hosts.len(), 2);
-        let arguments = [
-            "recover_snap",
-            "--work-dir",
-            "/flag",
-            "--memory-limit",
-            "1Gi",
-            "--allow-host",
-            "c,d",
-            "--allow-host=e",
-        ];
+        let arguments =
+            ["recover_snap", "--work-dir", "/flag", "--memory-limit", "1Gi", "--allow-host", "c,d", "--allow-host=e"];
         let options = run(&arguments, &environment);
         assert_eq!(options.work_dir, PathBuf::from("/flag"));
         assert_eq!(options.memory_limit, 1 << 30);
@@ -361,22 +334,13 @@ mod tests {
 
     #[test]
     fn the_last_of_several_options_counts() {
-        assert_eq!(
-            run(&["reset", "--work-dir", "a", "--work-dir", "b"], &[]).work_dir,
-            PathBuf::from("b")
-        );
+        assert_eq!(run(&["reset", "--work-dir", "a", "--work-dir", "b"], &[]).work_dir, PathBuf::from("b"));
     }
 
     #[test]
     fn an_empty_variable_is_an_unset_one() {
-        let options = run(
-            &["create_snap"],
-            &[
-                ("QDRANT_WORK_DIR", ""),
-                ("QDRANT_RUN_DEADLINE", " "),
-                ("LOG_FORMAT", ""),
-            ],
-        );
+        let options =
+            run(&["create_snap"], &[("QDRANT_WORK_DIR", ""), ("QDRANT_RUN_DEADLINE", " "), ("LOG_FORMAT", "")]);
         assert_eq!((options.work_dir, options.deadline), (PathBuf::from("."), None));
         assert!(options.settings.is_empty());
     }
@@ -385,16 +349,8 @@ mod tests {
     fn all_wrong_values_are_named_at_once() {
         let environment = [("QDRANT_RUN_DEADLINE", "soon"), ("QDRANT_ALLOW_HOSTS", "http://a")];
         let problems = problems(&["create_snap", "--memory-limit", "1Mi"], &environment);
-        let names: Vec<_> = problems
-            .iter()
-            .map(|problem| problem.split(':').next().unwrap())
-            .collect();
-        let expected = [
-            "QDRANT_ALLOW_HOSTS",
-            "--memory-limit",
-            "QDRANT_RUN_DEADLINE",
-            "QDRANT_SOURCE_HOSTS",
-        ];
+        let names: Vec<_> = problems.iter().map(|problem| problem.split(':').next().unwrap()).collect();
+        let expected = ["QDRANT_ALLOW_HOSTS", "--memory-limit", "QDRANT_RUN_DEADLINE", "QDRANT_SOURCE_HOSTS"];
         assert_eq!(names, expected, "{problems:?}");
     }
 
@@ -410,35 +366,20 @@ mod tests {
         ] {
             assert_eq!(problems(&["reset", flag, value], &[]).len(), 1, "{flag} {value}");
         }
-        assert_eq!(
-            run(&["create_snap", "--memory-limit", "4GiB"], &[]).memory_limit,
-            4 << 30
-        );
+        assert_eq!(run(&["create_snap", "--memory-limit", "4GiB"], &[]).memory_limit, 4 << 30);
     }
 
     #[test]
     fn an_option_without_value_says_what_it_needs() {
-        assert_eq!(
-            usage(&["create_snap", "--work-dir"]),
-            "--work-dir needs a value: --work-dir DIR"
-        );
-        assert_eq!(
-            usage(&["create_snap", "--deadline="]),
-            "--deadline needs a value: --deadline DURATION"
-        );
+        assert_eq!(usage(&["create_snap", "--work-dir"]), "--work-dir needs a value: --work-dir DIR");
+        assert_eq!(usage(&["create_snap", "--deadline="]), "--deadline needs a value: --deadline DURATION");
     }
 
     #[test]
     fn a_snapshots_file_is_for_a_restore() {
         assert!(usage(&["create_snap", "--snapshots", "x"]).contains("`recover_snap` only"));
-        assert_eq!(
-            run(&["create_snap"], &[("QDRANT_SNAPSHOTS_FILE", "/x")]).snapshots,
-            None
-        );
-        assert_eq!(
-            run(&["recover_snap", "--snapshots", "x"], &[]).snapshots,
-            Some(PathBuf::from("x"))
-        );
+        assert_eq!(run(&["create_snap"], &[("QDRANT_SNAPSHOTS_FILE", "/x")]).snapshots, None);
+        assert_eq!(run(&["recover_snap", "--snapshots", "x"], &[]).snapshots, Some(PathBuf::from("x")));
     }
 
     #[test]
@@ -454,29 +395,17 @@ mod tests {
         let mut settings = run(&["recover_snap"], &environment).settings;
         settings.sort();
         let expected = [("AWS_SECRET_ACCESS_KEY", "s"), ("QDRANT_SOURCE_HOSTS", "a")];
-        assert_eq!(
-            settings,
-            expected.map(|(name, value)| (name.to_string(), value.to_string()))
-        );
+        assert_eq!(settings, expected.map(|(name, value)| (name.to_string(), value.to_string())));
     }
 
     #[test]
     fn help_names_every_option_and_variable() {
-        let Ok(Command::Print(text)) = parse_with(&["--help"], &[]) else {
-            panic!("no help")
-        };
+        let Ok(Command::Print(text)) = parse_with(&["--help"], &[]) else { panic!("no help") };
         for option in OPTIONS {
             assert!(text.contains(option.flag), "{}", option.flag);
-            assert!(
-                option.variable.is_none_or(|variable| text.contains(variable)),
-                "{}",
-                option.flag
-            );
+            assert!(option.variable.is_none_or(|variable| text.contains(variable)), "{}", option.flag);
         }
-        assert!(
-            text.contains("create_snap") && text.lines().all(|line| line.len() <= 120),
-            "{text}"
-        );
+        assert!(text.contains("create_snap") && text.lines().all(|line| line.len() <= 120), "{text}");
     }
 
     #[test]

@@ -83,19 +83,10 @@ impl AllowList {
         for port in ports.iter().copied().map(Some) {
             match &host {
                 TargetHost::Name(name) => {
-                    self.allow(Rule {
-                        hosts: Hosts::Name(name.clone()),
-                        port,
-                    });
-                    self.allow(Rule {
-                        hosts: Hosts::Below(name.clone()),
-                        port,
-                    });
+                    self.allow(Rule { hosts: Hosts::Name(name.clone()), port });
+                    self.allow(Rule { hosts: Hosts::Below(name.clone()), port });
                 }
-                TargetHost::Address(address) => self.allow(Rule {
-                    hosts: single(*address),
-                    port,
-                }),
+                TargetHost::Address(address) => self.allow(Rule { hosts: single(*address), port }),
             }
         }
     }
@@ -126,10 +117,7 @@ impl Rule {
         };
         if let Some(name) = host.strip_prefix("*.") {
             return match (parse_host(name), prefix) {
-                (Ok(TargetHost::Name(name)), None) => Ok(Self {
-                    hosts: Hosts::Below(name),
-                    port,
-                }),
+                (Ok(TargetHost::Name(name)), None) => Ok(Self { hosts: Hosts::Below(name), port }),
                 _ => Err(error("has no name after `*.`")),
             };
         }
@@ -137,15 +125,9 @@ impl Rule {
             return Err(error("may have a `*` only as `*.name`"));
         }
         match (parse_host(host), prefix) {
-            (Ok(TargetHost::Name(name)), None) => Ok(Self {
-                hosts: Hosts::Name(name),
-                port,
-            }),
+            (Ok(TargetHost::Name(name)), None) => Ok(Self { hosts: Hosts::Name(name), port }),
             (Ok(TargetHost::Name(_)), Some(_)) => Err(error("gives a range of something that is no address")),
-            (Ok(TargetHost::Address(address)), None) => Ok(Self {
-                hosts: single(address),
-                port,
-            }),
+            (Ok(TargetHost::Address(address)), None) => Ok(Self { hosts: single(address), port }),
             (Ok(TargetHost::Address(address)), Some(prefix)) => {
                 let mapped = host.contains(':') && address.is_ipv4();
                 let hosts = range(address, prefix, mapped).ok_or_else(|| error("has no such range"))?;
@@ -160,11 +142,7 @@ impl Rule {
     /// # Errors
     /// The first one that can't be understood.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, RuleError> {
-        text.split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(Self::parse)
-            .collect()
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Self::parse).collect()
     }
 
     fn allows(&self, target: &Target) -> bool {
@@ -173,9 +151,9 @@ impl Rule {
         }
         match (&self.hosts, &target.host) {
             (Hosts::Name(name), TargetHost::Name(wanted)) => name == wanted,
-            (Hosts::Below(name), TargetHost::Name(wanted)) => wanted
-                .strip_suffix(name.as_str())
-                .is_some_and(|front| front.ends_with('.')),
+            (Hosts::Below(name), TargetHost::Name(wanted)) => {
+                wanted.strip_suffix(name.as_str()).is_some_and(|front| front.ends_with('.'))
+            }
             (Hosts::Network { address, prefix }, TargetHost::Address(wanted)) => contains(*address, *prefix, *wanted),
             _ => false,
         }
@@ -210,10 +188,7 @@ impl Target {
         if uri.host() != Some(host) {
             return Err(TargetError("has a host that can be read in two ways"));
         }
-        Ok(Self {
-            host: parse_host(host)?,
-            port,
-        })
+        Ok(Self { host: parse_host(host)?, port })
     }
 
     /// The rule to add so that this target is allowed. The pods of a StatefulSet are named `set-0`, `set-1`,
@@ -264,9 +239,7 @@ fn split_rule(text: &str) -> Option<(&str, Option<&str>, Option<&str>)> {
         // Keeps the brackets: only an IPv6 address may stand in them.
         let host = text.get(..address.len() + 2)?;
         let (prefix, port) = match rest.strip_prefix('/') {
-            Some(rest) => rest
-                .split_once(':')
-                .map_or((Some(rest), None), |(prefix, port)| (Some(prefix), Some(port))),
+            Some(rest) => rest.split_once(':').map_or((Some(rest), None), |(prefix, port)| (Some(prefix), Some(port))),
             None if rest.is_empty() => (None, None),
             None => (None, Some(rest.strip_prefix(':')?)),
         };
@@ -274,19 +247,10 @@ fn split_rule(text: &str) -> Option<(&str, Option<&str>, Option<&str>)> {
     }
     if text.matches(':').count() > 1 {
         // A bare IPv6 address: no port can follow.
-        return Some(
-            text.split_once('/')
-                .map_or((text, None, None), |(host, prefix)| (host, Some(prefix), None)),
-        );
+        return Some(text.split_once('/').map_or((text, None, None), |(host, prefix)| (host, Some(prefix), None)));
     }
-    let (front, port) = text
-        .split_once(':')
-        .map_or((text, None), |(front, port)| (front, Some(port)));
-    Some(
-        front
-            .split_once('/')
-            .map_or((front, None, port), |(host, prefix)| (host, Some(prefix), port)),
-    )
+    let (front, port) = text.split_once(':').map_or((text, None), |(front, port)| (front, Some(port)));
+    Some(front.split_once('/').map_or((front, None, port), |(host, prefix)| (host, Some(prefix), port)))
 }
 
 /// 1 to 65535 in plain digits.
@@ -305,9 +269,7 @@ fn parse_host(text: &str) -> Result<TargetHost, TargetError> {
         return Ok(TargetHost::Address(address.to_canonical()));
     }
     if text.contains(':') {
-        let address = text
-            .parse::<Ipv6Addr>()
-            .map_err(|_| TargetError("is no IPv6 address"))?;
+        let address = text.parse::<Ipv6Addr>().map_err(|_| TargetError("is no IPv6 address"))?;
         return Ok(TargetHost::Address(address.to_canonical()));
     }
     if let Ok(address) = text.parse::<Ipv4Addr>() {
@@ -317,18 +279,14 @@ fn parse_host(text: &str) -> Result<TargetHost, TargetError> {
     let labels_are_plain = name.split('.').all(|label| {
         !label.is_empty()
             && label.len() <= 63
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     });
     if !labels_are_plain || name.len() > 253 {
         return Err(TargetError("is no host name"));
     }
     // Resolvers take such names for IPv4 addresses (WHATWG URL, "ends in a number").
     let last = name.rsplit('.').next().unwrap_or_default();
-    let hexadecimal = last
-        .strip_prefix("0x")
-        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let hexadecimal = last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
     if hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(TargetError("is no name and no address in the usual form `10.1.2.3`"));
     }
@@ -336,10 +294,7 @@ fn parse_host(text: &str) -> Result<TargetHost, TargetError> {
 }
 
 fn single(address: IpAddr) -> Hosts {
-    Hosts::Network {
-        address,
-        prefix: if address.is_ipv4() { 32 } else { 128 },
-    }
+    Hosts::Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
 }
 
 /// The range `address/prefix`; `mapped`: written as IPv6, whose first 96 bits are not the IPv4 address's.
@@ -380,9 +335,7 @@ mod tests {
     use super::*;
 
     fn list(rules: &[&str]) -> AllowList {
-        AllowList {
-            rules: rules.iter().map(|rule| Rule::parse(rule).unwrap()).collect(),
-        }
+        AllowList { rules: rules.iter().map(|rule| Rule::parse(rule).unwrap()).collect() }
     }
 
     fn allows(rules: &[&str], url: &str) -> bool {
@@ -402,12 +355,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_allows_nothing() {
-        for url in [
-            "http://localhost/",
-            "http://127.0.0.1:6333/",
-            "http://[::1]/",
-            "https://example.com/",
-        ] {
+        for url in ["http://localhost/", "http://127.0.0.1:6333/", "http://[::1]/", "https://example.com/"] {
             assert!(!allows(&[], url), "{url}");
         }
     }
@@ -416,20 +364,8 @@ mod tests {
     fn a_name_is_that_name_on_any_port() {
         check(
             "qdrant",
-            &[
-                "http://qdrant/",
-                "https://qdrant/x?y",
-                "http://qdrant:6333/",
-                "http://QDRANT:6333/",
-                "http://qdrant./",
-            ],
-            &[
-                "http://a.qdrant/",
-                "http://qdrant.evil/",
-                "http://notqdrant/",
-                "http://qdrant-0/",
-                "http://qdran/",
-            ],
+            &["http://qdrant/", "https://qdrant/x?y", "http://qdrant:6333/", "http://QDRANT:6333/", "http://qdrant./"],
+            &["http://a.qdrant/", "http://qdrant.evil/", "http://notqdrant/", "http://qdrant-0/", "http://qdran/"],
         );
         check("Qdrant.Example.", &["http://qdrant.example/"], &["http://example/"]);
     }
@@ -438,53 +374,24 @@ mod tests {
     fn a_star_is_the_names_below() {
         check(
             "*.headless",
-            &[
-                "http://qdrant-0.headless:6333/",
-                "http://a.b.headless/",
-                "http://QDRANT-1.Headless/",
-            ],
-            &[
-                "http://headless/",
-                "http://evilheadless/",
-                "http://qdrant-0.headless.evil/",
-                "http://headless.evil/",
-            ],
+            &["http://qdrant-0.headless:6333/", "http://a.b.headless/", "http://QDRANT-1.Headless/"],
+            &["http://headless/", "http://evilheadless/", "http://qdrant-0.headless.evil/", "http://headless.evil/"],
         );
     }
 
     #[test]
     fn a_port_narrows_a_rule() {
-        check(
-            "qdrant:6333",
-            &["http://qdrant:6333/"],
-            &["http://qdrant/", "http://qdrant:6334/", "https://qdrant/"],
-        );
-        check(
-            "*.h:6333",
-            &["http://q-0.h:6333/"],
-            &["http://q-0.h:6335/", "http://h:6333/"],
-        );
-        check(
-            "s3.example:443",
-            &["https://s3.example/"],
-            &["http://s3.example/", "https://s3.example:9000/"],
-        );
-        check(
-            "10.0.0.0/8:6333",
-            &["http://10.9.8.7:6333/"],
-            &["http://10.9.8.7:6334/", "http://11.0.0.1:6333/"],
-        );
+        check("qdrant:6333", &["http://qdrant:6333/"], &["http://qdrant/", "http://qdrant:6334/", "https://qdrant/"]);
+        check("*.h:6333", &["http://q-0.h:6333/"], &["http://q-0.h:6335/", "http://h:6333/"]);
+        check("s3.example:443", &["https://s3.example/"], &["http://s3.example/", "https://s3.example:9000/"]);
+        check("10.0.0.0/8:6333", &["http://10.9.8.7:6333/"], &["http://10.9.8.7:6334/", "http://11.0.0.1:6333/"]);
     }
 
     #[test]
     fn a_range_matches_literal_addresses_only() {
         check(
             "10.0.0.0/8",
-            &[
-                "http://10.0.0.1/",
-                "https://10.255.255.255:6333/",
-                "http://[::ffff:10.1.2.3]/",
-            ],
+            &["http://10.0.0.1/", "https://10.255.255.255:6333/", "http://[::ffff:10.1.2.3]/"],
             &[
                 "http://11.0.0.1/",
                 "http://localhost/",
@@ -493,32 +400,16 @@ mod tests {
                 "http://[::1]/",
             ],
         );
-        check(
-            "10.1.2.3/30",
-            &["http://10.1.2.0/", "http://10.1.2.3/"],
-            &["http://10.1.2.4/"],
-        );
-        check(
-            "0.0.0.0/0",
-            &["http://1.2.3.4/", "http://255.255.255.255/"],
-            &["http://[::1]/", "http://name/"],
-        );
-        check(
-            "10.1.2.3",
-            &["http://10.1.2.3:1/"],
-            &["http://10.1.2.30/", "http://10.1.2.4/"],
-        );
+        check("10.1.2.3/30", &["http://10.1.2.0/", "http://10.1.2.3/"], &["http://10.1.2.4/"]);
+        check("0.0.0.0/0", &["http://1.2.3.4/", "http://255.255.255.255/"], &["http://[::1]/", "http://name/"]);
+        check("10.1.2.3", &["http://10.1.2.3:1/"], &["http://10.1.2.30/", "http://10.1.2.4/"]);
     }
 
     #[test]
     fn ipv6_in_all_its_forms() {
         check(
             "2001:db8::/32",
-            &[
-                "http://[2001:db8::1]/",
-                "http://[2001:0DB8:0:0:0:0:0:1]:6333/",
-                "http://[2001:db8:ffff::]/",
-            ],
+            &["http://[2001:db8::1]/", "http://[2001:0DB8:0:0:0:0:0:1]:6333/", "http://[2001:db8:ffff::]/"],
             &["http://[2001:db9::1]/", "http://32.1.13.184/"],
         );
         check(
@@ -527,32 +418,17 @@ mod tests {
             &["http://[::1]/", "http://[::2]:6333/"],
         );
         check("::1", &["http://[::1]:9/"], &["http://[::]/"]);
-        check(
-            "[2001:db8::]/32:6333",
-            &["http://[2001:db8::5]:6333/"],
-            &["http://[2001:db8::5]:6334/"],
-        );
+        check("[2001:db8::]/32:6333", &["http://[2001:db8::5]:6333/"], &["http://[2001:db8::5]:6334/"]);
         check("[fd00::]/8", &["http://[fd12::1]/"], &["http://[fe80::1]/"]);
-        check(
-            "::/0",
-            &["http://[::1]/"],
-            &["http://127.0.0.1/", "http://[::ffff:127.0.0.1]/"],
-        );
+        check("::/0", &["http://[::1]/"], &["http://127.0.0.1/", "http://[::ffff:127.0.0.1]/"]);
     }
 
     #[test]
     fn ipv4_in_ipv6_clothes_is_ipv4() {
-        check(
-            "127.0.0.1",
-            &["http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/"],
-            &["http://[::127.0.0.1]/"],
-        );
+        check("127.0.0.1", &["http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/"], &["http://[::127.0.0.1]/"]);
         check("::ffff:10.0.0.1", &["http://10.0.0.1/"], &["http://10.0.0.2/"]);
         check("::ffff:10.0.0.0/104", &["http://10.200.0.1/"], &["http://11.0.0.1/"]);
-        assert!(
-            Rule::parse("::ffff:10.0.0.0/64").is_err(),
-            "reaches beyond the mapped addresses"
-        );
+        assert!(Rule::parse("::ffff:10.0.0.0/64").is_err(), "reaches beyond the mapped addresses");
     }
 
     #[test]
@@ -606,11 +482,7 @@ mod tests {
 
     #[test]
     fn a_path_or_query_is_no_host() {
-        check(
-            "qdrant",
-            &["http://qdrant/http://evil/"],
-            &["http://evil/qdrant", "http://evil/?http://qdrant/"],
-        );
+        check("qdrant", &["http://qdrant/http://evil/"], &["http://evil/qdrant", "http://evil/?http://qdrant/"]);
         check("qdrant", &[], &["http://evil?@qdrant/", "http://evil/@qdrant"]);
     }
 
@@ -651,20 +523,14 @@ mod tests {
             "*.10.0.0.1/8",
         ] {
             let error = Rule::parse(rule).unwrap_err().to_string();
-            assert!(
-                error.contains("accepted are") && error.contains(&format!("`{rule}`")),
-                "{rule}: {error}"
-            );
+            assert!(error.contains("accepted are") && error.contains(&format!("`{rule}`")), "{rule}: {error}");
         }
     }
 
     #[test]
     fn lists_are_forgiving() {
         let rules = Rule::parse_list(" a, ,b:1 ,, 10.0.0.0/8,").unwrap();
-        assert_eq!(
-            rules,
-            [Rule::parse("a"), Rule::parse("b:1"), Rule::parse("10.0.0.0/8")].map(Result::unwrap)
-        );
+        assert_eq!(rules, [Rule::parse("a"), Rule::parse("b:1"), Rule::parse("10.0.0.0/8")].map(Result::unwrap));
         assert_eq!(Rule::parse_list(""), Ok(Vec::new()));
         assert!(Rule::parse_list("a,*").is_err());
     }
@@ -704,10 +570,7 @@ mod tests {
     fn what_to_add_is_the_service_of_pods_and_else_the_host() {
         for (url, rule) in [
             ("http://qdrant-0.qdrant-headless:6333/", "*.qdrant-headless"),
-            (
-                "http://Qdrant-12.headless.ns.svc.cluster.local.:6333/",
-                "*.headless.ns.svc.cluster.local",
-            ),
+            ("http://Qdrant-12.headless.ns.svc.cluster.local.:6333/", "*.headless.ns.svc.cluster.local"),
             ("https://example.com/", "example.com"),
             ("https://s3-eu.example.com/", "s3-eu.example.com"),
             ("http://minio:9000/", "minio"),

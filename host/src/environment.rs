@@ -25,12 +25,7 @@ impl Environment {
     /// These variables.
     pub fn from_pairs<N: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let text = |text: OsString| text.to_string_lossy().into_owned();
-        Self {
-            variables: pairs
-                .into_iter()
-                .map(|(name, value)| (text(name.into()), text(value.into())))
-                .collect(),
-        }
+        Self { variables: pairs.into_iter().map(|(name, value)| (text(name.into()), text(value.into()))).collect() }
     }
 
     /// The value of `name`. An empty variable is as good as an unset one.
@@ -43,24 +38,16 @@ impl Environment {
     pub fn settings(&self) -> Vec<(String, String)> {
         let wanted = |wanted: &str| {
             // The host reads the snapshots file itself and hands over its content.
-            let mut handed_over = VARIABLES
-                .iter()
-                .filter(|it| it.scope != Scope::Host && it.name != SNAPSHOTS_FILE);
+            let mut handed_over = VARIABLES.iter().filter(|it| it.scope != Scope::Host && it.name != SNAPSHOTS_FILE);
             handed_over.any(|variable| variable.name == wanted)
         };
-        self.variables
-            .iter()
-            .filter(|(name, value)| wanted(name) && !value.trim().is_empty())
-            .cloned()
-            .collect()
+        self.variables.iter().filter(|(name, value)| wanted(name) && !value.trim().is_empty()).cloned().collect()
     }
 
     /// The variables of ours whose value is not UTF-8 text.
     pub fn unreadable(&self) -> Vec<&'static str> {
         let names = VARIABLES.iter().map(|variable| variable.name);
-        names
-            .filter(|name| self.get(name).is_some_and(|value| value.contains(REPLACEMENT)))
-            .collect()
+        names.filter(|name| self.get(name).is_some_and(|value| value.contains(REPLACEMENT))).collect()
     }
 
     /// A warning for each variable whose name looks like one of ours and is none.
@@ -73,10 +60,7 @@ impl Environment {
 /// that everything is seen at once. The component checks them again.
 pub fn settings_problems(settings: &[(String, String)], task: &Task) -> Vec<String> {
     let problems = from_variables(settings, Needs::of(task)).err().unwrap_or_default();
-    problems
-        .into_iter()
-        .map(|problem| format!("{}: {}", problem.variable, problem.problem))
-        .collect()
+    problems.into_iter().map(|problem| format!("{}: {}", problem.variable, problem.problem)).collect()
 }
 
 #[cfg(test)]
@@ -98,10 +82,7 @@ mod tests {
             ("PATH", "/bin"),
             ("KUBECONFIG", "/root/.kube/config"),
         ]);
-        assert_eq!(
-            environment.settings(),
-            [("QDRANT_SOURCE_HOSTS".to_string(), "a".to_string())]
-        );
+        assert_eq!(environment.settings(), [("QDRANT_SOURCE_HOSTS".to_string(), "a".to_string())]);
         assert_eq!(environment.get("QDRANT_SNAPSHOTS_FILE"), Some("/list"));
         assert_eq!(environment.get("QDRANT_RESTORE_HOSTS"), None);
     }
@@ -116,10 +97,7 @@ mod tests {
 
     #[test]
     fn the_host_s_own_variables_are_known_names() {
-        let names = VARIABLES
-            .iter()
-            .filter(|variable| variable.scope == Scope::Host)
-            .map(|variable| variable.name);
+        let names = VARIABLES.iter().filter(|variable| variable.scope == Scope::Host).map(|variable| variable.name);
         let environment = Environment::from_pairs(names.map(|name| (name, "x")));
         assert_eq!(environment.warnings(), Vec::<String>::new());
         let environment = Environment::from_pairs([("QDRANT_SOURCE_HOST", "x")]);
@@ -128,14 +106,10 @@ mod tests {
 
     #[test]
     fn each_variable_of_the_host_has_its_option_and_the_other_way_round() {
-        let of_host = VARIABLES
-            .iter()
-            .filter(|variable| variable.scope == Scope::Host || variable.name == SNAPSHOTS_FILE);
+        let of_host =
+            VARIABLES.iter().filter(|variable| variable.scope == Scope::Host || variable.name == SNAPSHOTS_FILE);
         let mut listed: Vec<_> = of_host.map(|variable| variable.name).collect();
-        let mut options: Vec<_> = crate::cli::OPTIONS
-            .iter()
-            .filter_map(|option| option.variable)
-            .collect();
+        let mut options: Vec<_> = crate::cli::OPTIONS.iter().filter_map(|option| option.variable).collect();
         listed.sort_unstable();
         options.sort_unstable();
         assert_eq!(listed, options);

@@ -26,10 +26,8 @@ pub struct Captured {
 impl Io {
     /// Buffers, and where to read them afterwards (or meanwhile).
     pub fn capture() -> (Self, Captured) {
-        let captured = Captured {
-            stdout: MemoryOutputPipe::new(usize::MAX),
-            stderr: MemoryOutputPipe::new(usize::MAX),
-        };
+        let captured =
+            Captured { stdout: MemoryOutputPipe::new(usize::MAX), stderr: MemoryOutputPipe::new(usize::MAX) };
         (Self::Capture(captured.clone()), captured)
     }
 

@@ -5,9 +5,7 @@ use std::process::ExitCode;
 use qdrant_backup::{Environment, Io, command_line};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     ExitCode::from(command_line(&arguments, &Environment::of_process(), &Io::Inherit))
 }

@@ -23,18 +23,13 @@ pub struct Messages {
 impl Messages {
     /// Writes to `io`'s standard error.
     pub fn new(io: Io, format: LogFormat) -> Self {
-        Self {
-            io,
-            format,
-            said: Mutex::default(),
-        }
+        Self { io, format, said: Mutex::default() }
     }
 
     /// `LOG_FORMAT` among `settings`; anything but `json` is text, the component reports wrong values.
     pub fn format_of(settings: &[(String, String)]) -> LogFormat {
-        let json = settings
-            .iter()
-            .any(|(name, value)| name == "LOG_FORMAT" && value.trim().eq_ignore_ascii_case("json"));
+        let json =
+            settings.iter().any(|(name, value)| name == "LOG_FORMAT" && value.trim().eq_ignore_ascii_case("json"));
         if json { LogFormat::Json } else { LogFormat::Text }
     }
 
@@ -50,11 +45,7 @@ impl Messages {
 
     /// As [`Messages::warn`], but the same text only once: a denied server is asked again and again.
     pub fn once(&self, text: &str) {
-        let first = self
-            .said
-            .lock()
-            .map(|mut said| said.insert(text.to_string()))
-            .unwrap_or(true);
+        let first = self.said.lock().map(|mut said| said.insert(text.to_string())).unwrap_or(true);
         if first {
             self.warn(text);
         }
@@ -78,11 +69,7 @@ mod tests {
         messages.once("b");
         messages.once("a");
         messages.warn("a");
-        let said: Vec<_> = captured
-            .stderr()
-            .lines()
-            .map(|line| line.chars().last().unwrap())
-            .collect();
-        assert_eq!(said, ['a', 'b', 'a']);
+        let said: Vec<_> = captured.stderr().lines().map(|line| line.chars().last()).collect();
+        assert_eq!(said, ['a', 'b', 'a'].map(Some));
     }
 }

@@ -97,10 +97,7 @@ pub async fn execute(options: &Options, io: &Io) -> u8 {
         settings: options
             .settings
             .iter()
-            .map(|(name, value)| tasks::Setting {
-                name: name.clone(),
-                value: value.clone(),
-            })
+            .map(|(name, value)| tasks::Setting { name: name.clone(), value: value.clone() })
             .collect(),
         snapshots: prepared.snapshots,
     };
@@ -123,9 +120,7 @@ pub async fn execute(options: &Options, io: &Io) -> u8 {
         // The component has logged its summary.
         Ok(Ok(report)) => exit_code(report.status),
         Ok(Err(tasks::Error::Configuration(problems))) => {
-            let lines = problems
-                .iter()
-                .map(|problem| format!("{}: {}", problem.variable, problem.problem));
+            let lines = problems.iter().map(|problem| format!("{}: {}", problem.variable, problem.problem));
             say_problems(io, &lines.collect::<Vec<_>>());
             EXIT_USAGE
         }
@@ -162,10 +157,7 @@ fn prepare(options: &Options) -> Result<Prepared, Vec<String>> {
     let tls = client::configuration(options.ca_file.as_deref())
         .map_err(|error| problems.push(format!("--ca-file (QDRANT_CA_FILE): {error}")));
     match tls {
-        Ok(tls) if problems.is_empty() => Ok(Prepared {
-            client: Client::new(tls),
-            snapshots,
-        }),
+        Ok(tls) if problems.is_empty() => Ok(Prepared { client: Client::new(tls), snapshots }),
         _ => {
             problems.extend(settings_problems(&options.settings, &options.task));
             Err(problems)
@@ -178,9 +170,9 @@ fn check_work_dir(directory: &Path) -> Result<(), String> {
     match std::fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(format!("`{shown}` is not a directory")),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(format!(
-            "the directory `{shown}` does not exist; create or mount it, or name another"
-        )),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(format!("the directory `{shown}` does not exist; create or mount it, or name another"))
+        }
         Err(error) => Err(format!("can't use the directory `{shown}`: {error}")),
     }
 }
@@ -198,9 +190,7 @@ fn allowed(options: &Options) -> AllowList {
         let found = options.settings.iter().rev().find(|(name, _)| name == wanted);
         found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     };
-    let http_port = setting("QDRANT_HTTP_PORT")
-        .and_then(|port| port.parse().ok())
-        .unwrap_or(DEFAULT_HTTP_PORT);
+    let http_port = setting("QDRANT_HTTP_PORT").and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_HTTP_PORT);
     let mut list = AllowList::default();
     for name in ["QDRANT_SOURCE_HOSTS", "QDRANT_RESTORE_HOSTS"] {
         // Values that are no hosts are reported by the component before it sends anything.
@@ -237,9 +227,7 @@ fn task(task: &Task) -> tasks::Task {
         Task::CreateSnapshots => tasks::Task::CreateSnapshots,
         Task::RecoverSnapshots => tasks::Task::RecoverSnapshots,
         Task::RecoverAliases => tasks::Task::RecoverAliases,
-        Task::Reset { keep_backup } => tasks::Task::Reset(tasks::ResetOptions {
-            keep_backup: *keep_backup,
-        }),
+        Task::Reset { keep_backup } => tasks::Task::Reset(tasks::ResetOptions { keep_backup: *keep_backup }),
     }
 }
 
@@ -251,10 +239,7 @@ mod tests {
 
     fn options(settings: &[(&str, &str)]) -> Options {
         Options {
-            settings: settings
-                .iter()
-                .map(|(name, value)| (name.to_string(), value.to_string()))
-                .collect(),
+            settings: settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             ..Options::new(Task::CreateSnapshots)
         }
     }
@@ -266,10 +251,7 @@ mod tests {
     #[test]
     fn the_configured_servers_may_be_reached_and_nothing_else() {
         let options = options(&[
-            (
-                "QDRANT_SOURCE_HOSTS",
-                "https://qdrant.example, http://10.0.0.1:7000/,,bad host",
-            ),
+            ("QDRANT_SOURCE_HOSTS", "https://qdrant.example, http://10.0.0.1:7000/,,bad host"),
             ("QDRANT_RESTORE_HOSTS", "restore"),
             ("QDRANT_HTTP_PORT", "6400"),
             ("QDRANT_S3_ENDPOINT_URL", "https://s3.example"),
@@ -311,9 +293,6 @@ mod tests {
 
     #[test]
     fn the_usual_port_is_qdrant_s() {
-        assert!(allows(
-            &options(&[("QDRANT_SOURCE_HOSTS", "https://qdrant:8443")]),
-            "http://a.qdrant:6333/"
-        ));
+        assert!(allows(&options(&[("QDRANT_SOURCE_HOSTS", "https://qdrant:8443")]), "http://a.qdrant:6333/"));
     }
 }

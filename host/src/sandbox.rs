@@ -61,20 +61,13 @@ struct State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            hooks: &mut self.network,
-            table: &mut self.table,
-            ctx: &mut self.http,
-        }
+        WasiHttpCtxView { hooks: &mut self.network, table: &mut self.table, ctx: &mut self.http }
     }
 }
 
@@ -99,29 +92,17 @@ pub async fn run(
     store.limiter(|state| &mut state.memory);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
-    let instance = bindings::Embedder::instantiate_async(&mut store, component, &linker)
-        .await
-        .map_err(|error| {
-            exhausted(&error)
-                .unwrap_or_else(|| format!("the component can't be started: {}", engine::in_one_line(error)))
-        })?;
-    instance
-        .vectorkeep_qdrant_backup_tasks()
-        .call_run(&mut store, request)
-        .await
-        .map_err(|error| explain(&error))
+    let instance = bindings::Embedder::instantiate_async(&mut store, component, &linker).await.map_err(|error| {
+        exhausted(&error).unwrap_or_else(|| format!("the component can't be started: {}", engine::in_one_line(error)))
+    })?;
+    instance.vectorkeep_qdrant_backup_tasks().call_run(&mut store, request).await.map_err(|error| explain(&error))
 }
 
 fn state(grants: Grants<'_>) -> Result<State, String> {
     let mut wasi = WasiCtx::builder();
     grants.io.connect(&mut wasi);
     wasi.preopened_dir(grants.work_dir, WORK, FsPerms::ReadWrite)
-        .map_err(|error| {
-            format!(
-                "can't open the work directory `{}`: {error:#}",
-                grants.work_dir.display()
-            )
-        })?;
+        .map_err(|error| format!("can't open the work directory `{}`: {error:#}", grants.work_dir.display()))?;
     Ok(State {
         wasi: wasi.build(),
         http: WasiHttpCtx::new(),

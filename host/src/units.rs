@@ -55,17 +55,7 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
-        for text in [
-            "",
-            "Mi",
-            "-1",
-            "+1",
-            "1.5Gi",
-            "1x",
-            "1 Mi B",
-            "99999999999999999999",
-            "18446744073709551615Ki",
-        ] {
+        for text in ["", "Mi", "-1", "+1", "1.5Gi", "1x", "1 Mi B", "99999999999999999999", "18446744073709551615Ki"] {
             assert_eq!(parse_size(text), None, "{text}");
         }
     }

@@ -1,11 +1,5 @@
 //! The program as a person or Kubernetes runs it, and the library as another program calls it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "program/command_line.rs"]
 mod command_line;

@@ -110,13 +110,23 @@ impl Client {
     pub async fn aliases(&self) -> BTreeMap<String, String> {
         let aliases = self.ok(Method::GET, "/aliases", None).await;
         let text = |alias: &Value, name: &str| alias[name].as_str().unwrap().to_owned();
-        aliases["aliases"].as_array().unwrap().iter().map(|alias| (text(alias, "alias_name"), text(alias, "collection_name"))).collect()
+        aliases["aliases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|alias| (text(alias, "alias_name"), text(alias, "collection_name")))
+            .collect()
     }
 
     /// The collections.
     pub async fn collections(&self) -> BTreeSet<String> {
         let collections = self.ok(Method::GET, "/collections", None).await;
-        collections["collections"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+        collections["collections"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Deletes a collection.
@@ -134,7 +144,9 @@ impl Client {
 
     /// The exact count, as this peer answers it.
     pub async fn count(&self, peer: usize, collection: &str) -> u64 {
-        let count = self.ok_at(peer, Method::POST, &format!("{}/points/count", path(collection)), Some(&json!({"exact": true}))).await;
+        let count = self
+            .ok_at(peer, Method::POST, &format!("{}/points/count", path(collection)), Some(&json!({"exact": true})))
+            .await;
         count["count"].as_u64().unwrap()
     }
 
@@ -178,13 +190,20 @@ impl Client {
             }
             points.extend(first);
         }
-        let strict = self.ok(Method::GET, &path(collection), None).await["config"]["strict_mode_config"]["search_allow_exact"] == false;
+        let strict = self.ok(Method::GET, &path(collection), None).await["config"]["strict_mode_config"]["search_allow_exact"]
+            == false;
         for peer in (0..self.hosts.len()).filter(|_| !strict) {
-            assert_eq!(self.count(peer, collection).await, points.len() as u64, "{collection}: peer {peer} counts otherwise");
+            assert_eq!(
+                self.count(peer, collection).await,
+                points.len() as u64,
+                "{collection}: peer {peer} counts otherwise"
+            );
         }
         let info = self.ok(Method::GET, &path(collection), None).await;
         let indexes = info["payload_schema"].as_object().unwrap().iter();
-        let indexes = indexes.map(|(field, schema)| (field.clone(), format!("{} {}", schema["data_type"], canonical(&schema["params"])))).collect();
+        let indexes = indexes
+            .map(|(field, schema)| (field.clone(), format!("{} {}", schema["data_type"], canonical(&schema["params"]))))
+            .collect();
         let config = &info["config"];
         let config = json!([config["params"], config["hnsw_config"], config["strict_mode_config"], config["metadata"]]);
         Content { points, indexes, config: canonical(&config) }
@@ -205,7 +224,8 @@ fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let fields: BTreeMap<_, _> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
-            let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}: {}", canonical(value))).collect();
+            let fields: Vec<String> =
+                fields.into_iter().map(|(name, value)| format!("{name}: {}", canonical(value))).collect();
             format!("{{{}}}", fields.join(", "))
         }
         Value::Array(values) => format!("[{}]", values.iter().map(canonical).collect::<Vec<_>>().join(", ")),

@@ -15,7 +15,12 @@ pub async fn get(url: &str) -> Result<(StatusCode, Vec<u8>), String> {
 }
 
 /// Sends a request and reads the answer whole.
-pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<(StatusCode, Vec<u8>), String> {
+pub async fn send(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<(StatusCode, Vec<u8>), String> {
     let mut request = http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);

@@ -26,7 +26,12 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce(Ports) -> LocalBoxFuture<'
 
 /// Native ports; files are in memory, the console is silent.
 pub fn ports() -> Ports {
-    Ports { http: Rc::new(Hyper::default()), clock: Rc::new(Tokio(Instant::now())), files: Rc::new(Memory::default()), console: Rc::new(Silence) }
+    Ports {
+        http: Rc::new(Hyper::default()),
+        clock: Rc::new(Tokio(Instant::now())),
+        files: Rc::new(Memory::default()),
+        console: Rc::new(Silence),
+    }
 }
 
 struct Hyper(Client<HttpConnector, Full<Bytes>>);

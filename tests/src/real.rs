@@ -26,7 +26,8 @@ impl Real {
     pub async fn start(program: &Path, options: &Options) -> Self {
         let files = TempDir::new().expect("a temporary folder");
         let random = uuid::Uuid::new_v4().into_bytes();
-        let ips: Vec<String> = (1..=options.peers).map(|host| format!("127.{}.{}.{host}", 1 + random[0] % 254, random[1])).collect();
+        let ips: Vec<String> =
+            (1..=options.peers).map(|host| format!("127.{}.{}.{host}", 1 + random[0] % 254, random[1])).collect();
         let mut real = Self { ips, processes: Vec::new(), _files: files };
         for index in 0..options.peers {
             let process = real.command(program, options, index).spawn().expect("the program starts");

@@ -49,7 +49,10 @@ fn one_import_more_than_the_contract_or_one_export_less_would_be_noticed() {
     };
     let error = holds(without("import wasi:http/outgoing-handler@0.2.12;")).unwrap_err();
     assert!(error.contains("wasi:http/outgoing-handler"), "{error}");
-    let error = holds(|text| text.replace("    export tasks;", "    export tasks;\n    export wasi:http/incoming-handler@0.2.12;")).unwrap_err();
+    let error = holds(|text| {
+        text.replace("    export tasks;", "    export tasks;\n    export wasi:http/incoming-handler@0.2.12;")
+    })
+    .unwrap_err();
     assert!(error.contains("incoming-handler"), "{error}");
 }
 

@@ -63,7 +63,8 @@ async fn success_and_failure_are_told_apart() {
     std::fs::write(work.path().join("snapshots"), "x").unwrap();
     assert!(run(&python, work.path(), &["reset"], &[]).await.status.success());
     assert!(!work.path().join("snapshots").exists());
-    let output = run(&python, work.path(), &["create_snap"], &[("QDRANT_SORCE_HOSTS".to_owned(), "x".to_owned())]).await;
+    let output =
+        run(&python, work.path(), &["create_snap"], &[("QDRANT_SORCE_HOSTS".to_owned(), "x".to_owned())]).await;
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(log.contains("did you mean QDRANT_SOURCE_HOSTS?") && log.contains("QDRANT_SOURCE_HOSTS: "), "{log}");

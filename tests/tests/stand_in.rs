@@ -116,13 +116,20 @@ impl Replay {
         };
         let recorded = &entry["response"];
         let expected = recorded["status"].as_u64().unwrap();
-        assert_eq!(u64::from(status), expected, "line {number} ({note}): {path}: {answer}\nrecorded: {}", recorded["body"]);
+        assert_eq!(
+            u64::from(status),
+            expected,
+            "line {number} ({note}): {path}: {answer}\nrecorded: {}",
+            recorded["body"]
+        );
         if let Some(difference) = differ(&recorded["body"], &answer, "") {
             panic!("line {number} ({note}): {path}: {difference}\n{answer}\nrecorded: {}", recorded["body"]);
         }
         if note == "create" {
             // These points were not recorded.
-            let points: Vec<Value> = (1..51).map(|id| json!({"id": id, "vector": [1, 2, 3, 4, 5, 6, 7, id], "payload": {"city": "Paris", "n": id}})).collect();
+            let points: Vec<Value> = (1..51)
+                .map(|id| json!({"id": id, "vector": [1, 2, 3, 4, 5, 6, 7, id], "payload": {"city": "Paris", "n": id}}))
+                .collect();
             self.client.ok(Method::PUT, &format!("{path}/points?wait=true"), Some(&json!({ "points": points }))).await;
         }
         let name = |answer: &Value| answer["result"]["name"].as_str().map(str::to_owned);
@@ -138,7 +145,8 @@ impl Replay {
     async fn peer_with(&self, path: &str, shard: u64, holder: bool) -> Option<usize> {
         let collection = path.split('/').nth(2)?;
         for peer in 0..self.client.hosts().len() {
-            let (_, cluster) = self.client.call(peer, Method::GET, &format!("/collections/{collection}/cluster"), None).await;
+            let (_, cluster) =
+                self.client.call(peer, Method::GET, &format!("/collections/{collection}/cluster"), None).await;
             let local = cluster["result"]["local_shards"].as_array()?.iter().any(|entry| entry["shard_id"] == shard);
             if local == holder {
                 return Some(peer);
@@ -153,7 +161,8 @@ impl Replay {
             return format!("{}/healthz", self.client.hosts()[0]);
         }
         let Some((_, key)) = recorded.split_once("/qdrant-snapshots/") else { return recorded.to_owned() };
-        let key = percent_encoding::percent_decode_str(key.split('?').next().unwrap()).decode_utf8().unwrap().into_owned();
+        let key =
+            percent_encoding::percent_decode_str(key.split('?').next().unwrap()).decode_utf8().unwrap().into_owned();
         let (folder, name) = key.rsplit_once('/').unwrap();
         let name = self.names.snapshots.get(name).map_or(name, String::as_str);
         let url = presigned(&self.s3, &format!("{folder}/{name}")).await;
@@ -185,13 +194,18 @@ fn differ(recorded: &Value, ours: &Value, at: &str) -> Option<String> {
             _ => None,
         },
         // A shard key is a string or a number.
-        (Value::String(_) | Value::Number(_), Value::String(_) | Value::Number(_)) if at.ends_with("/shard_key") => None,
+        (Value::String(_) | Value::Number(_), Value::String(_) | Value::Number(_)) if at.ends_with("/shard_key") => {
+            None
+        }
         (Value::String(theirs), Value::String(ours)) if at == "/status/error" => {
             // The prefix tells the kind of the error.
             let kind = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
             (kind(theirs) != kind(ours)).then(|| format!("{at}: other kind of error"))
         }
-        (Value::String(_), Value::String(_)) | (Value::Number(_), Value::Number(_)) | (Value::Bool(_), Value::Bool(_)) | (Value::Null, _) => None,
+        (Value::String(_), Value::String(_))
+        | (Value::Number(_), Value::Number(_))
+        | (Value::Bool(_), Value::Bool(_))
+        | (Value::Null, _) => None,
         (theirs, ours) => Some(format!("{at}: {ours} in place of {theirs}")),
     }
 }

@@ -23,7 +23,8 @@ impl wasip2::exports::cli::run::Guest for Command {
             }
         };
         // The runtime may hand over a whole environment; what isn't ours is not looked at.
-        let is_ours = |name: &str| VARIABLES.iter().any(|variable| variable.name == name && variable.scope != Scope::Host);
+        let is_ours =
+            |name: &str| VARIABLES.iter().any(|variable| variable.name == name && variable.scope != Scope::Host);
         let (ours, others): (Vec<_>, Vec<_>) = std::env::vars().partition(|(name, _)| is_ours(name));
         for warning in unknown_names(others.iter().map(|(name, _)| name.as_str())) {
             eprintln!("warning: {warning}");

@@ -107,7 +107,12 @@ fn wait() {
     happened.sort_unstable();
     let wakers: Vec<Waker> = REACTOR.with_borrow_mut(|reactor| {
         let indexes = happened.into_iter().rev().filter_map(|index| usize::try_from(index).ok());
-        indexes.filter(|index| *index < reactor.waiting.len()).collect::<Vec<_>>().into_iter().map(|index| reactor.waiting.swap_remove(index).waker).collect()
+        indexes
+            .filter(|index| *index < reactor.waiting.len())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|index| reactor.waiting.swap_remove(index).waker)
+            .collect()
     });
     wakers.into_iter().for_each(Waker::wake);
 }

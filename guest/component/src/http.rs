@@ -160,7 +160,11 @@ impl Body for Pieces {
                         // The text is all there is: not every runtime can turn it into a code.
                         let text = error.to_debug_string();
                         let stalled = text.contains("timeout") || text.contains("ReadTimeout");
-                        return Err(if stalled { HttpError::Timeout(Phase::Body) } else { HttpError::Interrupted(text) });
+                        return Err(if stalled {
+                            HttpError::Timeout(Phase::Body)
+                        } else {
+                            HttpError::Interrupted(text)
+                        });
                     }
                 }
                 match select(ready(self.stream.subscribe()), too_late).await {
@@ -189,7 +193,9 @@ fn error_of(code: &ErrorCode) -> HttpError {
         ErrorCode::ConnectionRefused => HttpError::Connect(text("connection refused")),
         ErrorCode::ConnectionLimitReached => HttpError::Connect(text("too many connections")),
         ErrorCode::TlsProtocolError => HttpError::Connect(text("TLS failed (is this really https?)")),
-        ErrorCode::TlsCertificateError => HttpError::Connect(text("its certificate is not trusted (--ca-file, QDRANT_CA_FILE)")),
+        ErrorCode::TlsCertificateError => {
+            HttpError::Connect(text("its certificate is not trusted (--ca-file, QDRANT_CA_FILE)"))
+        }
         ErrorCode::TlsAlertReceived(_) => HttpError::Connect(text("it refuses the TLS handshake")),
         ErrorCode::ConnectionTerminated => HttpError::Interrupted(text("closed by the other side")),
         ErrorCode::HttpResponseIncomplete => HttpError::Interrupted(text("the answer is not complete")),

@@ -110,6 +110,9 @@ mod tests {
         let line = line(LogFormat::Json, NOW, Level::Error, Some("h"), "say \"no\"");
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(object["time"], "2026-01-29T11:44:22Z");
-        assert_eq!((&object["level"], &object["host"], &object["message"]), (&"error".into(), &"h".into(), &"say \"no\"".into()));
+        assert_eq!(
+            (&object["level"], &object["host"], &object["message"]),
+            (&"error".into(), &"h".into(), &"say \"no\"".into())
+        );
     }
 }

@@ -154,7 +154,8 @@ pub fn read_recovery_history(files: &dyn Files) -> Result<Vec<Recovery>, FileErr
 /// # Errors
 /// The file can't be read, or a line isn't `host,collection,snapshots`.
 pub fn read_begun(files: &dyn Files) -> Result<Vec<Begun>, FileError> {
-    let lines = parse(RESTORE_BEGUN, whole_lines(&content(files, RESTORE_BEGUN)?), ["host", "collection", "snapshots"])?;
+    let lines =
+        parse(RESTORE_BEGUN, whole_lines(&content(files, RESTORE_BEGUN)?), ["host", "collection", "snapshots"])?;
     Ok(lines.into_iter().map(|[host, collection, snapshots]| Begun { host, collection, snapshots }).collect())
 }
 
@@ -340,7 +341,10 @@ mod tests {
             ("h,,a\n", "line 1: column 2 (collection) is empty"),
         ] {
             let error = snapshots(text).unwrap_err();
-            assert!(error.contains(what) && error.contains("`snapshots`") && error.contains("host,collection,snapshot"), "{error}");
+            assert!(
+                error.contains(what) && error.contains("`snapshots`") && error.contains("host,collection,snapshot"),
+                "{error}"
+            );
         }
         let error = parse_snapshots("snapshots", b"h,a,b\nh,\xff,b\n").unwrap_err().to_string();
         assert!(error.contains("line 2") || error.contains("line 1"), "{error}");
@@ -349,7 +353,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         for name in ["docs", "ge ün%,odd", "a \"b\"", " space ", "# no comment", "a\tb"] {
-            let line = Snapshot { host: None, collection: name.to_owned(), snapshot_name: format!("{name}-1.snapshot") };
+            let line =
+                Snapshot { host: None, collection: name.to_owned(), snapshot_name: format!("{name}-1.snapshot") };
             let read = parse_snapshots("snapshots", snapshots_csv(std::slice::from_ref(&line)).as_bytes()).unwrap();
             assert_eq!(read, [line]);
             let alias = Alias { collection: name.to_owned(), alias: "x".to_owned() };

@@ -32,7 +32,9 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let mut at = 0;
     while let Some((found, end)) = next_marker(&lower, at) {
         at = end;
-        let Some((from, to)) = lower.get(end..).and_then(value).map(|(from, to)| (end + from, end + to)) else { continue };
+        let Some((from, to)) = lower.get(end..).and_then(value).map(|(from, to)| (end + from, end + to)) else {
+            continue;
+        };
         // Anything else of a URL or header stays readable.
         let (Some(before), true) = (text.get(copied..from), found >= copied) else { continue };
         masked.push_str(before);
@@ -57,7 +59,8 @@ fn next_marker(lower: &str, at: usize) -> Option<(usize, usize)> {
 
 /// Where in `rest`, the text after a marker, its value stands; `None` where none follows.
 fn value(rest: &str) -> Option<(usize, usize)> {
-    let skipped = ["%253d", "%3d", "\\\":", "\":", "=", ":"].into_iter().find(|separator| rest.starts_with(separator))?.len();
+    let skipped =
+        ["%253d", "%3d", "\\\":", "\":", "=", ":"].into_iter().find(|separator| rest.starts_with(separator))?.len();
     let after = rest.get(skipped..)?;
     let start = skipped + after.find(|c: char| !matches!(c, ' ' | '"' | '\\'))?;
     let after = rest.get(start..)?;
@@ -65,7 +68,9 @@ fn value(rest: &str) -> Option<(usize, usize)> {
     let scheme = ["bearer ", "basic "].into_iter().find(|scheme| after.starts_with(scheme)).map_or(0, str::len);
     let after = after.get(scheme..)?;
     let mut end = after
-        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '%' | '/' | '+' | '=' | '.' | '_' | '-' | '~' | '!' | '$' | '*')))
+        .find(|c: char| {
+            !(c.is_ascii_alphanumeric() || matches!(c, '%' | '/' | '+' | '=' | '.' | '_' | '-' | '~' | '!' | '$' | '*'))
+        })
         .unwrap_or(after.len());
     for separator in ["%26", "%2526"] {
         end = after.get(..end).and_then(|value| value.find(separator)).unwrap_or(end);
@@ -146,7 +151,8 @@ mod tests {
 
     #[test]
     fn other_text_is_left_alone() {
-        for text in ["", "the signature does not match", "Invalid API key or JWT", "größe: 5", "api-key", "signature="] {
+        for text in ["", "the signature does not match", "Invalid API key or JWT", "größe: 5", "api-key", "signature="]
+        {
             assert!(matches!(redact(text), Cow::Borrowed(_)), "{text}");
         }
     }

@@ -152,7 +152,9 @@ impl Needs {
     /// The needs of `task`. `aliases_on_s3` tasks need the bucket on top, which `from_variables` adds.
     pub fn of(task: &Task) -> Self {
         let (source, restore, s3) = match task {
-            Task::GetCollections | Task::GetSnapshots | Task::GetAliases | Task::CreateSnapshots => (true, false, false),
+            Task::GetCollections | Task::GetSnapshots | Task::GetAliases | Task::CreateSnapshots => {
+                (true, false, false)
+            }
             Task::GetSnapshotsS3 => (false, false, true),
             Task::RecoverSnapshots => (false, true, true),
             Task::RecoverAliases => (false, true, false),

@@ -173,7 +173,12 @@ pub fn parse(arguments: &[String]) -> Result<Invocation, UsageError> {
                 *keep_backup = match value.map(str::to_ascii_lowercase).as_deref() {
                     Some("true" | "yes" | "1") => true,
                     Some("false" | "no" | "0") => false,
-                    _ => return Err(UsageError(format!("--bkp needs a value: --bkp true or --bkp false\n\n{}", usage(entry)))),
+                    _ => {
+                        return Err(UsageError(format!(
+                            "--bkp needs a value: --bkp true or --bkp false\n\n{}",
+                            usage(entry)
+                        )));
+                    }
                 };
             }
             _ => return Err(UsageError(format!("`{}` has no option `{argument}`\n\n{}", entry.name, usage(entry)))),
@@ -192,7 +197,9 @@ fn find(name: &str) -> Result<&'static Entry, UsageError> {
     }
     let nearest = TASKS.iter().flat_map(names).map(|known| (crate::settings::distance(name, known), known)).min();
     let guess = match nearest {
-        Some((distance, known)) if distance <= 4 && distance < name.chars().count() => format!("; did you mean `{known}`?"),
+        Some((distance, known)) if distance <= 4 && distance < name.chars().count() => {
+            format!("; did you mean `{known}`?")
+        }
         _ => String::new(),
     };
     Err(UsageError(format!("there is no task `{name}`{guess} {HINT}")))
@@ -213,7 +220,8 @@ fn sentence(text: &str) -> String {
 }
 
 fn help() -> String {
-    let mut text = String::from("Backs up Qdrant to S3 and restores it.\n\nUsage: qdrant-backup TASK [OPTIONS]\n\nTasks:\n");
+    let mut text =
+        String::from("Backs up Qdrant to S3 and restores it.\n\nUsage: qdrant-backup TASK [OPTIONS]\n\nTasks:\n");
     for entry in TASKS {
         text.push_str(&format!("  {:<16}{}\n", entry.name, entry.summary));
         if let Some(alias) = entry.alias {
@@ -268,7 +276,9 @@ mod tests {
         assert_eq!(parsed("reset --bkp true"), reset(true));
         assert_eq!(parsed("reset --bkp=TRUE"), reset(true));
         assert_eq!(parsed("reset --bkp no"), reset(false));
-        for line in ["reset --bkp", "reset --bkp maybe", "reset --backup true", "create_snap --bkp true", "create_snap extra"] {
+        for line in
+            ["reset --bkp", "reset --bkp maybe", "reset --backup true", "create_snap --bkp true", "create_snap extra"]
+        {
             assert!(parsed(line).unwrap_err().0.contains("Usage:"), "{line}");
         }
     }

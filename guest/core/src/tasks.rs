@@ -39,16 +39,14 @@ pub async fn run(
     variables: &[(String, String)],
     snapshots: Option<String>,
 ) -> Result<Report, RunError> {
-    let (settings, notes) =
-        settings::from_variables(variables, Needs::of(&task)).map_err(RunError::Configuration)?;
+    let (settings, notes) = settings::from_variables(variables, Needs::of(&task)).map_err(RunError::Configuration)?;
     let mut context = Context::new(ports, settings);
     for note in notes {
         context.log.warn(None, &note);
     }
-    if uses_bucket(&task, &context.settings) {
-        if let Some(s3) = &context.settings.s3 {
-            context.bucket = Some(Bucket::open(&context.ports, s3).await.map_err(|error| RunError::Failed(error.to_string()))?);
-        }
+    if let Some(s3) = context.settings.s3.as_ref().filter(|_| uses_bucket(&task, &context.settings)) {
+        let bucket = Bucket::open(&context.ports, s3).await;
+        context.bucket = Some(bucket.map_err(|error| RunError::Failed(error.to_string()))?);
     }
     let ended = match task {
         Task::GetCollections => get_collections::run(&context).await,

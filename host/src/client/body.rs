@@ -22,11 +22,7 @@ pub struct TimedBody {
 impl TimedBody {
     /// `incoming` with at most `between_bytes` of silence.
     pub fn new(incoming: Incoming, between_bytes: Duration) -> Self {
-        Self {
-            incoming,
-            between_bytes,
-            waiting: None,
-        }
+        Self { incoming, between_bytes, waiting: None }
     }
 }
 

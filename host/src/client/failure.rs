@@ -31,11 +31,7 @@ impl Failure {
 
     /// The client's own error.
     pub fn of(error: &legacy::Error) -> Self {
-        if error.is_connect() {
-            Self::connecting(error)
-        } else {
-            Self::answering(error)
-        }
+        if error.is_connect() { Self::connecting(error) } else { Self::answering(error) }
     }
 
     fn code(code: Error) -> Self {
@@ -57,24 +53,15 @@ impl Failure {
             if matches!(tls, rustls::Error::InvalidCertificate(_)) {
                 words.push_str("; where a private CA signed it, give that CA with --ca-file");
             }
-            return Self {
-                code,
-                words: Some(words),
-            };
+            return Self { code, words: Some(words) };
         }
         let words = chain(error);
         if words.contains("dns error") {
             let cause = find::<io::Error>(error).map_or(words, io::Error::to_string);
-            return Self::code(Error::DnsError {
-                rcode: Some(cause),
-                info_code: None,
-            });
+            return Self::code(Error::DnsError { rcode: Some(cause), info_code: None });
         }
         let Some(cause) = find::<io::Error>(error) else {
-            return Self {
-                code: Error::DestinationUnavailable,
-                words: Some(words),
-            };
+            return Self { code: Error::DestinationUnavailable, words: Some(words) };
         };
         let code = match cause.kind() {
             ErrorKind::ConnectionRefused => return Self::code(Error::ConnectionRefused),
@@ -88,10 +75,7 @@ impl Failure {
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Error::TlsProtocolError,
             _ => Error::DestinationUnavailable,
         };
-        Self {
-            code,
-            words: Some(words),
-        }
+        Self { code, words: Some(words) }
     }
 
     /// The request may have reached the server.
@@ -101,10 +85,7 @@ impl Failure {
             return Self::code(Error::InternalError(Some(own.to_string())));
         }
         let reset = find::<io::Error>(error).is_some_and(|cause| {
-            matches!(
-                cause.kind(),
-                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
-            )
+            matches!(cause.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)
         });
         match find::<hyper::Error>(error) {
             _ if reset => Self::code(Error::ConnectionTerminated),

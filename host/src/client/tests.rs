@@ -28,23 +28,15 @@ fn client() -> Client {
 }
 
 fn limits() -> RequestOptions {
-    RequestOptions {
-        connect_timeout: Some(LONG),
-        first_byte_timeout: Some(LONG),
-        between_bytes_timeout: Some(LONG),
-    }
+    RequestOptions { connect_timeout: Some(LONG), first_byte_timeout: Some(LONG), between_bytes_timeout: Some(LONG) }
 }
 
 fn get(uri: impl AsRef<str>) -> Request<WasiBody> {
-    Request::get(uri.as_ref())
-        .body(Empty::new().map_err(|never| match never {}).boxed_unsync())
-        .unwrap()
+    Request::get(uri.as_ref()).body(Empty::new().map_err(|never| match never {}).boxed_unsync()).unwrap()
 }
 
 fn post(uri: impl AsRef<str>, body: &'static str) -> Request<WasiBody> {
-    Request::post(uri.as_ref())
-        .body(Full::from(body).map_err(|never| match never {}).boxed_unsync())
-        .unwrap()
+    Request::post(uri.as_ref()).body(Full::from(body).map_err(|never| match never {}).boxed_unsync()).unwrap()
 }
 
 async fn text(answer: Response<WasiBody>) -> Result<String, Error> {
@@ -80,9 +72,7 @@ async fn echo(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin)
         let text = format!("{method} {host} {}", String::from_utf8_lossy(&body));
         Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(text))))
     });
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// Reads the head of one request.
@@ -104,10 +94,7 @@ async fn connections_are_used_again() {
         let client = client.clone();
         tokio::spawn(async move {
             for number in 0..2_000 / at_a_time {
-                let answer = client
-                    .send(get(format!("http://{address}/{worker}/{number}")), limits())
-                    .await
-                    .unwrap();
+                let answer = client.send(get(format!("http://{address}/{worker}/{number}")), limits()).await.unwrap();
                 assert_eq!(text(answer).await.unwrap(), format!("GET {address} "));
             }
         })
@@ -116,19 +103,13 @@ async fn connections_are_used_again() {
         worker.await.unwrap();
     }
     let connections = connections.load(Ordering::SeqCst);
-    assert!(
-        connections <= 2 * at_a_time,
-        "{connections} connections for 2000 requests, {at_a_time} at a time"
-    );
+    assert!(connections <= 2 * at_a_time, "{connections} connections for 2000 requests, {at_a_time} at a time");
 }
 
 #[tokio::test]
 async fn method_body_and_host_arrive_as_sent() {
     let (address, _) = server(echo).await;
-    let answer = client()
-        .send(post(format!("http://{address}/a%20b?c=%2F"), "hello"), limits())
-        .await
-        .unwrap();
+    let answer = client().send(post(format!("http://{address}/a%20b?c=%2F"), "hello"), limits()).await.unwrap();
     assert_eq!(text(answer).await.unwrap(), format!("POST {address} hello"));
 }
 
@@ -145,18 +126,9 @@ async fn the_path_is_sent_as_written_and_redirects_are_answers() {
         }
     })
     .await;
-    let answer = client()
-        .send(get(format!("http://{address}/a%20b/..//c?d=%2F&e")), limits())
-        .await
-        .unwrap();
+    let answer = client().send(get(format!("http://{address}/a%20b/..//c?d=%2F&e")), limits()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
-    assert!(
-        received
-            .recv()
-            .await
-            .unwrap()
-            .starts_with("GET /a%20b/..//c?d=%2F&e HTTP/1.1\r\n")
-    );
+    assert!(received.recv().await.unwrap().starts_with("GET /a%20b/..//c?d=%2F&e HTTP/1.1\r\n"));
 }
 
 #[tokio::test]
@@ -166,14 +138,8 @@ async fn no_answer_in_time() {
         std::future::pending::<()>().await;
     })
     .await;
-    let limits = RequestOptions {
-        first_byte_timeout: Some(SHORT),
-        ..limits()
-    };
-    let failure = client()
-        .send(get(format!("http://{address}/")), limits)
-        .await
-        .unwrap_err();
+    let limits = RequestOptions { first_byte_timeout: Some(SHORT), ..limits() };
+    let failure = client().send(get(format!("http://{address}/")), limits).await.unwrap_err();
     assert!(matches!(failure.code, Error::ConnectionReadTimeout), "{failure:?}");
 }
 
@@ -181,22 +147,12 @@ async fn no_answer_in_time() {
 async fn a_body_that_stalls() {
     let (address, _) = server(|mut stream| async move {
         read_head(&mut stream).await;
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n12345")
-            .await
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n12345").await.unwrap();
         std::future::pending::<()>().await;
     })
     .await;
-    let limits = RequestOptions {
-        between_bytes_timeout: Some(SHORT),
-        ..limits()
-    };
-    let mut body = client()
-        .send(get(format!("http://{address}/")), limits)
-        .await
-        .unwrap()
-        .into_body();
+    let limits = RequestOptions { between_bytes_timeout: Some(SHORT), ..limits() };
+    let mut body = client().send(get(format!("http://{address}/")), limits).await.unwrap().into_body();
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(&first[..], b"12345");
     let error = body.frame().await.unwrap().unwrap_err();
@@ -207,10 +163,7 @@ async fn a_body_that_stalls() {
 async fn a_slow_body_and_a_slow_reader_are_no_stall() {
     let (address, _) = server(|mut stream| async move {
         read_head(&mut stream).await;
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").await.unwrap();
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(50)).await;
             stream.write_all(b"x").await.unwrap();
@@ -218,15 +171,8 @@ async fn a_slow_body_and_a_slow_reader_are_no_stall() {
         std::future::pending::<()>().await;
     })
     .await;
-    let limits = RequestOptions {
-        between_bytes_timeout: Some(Duration::from_secs(20)),
-        ..limits()
-    };
-    let mut body = client()
-        .send(get(format!("http://{address}/")), limits)
-        .await
-        .unwrap()
-        .into_body();
+    let limits = RequestOptions { between_bytes_timeout: Some(Duration::from_secs(20)), ..limits() };
+    let mut body = client().send(get(format!("http://{address}/")), limits).await.unwrap().into_body();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         length += frame.unwrap().into_data().unwrap().len();
@@ -244,10 +190,7 @@ async fn a_body_that_is_cut_is_no_whole_body() {
             stream.write_all(answer.as_bytes()).await.unwrap();
         })
         .await;
-        let answer = client()
-            .send(get(format!("http://{address}/")), limits())
-            .await
-            .unwrap();
+        let answer = client().send(get(format!("http://{address}/")), limits()).await.unwrap();
         let error = text(answer).await.unwrap_err();
         assert!(matches!(error, Error::HttpResponseIncomplete), "{head}: {error:?}");
     }
@@ -259,10 +202,7 @@ async fn a_connection_closed_before_the_answer_is_an_unknown_outcome() {
         read_head(&mut stream).await;
     })
     .await;
-    let failure = client()
-        .send(get(format!("http://{address}/")), limits())
-        .await
-        .unwrap_err();
+    let failure = client().send(get(format!("http://{address}/")), limits()).await.unwrap_err();
     assert!(matches!(failure.code, Error::ConnectionTerminated), "{failure:?}");
     assert_eq!(connections.load(Ordering::SeqCst), 1, "it is not sent twice");
 }
@@ -274,13 +214,8 @@ async fn an_answer_that_is_not_http_says_so() {
         stream.write_all(b"SSH-2.0-OpenSSH\r\n").await.unwrap();
     })
     .await;
-    let failure = client()
-        .send(get(format!("http://{address}/")), limits())
-        .await
-        .unwrap_err();
-    let Error::InternalError(Some(words)) = failure.code else {
-        panic!("{failure:?}")
-    };
+    let failure = client().send(get(format!("http://{address}/")), limits()).await.unwrap_err();
+    let Error::InternalError(Some(words)) = failure.code else { panic!("{failure:?}") };
     assert!(words.contains("invalid HTTP"), "{words}");
 }
 
@@ -289,22 +224,14 @@ async fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let failure = client()
-        .send(get(format!("http://{address}/")), limits())
-        .await
-        .unwrap_err();
+    let failure = client().send(get(format!("http://{address}/")), limits()).await.unwrap_err();
     assert!(matches!(failure.code, Error::ConnectionRefused), "{failure:?}");
 }
 
 #[tokio::test]
 async fn a_name_that_is_none() {
-    let failure = client()
-        .send(get("http://no-such-host.invalid/"), limits())
-        .await
-        .unwrap_err();
-    let Error::DnsError { rcode: Some(words), .. } = failure.code else {
-        panic!("{failure:?}")
-    };
+    let failure = client().send(get("http://no-such-host.invalid/"), limits()).await.unwrap_err();
+    let Error::DnsError { rcode: Some(words), .. } = failure.code else { panic!("{failure:?}") };
     assert!(words.contains("lookup"), "{words}");
 }
 
@@ -316,14 +243,8 @@ async fn the_handshake_counts_as_connecting() {
         std::future::pending::<()>().await;
     })
     .await;
-    let limits = RequestOptions {
-        connect_timeout: Some(SHORT),
-        ..limits()
-    };
-    let failure = client()
-        .send(get(format!("https://{address}/")), limits)
-        .await
-        .unwrap_err();
+    let limits = RequestOptions { connect_timeout: Some(SHORT), ..limits() };
+    let failure = client().send(get(format!("https://{address}/")), limits).await.unwrap_err();
     assert!(matches!(failure.code, Error::ConnectionTimeout), "{failure:?}");
 }
 
@@ -332,16 +253,10 @@ async fn a_long_answer_is_no_slow_connection() {
     let (address, _) = server(|mut stream| async move {
         read_head(&mut stream).await;
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-            .await
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
     })
     .await;
-    let limits = RequestOptions {
-        connect_timeout: Some(Duration::from_secs(1)),
-        ..limits()
-    };
+    let limits = RequestOptions { connect_timeout: Some(Duration::from_secs(1)), ..limits() };
     let answer = client().send(get(format!("http://{address}/")), limits).await.unwrap();
     assert_eq!(text(answer).await.unwrap(), "ok");
 }
@@ -359,10 +274,7 @@ async fn giving_up_closes_the_connection() {
             async move {
                 read_head(&mut stream).await;
                 if answers {
-                    stream
-                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n12345")
-                        .await
-                        .unwrap();
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n12345").await.unwrap();
                 }
                 asked.send(()).unwrap();
                 let end = stream.read(&mut [0; 1]).await;
@@ -406,9 +318,7 @@ async fn a_connection_that_closed_while_nobody_looked_is_not_used() {
                 head.push(byte[0]);
             }
             heads.push(String::from_utf8(head).unwrap());
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
             may_close.recv().unwrap();
             drop(stream);
             closed.send(()).unwrap();
@@ -418,9 +328,7 @@ async fn a_connection_that_closed_while_nobody_looked_is_not_used() {
     let client = client();
     for path in ["first", "second"] {
         let request = Request::post(format!("http://{address}/{path}"));
-        let request = request
-            .body(Empty::new().map_err(|never| match never {}).boxed_unsync())
-            .unwrap();
+        let request = request.body(Empty::new().map_err(|never| match never {}).boxed_unsync()).unwrap();
         let answer = client.send(request, limits()).await.unwrap();
         assert_eq!(text(answer).await.unwrap(), "ok");
         // The pool gets its connection back, and then the only thread is blocked while the server hangs up.
@@ -429,10 +337,7 @@ async fn a_connection_that_closed_while_nobody_looked_is_not_used() {
         is_closed.recv().unwrap();
     }
     let heads = server.join().unwrap();
-    assert!(
-        heads[0].starts_with("POST /first ") && heads[1].starts_with("POST /second "),
-        "{heads:?}"
-    );
+    assert!(heads[0].starts_with("POST /first ") && heads[1].starts_with("POST /second "), "{heads:?}");
 }
 
 /// A CA, and a server with a certificate that it signed for `name`.
@@ -448,26 +353,17 @@ fn private_ca(name: &str) -> PrivateCa {
     let ca_certificate = ca.self_signed(&ca_key).unwrap();
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new([name.to_string()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
+    let certificate = rcgen::CertificateParams::new([name.to_string()]).unwrap().signed_by(&key, &issuer).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
     let pem = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(pem.path(), ca_certificate.pem()).unwrap();
-    PrivateCa {
-        pem,
-        acceptor: TlsAcceptor::from(Arc::new(server)),
-    }
+    PrivateCa { pem, acceptor: TlsAcceptor::from(Arc::new(server)) }
 }
 
 async fn tls_server(acceptor: TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -497,15 +393,10 @@ async fn a_private_ca_is_trusted_when_given_and_only_then() {
     assert_eq!(answer, format!("GET localhost:{} ", address.port()));
 
     for other in [None, Some(private_ca("localhost").pem)] {
-        let failure = ask(url.clone(), other.as_ref().map(|file| file.path()))
-            .await
-            .unwrap_err();
+        let failure = ask(url.clone(), other.as_ref().map(|file| file.path())).await.unwrap_err();
         assert!(matches!(failure.code, Error::TlsCertificateError), "{failure:?}");
         let words = failure.words.unwrap();
-        assert!(
-            words.contains("invalid peer certificate") && words.contains("--ca-file"),
-            "{words}"
-        );
+        assert!(words.contains("invalid peer certificate") && words.contains("--ca-file"), "{words}");
     }
 }
 
@@ -513,9 +404,7 @@ async fn a_private_ca_is_trusted_when_given_and_only_then() {
 async fn a_certificate_for_another_name_is_refused() {
     let ca = private_ca("elsewhere.example");
     let (address, _) = tls_server(ca.acceptor).await;
-    let failure = ask(format!("https://localhost:{}/", address.port()), Some(ca.pem.path()))
-        .await
-        .unwrap_err();
+    let failure = ask(format!("https://localhost:{}/", address.port()), Some(ca.pem.path())).await.unwrap_err();
     assert!(matches!(failure.code, Error::TlsCertificateError), "{failure:?}");
 }
 
@@ -534,10 +423,7 @@ async fn an_address_in_a_certificate_counts() {
 #[tokio::test]
 async fn tls_to_a_server_without_is_a_tls_error() {
     let (address, _) = server(echo).await;
-    let failure = client()
-        .send(get(format!("https://{address}/")), limits())
-        .await
-        .unwrap_err();
+    let failure = client().send(get(format!("https://{address}/")), limits()).await.unwrap_err();
     assert!(matches!(failure.code, Error::TlsProtocolError), "{failure:?}");
     assert!(failure.words.unwrap().contains("TLS"));
 }

@@ -43,18 +43,12 @@ pub fn configuration(ca_file: Option<&Path>) -> Result<ClientConfig, CaFileError
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| CaFileError {
-            file: PathBuf::new(),
-            why: error.to_string(),
-        })?;
+        .map_err(|error| CaFileError { file: PathBuf::new(), why: error.to_string() })?;
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn from_file(file: &Path) -> Result<RootCertStore, CaFileError> {
-    let error = |why: String| CaFileError {
-        file: file.to_path_buf(),
-        why,
-    };
+    let error = |why: String| CaFileError { file: file.to_path_buf(), why };
     let text = std::fs::read(file).map_err(|cause| error(cause.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
@@ -105,14 +99,8 @@ mod tests {
 
     #[test]
     fn several_certificates_are_several_roots() {
-        let pem: String = (0..2)
-            .map(|_| {
-                rcgen::generate_simple_self_signed(["qdrant".to_string()])
-                    .unwrap()
-                    .cert
-                    .pem()
-            })
-            .collect();
+        let pem: String =
+            (0..2).map(|_| rcgen::generate_simple_self_signed(["qdrant".to_string()]).unwrap().cert.pem()).collect();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("a comment\n{pem}")).unwrap();
         assert_eq!(from_file(file.path()).unwrap().len(), 2);
@@ -126,10 +114,7 @@ mod tests {
         assert!(problem(b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n").contains("no base64"));
         assert!(problem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").contains("can't be used"));
         let missing = configuration(Some(Path::new("/no/such.pem"))).unwrap_err().to_string();
-        assert!(
-            missing.contains("`/no/such.pem`") && missing.contains("No such file"),
-            "{missing}"
-        );
+        assert!(missing.contains("`/no/such.pem`") && missing.contains("No such file"), "{missing}");
     }
 
     #[test]

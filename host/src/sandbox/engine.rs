@@ -30,9 +30,7 @@ pub fn component(file: Option<&Path>) -> Result<Component, String> {
     static COMPILED: OnceLock<Result<Component, String>> = OnceLock::new();
     let engine = engine()?;
     let Some(file) = file else {
-        return COMPILED
-            .get_or_init(|| Component::from_binary(&engine, COMPONENT).map_err(in_one_line))
-            .clone();
+        return COMPILED.get_or_init(|| Component::from_binary(&engine, COMPONENT).map_err(in_one_line)).clone();
     };
     let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
     Component::from_binary(&engine, &bytes).map_err(in_one_line)
@@ -50,18 +48,11 @@ fn start() -> Result<Engine, String> {
             std::thread::sleep(TICK);
         }
     };
-    std::thread::Builder::new()
-        .name("epoch".to_string())
-        .spawn(tick)
-        .map_err(|error| error.to_string())?;
+    std::thread::Builder::new().name("epoch".to_string()).spawn(tick).map_err(|error| error.to_string())?;
     Ok(engine)
 }
 
 /// An error with its causes, without a backtrace.
 pub fn in_one_line(error: wasmtime::Error) -> String {
-    format!("{error:#}")
-        .lines()
-        .map(str::trim)
-        .collect::<Vec<_>>()
-        .join(" ")
+    format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

@@ -78,9 +78,6 @@ mod tests {
     fn the_error_says_how_to_raise_the_limit() {
         let text = MemoryExhausted { limit: 256 << 20 }.to_string();
         assert!(text.contains("limit of 256MiB"), "{text}");
-        assert!(
-            text.contains("--memory-limit 512MiB") && text.contains("QDRANT_MEMORY_LIMIT=512MiB"),
-            "{text}"
-        );
+        assert!(text.contains("--memory-limit 512MiB") && text.contains("QDRANT_MEMORY_LIMIT=512MiB"), "{text}");
     }
 }

@@ -22,11 +22,7 @@ pub struct Network {
 impl Network {
     /// Requests go through `client` where `allowed` says so; `messages` tells a person about the others.
     pub fn new(client: Client, allowed: AllowList, messages: Arc<Messages>) -> Self {
-        Self {
-            client,
-            allowed,
-            messages,
-        }
+        Self { client, allowed, messages }
     }
 
     /// Where the request goes, if it may go there.
@@ -68,15 +64,12 @@ impl WasiHttpHooks for Network {
         let client = self.client.clone();
         let messages = Arc::clone(&self.messages);
         Box::new(async move {
-            let answer = client
-                .send(request, options.unwrap_or_default())
-                .await
-                .map_err(|failure| {
-                    if let Some(words) = failure.words {
-                        messages.once(&format!("{target}: {words}"));
-                    }
-                    failure.code
-                })?;
+            let answer = client.send(request, options.unwrap_or_default()).await.map_err(|failure| {
+                if let Some(words) = failure.words {
+                    messages.once(&format!("{target}: {words}"));
+                }
+                failure.code
+            })?;
             let sent: Transmission = Box::new(async { Ok(()) });
             Ok((answer, sent))
         })
@@ -114,10 +107,7 @@ mod tests {
             "http://user:secret@qdrant/",
         ] {
             let answer = network.send_request(request(uri), None, Box::new(async { Ok(()) }));
-            assert!(
-                matches!(Pin::from(answer).await, Err(Error::HttpRequestDenied)),
-                "{uri}"
-            );
+            assert!(matches!(Pin::from(answer).await, Err(Error::HttpRequestDenied)), "{uri}");
         }
         let said = captured.stderr();
         assert_eq!(said.lines().count(), 2, "{said}");

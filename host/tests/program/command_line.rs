@@ -21,12 +21,7 @@ fn check(ended: &Ended, code: i32, stderr: &[&str]) {
 fn with_component(file: &ComponentFile, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     let path = file.path();
     let directory = tempfile::tempdir().unwrap();
-    let own = [
-        "--component",
-        path.to_str().unwrap(),
-        "--work-dir",
-        directory.path().to_str().unwrap(),
-    ];
+    let own = ["--component", path.to_str().unwrap(), "--work-dir", directory.path().to_str().unwrap()];
     run(&[&own, arguments].concat(), environment)
 }
 
@@ -34,13 +29,7 @@ fn with_component(file: &ComponentFile, arguments: &[&str], environment: &[(&str
 fn help_is_data_and_names_tasks_and_options() {
     let ended = run(&["--help"], &[]);
     check(&ended, 0, &[]);
-    for text in [
-        "create_snap",
-        "recover_snap",
-        "--allow-host",
-        "QDRANT_RUN_DEADLINE",
-        "124",
-    ] {
+    for text in ["create_snap", "recover_snap", "--allow-host", "QDRANT_RUN_DEADLINE", "124"] {
         assert!(ended.stdout.contains(text), "{text:?} is missing in {ended:?}");
     }
     assert_eq!(ended.stderr, "");
@@ -50,10 +39,7 @@ fn help_is_data_and_names_tasks_and_options() {
 fn help_for_one_task() {
     let ended = run(&["recover_snap", "--help"], &[]);
     check(&ended, 0, &[]);
-    assert!(
-        ended.stdout.contains("recover_snap") && ended.stdout.contains("--snapshots"),
-        "{ended:?}"
-    );
+    assert!(ended.stdout.contains("recover_snap") && ended.stdout.contains("--snapshots"), "{ended:?}");
 }
 
 #[test]
@@ -66,12 +52,7 @@ fn the_version_is_one_line() {
 
 #[test]
 fn a_wrong_command_line_is_2_with_the_usage_on_stderr() {
-    for arguments in [
-        &["make_coffee"][..],
-        &[],
-        &["create_snap", "--no-such-option"],
-        &["create_snap", "--work-dir"],
-    ] {
+    for arguments in [&["make_coffee"][..], &[], &["create_snap", "--no-such-option"], &["create_snap", "--work-dir"]] {
         let ended = run(arguments, &[SOURCE]);
         check(&ended, 2, &[]);
         assert!(!ended.stderr.is_empty() && ended.stdout.is_empty(), "{ended:?}");
@@ -80,21 +61,12 @@ fn a_wrong_command_line_is_2_with_the_usage_on_stderr() {
 
 #[test]
 fn wrong_settings_are_2_and_listed_together() {
-    let environment = [
-        ("QDRANT_RUN_DEADLINE", "soon"),
-        ("QDRANT_MEMORY_LIMIT", "1"),
-        ("QDRANT_HTTP_PORT", "0"),
-    ];
+    let environment = [("QDRANT_RUN_DEADLINE", "soon"), ("QDRANT_MEMORY_LIMIT", "1"), ("QDRANT_HTTP_PORT", "0")];
     let ended = run(&["create_snap"], &environment);
     check(
         &ended,
         2,
-        &[
-            "QDRANT_RUN_DEADLINE: ",
-            "QDRANT_MEMORY_LIMIT: ",
-            "QDRANT_HTTP_PORT: ",
-            "QDRANT_SOURCE_HOSTS: ",
-        ],
+        &["QDRANT_RUN_DEADLINE: ", "QDRANT_MEMORY_LIMIT: ", "QDRANT_HTTP_PORT: ", "QDRANT_SOURCE_HOSTS: "],
     );
 }
 
@@ -106,21 +78,9 @@ fn what_only_the_component_checks_is_2_as_well() {
 
 #[test]
 fn files_that_are_not_there_are_2_and_listed_together() {
-    let arguments = [
-        "recover_snap",
-        "--work-dir",
-        "/no/dir",
-        "--ca-file",
-        "/no/ca.pem",
-        "--snapshots",
-        "/no/list",
-    ];
+    let arguments = ["recover_snap", "--work-dir", "/no/dir", "--ca-file", "/no/ca.pem", "--snapshots", "/no/list"];
     let ended = run(&arguments, RESTORE);
-    check(
-        &ended,
-        2,
-        &["--work-dir", "`/no/dir` does not exist", "`/no/ca.pem`", "`/no/list`"],
-    );
+    check(&ended, 2, &["--work-dir", "`/no/dir` does not exist", "`/no/ca.pem`", "`/no/list`"]);
     let file = tempfile::NamedTempFile::new().unwrap();
     let ended = run(&["create_snap", "--work-dir", file.path().to_str().unwrap()], &[SOURCE]);
     check(&ended, 2, &["is not a directory"]);
@@ -130,21 +90,14 @@ fn files_that_are_not_there_are_2_and_listed_together() {
 fn a_ca_file_without_certificates_is_2() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "hello").unwrap();
-    let ended = run(
-        &["create_snap"],
-        &[SOURCE, ("QDRANT_CA_FILE", file.path().to_str().unwrap())],
-    );
+    let ended = run(&["create_snap"], &[SOURCE, ("QDRANT_CA_FILE", file.path().to_str().unwrap())]);
     check(&ended, 2, &["QDRANT_CA_FILE", "holds no certificate"]);
 }
 
 #[test]
 fn the_status_is_the_exit_code() {
     for (status, code) in [(Status::Done, 0), (Status::Failed, 1), (Status::Partial, 3)] {
-        let ended = with_component(
-            &ComponentFile::answering(Answer::Status(status)),
-            &["create_snap"],
-            &[SOURCE],
-        );
+        let ended = with_component(&ComponentFile::answering(Answer::Status(status)), &["create_snap"], &[SOURCE]);
         check(&ended, code, &[]);
         assert_eq!(ended.stderr, "", "the component tells what it did");
     }
@@ -153,11 +106,7 @@ fn the_status_is_the_exit_code() {
 #[test]
 fn a_run_that_could_not_go_on_says_why() {
     let file = ComponentFile::answering(Answer::Failed("no peer answers"));
-    check(
-        &with_component(&file, &["create_snap"], &[SOURCE]),
-        1,
-        &["no peer answers"],
-    );
+    check(&with_component(&file, &["create_snap"], &[SOURCE]), 1, &["no peer answers"]);
     let ended = with_component(&file, &["create_snap"], &[SOURCE, ("LOG_FORMAT", "json")]);
     check(&ended, 1, &[]);
     let line: serde_json::Value = serde_json::from_str(ended.stderr.trim()).unwrap();
@@ -167,11 +116,7 @@ fn a_run_that_could_not_go_on_says_why() {
 #[test]
 fn a_typing_error_in_a_name_is_a_warning() {
     let file = ComponentFile::answering(Answer::Status(Status::Done));
-    let ended = with_component(
-        &file,
-        &["create_snap"],
-        &[SOURCE, ("QDRANT_SOURCE_HOST", "x"), ("HOSTNAME", "y")],
-    );
+    let ended = with_component(&file, &["create_snap"], &[SOURCE, ("QDRANT_SOURCE_HOST", "x"), ("HOSTNAME", "y")]);
     check(&ended, 0, &["QDRANT_SOURCE_HOST ", "QDRANT_SOURCE_HOSTS"]);
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
 }
@@ -188,16 +133,8 @@ fn the_snapshots_file_is_handed_over_by_its_content() {
         &["] host,collection,snapshot\n"],
     );
     let environment = [RESTORE, &[("QDRANT_SNAPSHOTS_FILE", path)]].concat();
-    check(
-        &with_component(&file, &["recover_snap"], &environment),
-        1,
-        &["] host,collection,snapshot\n"],
-    );
-    let ended = with_component(
-        &file,
-        &["create_snap"],
-        &[SOURCE, ("QDRANT_SNAPSHOTS_FILE", "/no/such")],
-    );
+    check(&with_component(&file, &["recover_snap"], &environment), 1, &["] host,collection,snapshot\n"]);
+    let ended = with_component(&file, &["create_snap"], &[SOURCE, ("QDRANT_SNAPSHOTS_FILE", "/no/such")]);
     check(&ended, 1, &[]);
     assert!(!ended.stderr.contains("/no/such"), "only a restore reads it: {ended:?}");
 }
@@ -206,11 +143,7 @@ fn the_snapshots_file_is_handed_over_by_its_content() {
 fn a_component_without_the_typed_interface_is_named_and_refused() {
     let empty = ComponentFile::from_bytes(b"\0asm\x0d\0\x01\0");
     let ended = with_component(&empty, &["create_snap"], &[SOURCE]);
-    check(
-        &ended,
-        1,
-        &["does not export `vectorkeep:qdrant-backup/tasks@0.1.0`", "same release"],
-    );
+    check(&ended, 1, &["does not export `vectorkeep:qdrant-backup/tasks@0.1.0`", "same release"]);
 }
 
 #[test]

@@ -52,9 +52,7 @@ impl ComponentFile {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let file = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
+        let file = Self { directory: tempfile::tempdir().unwrap() };
         std::fs::write(file.path(), bytes).unwrap();
         file
     }
@@ -84,9 +82,7 @@ impl Answer {
         let mut word = |word: u32| bytes.extend(word.to_le_bytes());
         match self {
             Self::Status(status) => {
-                [0, 0, *status as u32, ANSWER, 0, 0, 0, 0]
-                    .into_iter()
-                    .for_each(&mut word);
+                [0, 0, *status as u32, ANSWER, 0, 0, 0, 0].into_iter().for_each(&mut word);
             }
             Self::Failed(why) => {
                 let length = u32::try_from(why.len()).unwrap();
@@ -100,9 +96,7 @@ impl Answer {
 
 fn build(wit: &str, core: &str, data: &str, body: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    resolve
-        .push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"))
-        .unwrap();
+    resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
     let world = format!("package test:component; world it {{ {wit} export vectorkeep:qdrant-backup/tasks@0.1.0; }}");
     let package = resolve.push_str("test.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("it")).unwrap();
@@ -123,10 +117,5 @@ fn build(wit: &str, core: &str, data: &str, body: &str) -> Vec<u8> {
     );
     let mut module = wat::parse_str(text).unwrap();
     wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .unwrap()
-        .encode()
-        .unwrap()
+    ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
 }

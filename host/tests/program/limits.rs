@@ -13,13 +13,7 @@ const ENDLESS: &str = "(loop (br 0)) unreachable";
 fn run_component(file: &ComponentFile, arguments: &[&str]) -> Ended {
     let path = file.path();
     let directory = tempfile::tempdir().unwrap();
-    let own = [
-        "create_snap",
-        "--component",
-        path.to_str().unwrap(),
-        "--work-dir",
-        directory.path().to_str().unwrap(),
-    ];
+    let own = ["create_snap", "--component", path.to_str().unwrap(), "--work-dir", directory.path().to_str().unwrap()];
     run(&[&own, arguments].concat(), &[SOURCE])
 }
 
@@ -94,13 +88,7 @@ fn a_component_sees_no_environment_no_arguments_and_one_directory() {
 }
 
 fn signal(child: &Child, name: &str) {
-    assert!(
-        Command::new("kill")
-            .args(["-s", name, &child.id().to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
 }
 
 /// Waits until the process has a handler for `signal`, which the kernel shows as a bit.
@@ -121,16 +109,10 @@ fn signals_stop_a_run() {
     let file = ComponentFile::new(ENDLESS);
     let path = file.path();
     for (name, number, code) in [("TERM", 15, 143), ("INT", 2, 130)] {
-        let child = command(&["create_snap", "--component", path.to_str().unwrap()], &[SOURCE])
-            .spawn()
-            .unwrap();
+        let child = command(&["create_snap", "--component", path.to_str().unwrap()], &[SOURCE]).spawn().unwrap();
         wait_for_handler(&child, number);
         signal(&child, name);
         let ended = Ended::from(child.wait_with_output().unwrap());
-        check_one_line(
-            &ended,
-            code,
-            &[&format!("stopped by SIG{name}"), "state files are whole"],
-        );
+        check_one_line(&ended, code, &[&format!("stopped by SIG{name}"), "state files are whole"]);
     }
 }

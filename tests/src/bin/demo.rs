@@ -64,7 +64,11 @@ async fn main() -> ExitCode {
     assert_same(&after, &before);
     assert_eq!(client.aliases().await, aliases, "other aliases");
     for (collection, content) in &after {
-        println!("   {collection}: {} points with payload and vectors, {} payload indexes: all as before, on every replica", content.points.len(), content.indexes.len());
+        println!(
+            "   {collection}: {} points with payload and vectors, {} payload indexes: all as before, on every replica",
+            content.points.len(),
+            content.indexes.len()
+        );
     }
     println!("   products-live is an alias of products again\n\nDone in {:.1} s.", started.elapsed().as_secs_f64());
     ExitCode::SUCCESS
@@ -79,7 +83,8 @@ async fn run(site: &Site, program: &std::ffi::OsStr, task: &str) -> bool {
     let started = Instant::now();
     let mut command = Command::new(program);
     command.arg(task).env_clear().envs(site.settings()).env("QDRANT_WORK_DIR", site.work.path()).stdin(Stdio::null());
-    let status = command.status().await.unwrap_or_else(|error| panic!("can't run {}: {error}", program.to_string_lossy()));
+    let status =
+        command.status().await.unwrap_or_else(|error| panic!("can't run {}: {error}", program.to_string_lossy()));
     println!("   exit code {}, {:.1} s", status.code().unwrap_or(-1), started.elapsed().as_secs_f64());
     status.success()
 }

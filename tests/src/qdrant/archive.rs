@@ -47,7 +47,8 @@ fn pack_shard(shard: &mut Shard, peer: u64, folder: &Path) {
     if let Some(replica) = shard.replicas.get_mut(&peer) {
         replica.pack(folder);
     }
-    let states: BTreeMap<String, &str> = shard.replicas.iter().map(|(peer, replica)| (peer.to_string(), replica.state.as_str())).collect();
+    let states: BTreeMap<String, &str> =
+        shard.replicas.iter().map(|(peer, replica)| (peer.to_string(), replica.state.as_str())).collect();
     let state = json!({"is_local": shard.replicas.contains_key(&peer), "this_peer_id": peer, "peers": states});
     fs::write(folder.join("replica_state.json"), state.to_string()).expect("a file");
     fs::write(folder.join("shard_config.json"), r#"{"type":"ReplicaSet"}"#).expect("a file");

@@ -54,7 +54,9 @@ impl Cluster {
             return Err(exists(name));
         }
         if state.aliases.contains_key(name) {
-            return Err(wrong_input(&format!("Can't create collection with name {name}. Alias with the same name already exists")));
+            return Err(wrong_input(&format!(
+                "Can't create collection with name {name}. Alias with the same name already exists"
+            )));
         }
         if body["sharding_method"] == "custom" && !self.options.clustered {
             return Err(bad_request("Distributed mode disabled"));
@@ -76,7 +78,9 @@ impl Cluster {
         let ids = self.ids();
         let start = state.created * 7;
         let factor = factor.min(ids.len());
-        (0..shards as usize).map(|shard| (0..factor).map(|replica| ids[(start + shard * factor + replica) % ids.len()]).collect()).collect()
+        (0..shards as usize)
+            .map(|shard| (0..factor).map(|replica| ids[(start + shard * factor + replica) % ids.len()]).collect())
+            .collect()
     }
 
     /// `DELETE /collections/{c}`: false where there is none. Its aliases go with it.
@@ -118,8 +122,11 @@ impl Cluster {
         if collection.shards.values().any(|shard| shard.key.as_ref() == Some(&key)) {
             return Err(bad_request(&format!("Sharding key {key} already exists for collection {name}")));
         }
-        let shards = body["shards_number"].as_u64().map_or_else(|| collection.number("shard_number"), |shards| shards as usize);
-        let factor = body["replication_factor"].as_u64().map_or_else(|| collection.number("replication_factor"), |factor| factor as usize);
+        let shards =
+            body["shards_number"].as_u64().map_or_else(|| collection.number("shard_number"), |shards| shards as usize);
+        let factor = body["replication_factor"]
+            .as_u64()
+            .map_or_else(|| collection.number("replication_factor"), |factor| factor as usize);
         let first = collection.shards.keys().max().map_or(1, |last| last + 1);
         let placed = self.place(&mut state, shards as u32, factor);
         let collection = find(&mut state, name)?;
@@ -144,14 +151,19 @@ impl Cluster {
         let mut state = self.state();
         let ids = self.ids();
         let collection = find(&mut state, name)?;
-        let (action, arguments) = body.as_object().and_then(|body| body.iter().next()).ok_or_else(|| bad_request("no action"))?;
+        let (action, arguments) =
+            body.as_object().and_then(|body| body.iter().next()).ok_or_else(|| bad_request("no action"))?;
         let number = |name: &str| arguments[name].as_u64().unwrap_or_default();
         let id = number("shard_id") as u32;
         let shard = collection.shards.get_mut(&id).ok_or_else(|| not_found(&format!("shard {id} not found")))?;
         match action.as_str() {
             "move_shard" | "replicate_shard" => {
-                let transfer =
-                    Transfer { shard: id, from: number("from_peer_id"), to: number("to_peer_id"), stays: action == "replicate_shard" };
+                let transfer = Transfer {
+                    shard: id,
+                    from: number("from_peer_id"),
+                    to: number("to_peer_id"),
+                    stays: action == "replicate_shard",
+                };
                 if !ids.contains(&transfer.to) {
                     return Err(not_found(&format!("Peer {} does not exist", transfer.to)));
                 }
@@ -169,7 +181,9 @@ impl Cluster {
                 match shard.replicas.get(&peer) {
                     None => return Err(bad_request(&format!("Shard {id} is not found on peer {peer}"))),
                     Some(replica) if replica.state == "Active" && active == 1 => {
-                        return Err(bad_request(&format!("Shard {id} must have at least one active replica after removing peer {peer}")));
+                        return Err(bad_request(&format!(
+                            "Shard {id} must have at least one active replica after removing peer {peer}"
+                        )));
                     }
                     Some(_) => shard.replicas.remove(&peer),
                 };

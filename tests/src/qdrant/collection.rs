@@ -49,13 +49,15 @@ impl Collection {
     /// A collection from the body of `PUT /collections/{c}`, still without shards.
     pub fn new(body: &Value, peers: usize) -> Result<Self, Refusal> {
         let given = |name: &str| body.get(name).filter(|value| !value.is_null()).cloned();
-        if let Some(name) = body.as_object().and_then(|body| body.keys().find(|name| name.starts_with("read_fan_out"))) {
+        if let Some(name) = body.as_object().and_then(|body| body.keys().find(|name| name.starts_with("read_fan_out")))
+        {
             return Err(bad_request(&format!("unknown field `{name}`")));
         }
         let custom = given("sharding_method") == Some(json!("custom"));
         let mut params = Map::new();
         params.insert("vectors".to_owned(), given("vectors").unwrap_or(json!({})));
-        params.insert("shard_number".to_owned(), given("shard_number").unwrap_or(json!(if custom { 1 } else { peers })));
+        params
+            .insert("shard_number".to_owned(), given("shard_number").unwrap_or(json!(if custom { 1 } else { peers })));
         if custom {
             params.insert("sharding_method".to_owned(), json!("custom"));
         }
@@ -112,7 +114,12 @@ impl Collection {
 
     /// `PATCH`: changes the configuration.
     pub fn update(&mut self, body: &Value) {
-        for (there, here) in [("params", "params"), ("hnsw_config", "hnsw_config"), ("optimizers_config", "optimizer_config"), ("strict_mode_config", "strict_mode_config")] {
+        for (there, here) in [
+            ("params", "params"),
+            ("hnsw_config", "hnsw_config"),
+            ("optimizers_config", "optimizer_config"),
+            ("strict_mode_config", "strict_mode_config"),
+        ] {
             if let Some(change) = body.get(there).filter(|change| change.is_object()) {
                 let current = self.config.get(here).cloned().unwrap_or(json!({}));
                 self.config[here] = with_defaults(current, Some(change.clone()));
@@ -129,13 +136,15 @@ impl Collection {
     /// The peer whose replica of `shard` answers for `peer`: its own where it is readable.
     pub fn reader(&self, shard: u32, peer: u64) -> Option<&Replica> {
         let replicas = &self.shards.get(&shard)?.replicas;
-        let readable = |replica: &&Replica| matches!(replica.state.as_str(), "Active" | "ReshardingScaleDown" | "ActiveRead");
+        let readable =
+            |replica: &&Replica| matches!(replica.state.as_str(), "Active" | "ReshardingScaleDown" | "ActiveRead");
         replicas.get(&peer).filter(readable).or_else(|| replicas.values().find(readable))
     }
 
     /// Writes points into the shards they belong to.
     pub fn upsert(&mut self, points: &[Value], key: Option<&Value>) -> Outcome {
-        let shards: Vec<u32> = self.shards.iter().filter(|(_, shard)| shard.key.as_ref() == key).map(|(id, _)| *id).collect();
+        let shards: Vec<u32> =
+            self.shards.iter().filter(|(_, shard)| shard.key.as_ref() == key).map(|(id, _)| *id).collect();
         if shards.is_empty() {
             return Err(match key {
                 Some(key) => not_found(&format!("Shard key {key} not found")),
@@ -161,7 +170,12 @@ impl Collection {
 
     /// Deletes points by id.
     pub fn delete(&mut self, ids: &[Value]) -> Outcome {
-        for replica in self.shards.values_mut().flat_map(|shard| shard.replicas.values_mut()).filter(|replica| replica.state == "Active") {
+        for replica in self
+            .shards
+            .values_mut()
+            .flat_map(|shard| shard.replicas.values_mut())
+            .filter(|replica| replica.state == "Active")
+        {
             replica.delete(ids).map_err(|error| wrong_input(&error))?;
         }
         Ok(json!({"operation_id": 2, "status": "completed"}))

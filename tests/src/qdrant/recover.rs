@@ -41,7 +41,14 @@ pub async fn upload_collection(cluster: &Arc<Cluster>, peer: u64, name: &str, by
 }
 
 /// `POST /collections/{c}/shards/{id}/snapshots/upload` on `peer`.
-pub fn upload_shard(cluster: &Arc<Cluster>, peer: u64, name: &str, shard: u32, bytes: &[u8], priority: &str) -> Outcome {
+pub fn upload_shard(
+    cluster: &Arc<Cluster>,
+    peer: u64,
+    name: &str,
+    shard: u32,
+    bytes: &[u8],
+    priority: &str,
+) -> Outcome {
     shard_is_there(cluster, name, shard)?;
     restore_shard(cluster, peer, name, shard, bytes, self::priority(&json!({ "priority": priority }))?)
 }
@@ -67,7 +74,10 @@ async fn download(cluster: &Cluster, body: &Value) -> Result<Vec<u8>, Refusal> {
     let location = body["location"].as_str().ok_or_else(|| bad_format("missing field `location`"))?;
     let checksum = body["checksum"].as_str();
     if let Some(checksum) = checksum.filter(|checksum| checksum.len() != 64) {
-        return Err(invalid(&format!("[checksum: Validation error: invalid_sha256_hash [{{\"length\": Number({})}}]]", checksum.len())));
+        return Err(invalid(&format!(
+            "[checksum: Validation error: invalid_sha256_hash [{{\"length\": Number({})}}]]",
+            checksum.len()
+        )));
     }
     let scheme = location.split("://").next().unwrap_or_default();
     if !matches!(scheme, "http" | "https") {
@@ -77,7 +87,8 @@ async fn download(cluster: &Cluster, body: &Value) -> Result<Vec<u8>, Refusal> {
         return Err(forbidden("Snapshot recovery from remote URLs is disabled in the configuration"));
     }
     let answer = http_client::get(location).await;
-    let (status, bytes) = answer.map_err(|_| failure(&format!("Http request error: error sending request for url ({location})")))?;
+    let (status, bytes) =
+        answer.map_err(|_| failure(&format!("Http request error: error sending request for url ({location})")))?;
     if !status.is_success() {
         return Err(wrong_input(&format!("Failed to download tar from {location}: status - {status}")));
     }
@@ -88,7 +99,13 @@ async fn download(cluster: &Cluster, body: &Value) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-async fn restore_collection(cluster: &Arc<Cluster>, peer: u64, name: &str, bytes: &[u8], priority: Priority) -> Outcome {
+async fn restore_collection(
+    cluster: &Arc<Cluster>,
+    peer: u64,
+    name: &str,
+    bytes: &[u8],
+    priority: Priority,
+) -> Outcome {
     let folder = unpack(bytes).map_err(|error| failure(&error))?;
     let folder = folder.path();
     let config = table(folder, "config.json").map_err(|error| failure(&error))?;
@@ -97,7 +114,10 @@ async fn restore_collection(cluster: &Arc<Cluster>, peer: u64, name: &str, bytes
         let shards = config["params"]["shard_number"].as_u64().unwrap_or(1) as u32;
         if let Some(missing) = (0..shards).find(|shard| !has_data(*shard)) {
             let path = folder.join(missing.to_string());
-            return Err(failure(&format!("Can't restore snapshot in local mode with missing data at shard: {}", path.display())));
+            return Err(failure(&format!(
+                "Can't restore snapshot in local mode with missing data at shard: {}",
+                path.display()
+            )));
         }
     }
     let is_there = find(&mut cluster.state(), name).is_ok();
@@ -141,7 +161,14 @@ async fn restore_collection(cluster: &Arc<Cluster>, peer: u64, name: &str, bytes
     Ok(json!(true))
 }
 
-fn restore_shard(cluster: &Arc<Cluster>, peer: u64, name: &str, shard: u32, bytes: &[u8], priority: Priority) -> Outcome {
+fn restore_shard(
+    cluster: &Arc<Cluster>,
+    peer: u64,
+    name: &str,
+    shard: u32,
+    bytes: &[u8],
+    priority: Priority,
+) -> Outcome {
     let folder = unpack(bytes).map_err(|error| failure(&error))?;
     let others = take(find(&mut cluster.state(), name)?, shard, peer, folder.path())?;
     activate(cluster, name, shard, peer, &others, priority);
@@ -149,11 +176,20 @@ fn restore_shard(cluster: &Arc<Cluster>, peer: u64, name: &str, shard: u32, byte
 }
 
 /// Replaces the data of this peer's replica, made if there was none. Returns the other peers with an active one.
-fn take(collection: &mut super::collection::Collection, id: u32, peer: u64, folder: &Path) -> Result<BTreeSet<u64>, Refusal> {
+fn take(
+    collection: &mut super::collection::Collection,
+    id: u32,
+    peer: u64,
+    folder: &Path,
+) -> Result<BTreeSet<u64>, Refusal> {
     let empty = collection.empty_replica();
     let Some(shard) = collection.shards.get_mut(&id) else { return Ok(BTreeSet::new()) };
-    let others: BTreeSet<u64> =
-        shard.replicas.iter().filter(|(owner, replica)| **owner != peer && replica.state == "Active").map(|(owner, _)| *owner).collect();
+    let others: BTreeSet<u64> = shard
+        .replicas
+        .iter()
+        .filter(|(owner, replica)| **owner != peer && replica.state == "Active")
+        .map(|(owner, _)| *owner)
+        .collect();
     let replica = shard.replicas.entry(peer).or_insert(empty);
     replica.unpack(folder).map_err(|error| failure(&error))?;
     // Consensus refuses this for the last active replica.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use qdrant_edge::{
-    CountRequest, EdgeConfig, EdgeShard, FieldIndexOperations, CreateIndex, PointInsertOperations, PointOperations, PointStructPersisted,
-    ScrollRequest, UpdateOperation, VectorInternal, VectorStructInternal,
+    CountRequest, CreateIndex, EdgeConfig, EdgeShard, FieldIndexOperations, PointInsertOperations, PointOperations,
+    PointStructPersisted, ScrollRequest, UpdateOperation, VectorInternal, VectorStructInternal,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -23,7 +23,12 @@ pub struct Replica {
 impl Replica {
     /// An empty replica of a collection with these parameters (`params` as `GET /collections/{c}` shows them).
     pub fn empty(params: &Value) -> Self {
-        Self { state: "Active".to_owned(), config: engine_config(params), files: TempDir::new().expect("a temporary folder"), engine: None }
+        Self {
+            state: "Active".to_owned(),
+            config: engine_config(params),
+            files: TempDir::new().expect("a temporary folder"),
+            engine: None,
+        }
     }
 
     /// Adds points as `PUT /collections/{c}/points` has them.
@@ -50,7 +55,8 @@ impl Replica {
 
     /// How many points there are.
     pub fn count(&self) -> u64 {
-        let count = |engine: &EdgeShard| engine.count(CountRequest { filter: None, exact: true }).expect("the engine counts");
+        let count =
+            |engine: &EdgeShard| engine.count(CountRequest { filter: None, exact: true }).expect("the engine counts");
         self.engine.as_ref().map_or(0, |engine| count(engine) as u64)
     }
 
@@ -186,7 +192,8 @@ fn vectors(vectors: VectorStructInternal) -> Value {
         VectorStructInternal::Single(vector) => json!(vector),
         VectorStructInternal::MultiDense(multi) => json!(multi.flattened_vectors),
         VectorStructInternal::Named(named) => {
-            let named: Map<String, Value> = named.into_iter().map(|(name, vector)| (name, self::vector(vector))).collect();
+            let named: Map<String, Value> =
+                named.into_iter().map(|(name, vector)| (name, self::vector(vector))).collect();
             Value::Object(named)
         }
     }

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::answer::{self, Outcome, Refusal, bad_format, bad_request, failure, forbidden, no_collection, not_found, too_many, wrong_input};
+use super::answer::{
+    self, Outcome, Refusal, bad_format, bad_request, failure, forbidden, no_collection, not_found, too_many,
+    wrong_input,
+};
 use super::archive::{pack_collection, pack_replica};
 use super::cluster::{Cluster, find};
 use super::collection::Collection;
@@ -44,7 +47,12 @@ struct Call {
 pub async fn answer(node: Node, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(text(StatusCode::BAD_REQUEST, "")) };
-    let path = head.uri.path().trim_matches('/').split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned());
+    let path = head
+        .uri
+        .path()
+        .trim_matches('/')
+        .split('/')
+        .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned());
     let query = head.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let mut call = Call {
         method: head.method,
@@ -68,7 +76,9 @@ pub async fn answer(node: Node, request: Request<Incoming>) -> Result<Response<F
     let key = head.headers.get("api-key").and_then(|key| key.to_str().ok());
     if let Some(wanted) = &options.api_key {
         match key {
-            None => return Ok(text(StatusCode::UNAUTHORIZED, "Must provide an API key or an Authorization bearer token")),
+            None => {
+                return Ok(text(StatusCode::UNAUTHORIZED, "Must provide an API key or an Authorization bearer token"));
+            }
             Some(key) if key == wanted => {}
             Some(key) if Some(key) == options.read_only_api_key.as_deref() => call.may_write = false,
             Some(_) => return Ok(text(StatusCode::UNAUTHORIZED, "Invalid API key or JWT")),
@@ -109,7 +119,9 @@ impl Node {
             let shard = |text: &str| text.parse::<u32>().ok();
             match rest {
                 ["snapshots"] if *method == post => return Some(self.create_snapshot(call, collection, None).await),
-                ["shards", id, "snapshots"] if *method == post => return Some(self.create_snapshot(call, collection, shard(id)).await),
+                ["shards", id, "snapshots"] if *method == post => {
+                    return Some(self.create_snapshot(call, collection, shard(id)).await);
+                }
                 ["snapshots", "recover"] | ["shards", _, "snapshots", "recover"] if *method == put => {
                     let shard = rest.get(1).filter(|_| rest.len() == 4).and_then(|id| shard(id));
                     return Some(self.recover(call, collection, shard).await);
@@ -121,7 +133,8 @@ impl Node {
             ["cluster"] if *method == get => Ok(self.cluster_info()),
             ["telemetry"] if *method == get => Ok(self.telemetry()),
             ["collections"] if *method == get => {
-                let names: Vec<Value> = cluster.state().collections.keys().map(|name| json!({ "name": name })).collect();
+                let names: Vec<Value> =
+                    cluster.state().collections.keys().map(|name| json!({ "name": name })).collect();
                 Ok(json!({ "collections": names }))
             }
             ["aliases"] if *method == get => Ok(self.aliases(None)),
@@ -129,20 +142,30 @@ impl Node {
             ["collections", name] if *method == get => self.with(name, |collection| Ok(collection.info(peer))),
             ["collections", name] if *method == put => call.write().and_then(|body| cluster.create(name, &body)),
             ["collections", name] if *method == delete => call.manage().and_then(|()| cluster.delete(name)),
-            ["collections", name] if *method == patch => call.write().and_then(|body| self.with(name, |collection| {
-                collection.update(&body);
-                Ok(json!(true))
-            })),
-            ["collections", name, "exists"] if *method == get => Ok(json!({"exists": find(&mut cluster.state(), name).is_ok()})),
+            ["collections", name] if *method == patch => call.write().and_then(|body| {
+                self.with(name, |collection| {
+                    collection.update(&body);
+                    Ok(json!(true))
+                })
+            }),
+            ["collections", name, "exists"] if *method == get => {
+                Ok(json!({"exists": find(&mut cluster.state(), name).is_ok()}))
+            }
             ["collections", name, "aliases"] if *method == get => Ok(self.aliases(Some(name))),
-            ["collections", name, "cluster"] if *method == get => self.with(name, |collection| Ok(collection.cluster(peer))),
-            ["collections", name, "cluster"] if *method == post => call.write().and_then(|body| cluster.change_layout(name, &body)),
+            ["collections", name, "cluster"] if *method == get => {
+                self.with(name, |collection| Ok(collection.cluster(peer)))
+            }
+            ["collections", name, "cluster"] if *method == post => {
+                call.write().and_then(|body| cluster.change_layout(name, &body))
+            }
             ["collections", name, "shards"] if *method == get => self.with(name, |collection| {
                 let mut keys: Vec<Value> = collection.shards.values().filter_map(|shard| shard.key.clone()).collect();
                 keys.dedup();
                 Ok(json!({"shard_keys": keys.into_iter().map(|key| json!({ "key": key })).collect::<Vec<_>>()}))
             }),
-            ["collections", name, "shards"] if *method == put => call.write().and_then(|body| cluster.create_shard_key(name, &body)),
+            ["collections", name, "shards"] if *method == put => {
+                call.write().and_then(|body| cluster.create_shard_key(name, &body))
+            }
             ["collections", name, "shards", "delete"] if *method == post => {
                 call.write().and_then(|body| cluster.drop_shard_key(name, &body))
             }
@@ -162,9 +185,16 @@ impl Node {
                 let counts = collection.shards.keys().filter_map(|shard| collection.reader(*shard, peer));
                 Ok(json!({"count": counts.map(super::replica::Replica::count).sum::<u64>()}))
             }),
-            ["collections", name, "points", "scroll"] if *method == post => self.read(call, name, |collection, body| scroll(collection, peer, body)),
+            ["collections", name, "points", "scroll"] if *method == post => {
+                self.read(call, name, |collection, body| scroll(collection, peer, body))
+            }
             ["collections", name, "points", "query"] if *method == post => self.read(call, name, |collection, body| {
-                let points = scroll(collection, peer, &json!({"limit": body["limit"], "with_payload": body["with_payload"]}))?["points"].clone();
+                let points = scroll(
+                    collection,
+                    peer,
+                    &json!({"limit": body["limit"], "with_payload": body["with_payload"]}),
+                )?["points"]
+                    .clone();
                 let scored = points.as_array().into_iter().flatten().cloned().map(|mut point| {
                     point["version"] = json!(0);
                     point["score"] = json!(1.0);
@@ -177,14 +207,20 @@ impl Node {
                 self.read(call, name, |collection, body| local(collection, id, peer, what, body))
             }
             ["collections", name, "snapshots"] if *method == get => self.list_snapshots(name, None).await,
-            ["collections", name, "shards", id, "snapshots"] if *method == get => self.list_snapshots(name, id.parse().ok()).await,
-            ["collections", name, "snapshots", "upload"] if *method == post => match call.manage().and_then(|()| call.upload()) {
-                Ok(bytes) => recover::upload_collection(cluster, peer, name, &bytes, call.priority()).await,
-                Err(refusal) => Err(refusal),
-            },
+            ["collections", name, "shards", id, "snapshots"] if *method == get => {
+                self.list_snapshots(name, id.parse().ok()).await
+            }
+            ["collections", name, "snapshots", "upload"] if *method == post => {
+                match call.manage().and_then(|()| call.upload()) {
+                    Ok(bytes) => recover::upload_collection(cluster, peer, name, &bytes, call.priority()).await,
+                    Err(refusal) => Err(refusal),
+                }
+            }
             ["collections", name, "shards", id, "snapshots", "upload"] if *method == post => {
                 let id: u32 = id.parse().unwrap_or(u32::MAX);
-                call.manage().and_then(|()| call.upload()).and_then(|bytes| recover::upload_shard(cluster, peer, name, id, &bytes, call.priority()))
+                call.manage()
+                    .and_then(|()| call.upload())
+                    .and_then(|bytes| recover::upload_shard(cluster, peer, name, id, &bytes, call.priority()))
             }
             _ => return None,
         };
@@ -204,12 +240,11 @@ impl Node {
                 if call.path.last().is_some_and(|last| last == "count") && exact && strict["search_allow_exact"] == false {
                     return Err(bad_request("Exact search disabled!. Help: Set exact=false."));
                 }
-                if let (Some(limit), Some(most)) = (body["limit"].as_u64(), strict["max_query_limit"].as_u64()) {
-                    if limit > most {
-                        return Err(bad_request(&format!(
-                            "Limit exceeded {limit} > {most} for \"limit\". Help: Reduce the \"limit\" parameter to or below {most}."
-                        )));
-                    }
+                let most = strict["max_query_limit"].as_u64().unwrap_or(u64::MAX);
+                if let Some(limit) = body["limit"].as_u64().filter(|limit| *limit > most) {
+                    return Err(bad_request(&format!(
+                        "Limit exceeded {limit} > {most} for \"limit\". Help: Reduce the \"limit\" parameter to or below {most}."
+                    )));
                 }
                 // What is refused does not count.
                 if let Some(left) = &mut collection.reads_left {
@@ -231,8 +266,12 @@ impl Node {
         if !self.cluster.options.clustered {
             return json!({"status": "disabled"});
         }
-        let peers: BTreeMap<String, Value> =
-            self.cluster.peers.iter().map(|peer| (peer.id.to_string(), json!({"uri": format!("http://{}:6335/", peer.ip)}))).collect();
+        let peers: BTreeMap<String, Value> = self
+            .cluster
+            .peers
+            .iter()
+            .map(|peer| (peer.id.to_string(), json!({"uri": format!("http://{}:6335/", peer.ip)})))
+            .collect();
         let leader = self.cluster.peers[0].id;
         let role = if self.index == 0 { "Leader" } else { "Follower" };
         json!({
@@ -272,7 +311,8 @@ impl Node {
         let name = self.resolve(name)?;
         let _running = Running::snapshot(self, &name);
         tokio::time::sleep(self.cluster.options.work).await;
-        let moment = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"));
+        let moment =
+            OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"));
         let moment = moment.expect("a date");
         let (file, bytes) = {
             let mut state = self.cluster.state();
@@ -280,7 +320,8 @@ impl Node {
             match shard {
                 None => (format!("{name}-{peer}-{moment}.snapshot"), pack_collection(collection, peer)),
                 Some(id) => {
-                    let shard = collection.shards.get_mut(&id).ok_or_else(|| not_found(&format!("shard {id} not found")))?;
+                    let shard =
+                        collection.shards.get_mut(&id).ok_or_else(|| not_found(&format!("shard {id} not found")))?;
                     if !shard.replicas.contains_key(&peer) {
                         return Err(wrong_input(&format!("Shard {id} is not a local or queue proxy shard")));
                     }
@@ -391,7 +432,9 @@ impl Call {
 
     /// The file of a multipart form: between the first empty line and the last boundary.
     fn upload(&self) -> Result<Vec<u8>, Refusal> {
-        let find = |text: &[u8], from: usize| self.body.get(from..)?.windows(text.len()).position(|window| window == text).map(|at| from + at);
+        let find = |text: &[u8], from: usize| {
+            self.body.get(from..)?.windows(text.len()).position(|window| window == text).map(|at| from + at)
+        };
         let boundary_end = find(b"\r\n", 0).ok_or_else(|| bad_format("no form"))?;
         let start = find(b"\r\n\r\n", 0).ok_or_else(|| bad_format("no form"))? + 4;
         let boundary = self.body.slice(..boundary_end);
@@ -403,7 +446,8 @@ impl Call {
 /// Points of all shards, in the order of their ids.
 fn scroll(collection: &Collection, peer: u64, body: &Value) -> Outcome {
     let limit = body["limit"].as_u64().unwrap_or(10) as usize;
-    let mut request = json!({"limit": limit + 1, "with_payload": body.get("with_payload").cloned().unwrap_or(json!(true))});
+    let mut request =
+        json!({"limit": limit + 1, "with_payload": body.get("with_payload").cloned().unwrap_or(json!(true))});
     request["with_vector"] = body.get("with_vector").cloned().unwrap_or(json!(false));
     request["offset"] = body["offset"].clone();
     let mut points = Vec::new();

@@ -9,10 +9,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::PORT;
 use super::cluster::Cluster;
 use super::routes::{Node, answer};
 use super::storage::Storage;
-use super::PORT;
 
 /// A running server.
 pub struct Server {
@@ -43,7 +43,8 @@ async fn accept(listener: TcpListener, node: Node, stopped: watch::Receiver<bool
         let mut stopped = stopped.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(node.clone(), request));
-            let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let connection =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
             tokio::select! {
                 _ = connection => {}
                 // Also when the server is dropped.

@@ -46,7 +46,9 @@ impl Storage {
             Self::S3(access) => {
                 let key = access.key(path);
                 with_bucket(access, move |bucket| {
-                    Box::pin(async move { bucket.put(&key, "application/octet-stream", bytes).await.map_err(|error| error.to_string()) })
+                    Box::pin(async move {
+                        bucket.put(&key, "application/octet-stream", bytes).await.map_err(|error| error.to_string())
+                    })
                 })
                 .await?;
                 Ok(describe(name, now, size, None))
@@ -84,7 +86,12 @@ impl Storage {
                 let own = disk.iter().filter(|((owner, path), _)| *owner == peer && path.starts_with(&prefix));
                 let described = own.map(|((_, path), bytes)| {
                     let name = path.rsplit('/').next().unwrap_or_default();
-                    describe(&naming::unescape_segment(name), OffsetDateTime::now_utc(), bytes.len(), Some(sha256(bytes)))
+                    describe(
+                        &naming::unescape_segment(name),
+                        OffsetDateTime::now_utc(),
+                        bytes.len(),
+                        Some(sha256(bytes)),
+                    )
                 });
                 Ok(described.collect())
             }

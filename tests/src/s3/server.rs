@@ -88,7 +88,9 @@ impl Watch {
         let uri = request.uri.to_string();
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         let hit = faults.iter_mut().find(|fault| {
-            fault.times > 0 && fault.method.as_ref().is_none_or(|method| *method == request.method) && uri.contains(&fault.uri)
+            fault.times > 0
+                && fault.method.as_ref().is_none_or(|method| *method == request.method)
+                && uri.contains(&fault.uri)
         });
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         let fault = hit?;
@@ -131,14 +133,20 @@ pub async fn accept(listener: TcpListener, store: Store, watch: Arc<Watch>) {
         let (service, watch) = (service.clone(), Arc::clone(&watch));
         connections.spawn(async move {
             let service = service_fn(move |request| serve(service.clone(), Arc::clone(&watch), request));
-            let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            let _ =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn serve(service: S3Service, watch: Arc<Watch>, request: http::Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+async fn serve(
+    service: S3Service,
+    watch: Arc<Watch>,
+    request: http::Request<Incoming>,
+) -> Result<Response<Body>, std::io::Error> {
     let reset = || std::io::Error::other("reset");
-    let seen = Request { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
+    let seen =
+        Request { method: request.method().clone(), uri: request.uri().clone(), headers: request.headers().clone() };
     let wrong = watch.see(seen.clone());
     match &wrong {
         Some(Wrong::Status(status, body)) => return Ok(answer(*status, body.clone())),

@@ -15,9 +15,12 @@ use crate::qdrant::sha256;
 #[derive(Clone)]
 pub struct Store {
     objects: Arc<Mutex<BTreeMap<String, Stored>>>,
-    uploads: Arc<Mutex<BTreeMap<String, BTreeMap<i32, Vec<u8>>>>>,
+    uploads: Arc<Mutex<BTreeMap<String, Parts>>>,
     page: usize,
 }
+
+/// Number to content.
+type Parts = BTreeMap<i32, Vec<u8>>;
 
 #[derive(Clone)]
 struct Stored {
@@ -84,7 +87,10 @@ impl S3 for Store {
         Ok(S3Response::new(HeadBucketOutput::default()))
     }
 
-    async fn get_bucket_location(&self, request: S3Request<GetBucketLocationInput>) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    async fn get_bucket_location(
+        &self,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
         known(&request.input.bucket)?;
         let location = Some(BucketLocationConstraint::from(REGION.to_owned()));
         Ok(S3Response::new(GetBucketLocationOutput { location_constraint: location }))
@@ -139,7 +145,10 @@ impl S3 for Store {
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
-    async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
         known(&input.bucket)?;
         let prefix = input.prefix.unwrap_or_default();
@@ -172,7 +181,10 @@ impl S3 for Store {
         }))
     }
 
-    async fn create_multipart_upload(&self, request: S3Request<CreateMultipartUploadInput>) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         known(&request.input.bucket)?;
         let id = uuid::Uuid::new_v4().to_string();
         lock(&self.uploads).insert(id.clone(), BTreeMap::new());
@@ -193,7 +205,10 @@ impl S3 for Store {
         Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..Default::default() }))
     }
 
-    async fn complete_multipart_upload(&self, request: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let input = request.input;
         let parts = lock(&self.uploads).remove(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
         let bytes: Vec<u8> = parts.values().flatten().copied().collect();
@@ -207,7 +222,10 @@ impl S3 for Store {
         }))
     }
 
-    async fn abort_multipart_upload(&self, request: S3Request<AbortMultipartUploadInput>) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         lock(&self.uploads).remove(&request.input.upload_id);
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }

@@ -17,10 +17,14 @@ async fn aliases_go_to_the_file_and_the_bucket_and_come_back_from_both() {
     let before = client.aliases().await;
     let run = site.run(&["get_colla"]).await.expect(0);
     assert_eq!(run.stdout, "\"ge ün%,odd\",\"odd, too\"\ndocs,prod\n");
-    let drop = json!({"actions": [{"delete_alias": {"alias_name": "prod"}}, {"delete_alias": {"alias_name": "odd, too"}}]});
+    let drop =
+        json!({"actions": [{"delete_alias": {"alias_name": "prod"}}, {"delete_alias": {"alias_name": "odd, too"}}]});
 
     client.ok(http::Method::POST, "/collections/aliases", Some(&drop)).await;
-    site.run_with(&["recover_colla"], &[("BACKUP_COLLECTION_ALIASES_ON_S3", "false")]).await.expect(0).says(&["2 done"]);
+    site.run_with(&["recover_colla"], &[("BACKUP_COLLECTION_ALIASES_ON_S3", "false")])
+        .await
+        .expect(0)
+        .says(&["2 done"]);
     assert_eq!(client.aliases().await, before);
     site.run(&["recover_collection_alias"]).await.expect(0).says(&["it is there already", "2 skipped"]);
 
@@ -45,7 +49,8 @@ async fn an_alias_of_somebody_else_is_not_taken_and_the_others_are_set() {
     let drop = json!({"actions": [{"delete_alias": {"alias_name": "other"}}]});
     client.ok(http::Method::POST, "/collections/aliases", Some(&drop)).await;
     site.run(&["recover_colla"]).await.expect(3).says(&["it belongs to `b`"]);
-    let aliases = |prod: &str| BTreeMap::from([("other".to_owned(), "a".to_owned()), ("prod".to_owned(), prod.to_owned())]);
+    let aliases =
+        |prod: &str| BTreeMap::from([("other".to_owned(), "a".to_owned()), ("prod".to_owned(), prod.to_owned())]);
     assert_eq!(client.aliases().await, aliases("b"));
     site.run_with(&["recover_colla"], &[("QDRANT_RESTORE_FORCE", "true")]).await.expect(0);
     assert_eq!(client.aliases().await, aliases("a"));

@@ -7,7 +7,11 @@ use serde_json::json;
 
 /// The manifests of a collection.
 fn manifests(site: &Site, collection: &str) -> Vec<Manifest> {
-    site.s3.keys(&Manifest::prefix(collection)).iter().map(|key| Manifest::parse(&site.s3.get(key).unwrap()).unwrap()).collect()
+    site.s3
+        .keys(&Manifest::prefix(collection))
+        .iter()
+        .map(|key| Manifest::parse(&site.s3.get(key).unwrap()).unwrap())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +25,11 @@ async fn every_peer_that_holds_a_part_is_asked_and_nobody_else() {
     client.fill("one", 0, 20).await;
     client.alias("docs-live", "docs").await;
 
-    let run = site.run(&["create_snap"]).await.expect(0).says(&["2 of 2 collections", "all done", "done: snapshot of `docs`"]);
+    let run = site.run(&["create_snap"]).await.expect(0).says(&[
+        "2 of 2 collections",
+        "all done",
+        "done: snapshot of `docs`",
+    ]);
     assert_eq!(run.stdout, "");
     assert!(site.s3.keys("snapshots/docs/").len() == 3 && site.s3.keys("snapshots/one/").len() == 1);
     let lines = site.file("snapshots");
@@ -46,7 +54,12 @@ async fn every_peer_that_holds_a_part_is_asked_and_nobody_else() {
         assert_eq!(site.s3.get(&archive.key).unwrap().len() as u64, archive.bytes);
     }
     // Each shard counted on each of its peers: twice 300 points with replication factor 2.
-    let counted: u64 = manifest.archives.iter().flat_map(|archive| archive.shards.values()).map(|points| points.exact().unwrap()).sum();
+    let counted: u64 = manifest
+        .archives
+        .iter()
+        .flat_map(|archive| archive.shards.values())
+        .map(|points| points.exact().unwrap())
+        .sum();
     assert_eq!(counted, 600);
 }
 
@@ -63,7 +76,9 @@ async fn a_server_without_clustering_and_a_plain_list_of_hosts_work() {
     client.create("docs", json!({"shard_number": 3})).await;
     client.fill("docs", 0, 50).await;
     let hosts = site.source.hosts().join(", ");
-    site.run_with(&["create_snap"], &[("GET_PEERS_FROM_CLUSTER_INFO", "false"), ("QDRANT_SOURCE_HOSTS", &hosts)]).await.expect(0);
+    site.run_with(&["create_snap"], &[("GET_PEERS_FROM_CLUSTER_INFO", "false"), ("QDRANT_SOURCE_HOSTS", &hosts)])
+        .await
+        .expect(0);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 3);
 }
 

@@ -45,7 +45,10 @@ async fn a_target_with_a_peer_down_is_not_restored_into() {
     site.run(&["create_snap"]).await.expect(0);
     client.wipe().await;
     site.source.stand_in().stop_peer(1).await;
-    site.run_with(&["recover_snap"], &[("CURL_TIMEOUT", "5")]).await.expect(1).says(&["there is no target to restore into"]);
+    site.run_with(&["recover_snap"], &[("CURL_TIMEOUT", "5")])
+        .await
+        .expect(1)
+        .says(&["there is no target to restore into"]);
     assert!(client.collections().await.is_empty());
 }
 
@@ -53,8 +56,14 @@ async fn a_target_with_a_peer_down_is_not_restored_into() {
 async fn snapshots_on_the_peers_own_disks_are_not_called_a_backup() {
     stand_in_only!();
     let site = Site::cluster(1).await;
-    let disk = qdrant_backup_tests::qdrant::Qdrant::start(Options { peers: 1, api_key: Some(qdrant_backup_tests::site::API_KEY.to_owned()), ..Options::default() }).await;
-    let client = qdrant_backup_tests::client::Client::new(disk.hosts(), Some(qdrant_backup_tests::site::API_KEY.to_owned()));
+    let disk = qdrant_backup_tests::qdrant::Qdrant::start(Options {
+        peers: 1,
+        api_key: Some(qdrant_backup_tests::site::API_KEY.to_owned()),
+        ..Options::default()
+    })
+    .await;
+    let client =
+        qdrant_backup_tests::client::Client::new(disk.hosts(), Some(qdrant_backup_tests::site::API_KEY.to_owned()));
     client.create("docs", json!({})).await;
     let run = site.run_with(&["create_snap"], &[("QDRANT_SOURCE_HOSTS", &disk.hosts()[0])]).await;
     run.expect(3).says(&["there is no object", "on its own disk"]);
@@ -104,7 +113,10 @@ async fn an_older_qdrant_is_refused_unless_told_otherwise() {
     site.run(&["create_snap"]).await.expect(0);
     let older = site.more(Options { peers: 1, version: "1.17.4".to_owned(), ..Options::default() }).await;
     let host = older.hosts()[0].clone();
-    site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_HOSTS", &host)]).await.expect(1).says(&["Qdrant 1.17.4 is older than 1.18.3"]);
+    site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_HOSTS", &host)])
+        .await
+        .expect(1)
+        .says(&["Qdrant 1.17.4 is older than 1.18.3"]);
     assert!(older.client().collections().await.is_empty());
     let all_the_same = [("QDRANT_RESTORE_HOSTS", host.as_str()), ("QDRANT_SKIP_VERSION_CHECK", "true")];
     site.run_with(&["recover_snap"], &all_the_same).await.expect(0);
@@ -118,7 +130,11 @@ async fn a_snapshot_that_takes_longer_than_the_timeout_is_found_in_the_end() {
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     client.fill("docs", 0, 20).await;
-    let run = site.run_with(&["create_snap"], &[("CURL_TIMEOUT", "1s")]).await.expect(0).says(&["looking whether the snapshot was made"]);
+    let run = site
+        .run_with(&["create_snap"], &[("CURL_TIMEOUT", "1s")])
+        .await
+        .expect(0)
+        .says(&["looking whether the snapshot was made"]);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 2, "{}", run.stderr);
     client.wipe().await;
     site.run_with(&["recover_snap"], &[("CURL_TIMEOUT", "2s")]).await.expect(0).says(&["watching the peer"]);
@@ -140,9 +156,13 @@ async fn url_recovery_switched_off_names_the_setting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_key_is_told_what_it_lacks() {
     stand_in_only!();
-    let site = Site::start(Options { peers: 1, read_only_api_key: Some("read-only".to_owned()), ..Options::default() }).await;
+    let site =
+        Site::start(Options { peers: 1, read_only_api_key: Some("read-only".to_owned()), ..Options::default() }).await;
     site.source.client().create("docs", json!({})).await;
-    site.run_with(&["create_snap"], &[("QDRANT_API_KEY", "read-only")]).await.expect(3).says(&["the API key lacks the right"]);
+    site.run_with(&["create_snap"], &[("QDRANT_API_KEY", "read-only")])
+        .await
+        .expect(3)
+        .says(&["the API key lacks the right"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

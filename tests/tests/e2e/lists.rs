@@ -28,7 +28,8 @@ async fn snapshots_are_listed_from_qdrant_and_from_the_bucket() {
     }
     site.run(&["create_snap"]).await.expect(0);
     // Qdrant lists the snapshots of shards among those of the collection.
-    let local = client.ok(http::Method::GET, "/collections/docs/cluster", None).await["local_shards"][0]["shard_id"].clone();
+    let local =
+        client.ok(http::Method::GET, "/collections/docs/cluster", None).await["local_shards"][0]["shard_id"].clone();
     client.ok(http::Method::POST, &format!("/collections/docs/shards/{local}/snapshots?wait=true"), None).await;
     let made = site.file("snapshots");
     let names = |csv: &str| {
@@ -69,9 +70,22 @@ async fn a_listing_of_many_objects_has_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reset_needs_no_server_and_can_keep_the_files() {
     let work = TempDir::new().unwrap();
-    let files = ["collections", "snapshots", "collection_aliases", "snapshot_recovery_history", "failed_snapshot_recovery", "alias_recovery_history", "collection_restore_begun"];
+    let files = [
+        "collections",
+        "snapshots",
+        "collection_aliases",
+        "snapshot_recovery_history",
+        "failed_snapshot_recovery",
+        "alias_recovery_history",
+        "collection_restore_begun",
+    ];
     let fill = || files.iter().for_each(|file| std::fs::write(work.path().join(file), "x\n").unwrap());
-    let there = || std::fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
+    let there = || {
+        std::fs::read_dir(work.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect::<Vec<_>>()
+    };
     let settings = || vec![("QDRANT_WORK_DIR".to_owned(), work.path().display().to_string())];
     std::fs::write(work.path().join("mine"), "x").unwrap();
     fill();
@@ -93,7 +107,12 @@ async fn json_log_lines_are_objects_with_fixed_fields() {
     assert!(run.stderr.lines().count() > 3);
     for line in run.stderr.lines() {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-        assert!(object["time"].as_str().unwrap().ends_with('Z') && object["level"] == "info" && object["message"].is_string(), "{line}");
+        assert!(
+            object["time"].as_str().unwrap().ends_with('Z')
+                && object["level"] == "info"
+                && object["message"].is_string(),
+            "{line}"
+        );
     }
 }
 
@@ -101,8 +120,18 @@ async fn json_log_lines_are_objects_with_fixed_fields() {
 async fn settings_are_checked_together_before_anything_is_sent() {
     let site = Site::cluster(1).await;
     let before = site.s3.requests().len();
-    let wrong = [("CURL_TIMEOUT", "soon"), ("QDRANT_S3_LINK_EXPIRY_DURATION", "8d"), ("QDRANT_S3_BUCKET_NAME", ""), ("QDRANT_SOURCE_HOSTS", "http://user:hunter2@q")];
-    let run = site.run_with(&["create_snap"], &wrong).await.expect(2).says(&["CURL_TIMEOUT", "QDRANT_S3_LINK_EXPIRY_DURATION", "QDRANT_S3_BUCKET_NAME", "QDRANT_SOURCE_HOSTS"]);
+    let wrong = [
+        ("CURL_TIMEOUT", "soon"),
+        ("QDRANT_S3_LINK_EXPIRY_DURATION", "8d"),
+        ("QDRANT_S3_BUCKET_NAME", ""),
+        ("QDRANT_SOURCE_HOSTS", "http://user:hunter2@q"),
+    ];
+    let run = site.run_with(&["create_snap"], &wrong).await.expect(2).says(&[
+        "CURL_TIMEOUT",
+        "QDRANT_S3_LINK_EXPIRY_DURATION",
+        "QDRANT_S3_BUCKET_NAME",
+        "QDRANT_SOURCE_HOSTS",
+    ]);
     assert!(!run.stderr.contains("hunter2"));
     assert_eq!(site.s3.requests().len(), before);
 }

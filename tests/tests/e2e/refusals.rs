@@ -86,7 +86,10 @@ async fn an_alias_in_the_place_of_the_name() {
     client.create("live", json!({})).await;
     client.fill("live", 0, 5).await;
     client.alias("docs", "live").await;
-    site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_FORCE", "true")]).await.expect(1).says(&["`docs` is an alias of the collection `live`"]);
+    site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_FORCE", "true")])
+        .await
+        .expect(1)
+        .says(&["`docs` is an alias of the collection `live`"]);
     assert_eq!(client.count(0, "live").await, 5);
 }
 
@@ -119,5 +122,8 @@ async fn a_file_snapshots_that_cannot_be_read_or_names_what_is_not_there() {
 async fn nothing_to_restore_is_not_ok() {
     let site = Site::cluster(1).await;
     site.run(&["recover_snap"]).await.expect(1).says(&["the bucket holds no snapshots"]);
-    site.run_with(&["recover_snap"], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", "2026-01")]).await.expect(1).says(&["no snapshot in the bucket passes"]);
+    site.run_with(&["recover_snap"], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", "2026-01")])
+        .await
+        .expect(1)
+        .says(&["no snapshot in the bucket passes"]);
 }

@@ -51,7 +51,10 @@ async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);
     assert_same(&client.contents().await, &before);
     assert_eq!(client.placed("rf2").await, placed);
-    assert_eq!(client.aliases().await, BTreeMap::from([("live".to_owned(), "rf1".to_owned()), ("tenants-live".to_owned(), "tenants".to_owned())]));
+    assert_eq!(
+        client.aliases().await,
+        BTreeMap::from([("live".to_owned(), "rf1".to_owned()), ("tenants-live".to_owned(), "tenants".to_owned())])
+    );
     // Written after the restore, everywhere: nothing was left read-only or half alive.
     client.fill("rf2", 200, 210).await;
     assert_eq!(client.content("rf2").await.points.len(), 210);
@@ -151,7 +154,11 @@ async fn only_what_the_file_snapshots_names() {
         of.map(|line| format!(",{}\r\n", line.split_once(',').unwrap().1)).collect()
     };
     client.wipe().await;
-    std::fs::write(site.work.path().join("snapshots"), format!("\u{feff}host,collection,snapshot_name\r\n{}", chosen("b"))).unwrap();
+    std::fs::write(
+        site.work.path().join("snapshots"),
+        format!("\u{feff}host,collection,snapshot_name\r\n{}", chosen("b")),
+    )
+    .unwrap();
     site.run(&["recover_snap"]).await.expect(0).says(&["restoring the 2 snapshots named"]);
     assert_eq!(client.collections().await, ["b".to_owned()].into());
 
@@ -185,14 +192,20 @@ async fn the_newest_complete_backup_is_taken_and_the_others_are_named() {
     site.s3.delete(&new[0]);
     client.wipe().await;
     let work = TempDir::new().unwrap();
-    site.run_in(work.path(), &["recover_snap"], &[]).await.expect(0).says(&["no archive has data of an active replica of shard"]);
+    site.run_in(work.path(), &["recover_snap"], &[])
+        .await
+        .expect(0)
+        .says(&["no archive has data of an active replica of shard"]);
     assert_eq!(client.count(0, "docs").await, 20);
 
     // Chosen by its date and time.
     client.wipe().await;
     let moment = new[1].rsplit('-').take(6).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("-");
     let filter = moment.trim_end_matches(".snapshot").to_owned();
-    site.run_in(work.path(), &["recover_snap"], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", &filter)]).await.expect(1).says(&["no backup of it can be restored"]);
+    site.run_in(work.path(), &["recover_snap"], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", &filter)])
+        .await
+        .expect(1)
+        .says(&["no backup of it can be restored"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +219,10 @@ async fn force_replaces_a_collection_and_keeps_its_aliases() {
     client.alias("later", "docs").await;
     site.run(&["recover_snap"]).await.expect(1).says(&["holds 25 points and is not overwritten"]);
     assert_eq!(client.count(0, "docs").await, 25);
-    site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_FORCE", "true")]).await.expect(0).says(&["deleting it to restore it"]);
+    site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_FORCE", "true")])
+        .await
+        .expect(0)
+        .says(&["deleting it to restore it"]);
     assert_eq!(client.count(1, "docs").await, 20);
     assert!(client.aliases().await.contains_key("later"));
 }

@@ -98,9 +98,12 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
             tables.insert(entry.path, content);
         }
     }
-    let table = |name: &str| tables.get(name).ok_or_else(|| format!("it has no `{name}` and is not an archive of a collection"));
+    let table = |name: &str| {
+        tables.get(name).ok_or_else(|| format!("it has no `{name}` and is not an archive of a collection"))
+    };
     let config: Value = read("config.json", table("config.json")?)?;
-    let indexes: Option<PayloadIndex> = tables.get("payload_index.json").map(|table| read("payload_index.json", table)).transpose()?;
+    let indexes: Option<PayloadIndex> =
+        tables.get("payload_index.json").map(|table| read("payload_index.json", table)).transpose()?;
     let shard_keys: Option<Vec<ShardKeyMapping>> =
         tables.get("shard_key_mapping.json").map(|table| read("shard_key_mapping.json", table)).transpose()?;
     for (id, shard) in &shards {
@@ -112,7 +115,9 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
             Some(_) => {}
         }
     }
-    let number = |name: &str| config.pointer(&format!("/params/{name}")).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
+    let number = |name: &str| {
+        config.pointer(&format!("/params/{name}")).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok())
+    };
     let custom_sharding = config.pointer("/params/sharding_method").and_then(Value::as_str) == Some("custom");
     let shard_number = number("shard_number").ok_or("its `config.json` has no number of shards")?;
     if !custom_sharding && shards.keys().copied().ne(0..shard_number) {
@@ -162,7 +167,10 @@ mod tests {
     #[test]
     fn everything_is_found() {
         let description = describe(entries()).unwrap();
-        assert_eq!((description.shard_number, description.replication_factor, description.custom_sharding), (2, 2, false));
+        assert_eq!(
+            (description.shard_number, description.replication_factor, description.custom_sharding),
+            (2, 2, false)
+        );
         assert_eq!(description.uuid.as_deref(), Some("u"));
         assert_eq!(description.payload_indexes["city"], "keyword");
         assert_eq!((&description.shard_keys[0].key, &description.shard_keys[1].key), (&json!("acme"), &json!(7)));
@@ -174,7 +182,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_contradicts_itself_is_refused() {
-        let without = |path: &str| describe(entries().into_iter().filter(|entry| entry.path != path).collect()).unwrap_err();
+        let without =
+            |path: &str| describe(entries().into_iter().filter(|entry| entry.path != path).collect()).unwrap_err();
         assert!(without("config.json").contains("not an archive of a collection"));
         assert!(without("0/segments/a.tar").contains("is said to be local"));
         assert!(without("1/replica_state.json").contains("1/replica_state.json"));

@@ -31,7 +31,11 @@ pub(super) struct Entry {
 ///
 /// # Errors
 /// It can't be read, is damaged, or does not end as a tar has to.
-pub(super) async fn walk(source: &dyn Source, total: u64, wanted: impl Fn(&str) -> bool) -> Result<Vec<Entry>, ArchiveError> {
+pub(super) async fn walk(
+    source: &dyn Source,
+    total: u64,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Entry>, ArchiveError> {
     let mut window = Window { source, total, start: 0, bytes: Vec::new() };
     let mut entries = Vec::new();
     let mut at = 0;
@@ -52,7 +56,8 @@ pub(super) async fn walk(source: &dyn Source, total: u64, wanted: impl Fn(&str) 
         }
         let is_extension = kind.is_gnu_longname() || kind.is_gnu_longlink() || is_pax(kind);
         let size = if is_extension { own_size } else { long_size.take().unwrap_or(own_size) };
-        let next = padded(size).and_then(|padded| data.checked_add(padded)).ok_or_else(|| broken(at, "an impossible size"))?;
+        let next =
+            padded(size).and_then(|padded| data.checked_add(padded)).ok_or_else(|| broken(at, "an impossible size"))?;
         if next > total {
             return Err(broken(at, "an entry that goes on behind the end of the object: it was not stored whole"));
         }
@@ -94,7 +99,7 @@ pub(super) async fn walk(source: &dyn Source, total: u64, wanted: impl Fn(&str) 
 async fn end(window: &mut Window<'_>, at: u64, entries: Vec<Entry>) -> Result<Vec<Entry>, ArchiveError> {
     // GNU tar fills up to 20 blocks. What is longer than that was something else once.
     let rest = window.total - at;
-    if rest < 2 * BLOCK || rest > 64 * BLOCK {
+    if !(2 * BLOCK..=64 * BLOCK).contains(&rest) {
         return Err(broken(at, &format!("{rest} bytes in place of the end of a tar")));
     }
     match window.read(at, rest).await?.iter().all(|byte| *byte == 0) {
@@ -212,12 +217,21 @@ mod tests {
     #[test]
     fn large_files_are_stepped_over() {
         let long = format!("0/{}/a.json", "long/".repeat(40));
-        let (entries, reads) = list(archive(&[("0/segments/a.tar", 5_000_000), ("0/empty", 0), (&long, 700), ("config.json", 3)]));
+        let (entries, reads) =
+            list(archive(&[("0/segments/a.tar", 5_000_000), ("0/empty", 0), (&long, 700), ("config.json", 3)]));
         let entries = entries.unwrap();
-        let paths: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.stored, entry.content.as_ref().map(Vec::len))).collect();
+        let paths: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.path.as_str(), entry.stored, entry.content.as_ref().map(Vec::len)))
+            .collect();
         assert_eq!(
             paths,
-            [("0/segments/a.tar", 5_000_000, None), ("0/empty", 0, None), (long.as_str(), 700, Some(700)), ("config.json", 3, Some(3))]
+            [
+                ("0/segments/a.tar", 5_000_000, None),
+                ("0/empty", 0, None),
+                (long.as_str(), 700, Some(700)),
+                ("config.json", 3, Some(3))
+            ]
         );
         assert_eq!(reads, 2);
     }

@@ -20,7 +20,12 @@ pub(super) struct Archive {
 ///
 /// # Errors
 /// In words: Qdrant refused, the archive never appeared, or it isn't where it has to be.
-pub(super) async fn make(context: &Context, client: &Client, peer_id: u64, collection: &str) -> Result<Archive, String> {
+pub(super) async fn make(
+    context: &Context,
+    client: &Client,
+    peer_id: u64,
+    collection: &str,
+) -> Result<Archive, String> {
     let known: BTreeSet<String> = names(client, collection).await.map_err(|error| error.to_string())?;
     let permit = context.peer_permit(client.host()).await;
     let (description, note) = create(context, client, peer_id, collection, &known).await?;
@@ -70,7 +75,9 @@ async fn create(
                 "accepted at first, then found in the list".to_owned()
             }
             Err(error) if error.outcome_is_unknown() => {
-                context.log.warn(Some(&host), &format!("`{collection}`: {error}; looking whether the snapshot was made"));
+                context
+                    .log
+                    .warn(Some(&host), &format!("`{collection}`: {error}; looking whether the snapshot was made"));
                 "the answer was lost, the snapshot was found in the list".to_owned()
             }
             Err(error) => return Err(error.to_string()),

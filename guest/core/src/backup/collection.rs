@@ -112,14 +112,17 @@ async fn layout_of(peer: &Peer, collection: &str) -> Result<Layout, String> {
 fn warnings(info: &CollectionInfo, layout: &Layout) -> Vec<String> {
     let mut warnings = Vec::new();
     if info.status == "red" {
-        warnings.push("its status is red: Qdrant reports failed operations; the archive may carry the fault".to_owned());
+        warnings
+            .push("its status is red: Qdrant reports failed operations; the archive may carry the fault".to_owned());
     }
     if layout.transfers + layout.resharding > 0 {
-        warnings.push("shards are being moved right now; an archive made meanwhile may miss the moving ones".to_owned());
+        warnings
+            .push("shards are being moved right now; an archive made meanwhile may miss the moving ones".to_owned());
     }
     for (id, shard) in &layout.shards {
         for (peer, replica) in shard.replicas.iter().filter(|(_, replica)| !replica.is_active()) {
-            warnings.push(format!("the replica of shard {id} on peer {peer} is {} and is not relied on", replica.state));
+            warnings
+                .push(format!("the replica of shard {id} on peer {peer} is {} and is not relied on", replica.state));
         }
     }
     warnings
@@ -186,9 +189,10 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
 
 /// The exact count of each replica of a peer, as far as the server tells.
 async fn counts(holder: &Holder<'_>, collection: &str) -> BTreeMap<u32, u64> {
-    let counted = holder.shards.iter().map(|shard| async move {
-        (*shard, holder.peer.client.count_replica(collection, *shard).await.ok())
-    });
+    let counted = holder
+        .shards
+        .iter()
+        .map(|shard| async move { (*shard, holder.peer.client.count_replica(collection, *shard).await.ok()) });
     join_all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).collect()
 }
 
@@ -270,7 +274,11 @@ fn describe(
         distributed: cluster.distributed,
         peers: peers.collect(),
         config: info.config,
-        payload_schema: info.payload_schema.into_iter().map(|(field, schema)| (field, without_counts(schema))).collect(),
+        payload_schema: info
+            .payload_schema
+            .into_iter()
+            .map(|(field, schema)| (field, without_counts(schema)))
+            .collect(),
         shards: shards.collect(),
         points,
         aliases,

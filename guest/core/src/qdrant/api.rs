@@ -81,9 +81,8 @@ struct Count {
 impl Client {
     pub(super) async fn version(&self) -> Result<ServerVersion, QdrantError> {
         let bytes = self.send(Method::GET, "/", None, Effect::Idempotent).await?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            self.error(&Method::GET, "/", super::error::QdrantErrorKind::Shape(error.to_string()))
-        })
+        serde_json::from_slice(&bytes)
+            .map_err(|error| self.error(&Method::GET, "/", super::error::QdrantErrorKind::Shape(error.to_string())))
     }
 
     pub(super) async fn cluster_info(&self) -> Result<ClusterInfo, QdrantError> {
@@ -127,7 +126,11 @@ impl Client {
     }
 
     /// Makes a snapshot of what this peer holds of a collection. `None`: accepted, not done yet.
-    pub async fn create_snapshot(&self, collection: &str, wait: bool) -> Result<Option<SnapshotDescription>, QdrantError> {
+    pub async fn create_snapshot(
+        &self,
+        collection: &str,
+        wait: bool,
+    ) -> Result<Option<SnapshotDescription>, QdrantError> {
         let path = format!("/collections/{}/snapshots?wait={wait}", segment(collection));
         self.call(Method::POST, &path, None, Effect::Work).await
     }

@@ -125,12 +125,15 @@ impl Client {
         body: Option<&Value>,
         effect: Effect,
     ) -> Result<Vec<u8>, QdrantErrorKind> {
-        let response = self.ports.http.send(self.request(method, path, body, effect)?).await.map_err(QdrantErrorKind::Http)?;
+        let response =
+            self.ports.http.send(self.request(method, path, body, effect)?).await.map_err(QdrantErrorKind::Http)?;
         let status = response.status;
         let retry_after = retry::retry_after(&response.headers);
         match response.read_all(ANSWER_LIMIT).await {
             Ok(bytes) if status.is_success() => Ok(bytes),
-            Ok(bytes) => Err(QdrantErrorKind::Status { code: status.as_u16(), text: error_text(status, &bytes), retry_after }),
+            Ok(bytes) => {
+                Err(QdrantErrorKind::Status { code: status.as_u16(), text: error_text(status, &bytes), retry_after })
+            }
             // The status alone says enough about a failure whose text broke off.
             Err(_) if !status.is_success() => {
                 Err(QdrantErrorKind::Status { code: status.as_u16(), text: String::new(), retry_after })
@@ -140,7 +143,13 @@ impl Client {
         }
     }
 
-    fn request(&self, method: &Method, path: &str, body: Option<&Value>, effect: Effect) -> Result<Request, QdrantErrorKind> {
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        effect: Effect,
+    ) -> Result<Request, QdrantErrorKind> {
         let uri: Uri = format!("{}{path}", self.host)
             .parse()
             .map_err(|error| QdrantErrorKind::Http(HttpError::Connect(format!("no valid address: {error}"))))?;
@@ -151,7 +160,9 @@ impl Client {
         }
         if let Some(key) = &self.api_key {
             let mut value = HeaderValue::from_str(key.reveal()).map_err(|_| {
-                QdrantErrorKind::Http(HttpError::Connect("the API key has characters that no header can carry".to_owned()))
+                QdrantErrorKind::Http(HttpError::Connect(
+                    "the API key has characters that no header can carry".to_owned(),
+                ))
             })?;
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static("api-key"), value);

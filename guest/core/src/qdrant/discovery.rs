@@ -100,10 +100,12 @@ async fn discover(
             Err(error) => {
                 discovered.missing.push(Missing { host: host.to_string(), id: None, cause: error.to_string() });
             }
-            Ok(answer) => match groups.iter_mut().find(|group| group.iter().any(|known| same_cluster(known, &answer))) {
-                Some(group) => group.push(answer),
-                None => groups.push(vec![answer]),
-            },
+            Ok(answer) => {
+                match groups.iter_mut().find(|group| group.iter().any(|known| same_cluster(known, &answer))) {
+                    Some(group) => group.push(answer),
+                    None => groups.push(vec![answer]),
+                }
+            }
         }
     }
     for group in groups {
@@ -142,7 +144,8 @@ async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Opti
     let wanted: Vec<u64> = if all_peers { uris.keys().copied().collect() } else { answered.iter().copied().collect() };
     let found = join_all(wanted.into_iter().map(|id| {
         let configured = group.iter().find(|answer| answer.info.peer_id == Some(id)).map(|answer| &answer.client);
-        let derived = uris.get(&id).and_then(|uri| rest_host(uri, &host, http_port)).map(|host| first.client.to_host(host));
+        let derived =
+            uris.get(&id).and_then(|uri| rest_host(uri, &host, http_port)).map(|host| first.client.to_host(host));
         let candidates: Vec<Client> = if all_peers {
             derived.into_iter().chain(configured.cloned()).collect()
         } else {
@@ -247,7 +250,10 @@ mod tests {
         let expected = Host { tls: true, name: "qdrant-0.qdrant-headless".to_owned(), port: 6333 };
         assert_eq!(rest_host("http://qdrant-0.qdrant-headless:6335/", &like, 6333), Some(expected.clone()));
         assert_eq!(rest_host("http://Qdrant-0.qdrant-headless/", &like, 6333), Some(expected));
-        assert_eq!(rest_host("http://[fd00::1]:6335/", &like, 6333).map(|host| host.name), Some("[fd00::1]".to_owned()));
+        assert_eq!(
+            rest_host("http://[fd00::1]:6335/", &like, 6333).map(|host| host.name),
+            Some("[fd00::1]".to_owned())
+        );
         assert_eq!(rest_host("", &like, 6333), None);
         assert_eq!(rest_host("nonsense uri", &like, 6333), None);
     }

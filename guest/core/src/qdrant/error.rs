@@ -54,7 +54,8 @@ impl QdrantError {
         match &self.kind {
             QdrantErrorKind::Http(error) => !error.nothing_was_sent(),
             QdrantErrorKind::Status { code, text, .. } => {
-                matches!(code, 408 | 502 | 504) || (*code == 500 && text.contains("Waiting for consensus operation commit"))
+                matches!(code, 408 | 502 | 504)
+                    || (*code == 500 && text.contains("Waiting for consensus operation commit"))
             }
             QdrantErrorKind::Shape(_) => true,
         }
@@ -177,16 +178,15 @@ mod tests {
         assert!(!status(504, "").may_retry(false));
         assert!(status(503, "").may_retry(false));
         assert!(!status(400, "").may_retry(true));
-        let lost = QdrantError {
-            kind: QdrantErrorKind::Http(HttpError::Interrupted("reset".to_owned())),
-            ..status(0, "")
-        };
+        let lost =
+            QdrantError { kind: QdrantErrorKind::Http(HttpError::Interrupted("reset".to_owned())), ..status(0, "") };
         assert!(lost.outcome_is_unknown() && !lost.may_retry(false) && lost.may_retry(true));
     }
 
     #[test]
     fn a_signature_in_qdrants_text_is_masked() {
-        let text = "Wrong input: Failed to download tar from http://s3/b/k?X-Amz-Signature=abcdef0123: status - 403 Forbidden";
+        let text =
+            "Wrong input: Failed to download tar from http://s3/b/k?X-Amz-Signature=abcdef0123: status - 403 Forbidden";
         assert!(!status(400, text).to_string().contains("abcdef0123"));
     }
 }

@@ -22,7 +22,12 @@ use crate::tasks::Context;
 const COLLECTIONS_AT_ONCE: usize = 8;
 
 /// Restores `selections` into `cluster`. One that fails never stops the others; their names are returned.
-pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, selections: &[Selection]) -> BTreeSet<String> {
+pub async fn restore(
+    context: &Context,
+    bucket: &Bucket,
+    cluster: &Cluster,
+    selections: &[Selection],
+) -> BTreeSet<String> {
     let mut failed = BTreeSet::new();
     let mut ended = 0;
     let mut running = stream::iter(selections)
@@ -56,7 +61,9 @@ async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, sele
         Err(cause) => {
             for archive in &selection.archives {
                 // For people only: the run's own report is not lost with it.
-                if let Err(error) = ledger::note_failed(context.ports.files.as_ref(), &cluster.host, &archive.archive.name, &cause) {
+                if let Err(error) =
+                    ledger::note_failed(context.ports.files.as_ref(), &cluster.host, &archive.archive.name, &cause)
+                {
                     context.log.warn(None, &error.to_string());
                 }
             }
@@ -84,7 +91,9 @@ async fn run(
     match version::check(selection.manifest.as_ref(), cluster) {
         Ok(None) => {}
         Ok(Some(note)) => context.log.info(None, &format!("`{}`: {note}", plan.collection)),
-        Err(cause) if context.settings.skip_version_check => context.log.warn(None, &format!("{cause}; restoring all the same")),
+        Err(cause) if context.settings.skip_version_check => {
+            context.log.warn(None, &format!("{cause}; restoring all the same"))
+        }
         Err(cause) => return Err(format!("{cause}; QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
     }
     let start = look(context, cluster, &plan).await?;
@@ -96,7 +105,9 @@ async fn run(
         Start::Replace => {
             // Deleting a collection deletes its aliases, those made since the backup among them.
             let aliases = client.aliases().await.map_err(text)?;
-            context.log.warn(Some(&cluster.host.to_string()), &format!("`{}`: deleting it to restore it", plan.collection));
+            context
+                .log
+                .warn(Some(&cluster.host.to_string()), &format!("`{}`: deleting it to restore it", plan.collection));
             client.delete_collection(&plan.collection).await.map_err(text)?;
             aliases.into_iter().filter(|(_, to)| *to == plan.collection).collect()
         }
@@ -248,11 +259,15 @@ async fn recover(
     let mut lost: Option<QdrantError> = None;
     for _ in 0..2 {
         // Made just now: its validity counts from here, and Qdrant fetches at once.
-        let url = bucket.presigned_get(&recovery.key, context.settings.link_expiry).map_err(|error| error.to_string())?;
+        let url =
+            bucket.presigned_get(&recovery.key, context.settings.link_expiry).map_err(|error| error.to_string())?;
         match client.recover(&plan.collection, &url).await {
             Ok(()) => return Ok(()),
             Err(error) if error.outcome_is_unknown() => {
-                context.log.warn(Some(&client.host().to_string()), &format!("`{}`: {error}; watching the peer", plan.collection));
+                context.log.warn(
+                    Some(&client.host().to_string()),
+                    &format!("`{}`: {error}; watching the peer", plan.collection),
+                );
                 wait_until_idle(context, client, &plan.collection).await?;
                 if is_there(client, plan, recovery).await {
                     return Ok(());
@@ -291,7 +306,10 @@ async fn wait_until_idle(context: &Context, client: &Client, collection: &str) -
             Err(error) => text(error),
         };
         if clock.monotonic().saturating_sub(started) > context.settings.request_timeout {
-            return Err(format!("{}: its answer was lost, and {why} (CURL_TIMEOUT sets how long to wait)", client.host()));
+            return Err(format!(
+                "{}: its answer was lost, and {why} (CURL_TIMEOUT sets how long to wait)",
+                client.host()
+            ));
         }
         pause = (pause * 2).min(context.settings.poll_interval);
     }

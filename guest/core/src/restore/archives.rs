@@ -73,9 +73,10 @@ pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> 
     let mut generations: Vec<Vec<BucketArchive>> = Vec::new();
     let mut peers = BTreeSet::new();
     for archive in archives {
-        let joins = generations.last().and_then(|generation| generation.last()).is_some_and(|earliest| {
-            !peers.contains(&archive.peer) && archive.ended() + SLACK >= earliest.started
-        });
+        let joins = generations
+            .last()
+            .and_then(|generation| generation.last())
+            .is_some_and(|earliest| !peers.contains(&archive.peer) && archive.ended() + SLACK >= earliest.started);
         match generations.last_mut() {
             Some(generation) if joins => generation.push(archive.clone()),
             _ => {
@@ -133,7 +134,13 @@ mod tests {
     #[test]
     fn a_peer_that_failed_is_not_taken_from_last_week() {
         let (old, new) = (datetime!(2026-01-22 11:44:22 UTC), datetime!(2026-01-29 11:44:22 UTC));
-        let found = generations(vec![archive(1, old, 1), archive(2, old, 1), archive(3, old, 1), archive(1, new, 1), archive(2, new, 1)]);
+        let found = generations(vec![
+            archive(1, old, 1),
+            archive(2, old, 1),
+            archive(3, old, 1),
+            archive(1, new, 1),
+            archive(2, new, 1),
+        ]);
         assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])]);
     }
 
@@ -159,7 +166,8 @@ mod tests {
     fn a_backup_repeated_within_minutes_is_two() {
         let start = datetime!(2026-01-29 11:44:22 UTC);
         let again = start + Duration::minutes(1);
-        let found = generations(vec![archive(1, start, 1), archive(2, start, 1), archive(1, again, 1), archive(2, again, 1)]);
+        let found =
+            generations(vec![archive(1, start, 1), archive(2, start, 1), archive(1, again, 1), archive(2, again, 1)]);
         assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2])]);
     }
 }

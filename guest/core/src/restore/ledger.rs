@@ -19,15 +19,28 @@ pub(super) fn recovered(files: &dyn Files, target: &Host) -> Result<BTreeSet<Str
 pub(super) fn note_recovered(files: &dyn Files, target: &Host, snapshot_name: &str) -> Result<(), FileError> {
     records::append_recovery(
         files,
-        &records::Recovery { host: target.to_string(), snapshot_name: snapshot_name.to_owned(), outcome: "ok".to_owned() },
+        &records::Recovery {
+            host: target.to_string(),
+            snapshot_name: snapshot_name.to_owned(),
+            outcome: "ok".to_owned(),
+        },
     )
 }
 
 /// Notes an archive that could not be restored, for people.
-pub(super) fn note_failed(files: &dyn Files, target: &Host, snapshot_name: &str, reason: &str) -> Result<(), FileError> {
+pub(super) fn note_failed(
+    files: &dyn Files,
+    target: &Host,
+    snapshot_name: &str,
+    reason: &str,
+) -> Result<(), FileError> {
     records::append_failure(
         files,
-        &records::Failure { host: target.to_string(), snapshot_name: snapshot_name.to_owned(), reason: reason.to_owned() },
+        &records::Failure {
+            host: target.to_string(),
+            snapshot_name: snapshot_name.to_owned(),
+            reason: reason.to_owned(),
+        },
     )
 }
 
@@ -35,7 +48,10 @@ pub(super) fn note_failed(files: &dyn Files, target: &Host, snapshot_name: &str,
 /// points there is the half-done work and not somebody's data.
 pub(super) fn begun(files: &dyn Files, target: &Host, plan: &Plan) -> Result<bool, FileError> {
     let wanted = begin(target, plan);
-    Ok(records::read_begun(files)?.into_iter().rev().find(|line| line.host == wanted.host && line.collection == wanted.collection)
+    Ok(records::read_begun(files)?
+        .into_iter()
+        .rev()
+        .find(|line| line.host == wanted.host && line.collection == wanted.collection)
         == Some(wanted))
 }
 

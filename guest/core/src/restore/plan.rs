@@ -91,10 +91,15 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
     let wanted = with_more_replicas(&placement, factor, &target.peers);
     let (create, finish) = bodies(&description.config)?;
     // Where the replicas of a shard differed, Qdrant's own count depended on which of them answered.
-    let points = selection.manifest.as_ref().and_then(|manifest| manifest.points.exact()).filter(|_| !differ(&recoveries));
+    let points =
+        selection.manifest.as_ref().and_then(|manifest| manifest.points.exact()).filter(|_| !differ(&recoveries));
     let written_meanwhile = selection.manifest.as_ref().map(|manifest| {
         manifest.points.exact().is_none()
-            || manifest.archives.iter().flat_map(|archive| archive.shards.values()).any(|points| points.exact().is_none())
+            || manifest
+                .archives
+                .iter()
+                .flat_map(|archive| archive.shards.values())
+                .any(|points| points.exact().is_none())
     });
     Ok(Plan {
         collection: selection.collection.clone(),
@@ -119,23 +124,31 @@ fn fits_one_server(selection: &Selection) -> Result<(), String> {
         archive.description.shards.keys().all(|shard| good.contains(shard))
     };
     if selection.archives.iter().any(|archive| archive.description.custom_sharding) {
-        return Err("it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster".to_owned());
+        return Err(
+            "it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster"
+                .to_owned(),
+        );
     }
     match selection.archives.iter().any(whole) {
         true => Ok(()),
-        false => Err("the target runs without clustering and takes only an archive that holds every shard; these archives \
+        false => {
+            Err("the target runs without clustering and takes only an archive that holds every shard; these archives \
                       hold some each. Restore into a cluster (a single peer with clustering enabled is enough)"
-            .to_owned()),
+                .to_owned())
+        }
     }
 }
 
 /// Gives every archive with data to a peer of the target: its own where that is among them, else one that has
 /// as few of the same shards as possible, then as few bytes.
 fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
-    let mut archives: Vec<&Described> = selection.archives.iter().filter(|archive| archive.shards().next().is_some()).collect();
+    let mut archives: Vec<&Described> =
+        selection.archives.iter().filter(|archive| archive.shards().next().is_some()).collect();
     if !target.distributed {
         let peer = target.peers.first().copied().unwrap_or_default();
-        let whole = archives.into_iter().max_by_key(|archive| (archive.shards().filter(|(_, good)| *good).count(), archive.archive.started));
+        let whole = archives
+            .into_iter()
+            .max_by_key(|archive| (archive.shards().filter(|(_, good)| *good).count(), archive.archive.started));
         return whole.map(|archive| recovery(selection, archive, peer)).into_iter().collect();
     }
     // Own peers first, then the largest: these leave the least choice.
@@ -169,7 +182,8 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
 /// True when the manifest has different counts for two replicas of a shard.
 fn differ(recoveries: &[Recovery]) -> bool {
     let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-    let known = recoveries.iter().flat_map(|recovery| &recovery.shards).filter_map(|(shard, count)| Some((*shard, (*count)?)));
+    let known =
+        recoveries.iter().flat_map(|recovery| &recovery.shards).filter_map(|(shard, count)| Some((*shard, (*count)?)));
     known.into_iter().any(|(shard, count)| counts.insert(shard, count).is_some_and(|other| other != count))
 }
 
@@ -217,7 +231,10 @@ fn with_more_replicas(placement: &Placement, factor: usize, peers: &BTreeSet<u64
     }
     for replicas in wanted.values_mut() {
         while replicas.len() < factor.min(peers.len()) {
-            let least = peers.iter().filter(|peer| !replicas.contains(peer)).min_by_key(|peer| (load.get(peer).copied(), **peer));
+            let least = peers
+                .iter()
+                .filter(|peer| !replicas.contains(peer))
+                .min_by_key(|peer| (load.get(peer).copied(), **peer));
             let Some(peer) = least.copied() else { break };
             replicas.insert(peer);
             *load.entry(peer).or_default() += 1;
@@ -309,7 +326,11 @@ fn bodies(config: &Value) -> Result<(Value, Option<Value>), String> {
 pub fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
-            fields.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, without_nulls(value))).collect(),
+            fields
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| (name, without_nulls(value)))
+                .collect(),
         ),
         Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
         other => other,

@@ -72,10 +72,9 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan) -> 
     if let Some(points) = plan.points.filter(|points| *points != total) {
         return Err(format!("it has {total} points and had {points} when it was backed up"));
     }
-    for (peer, seen) in join_all(cluster.peers.iter().map(|peer| async move {
-        (peer, peer.client.count(&plan.collection).await)
-    }))
-    .await
+    for (peer, seen) in
+        join_all(cluster.peers.iter().map(|peer| async move { (peer, peer.client.count(&plan.collection).await) }))
+            .await
     {
         let seen = seen.map_err(|error| error.to_string())?;
         if seen != total {
@@ -137,8 +136,8 @@ async fn counts(cluster: &Cluster, plan: &Plan, placement: &Placement) -> Result
 }
 
 fn text(placement: &Placement) -> String {
-    let shards = placement.iter().map(|(shard, peers)| {
-        format!("{shard}: {}", peers.iter().map(u64::to_string).collect::<Vec<_>>().join("+"))
-    });
+    let shards = placement
+        .iter()
+        .map(|(shard, peers)| format!("{shard}: {}", peers.iter().map(u64::to_string).collect::<Vec<_>>().join("+")));
     format!("[{}]", shards.collect::<Vec<_>>().join(", "))
 }

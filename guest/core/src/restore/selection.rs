@@ -66,7 +66,8 @@ pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchi
             skipped.extend(generation.into_iter().map(|archive| skip(archive, "there is a newer backup")));
             continue;
         }
-        let manifest = manifest.as_ref().filter(|(_, listed)| *listed == generation).map(|(manifest, _)| manifest.clone());
+        let manifest =
+            manifest.as_ref().filter(|(_, listed)| *listed == generation).map(|(manifest, _)| manifest.clone());
         let names = generation.iter().map(|archive| archive.name.clone()).collect::<Vec<_>>().join(", ");
         match describe(bucket, &generation, manifest.as_ref()).await {
             Ok(archives) => {
@@ -172,7 +173,10 @@ pub fn complete(archives: &[Described]) -> Result<(), String> {
             ));
         }
         if a.shards.keys().ne(b.shards.keys()) || a.shard_number != b.shard_number {
-            return Err(format!("`{}` and `{}` disagree on the collection's shards", first.archive.name, other.archive.name));
+            return Err(format!(
+                "`{}` and `{}` disagree on the collection's shards",
+                first.archive.name, other.archive.name
+            ));
         }
     }
     let good: BTreeSet<u32> =

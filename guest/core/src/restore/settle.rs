@@ -46,7 +46,8 @@ pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &s
 
 /// One look from every peer.
 async fn at_rest(cluster: &Cluster, collection: &str) -> Result<Layout, String> {
-    let looks = join_all(cluster.peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
+    let looks =
+        join_all(cluster.peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
     let mut first: Option<Layout> = None;
     for (peer, look) in looks.await {
         let host = peer.address();
@@ -57,7 +58,7 @@ async fn at_rest(cluster: &Cluster, collection: &str) -> Result<Layout, String> 
             return Err(format!("{host} sees {} shard transfers running", layout.transfers + layout.resharding));
         }
         for (shard, replicas) in &layout.shards {
-            for (peer, replica) in replicas.replicas.iter().filter(|(_, replica)| !replica.is_active()) {
+            if let Some((peer, replica)) = replicas.replicas.iter().find(|(_, replica)| !replica.is_active()) {
                 return Err(format!("{host} sees the replica of shard {shard} on peer {peer} as {}", replica.state));
             }
         }
@@ -97,7 +98,13 @@ pub(super) async fn lay_out(
     Err("the shards can't be brought to the peers that will get their data; see the log of the Qdrant pods".to_owned())
 }
 
-async fn take(context: &Context, cluster: &Cluster, collection: &str, step: Step, transfer: Transfer) -> Result<(), String> {
+async fn take(
+    context: &Context,
+    cluster: &Cluster,
+    collection: &str,
+    step: Step,
+    transfer: Transfer,
+) -> Result<(), String> {
     let peer = cluster.peers.first().ok_or("there is no peer to ask")?;
     match peer.client.change_layout(collection, &step.body(transfer)).await {
         Ok(()) => Ok(()),

@@ -39,13 +39,18 @@ pub(super) async fn look(context: &Context, cluster: &Cluster, plan: &Plan) -> R
     let points = points(cluster, collection).await?;
     let files = context.ports.files.as_ref();
     let recovered = ledger::recovered(files, &cluster.host).map_err(|error| error.to_string())?;
-    let finished = !plan.recoveries.is_empty() && plan.recoveries.iter().all(|recovery| recovered.contains(&recovery.name));
+    let finished =
+        !plan.recoveries.is_empty() && plan.recoveries.iter().all(|recovery| recovered.contains(&recovery.name));
     if finished {
         let host = cluster.host.to_string();
         match prove::check(context, cluster, plan).await {
             Ok(_) if points > 0 || plan.points == Some(0) => return Ok(Start::Restored),
-            Ok(_) => context.log.warn(Some(&host), &format!("`{collection}` was restored before and is empty now: restoring it again")),
-            Err(cause) => context.log.warn(Some(&host), &format!("`{collection}` was restored before and has changed since: {cause}")),
+            Ok(_) => context
+                .log
+                .warn(Some(&host), &format!("`{collection}` was restored before and is empty now: restoring it again")),
+            Err(cause) => context
+                .log
+                .warn(Some(&host), &format!("`{collection}` was restored before and has changed since: {cause}")),
         }
     }
     // Points in a collection whose restore was begun and never finished are that restore's own.
@@ -81,7 +86,9 @@ async fn points(cluster: &Cluster, collection: &str) -> Result<u64, String> {
 async fn count(client: &Client, collection: &str) -> Result<u64, String> {
     match client.count(collection).await {
         Ok(count) => Ok(count),
-        Err(error) if error.status() == Some(400) => client.approximate_count(collection).await.map_err(|error| error.to_string()),
+        Err(error) if error.status() == Some(400) => {
+            client.approximate_count(collection).await.map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.to_string()),
     }
 }

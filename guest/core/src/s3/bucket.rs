@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+};
 use http::{HeaderMap, Method, StatusCode};
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
@@ -101,7 +103,8 @@ impl Bucket {
         let call = Call::new(Method::HEAD, key);
         let Some(response) = self.found(self.send(&call).await)? else { return Ok(None) };
         let bytes = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse().ok());
-        let bytes = bytes.ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))?;
+        let bytes = bytes
+            .ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))?;
         let last_modified = header(&response.headers, &LAST_MODIFIED).and_then(http_date);
         Ok(Some(Object { key: key.to_owned(), bytes, last_modified }))
     }
@@ -120,7 +123,9 @@ impl Bucket {
     /// # Errors
     /// The bucket can't be read, the object isn't there or is shorter.
     pub async fn range(&self, key: &str, start: u64, length: usize) -> Result<Vec<u8>, S3Error> {
-        let Some(last) = (length as u64).checked_sub(1).map(|last| start.saturating_add(last)) else { return Ok(Vec::new()) };
+        let Some(last) = (length as u64).checked_sub(1).map(|last| start.saturating_add(last)) else {
+            return Ok(Vec::new());
+        };
         let mut call = Call::new(Method::GET, key);
         let range = HeaderValue::from_str(&format!("bytes={start}-{last}"));
         call.headers.insert(RANGE, range.map_err(|error| self.error(&call, S3ErrorKind::Shape(error.to_string())))?);
@@ -129,7 +134,10 @@ impl Bucket {
         let right = header(&head, &CONTENT_RANGE).is_some_and(|range| range.starts_with(&expected));
         match right && bytes.len() == length {
             true => Ok(bytes),
-            false => Err(self.error(&call, S3ErrorKind::Shape(format!("the answer is not the range {start}-{last} that was asked for")))),
+            false => Err(self.error(
+                &call,
+                S3ErrorKind::Shape(format!("the answer is not the range {start}-{last} that was asked for")),
+            )),
         }
     }
 
@@ -222,7 +230,9 @@ impl Bucket {
     fn found<T>(&self, answer: Result<T, S3Error>) -> Result<Option<T>, S3Error> {
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(S3Error { kind: S3ErrorKind::Status { status: 404, ref code, .. }, .. }) if code != "NoSuchBucket" => Ok(None),
+            Err(S3Error { kind: S3ErrorKind::Status { status: 404, ref code, .. }, .. }) if code != "NoSuchBucket" => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -295,8 +305,11 @@ impl Bucket {
         let named = header(&response.headers, &HeaderName::from_static("x-amz-bucket-region")).map(str::to_owned);
         let body = response.read_all(ERROR_LIMIT).await.unwrap_or_default();
         let error = parse_error(&body).unwrap_or_default();
-        let region = named.or(error.region).filter(|_| status == StatusCode::BAD_REQUEST || status.is_redirection() || status == StatusCode::FORBIDDEN);
-        let region = region.filter(|region| region.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
+        let region = named.or(error.region).filter(|_| {
+            status == StatusCode::BAD_REQUEST || status.is_redirection() || status == StatusCode::FORBIDDEN
+        });
+        let region =
+            region.filter(|region| region.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
         let kind = S3ErrorKind::Status { status: status.as_u16(), code: error.code, message: error.message };
         (self.error(call, kind), region)
     }
@@ -318,9 +331,14 @@ impl Bucket {
 
     fn error(&self, call: &Call<'_>, kind: S3ErrorKind) -> S3Error {
         let Call { method, key, query, .. } = call;
-        let what = if key.is_empty() && query.contains("list-type") { "listing of".to_owned() } else { method.to_string() };
+        let what =
+            if key.is_empty() && query.contains("list-type") { "listing of".to_owned() } else { method.to_string() };
         let path = if key.is_empty() { String::new() } else { format!("/{key}") };
-        S3Error { endpoint: self.settings.endpoint.to_string(), call: format!("{what} {}{path}", self.settings.bucket), kind }
+        S3Error {
+            endpoint: self.settings.endpoint.to_string(),
+            call: format!("{what} {}{path}", self.settings.bucket),
+            kind,
+        }
     }
 }
 
@@ -330,6 +348,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 /// A date such as `Sun, 22 Nov 2026 10:30:51 GMT` (RFC 9110, 5.6.7).
 fn http_date(text: &str) -> Option<OffsetDateTime> {
-    let form = format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let form =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     PrimitiveDateTime::parse(text, form).ok().map(PrimitiveDateTime::assume_utc)
 }

@@ -88,13 +88,19 @@ fn advice(status: u16, code: &str, message: &str) -> Option<&'static str> {
     let wrong_signature = code == "SignatureDoesNotMatch" || message.contains("Invalid signature");
     match code {
         _ if wrong_signature => Some("the secret key is wrong: check QDRANT_S3_SECRET_ACCESS_KEY"),
-        "InvalidAccessKeyId" | "NotSignedUp" => Some("the access key is not known there: check QDRANT_S3_ACCESS_KEY_ID"),
+        "InvalidAccessKeyId" | "NotSignedUp" => {
+            Some("the access key is not known there: check QDRANT_S3_ACCESS_KEY_ID")
+        }
         "AccessDenied" if message.contains("No such key") => {
             Some("the access key is not known there: check QDRANT_S3_ACCESS_KEY_ID")
         }
-        "InvalidToken" | "ExpiredToken" => Some("the session token is wrong or has expired: check QDRANT_S3_SESSION_TOKEN"),
+        "InvalidToken" | "ExpiredToken" => {
+            Some("the session token is wrong or has expired: check QDRANT_S3_SESSION_TOKEN")
+        }
         "NoSuchBucket" => Some("check QDRANT_S3_BUCKET_NAME"),
-        "RequestTimeTooSkewed" => Some("the clock of this machine and that of the S3 service differ by more than 15 minutes"),
+        "RequestTimeTooSkewed" => {
+            Some("the clock of this machine and that of the S3 service differ by more than 15 minutes")
+        }
         "PermanentRedirect" | "TemporaryRedirect" => {
             Some("the bucket is served elsewhere: set QDRANT_S3_ENDPOINT_URL to the endpoint of its region")
         }

@@ -39,7 +39,9 @@ pub(super) fn parse_page(xml: &[u8]) -> Result<Page, String> {
             ["ListBucketResult", "NextContinuationToken"] => page.next = Some(text.to_owned()),
             ["ListBucketResult", "Contents", "Key"] => object.key = Some(text.to_owned()),
             ["ListBucketResult", "Contents", "Size"] => object.bytes = text.trim().parse().ok(),
-            ["ListBucketResult", "Contents", "LastModified"] => object.last_modified = OffsetDateTime::parse(text.trim(), &Rfc3339).ok(),
+            ["ListBucketResult", "Contents", "LastModified"] => {
+                object.last_modified = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()
+            }
             ["ListBucketResult", "Contents"] => match std::mem::take(&mut object) {
                 PartialObject { key: Some(key), bytes: Some(bytes), last_modified } => {
                     page.objects.push(Object { key, bytes, last_modified });
@@ -169,7 +171,10 @@ mod tests {
             ("", "empty"),
             ("<ListBucketResult><IsTruncated>false</IsTruncated>", "breaks off"),
             ("<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>", "without key or size"),
-            ("<ListBucketResult><Contents><Key>a</Key><Size>x</Size></Contents></ListBucketResult>", "without key or size"),
+            (
+                "<ListBucketResult><Contents><Key>a</Key><Size>x</Size></Contents></ListBucketResult>",
+                "without key or size",
+            ),
             ("<ListBucketResult><Key>&unknown;</Key></ListBucketResult>", "unknown entity"),
             ("<html><body>hi</body></html>", "<html>"),
             ("<a></b>", "well-formed"),
@@ -188,7 +193,10 @@ mod tests {
             "<Error xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Code>AuthorizationHeaderMalformed</Code><Message>expected: 'garage'</Message><Region>garage</Region></Error>",
         ] {
             let error = parse_error(xml.as_bytes()).unwrap();
-            assert_eq!((error.code.as_str(), error.message.as_str()), ("AuthorizationHeaderMalformed", "expected: 'garage'"));
+            assert_eq!(
+                (error.code.as_str(), error.message.as_str()),
+                ("AuthorizationHeaderMalformed", "expected: 'garage'")
+            );
             assert_eq!(error.region.as_deref(), Some("garage"));
         }
         assert_eq!(parse_error(b""), None);

@@ -170,7 +170,11 @@ mod tests {
     fn the_documented_presigned_url_is_made() {
         let url = "https://examplebucket.s3.amazonaws.com/test.txt";
         let url = presign(&settings(), "us-east-1", NOW, url, Duration::from_secs(86_400)).unwrap();
-        assert!(url.reveal().ends_with("&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"), "{}", url.reveal());
+        assert!(
+            url.reveal().ends_with("&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"),
+            "{}",
+            url.reveal()
+        );
         for part in [
             "https://examplebucket.s3.amazonaws.com/test.txt?",
             "X-Amz-Algorithm=AWS4-HMAC-SHA256",

@@ -26,7 +26,10 @@ pub fn from_variables(variables: &[(String, String)], needs: Needs) -> Result<(S
         reader.missing("QDRANT_SOURCE_HOSTS", "the address of Qdrant, such as http://qdrant-headless:6333");
     }
     if needs.restore && restore_hosts.is_empty() {
-        reader.missing("QDRANT_RESTORE_HOSTS", "the address of the Qdrant to restore into, such as http://qdrant-headless:6333");
+        reader.missing(
+            "QDRANT_RESTORE_HOSTS",
+            "the address of the Qdrant to restore into, such as http://qdrant-headless:6333",
+        );
     }
     let source_api_key = reader.secret("QDRANT_API_KEY");
     let restore_api_key = reader.secret("QDRANT_RESTORE_API_KEY").or_else(|| source_api_key.clone());
@@ -173,7 +176,10 @@ impl Reader {
     fn secret(&mut self, name: &'static str) -> Option<Secret> {
         let value = self.text(name)?;
         if value.chars().any(char::is_control) {
-            self.problem(name, "has a control character inside, such as a line break (its value is not shown)".to_owned());
+            self.problem(
+                name,
+                "has a control character inside, such as a line break (its value is not shown)".to_owned(),
+            );
             return None;
         }
         Some(Secret::new(value))
@@ -244,7 +250,13 @@ impl Reader {
             Ok(host) => Some(host),
             Err(problem) => {
                 let hint = if value.contains("://") { "" } else { " (write http:// or https:// in front)" };
-                self.problem(name, format!("`{}`: {problem}; the bucket goes into QDRANT_S3_BUCKET_NAME{hint}", without_password(&value)));
+                self.problem(
+                    name,
+                    format!(
+                        "`{}`: {problem}; the bucket goes into QDRANT_S3_BUCKET_NAME{hint}",
+                        without_password(&value)
+                    ),
+                );
                 None
             }
         }
@@ -275,10 +287,18 @@ impl Reader {
             return None;
         }
         for (set, name, what) in [
-            (self.text("QDRANT_S3_ENDPOINT_URL").is_some(), "QDRANT_S3_ENDPOINT_URL", "the address of the S3 service, such as http://minio:9000"),
+            (
+                self.text("QDRANT_S3_ENDPOINT_URL").is_some(),
+                "QDRANT_S3_ENDPOINT_URL",
+                "the address of the S3 service, such as http://minio:9000",
+            ),
             (bucket.is_some(), "QDRANT_S3_BUCKET_NAME", "the bucket in which Qdrant stores its snapshots"),
             (access_key.is_some(), "QDRANT_S3_ACCESS_KEY_ID", "the S3 access key (AWS_ACCESS_KEY_ID does as well)"),
-            (secret_key.is_some(), "QDRANT_S3_SECRET_ACCESS_KEY", "the S3 secret key (AWS_SECRET_ACCESS_KEY does as well)"),
+            (
+                secret_key.is_some(),
+                "QDRANT_S3_SECRET_ACCESS_KEY",
+                "the S3 secret key (AWS_SECRET_ACCESS_KEY does as well)",
+            ),
         ] {
             if !set {
                 self.missing(name, what);
@@ -287,11 +307,16 @@ impl Reader {
         if let Some(bucket) = &bucket {
             let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
             if !bucket.chars().all(good) || bucket.len() > 255 || bucket.starts_with('.') {
-                self.problem("QDRANT_S3_BUCKET_NAME", format!("`{bucket}` is not a bucket's name (letters, digits, `-`, `.`)"));
+                self.problem(
+                    "QDRANT_S3_BUCKET_NAME",
+                    format!("`{bucket}` is not a bucket's name (letters, digits, `-`, `.`)"),
+                );
             }
         }
-        let region = ["QDRANT_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| self.text(name));
-        if let Some(region) = region.as_ref().filter(|region| region.contains(|c: char| c.is_whitespace() || c == '/')) {
+        let region =
+            ["QDRANT_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| self.text(name));
+        if let Some(region) = region.as_ref().filter(|region| region.contains(|c: char| c.is_whitespace() || c == '/'))
+        {
             self.problem("QDRANT_S3_REGION", format!("`{region}` is not a region's name"));
         }
         let addressing = match self.choice("QDRANT_S3_ADDRESSING_STYLE", &["path", "virtual"]) {
@@ -335,7 +360,8 @@ mod tests {
     const ALL: Needs = Needs { source: true, restore: true, s3: true };
 
     fn read(variables: &[(&str, &str)], needs: Needs) -> Result<(Settings, Vec<String>), Vec<Problem>> {
-        let variables: Vec<_> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables: Vec<_> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         from_variables(&variables, needs)
     }
 
@@ -387,8 +413,16 @@ mod tests {
         )
         .unwrap_err();
         for name in [
-            "QDRANT_SOURCE_HOSTS", "QDRANT_HTTP_PORT", "CURL_TIMEOUT", "QDRANT_S3_LINK_EXPIRY_DURATION", "QDRANT_S3_ENDPOINT_URL",
-            "QDRANT_S3_SECRET_ACCESS_KEY", "QDRANT_WAIT_ON_TASK", "QDRANT_RESTORE_HOSTS", "QDRANT_S3_BUCKET_NAME", "QDRANT_S3_ACCESS_KEY_ID",
+            "QDRANT_SOURCE_HOSTS",
+            "QDRANT_HTTP_PORT",
+            "CURL_TIMEOUT",
+            "QDRANT_S3_LINK_EXPIRY_DURATION",
+            "QDRANT_S3_ENDPOINT_URL",
+            "QDRANT_S3_SECRET_ACCESS_KEY",
+            "QDRANT_WAIT_ON_TASK",
+            "QDRANT_RESTORE_HOSTS",
+            "QDRANT_S3_BUCKET_NAME",
+            "QDRANT_S3_ACCESS_KEY_ID",
         ] {
             assert!(names(&problems).contains(&name), "{name} in {problems:?}");
         }
@@ -398,8 +432,15 @@ mod tests {
 
     #[test]
     fn empty_and_unset_are_the_same_and_aws_variables_help_out() {
-        let mut variables: Vec<(&str, &str)> = GUIDE.iter().copied().filter(|(name, _)| !name.contains("_KEY")).collect();
-        variables.extend([("QDRANT_S3_ACCESS_KEY_ID", "  "), ("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "B"), ("AWS_SESSION_TOKEN", "T"), ("AWS_DEFAULT_REGION", "eu01")]);
+        let mut variables: Vec<(&str, &str)> =
+            GUIDE.iter().copied().filter(|(name, _)| !name.contains("_KEY")).collect();
+        variables.extend([
+            ("QDRANT_S3_ACCESS_KEY_ID", "  "),
+            ("AWS_ACCESS_KEY_ID", "A"),
+            ("AWS_SECRET_ACCESS_KEY", "B"),
+            ("AWS_SESSION_TOKEN", "T"),
+            ("AWS_DEFAULT_REGION", "eu01"),
+        ]);
         let s3 = read(&variables, Needs { source: false, ..ALL }).unwrap().0.s3.unwrap();
         assert_eq!((s3.access_key.as_str(), s3.secret_key.reveal(), s3.region.as_deref()), ("A", "B", Some("eu01")));
         assert_eq!(s3.session_token.unwrap().reveal(), "T");
@@ -408,14 +449,25 @@ mod tests {
     #[test]
     fn what_the_task_does_not_need_is_not_asked_for() {
         assert!(read(&[], Needs::default()).unwrap().0.s3.is_none());
-        assert!(read(&[("QDRANT_S3_ACCESS_KEY_ID", "k"), ("QDRANT_S3_BUCKET_NAME", "b")], Needs::default()).unwrap().0.s3.is_none());
-        let problems = read(&[("BACKUP_COLLECTION_ALIASES_ON_S3", "true"), ("QDRANT_SOURCE_HOSTS", "q")], Needs { source: true, ..Needs::default() });
+        assert!(
+            read(&[("QDRANT_S3_ACCESS_KEY_ID", "k"), ("QDRANT_S3_BUCKET_NAME", "b")], Needs::default())
+                .unwrap()
+                .0
+                .s3
+                .is_none()
+        );
+        let problems = read(
+            &[("BACKUP_COLLECTION_ALIASES_ON_S3", "true"), ("QDRANT_SOURCE_HOSTS", "q")],
+            Needs { source: true, ..Needs::default() },
+        );
         assert!(names(&problems.unwrap_err()).contains(&"QDRANT_S3_ENDPOINT_URL"));
     }
 
     #[test]
     fn durations_have_units_and_no_overflow() {
-        for (text, seconds) in [("3600", 3600), ("3600s", 3600), ("60m", 3600), ("1h", 3600), ("7d", WEEK), (" 90 ", 90)] {
+        for (text, seconds) in
+            [("3600", 3600), ("3600s", 3600), ("60m", 3600), ("1h", 3600), ("7d", WEEK), (" 90 ", 90)]
+        {
             assert_eq!(parse_duration(text).unwrap(), seconds, "{text}");
         }
         for text in ["", "s", "1w", "-1", "1.5h", "99999999999999999999", "9999999999999999d", "1h30m"] {
@@ -429,7 +481,17 @@ mod tests {
         assert!(warn("QDRANT_SOURCE_HOST").first().unwrap().contains("QDRANT_SOURCE_HOSTS"));
         assert!(warn("CURL_TIMOUT").first().unwrap().contains("CURL_TIMEOUT"));
         assert!(warn("QDRANT_S3_BUCKET").first().unwrap().contains("QDRANT_S3_BUCKET_NAME"));
-        for name in ["QDRANT_SERVICE_HOST", "QDRANT_PORT", "QDRANT_PORT_6333_TCP_ADDR", "QDRANT__SERVICE__API_KEY", "PATH", "HOME", "AWS_PROFILE", "QDRANT_HTTP_PORT", "QDRANT_BACKUP_RETENTION_SETS"] {
+        for name in [
+            "QDRANT_SERVICE_HOST",
+            "QDRANT_PORT",
+            "QDRANT_PORT_6333_TCP_ADDR",
+            "QDRANT__SERVICE__API_KEY",
+            "PATH",
+            "HOME",
+            "AWS_PROFILE",
+            "QDRANT_HTTP_PORT",
+            "QDRANT_BACKUP_RETENTION_SETS",
+        ] {
             assert!(warn(name).is_empty(), "{name}: {:?}", warn(name));
         }
     }

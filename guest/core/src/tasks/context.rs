@@ -70,7 +70,8 @@ impl Context {
         let elapsed = self.ports.clock.monotonic().saturating_sub(self.started).as_secs();
         let outcome = if failed { "failed" } else { "done" };
         self.report_all(items);
-        self.log.info(Some(&host.to_string()), &format!("{ended} of {total} collections, {elapsed} s: `{what}` {outcome}"));
+        self.log
+            .info(Some(&host.to_string()), &format!("{ended} of {total} collections, {elapsed} s: `{what}` {outcome}"));
     }
 
     fn log_item(&self, item: &Item) {
@@ -117,8 +118,10 @@ impl Context {
             Status::Partial => "PARTLY FAILED",
         };
         let bytes = if bytes > 0 { format!(", {}", size(bytes)) } else { String::new() };
-        let text =
-            format!("{verdict}: {done} done, {failed} failed, {skipped} skipped{bytes}, {:.1} s", elapsed.as_secs_f64());
+        let text = format!(
+            "{verdict}: {done} done, {failed} failed, {skipped} skipped{bytes}, {:.1} s",
+            elapsed.as_secs_f64()
+        );
         match report.status() {
             Status::Done => self.log.info(None, &text),
             _ => self.log.error(None, &text),

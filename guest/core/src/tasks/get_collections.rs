@@ -11,7 +11,11 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     if !known.is_empty() {
         let reason = "the file is there already and is kept; `reset` removes it".to_owned();
         context.ports.console.data(&records::collections_csv(&known));
-        context.report(Item { name: Some("collections".to_owned()), cause: Some(reason), ..Item::new("file", Outcome::Skipped) });
+        context.report(Item {
+            name: Some("collections".to_owned()),
+            cause: Some(reason),
+            ..Item::new("file", Outcome::Skipped)
+        });
         return Ok(());
     }
     list(context, &source).await
@@ -23,10 +27,11 @@ async fn list(context: &Context, source: &Source) -> Result<(), String> {
     context.report_all(source.missing_items());
     for cluster in &source.clusters {
         match source::collections(cluster).await {
-            Ok(names) => lines.extend(names.into_iter().map(|collection| records::Collection {
-                host: Some(cluster.host.to_string()),
-                collection,
-            })),
+            Ok(names) => lines.extend(
+                names
+                    .into_iter()
+                    .map(|collection| records::Collection { host: Some(cluster.host.to_string()), collection }),
+            ),
             Err(cause) => context.report(Item {
                 host: Some(cluster.host.to_string()),
                 cause: Some(cause),

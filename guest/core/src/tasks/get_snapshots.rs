@@ -42,7 +42,11 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
             }
         }
     }
-    let lines = lines.into_iter().map(|(collection, snapshot_name, host)| records::Snapshot { host: Some(host), collection, snapshot_name });
+    let lines = lines.into_iter().map(|(collection, snapshot_name, host)| records::Snapshot {
+        host: Some(host),
+        collection,
+        snapshot_name,
+    });
     context.report(write(context, lines.collect())?);
     Ok(())
 }

@@ -29,13 +29,16 @@ pub(super) async fn restore_some(
 ) {
     let Some(mut saved) = find(context, cluster, selections).await else { return };
     saved.retain(|alias, collection| {
-        let meant = failed.contains(collection) || selections.iter().any(|selection| selection.collection == *collection);
+        let meant =
+            failed.contains(collection) || selections.iter().any(|selection| selection.collection == *collection);
         if !meant {
             context.report(Item {
                 host: Some(cluster.host.to_string()),
                 collection: Some(collection.clone()),
                 name: Some(alias.clone()),
-                cause: Some("its collection is not part of this restore; `recover_colla` restores all aliases".to_owned()),
+                cause: Some(
+                    "its collection is not part of this restore; `recover_colla` restores all aliases".to_owned(),
+                ),
                 ..Item::new("alias", Outcome::Skipped)
             });
         }
@@ -82,7 +85,9 @@ async fn saved(context: &Context, selections: &[Selection]) -> Result<BTreeMap<S
     } else {
         for selection in selections {
             let aliases = selection.manifest.iter().flat_map(|manifest| &manifest.aliases);
-            lines.extend(aliases.map(|alias| records::Alias { collection: selection.collection.clone(), alias: alias.clone() }));
+            lines.extend(
+                aliases.map(|alias| records::Alias { collection: selection.collection.clone(), alias: alias.clone() }),
+            );
         }
     }
     Ok(lines.into_iter().map(|line| (line.alias, line.collection)).collect())
@@ -105,7 +110,9 @@ async fn switch(
     let all = |outcome, cause: String, aliases: &BTreeMap<String, String>| -> Vec<Item> {
         aliases.iter().map(|(alias, collection)| item(alias, collection, outcome, Some(cause.clone()))).collect()
     };
-    let Some(peer) = cluster.peers.first() else { return all(Outcome::Failed, "the target has no peer".to_owned(), &saved) };
+    let Some(peer) = cluster.peers.first() else {
+        return all(Outcome::Failed, "the target has no peer".to_owned(), &saved);
+    };
     let (there, collections) = match (peer.client.aliases().await, peer.client.collections().await) {
         (Ok(there), Ok(collections)) => (there, collections.into_iter().collect::<BTreeSet<_>>()),
         (Err(error), _) | (_, Err(error)) => return all(Outcome::Failed, error.to_string(), &saved),
@@ -144,13 +151,19 @@ async fn switch(
         let is_there = now.as_ref().is_ok_and(|now| now.get(alias) == Some(collection));
         items.push(match (is_there, &outcome, &now) {
             (true, ..) => {
-                let line = records::AliasRecovery { collection: collection.clone(), alias: alias.clone(), outcome: "ok".to_owned() };
+                let line = records::AliasRecovery {
+                    collection: collection.clone(),
+                    alias: alias.clone(),
+                    outcome: "ok".to_owned(),
+                };
                 match records::append_alias_recovery(context.ports.files.as_ref(), &line) {
                     Ok(()) => item(alias, collection, Outcome::Done, None),
                     Err(error) => item(alias, collection, Outcome::Failed, Some(error.to_string())),
                 }
             }
-            (false, Err(error), _) | (false, _, Err(error)) => item(alias, collection, Outcome::Failed, Some(error.to_string())),
+            (false, Err(error), _) | (false, _, Err(error)) => {
+                item(alias, collection, Outcome::Failed, Some(error.to_string()))
+            }
             (false, Ok(()), Ok(_)) => {
                 item(alias, collection, Outcome::Failed, Some("Qdrant answered ok and it is not there".to_owned()))
             }

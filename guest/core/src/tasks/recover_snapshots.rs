@@ -39,7 +39,11 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
                 selections.push(selection);
             }
             Err(cause) => {
-                context.report(Item { collection: Some(collection.clone()), cause: Some(cause), ..Item::new("collection", Outcome::Failed) });
+                context.report(Item {
+                    collection: Some(collection.clone()),
+                    cause: Some(cause),
+                    ..Item::new("collection", Outcome::Failed)
+                });
                 failed.insert(collection);
             }
         }
@@ -61,7 +65,9 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
 fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snapshot>, String> {
     let files = context.ports.files.as_ref();
     let lines = match (given, &context.settings.snapshots_file) {
-        (Some(text), _) => records::parse_snapshots(records::SNAPSHOTS, text.as_bytes()).map_err(|error| error.to_string())?,
+        (Some(text), _) => {
+            records::parse_snapshots(records::SNAPSHOTS, text.as_bytes()).map_err(|error| error.to_string())?
+        }
         (None, Some(path)) => {
             let bytes = files.read_path(path).map_err(|error| error.to_string())?;
             records::parse_snapshots(path, &bytes).map_err(|error| error.to_string())?
@@ -69,7 +75,9 @@ fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snaps
         (None, None) => records::read_snapshots(files).map_err(|error| error.to_string())?,
     };
     if !lines.is_empty() {
-        context.log.info(None, &format!("restoring the {} snapshots named in the file `{}`", lines.len(), records::SNAPSHOTS));
+        context
+            .log
+            .info(None, &format!("restoring the {} snapshots named in the file `{}`", lines.len(), records::SNAPSHOTS));
     }
     Ok(lines)
 }
@@ -88,9 +96,16 @@ async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapsho
         let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).collect();
         let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
         let absent: Vec<_> = absent
-            .map(|collection| (collection.clone(), Err("the file `collections` names it, and the bucket has no archive of it that passes the filter".to_owned())))
+            .map(|collection| {
+                (
+                    collection.clone(),
+                    Err("the file `collections` names it, and the bucket has no archive of it that passes the filter"
+                        .to_owned()),
+                )
+            })
             .collect();
-        let mut archives: ByCollection = found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).collect();
+        let mut archives: ByCollection =
+            found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).collect();
         archives.retain(|collection, _| wanted.is_empty() || wanted.contains(collection));
         archives.extend(absent);
         return Ok(archives);

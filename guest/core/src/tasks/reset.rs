@@ -11,7 +11,11 @@ pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), Stri
     let time = time.map_err(|error| error.to_string())?;
     let files = &context.ports.files;
     for file in records::STATE_FILES {
-        let item = |outcome, cause: Option<String>| Item { name: Some((*file).to_owned()), cause, ..Item::new("file", outcome) };
+        let item = |outcome, cause: Option<String>| Item {
+            name: Some((*file).to_owned()),
+            cause,
+            ..Item::new("file", outcome)
+        };
         let result = match files.read(file) {
             Ok(None) => continue,
             Ok(Some(_)) if keep_backup => {

@@ -36,7 +36,9 @@ pub(super) async fn find(context: &Context) -> Result<Source, String> {
     let usable = discovered.clusters.iter().any(|cluster| !cluster.peers.is_empty());
     if !usable {
         let mut causes: Vec<String> = discovered.missing.iter().map(|missing| missing.cause.clone()).collect();
-        causes.extend(discovered.clusters.iter().flat_map(|cluster| &cluster.missing).map(|missing| missing.cause.clone()));
+        causes.extend(
+            discovered.clusters.iter().flat_map(|cluster| &cluster.missing).map(|missing| missing.cause.clone()),
+        );
         return Err(format!("no peer of the source can be used: {}", causes.join("; ")));
     }
     for cluster in &discovered.clusters {
@@ -91,14 +93,19 @@ pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec
     }
     context.log.warn(
         Some(&cluster.host.to_string()),
-        &format!("taking the {} collections of the file `{}` only ({foreign} of other hosts left out)", names.len(), records::COLLECTIONS),
+        &format!(
+            "taking the {} collections of the file `{}` only ({foreign} of other hosts left out)",
+            names.len(),
+            records::COLLECTIONS
+        ),
     );
     Ok(names.into_iter().collect())
 }
 
 /// True when `text`, a host as people or the file write it, is one of `hosts`.
 fn names_host(text: &str, hosts: &BTreeSet<String>) -> bool {
-    let bare = |host: &str| host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/').to_ascii_lowercase();
+    let bare =
+        |host: &str| host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/').to_ascii_lowercase();
     let wanted = bare(text);
     hosts.iter().any(|host| bare(host) == wanted)
 }
