@@ -60,6 +60,11 @@ impl S3 {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The region that signatures have to name, or may.
+    pub fn region(&self) -> &str {
+        self.watch.region().unwrap_or(REGION)
+    }
+
     /// Every request so far.
     pub fn requests(&self) -> Vec<Request> {
         self.watch.requests()

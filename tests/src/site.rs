@@ -86,7 +86,11 @@ impl Site {
 
     /// Servers as `options` say, with a bucket and the key that all servers have.
     pub async fn start(options: Options) -> Self {
-        let s3 = S3::start().await;
+        Self::with(S3::start().await, options).await
+    }
+
+    /// Servers as `options` say, with this S3 server.
+    pub async fn with(s3: S3, options: Options) -> Self {
         let options = Options { s3: Some(access(&s3)), api_key: Some(API_KEY.to_owned()), ..options };
         Self { s3, source: Servers::start(options).await, work: TempDir::new().unwrap() }
     }
@@ -179,7 +183,7 @@ fn access(s3: &S3) -> S3Access {
         bucket: crate::s3::BUCKET.to_owned(),
         access_key: crate::s3::ACCESS_KEY.to_owned(),
         secret_key: crate::s3::SECRET_KEY.to_owned(),
-        region: crate::s3::REGION.to_owned(),
+        region: s3.region().to_owned(),
         key_prefix: "snapshots".to_owned(),
     }
 }

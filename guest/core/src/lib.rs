@@ -17,6 +17,7 @@ pub mod backup;
 pub mod log;
 pub mod manifest;
 pub mod naming;
+mod ordered;
 pub mod ports;
 pub mod qdrant;
 pub mod records;

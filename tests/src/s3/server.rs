@@ -73,6 +73,11 @@ impl Watch {
         Self { region, requests: Mutex::default(), faults: Mutex::default() }
     }
 
+    /// The region it insists on.
+    pub fn region(&self) -> Option<&str> {
+        self.region.as_deref()
+    }
+
     /// Every request so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -11,3 +11,4 @@ mod lists;
 mod names;
 mod refusals;
 mod restore;
+mod s3;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::naming::{self, SnapshotName};
+use crate::ordered::Ordered;
 use crate::qdrant::{Client, QdrantError, SnapshotDescription};
 use crate::tasks::Context;
 
@@ -142,5 +143,5 @@ async fn find(
 }
 
 async fn names(client: &Client, collection: &str) -> Result<BTreeSet<String>, QdrantError> {
-    Ok(client.snapshots(collection).await?.into_iter().map(|snapshot| snapshot.name).collect())
+    Ok(client.snapshots(collection).await?.into_iter().map(|snapshot| snapshot.name).into_set())
 }

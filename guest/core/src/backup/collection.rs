@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::archive::{self, Archive};
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
+use crate::ordered::Ordered;
 use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer};
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -183,7 +184,7 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
         .shards
         .iter()
         .map(|shard| (*shard, Points { before: points(&before, shard), after: points(&after, shard) }))
-        .collect();
+        .into_map();
     (done, Some(Proven { peer_id: holder.peer_id, archive, shards }))
 }
 
@@ -193,13 +194,13 @@ async fn counts(holder: &Holder<'_>, collection: &str) -> BTreeMap<u32, u64> {
         .shards
         .iter()
         .map(|shard| async move { (*shard, holder.peer.client.count_replica(collection, *shard).await.ok()) });
-    join_all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).collect()
+    join_all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).into_map()
 }
 
 /// The shards that no archive has data for.
 fn uncovered(layout: &Layout, proven: &[Proven]) -> BTreeSet<u32> {
-    let covered: BTreeSet<u32> = proven.iter().flat_map(|archive| archive.shards.keys().copied()).collect();
-    let mut uncovered: BTreeSet<u32> = layout.shards.keys().copied().collect();
+    let covered: BTreeSet<u32> = proven.iter().flat_map(|archive| archive.shards.keys().copied()).into_set();
+    let mut uncovered: BTreeSet<u32> = layout.shards.keys().copied().into_set();
     uncovered.retain(|shard| !covered.contains(shard));
     if proven.is_empty() && uncovered.is_empty() {
         // A collection without shards has no archive either.
@@ -257,7 +258,7 @@ fn describe(
     let shards = layout.shards.iter().map(|(id, shard)| ManifestShard {
         id: *id,
         key: shard.key.clone(),
-        replicas: shard.replicas.iter().map(|(peer, replica)| (peer.to_string(), replica.state.clone())).collect(),
+        replicas: shard.replicas.iter().map(|(peer, replica)| (peer.to_string(), replica.state.clone())).into_map(),
     });
     let archives = proven.into_iter().map(|proven| ManifestArchive {
         key: proven.archive.key.unwrap_or_default(),
@@ -278,7 +279,7 @@ fn describe(
             .payload_schema
             .into_iter()
             .map(|(field, schema)| (field, without_counts(schema)))
-            .collect(),
+            .into_map(),
         shards: shards.collect(),
         points,
         aliases,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Effect, segment};
 use super::collection::{CollectionCluster, CollectionInfo, Layout};
 use super::error::QdrantError;
+use crate::ordered::Ordered;
 use crate::s3::PresignedUrl;
 
 /// How long a change of the cluster's shared state may take, in seconds; Qdrant's own default of 10 is short
@@ -111,7 +112,7 @@ impl Client {
     /// All aliases: alias to collection.
     pub async fn aliases(&self) -> Result<BTreeMap<String, String>, QdrantError> {
         let answer: Aliases = self.read(Method::GET, "/aliases", None, Effect::Idempotent).await?;
-        Ok(answer.aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name)).collect())
+        Ok(answer.aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name)).into_map())
     }
 
     /// Points aliases to collections, all in one request, so that readers never see half of it.

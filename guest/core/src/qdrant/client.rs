@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{QdrantError, QdrantErrorKind};
-use crate::ports::{HttpError, Ports, Request, Timeouts};
+use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Timeouts};
 use crate::retry;
 use crate::settings::{Host, Secret};
 
@@ -66,16 +66,9 @@ impl Client {
         body: Option<&Value>,
         effect: Effect,
     ) -> Result<Option<T>, QdrantError> {
-        let bytes = self.send(method.clone(), path, body, effect).await?;
-        let shape = |what: String| self.error(&method, path, QdrantErrorKind::Shape(what));
-        let mut envelope: Value = serde_json::from_slice(&bytes).map_err(|error| shape(error.to_string()))?;
-        match envelope.get("status").and_then(Value::as_str) {
-            Some("ok") => {}
-            Some("accepted") => return Ok(None),
-            _ => return Err(shape(format!("status {}", envelope.get("status").unwrap_or(&Value::Null)))),
-        }
-        let result = envelope.get_mut("result").map(Value::take).unwrap_or_default();
-        serde_json::from_value(result).map(Some).map_err(|error| shape(error.to_string()))
+        let result = self.result(&method, path, body, effect).await?;
+        let typed = result.map(serde_json::from_value).transpose();
+        typed.map_err(|error| self.error(&method, path, QdrantErrorKind::Shape(error.to_string())))
     }
 
     /// As [`Client::call`] where an answer without a result is not one.
@@ -86,9 +79,28 @@ impl Client {
         body: Option<&Value>,
         effect: Effect,
     ) -> Result<T, QdrantError> {
-        self.call(method.clone(), path, body, effect)
-            .await?
-            .ok_or_else(|| self.error(&method, path, QdrantErrorKind::Shape("no result".to_owned())))
+        let result = self.call(method.clone(), path, body, effect).await?;
+        result.ok_or_else(|| self.error(&method, path, QdrantErrorKind::Shape("no result".to_owned())))
+    }
+
+    /// Boxed, so that the many calls share this code and don't each contain it.
+    fn result<'a>(
+        &'a self,
+        method: &'a Method,
+        path: &'a str,
+        body: Option<&'a Value>,
+        effect: Effect,
+    ) -> LocalBoxFuture<'a, Result<Option<Value>, QdrantError>> {
+        Box::pin(async move {
+            let bytes = self.send(method.clone(), path, body, effect).await?;
+            let shape = |what: String| self.error(method, path, QdrantErrorKind::Shape(what));
+            let mut envelope: Value = serde_json::from_slice(&bytes).map_err(|error| shape(error.to_string()))?;
+            match envelope.get("status").and_then(Value::as_str) {
+                Some("ok") => Ok(Some(envelope.get_mut("result").map(Value::take).unwrap_or_default())),
+                Some("accepted") => Ok(None),
+                _ => Err(shape(format!("status {}", envelope.get("status").unwrap_or(&Value::Null)))),
+            }
+        })
     }
 
     /// Sends a call and returns the whole body of a 2xx answer.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ordered::Ordered;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -58,7 +59,7 @@ impl Replica {
 impl Layout {
     /// The peers that hold any replica.
     pub fn peers(&self) -> BTreeSet<u64> {
-        self.shards.values().flat_map(|shard| shard.replicas.keys().copied()).collect()
+        self.shards.values().flat_map(|shard| shard.replicas.keys().copied()).into_set()
     }
 
     /// The shards of which `peer` holds a replica in state `Active`.
@@ -80,14 +81,14 @@ impl Layout {
     pub(super) fn of_single_peer(mut self, id: u64) -> Self {
         self.peer_id = id;
         for shard in self.shards.values_mut() {
-            shard.replicas = std::mem::take(&mut shard.replicas).into_values().map(|replica| (id, replica)).collect();
+            shard.replicas = std::mem::take(&mut shard.replicas).into_values().map(|replica| (id, replica)).into_map();
         }
         self
     }
 
     /// Shard to the peers that hold it.
     pub fn placement(&self) -> BTreeMap<u32, BTreeSet<u64>> {
-        self.shards.iter().map(|(id, shard)| (*id, shard.replicas.keys().copied().collect())).collect()
+        self.shards.iter().map(|(id, shard)| (*id, shard.replicas.keys().copied().into_set())).into_map()
     }
 }
 

@@ -12,6 +12,7 @@ use super::api::{ClusterInfo, ServerVersion};
 use super::client::Client;
 use super::collection::Layout;
 use super::error::QdrantError;
+use crate::ordered::Ordered;
 use crate::ports::Ports;
 use crate::settings::{Host, Secret, Settings};
 
@@ -140,7 +141,7 @@ async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Opti
             uris.insert(id, peer.uri.clone());
         }
     }
-    let answered: BTreeSet<u64> = group.iter().filter_map(|answer| answer.info.peer_id).collect();
+    let answered: BTreeSet<u64> = group.iter().filter_map(|answer| answer.info.peer_id).into_set();
     let wanted: Vec<u64> = if all_peers { uris.keys().copied().collect() } else { answered.iter().copied().collect() };
     let found = join_all(wanted.into_iter().map(|id| {
         let configured = group.iter().find(|answer| answer.info.peer_id == Some(id)).map(|answer| &answer.client);
@@ -208,7 +209,7 @@ const SINGLE: u64 = 0;
 impl Cluster {
     /// The ids of its peers.
     pub fn ids(&self) -> BTreeSet<u64> {
-        self.peers.iter().map(|peer| peer.id.unwrap_or(SINGLE)).collect()
+        self.peers.iter().map(|peer| peer.id.unwrap_or(SINGLE)).into_set()
     }
 
     /// Where the shards of a collection live as `peer` sees it, in terms of [`Cluster::ids`].

@@ -13,6 +13,7 @@ use super::plan::{Plan, Recovery, Target, plan};
 use super::selection::Selection;
 use super::state::{Start, look};
 use super::{ledger, prove, settle, version};
+use crate::ordered::Ordered;
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
@@ -109,7 +110,7 @@ async fn run(
                 .log
                 .warn(Some(&cluster.host.to_string()), &format!("`{}`: deleting it to restore it", plan.collection));
             client.delete_collection(&plan.collection).await.map_err(text)?;
-            aliases.into_iter().filter(|(_, to)| *to == plan.collection).collect()
+            aliases.into_iter().filter(|(_, to)| *to == plan.collection).into_map()
         }
     };
     ledger::note_begun(files, &cluster.host, &plan).map_err(|error| error.to_string())?;
@@ -178,7 +179,7 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
         .iter()
         .filter(|key| !key.filler)
         .flat_map(|key| key.shards.iter().map(|shard| (*shard, key.key.clone())))
-        .collect();
+        .into_map();
     match there == wanted {
         true => Ok(()),
         false => Err(format!(
@@ -191,7 +192,7 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
 /// Shard to shard key, on the target now.
 async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<u32, Value>, String> {
     let layout = settle::settled(context, cluster, &plan.collection).await?;
-    Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).collect())
+    Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).into_map())
 }
 
 /// Gives all peers their archives at the same time; those of one peer one after another.

@@ -84,22 +84,19 @@ impl Step {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
-mod tests {
-    use super::*;
-
-    fn placement(shards: &[&[u64]]) -> Placement {
-        shards.iter().enumerate().map(|(id, peers)| (id as u32, peers.iter().copied().collect())).collect()
-    }
-
-    fn apply(placement: &mut Placement, step: Step) {
-        let (shard, gone, new) = match step {
-            Step::Move { shard, from, to } => (shard, Some(from), Some(to)),
-            Step::Replicate { shard, from, to } => {
-                assert!(placement[&shard].contains(&from), "copied from a peer that has it");
+impl Step {
+    /// Takes the step on paper. Panics where a real cluster would refuse it.
+    pub(super) fn apply(self, placement: &mut Placement) {
+        let (shard, gone, new) = match self {
+            Self::Move { shard, from, to } => (shard, Some(from), Some(to)),
+            Self::Replicate { shard, from, to } => {
+                assert!(
+                    placement.get(&shard).is_some_and(|peers| peers.contains(&from)),
+                    "copied from a peer that has it"
+                );
                 (shard, None, Some(to))
             }
-            Step::Drop { shard, peer } => (shard, Some(peer), None),
+            Self::Drop { shard, peer } => (shard, Some(peer), None),
         };
         let peers = placement.entry(shard).or_default();
         if let Some(gone) = gone {
@@ -109,6 +106,15 @@ mod tests {
             assert!(peers.insert(new), "given to a peer that has not");
         }
         assert!(!peers.is_empty(), "a shard is never without a replica");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placement(shards: &[&[u64]]) -> Placement {
+        shards.iter().enumerate().map(|(id, peers)| (id as u32, peers.iter().copied().collect())).collect()
     }
 
     /// Every layout of two shards on four peers to every other.
@@ -122,7 +128,7 @@ mod tests {
                 let wanted = placement(&[to, from]);
                 for _ in 0..8 {
                     for step in next_steps(&current, &wanted) {
-                        apply(&mut current, step);
+                        step.apply(&mut current);
                     }
                 }
                 assert_eq!(current, wanted);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::plan::Plan;
+use crate::ordered::Ordered;
 use crate::ports::{FileError, Files};
 use crate::records;
 use crate::settings::Host;
@@ -12,7 +13,7 @@ use crate::settings::Host;
 pub(super) fn recovered(files: &dyn Files, target: &Host) -> Result<BTreeSet<String>, FileError> {
     let target = target.to_string();
     let lines = records::read_recovery_history(files)?;
-    Ok(lines.into_iter().filter(|line| line.host == target).map(|line| line.snapshot_name).collect())
+    Ok(lines.into_iter().filter(|line| line.host == target).map(|line| line.snapshot_name).into_set())
 }
 
 /// Notes that an archive is proven to be on `target`.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::layout::Placement;
 use super::selection::{Described, Selection};
+use crate::ordered::Ordered;
 
 /// What will be done to one target cluster for one collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,7 +121,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
 /// local mode with missing data at shard"), and knows no shard keys.
 fn fits_one_server(selection: &Selection) -> Result<(), String> {
     let whole = |archive: &Described| {
-        let good: BTreeSet<u32> = archive.shards().filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
+        let good: BTreeSet<u32> = archive.shards().filter(|(_, good)| *good).map(|(shard, _)| shard).into_set();
         archive.description.shards.keys().all(|shard| good.contains(shard))
     };
     if selection.archives.iter().any(|archive| archive.description.custom_sharding) {
@@ -156,10 +157,10 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         (!target.peers.contains(&archive.archive.peer), std::cmp::Reverse(archive.archive.bytes), archive.archive.peer)
     });
     let mut given: BTreeMap<u64, (BTreeSet<u32>, u64)> =
-        target.peers.iter().map(|peer| (*peer, (BTreeSet::new(), 0))).collect();
+        target.peers.iter().map(|peer| (*peer, (BTreeSet::new(), 0))).into_map();
     let mut recoveries = Vec::new();
     for archive in archives {
-        let shards: BTreeSet<u32> = archive.shards().map(|(shard, _)| shard).collect();
+        let shards: BTreeSet<u32> = archive.shards().map(|(shard, _)| shard).into_set();
         let own = Some(archive.archive.peer).filter(|peer| target.peers.contains(peer));
         let fewest = given
             .iter()
@@ -198,7 +199,7 @@ fn recovery(selection: &Selection, archive: &Described, peer: u64) -> Recovery {
         name: archive.archive.name.clone(),
         key: archive.archive.key.clone(),
         bytes: archive.archive.bytes,
-        shards: archive.shards().map(|(shard, _)| (shard, expected(&shard))).collect(),
+        shards: archive.shards().map(|(shard, _)| (shard, expected(&shard))).into_map(),
     }
 }
 
@@ -225,7 +226,7 @@ fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Pla
 /// `placement` with replicas added up to `factor`, on the peers with the fewest replicas.
 fn with_more_replicas(placement: &Placement, factor: usize, peers: &BTreeSet<u64>) -> Placement {
     let mut wanted = placement.clone();
-    let mut load: BTreeMap<u64, usize> = peers.iter().map(|peer| (*peer, 0)).collect();
+    let mut load: BTreeMap<u64, usize> = peers.iter().map(|peer| (*peer, 0)).into_map();
     for peer in placement.values().flatten() {
         *load.entry(*peer).or_default() += 1;
     }
@@ -262,7 +263,7 @@ fn shard_keys(selection: &Selection) -> Result<Vec<ShardKey>, String> {
         .filter(|key| !key.shards.is_empty())
         .collect();
     keys.sort_by_key(|key| key.shards.first().copied());
-    let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).collect();
+    let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).into_set();
     if first.description.shards.keys().any(|shard| !named.contains(shard)) {
         return Err("its archives do not say which shard key some of the shards belong to".to_owned());
     }
@@ -347,4 +348,211 @@ pub fn shape(params: &Value) -> Value {
         "shard_number": field("shard_number"),
         "sharding_method": field("sharding_method"),
     }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::super::archives::BucketArchive;
+    use super::super::layout::next_steps;
+    use super::*;
+    use crate::archive::{ArchiveDescription, ShardDescription, ShardKeyMapping};
+    use time::OffsetDateTime;
+
+    /// The archive of `peer`, which holds `shards`; `states` is the layout: shard to peer to state.
+    fn archive(peer: u64, states: &BTreeMap<u32, BTreeMap<u64, String>>, config: Value) -> Described {
+        let shards: BTreeMap<u32, ShardDescription> = states
+            .iter()
+            .map(|(shard, replicas)| {
+                let has_data = replicas.contains_key(&peer);
+                (*shard, ShardDescription { has_data, this_peer: peer, replicas: replicas.clone(), bytes: 10 })
+            })
+            .collect();
+        Described {
+            archive: BucketArchive {
+                collection: "docs".to_owned(),
+                name: format!("docs-{peer}"),
+                key: format!("snapshots/docs/docs-{peer}"),
+                bytes: 100 + peer,
+                peer,
+                started: OffsetDateTime::UNIX_EPOCH,
+                stored: None,
+            },
+            description: ArchiveDescription {
+                uuid: Some("u".to_owned()),
+                shard_number: u32::try_from(states.len()).unwrap(),
+                replication_factor: config.pointer("/params/replication_factor").and_then(Value::as_u64).unwrap_or(1)
+                    as u32,
+                custom_sharding: false,
+                payload_indexes: BTreeMap::new(),
+                shard_keys: Vec::new(),
+                shards,
+                config,
+            },
+        }
+    }
+
+    fn config(replication_factor: u64) -> Value {
+        json!({"params": {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 3, "replication_factor": replication_factor}})
+    }
+
+    fn selection(archives: Vec<Described>) -> Selection {
+        Selection { collection: "docs".to_owned(), archives, manifest: None, skipped: Vec::new() }
+    }
+
+    fn states(layout: &[&[u64]]) -> BTreeMap<u32, BTreeMap<u64, String>> {
+        let replicas = |peers: &&[u64]| peers.iter().map(|peer| (*peer, "Active".to_owned())).collect();
+        layout.iter().enumerate().map(|(shard, peers)| (shard as u32, replicas(peers))).collect()
+    }
+
+    fn cluster(peers: &[u64]) -> Target {
+        Target { peers: peers.iter().copied().collect(), distributed: true }
+    }
+
+    fn given(plan: &Plan) -> Vec<(u64, &str)> {
+        plan.recoveries.iter().map(|recovery| (recovery.peer, recovery.name.as_str())).collect()
+    }
+
+    #[test]
+    fn the_same_cluster_gets_everything_back_where_it_was() {
+        let layout = states(&[&[1, 2], &[2, 3], &[3, 1]]);
+        let archives = [1, 2, 3].map(|peer| archive(peer, &layout, config(2)));
+        let plan = plan(&selection(archives.to_vec()), &cluster(&[1, 2, 3])).unwrap();
+        assert_eq!(given(&plan), [(1, "docs-1"), (2, "docs-2"), (3, "docs-3")]);
+        let expected: Placement =
+            [(0, [1, 2]), (1, [2, 3]), (2, [1, 3])].map(|(shard, peers)| (shard, peers.into())).into();
+        assert_eq!((&plan.placement, &plan.wanted), (&expected, &expected));
+        assert!(plan.stale.is_empty());
+    }
+
+    #[test]
+    fn an_archive_of_a_replica_that_was_not_active_goes_first_and_is_not_trusted() {
+        let mut layout = states(&[&[1, 2]]);
+        layout.get_mut(&0).unwrap().insert(1, "Dead".to_owned());
+        let archives = [1, 2].map(|peer| archive(peer, &layout, config(2)));
+        let one = plan(&selection(archives.to_vec()), &cluster(&[9])).unwrap();
+        assert_eq!(given(&one), [(9, "docs-1"), (9, "docs-2")]);
+        assert!(one.stale.is_empty(), "the good one came last");
+        let two = plan(&selection(archives.to_vec()), &cluster(&[1, 2])).unwrap();
+        assert_eq!(two.stale, Placement::from([(0, [1].into())]));
+    }
+
+    #[test]
+    fn a_server_without_clustering_takes_one_whole_archive() {
+        let alone = Target { peers: [0].into(), distributed: false };
+        let layout = states(&[&[1, 2], &[1, 2]]);
+        let archives = [1, 2].map(|peer| archive(peer, &layout, config(2)));
+        let whole = plan(&selection(archives.to_vec()), &alone).unwrap();
+        assert_eq!(whole.recoveries.len(), 1);
+        assert_eq!(whole.wanted, Placement::from([(0, [0].into()), (1, [0].into())]));
+        let layout = states(&[&[1], &[2]]);
+        let archives = [1, 2].map(|peer| archive(peer, &layout, config(1)));
+        assert!(plan(&selection(archives.to_vec()), &alone).unwrap_err().contains("without clustering"));
+    }
+
+    #[test]
+    fn gaps_in_the_shards_of_keys_are_filled_and_what_cannot_be_numbered_is_refused() {
+        let keyed = |mapping: &[(&str, &[u32])]| {
+            let shards: Vec<u32> = mapping.iter().flat_map(|(_, shards)| shards.iter().copied()).collect();
+            let layout = shards.iter().map(|shard| (*shard, BTreeMap::from([(1, "Active".to_owned())]))).collect();
+            let mut described = archive(1, &layout, config(1));
+            described.description.custom_sharding = true;
+            described.description.shard_keys = mapping
+                .iter()
+                .map(|(key, shards)| ShardKeyMapping { key: json!(key), shard_ids: shards.to_vec() })
+                .collect();
+            plan(&selection(vec![described]), &cluster(&[1])).map(|plan| plan.shard_keys)
+        };
+        let keys = keyed(&[("b", &[4, 5]), ("a", &[2])]).unwrap();
+        let names: Vec<_> =
+            keys.iter().map(|key| (key.key.as_str().unwrap(), key.shards.clone(), key.filler)).collect();
+        assert_eq!(
+            names,
+            [
+                ("qdrant-backup-filler-1", vec![1], true),
+                ("a", vec![2], false),
+                ("qdrant-backup-filler-3", vec![3], true),
+                ("b", vec![4, 5], false)
+            ]
+        );
+        assert!(keyed(&[("a", &[1, 3]), ("b", &[2])]).is_err());
+    }
+
+    #[test]
+    fn what_creation_does_not_take_and_what_would_limit_the_checks_comes_last() {
+        let config = json!({
+            "params": {"vectors": {}, "shard_number": 1, "read_fan_out_factor": 2, "read_fan_out_delay_ms": null},
+            "optimizer_config": {"memmap_threshold": null, "flush_interval_sec": 5},
+            "strict_mode_config": {"enabled": true, "max_query_limit": null},
+            "quantization_config": null, "uuid": "u",
+        });
+        let (create, finish) = bodies(&config).unwrap();
+        assert_eq!(create, json!({"vectors": {}, "shard_number": 1, "optimizers_config": {"flush_interval_sec": 5}}));
+        assert_eq!(
+            finish.unwrap(),
+            json!({"params": {"read_fan_out_factor": 2}, "strict_mode_config": {"enabled": true}})
+        );
+    }
+
+    /// A generator whose numbers are the same at every run.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % limit
+        }
+    }
+
+    /// Whatever the source's layout and the target's peers: every archive with data is used exactly once, nothing goes
+    /// to a peer outside the target, every shard ends up with data, every replica the plan promises is one it makes,
+    /// and the layout can be reached.
+    #[test]
+    fn every_archive_is_used_once_and_nothing_leaves_the_target() {
+        let mut numbers = Numbers(42);
+        for round in 0..3000 {
+            let (peers, shards) = (1 + numbers.below(5), 1 + numbers.below(6));
+            let factor = 1 + numbers.below(peers);
+            let mut layout: BTreeMap<u32, BTreeMap<u64, String>> = BTreeMap::new();
+            for shard in 0..shards {
+                let first = numbers.below(peers);
+                let replicas =
+                    (0..factor).map(|replica| ((first + replica) % peers + 1, "Active".to_owned())).collect();
+                layout.insert(shard as u32, replicas);
+            }
+            let archives: Vec<Described> = (1..=peers).map(|peer| archive(peer, &layout, config(factor))).collect();
+            let start = numbers.below(4);
+            let target: Vec<u64> = (start..=start + numbers.below(6)).collect();
+            let plan = plan(&selection(archives.clone()), &cluster(&target)).unwrap();
+
+            let with_data: BTreeSet<&str> = archives
+                .iter()
+                .filter(|archive| archive.shards().next().is_some())
+                .map(|archive| archive.archive.name.as_str())
+                .collect();
+            let used: Vec<&str> = plan.recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
+            assert_eq!(used.iter().copied().collect::<BTreeSet<_>>(), with_data, "round {round}");
+            assert_eq!(used.len(), with_data.len(), "round {round}: one used twice");
+            let everywhere =
+                plan.recoveries.iter().map(|recovery| recovery.peer).chain(plan.wanted.values().flatten().copied());
+            assert!(everywhere.into_iter().all(|peer| target.contains(&peer)), "round {round}");
+            assert_eq!(plan.placement.keys().collect::<Vec<_>>(), layout.keys().collect::<Vec<_>>(), "round {round}");
+            for (shard, peers) in &plan.placement {
+                assert!(!peers.is_empty() && peers.is_subset(&plan.wanted[shard]), "round {round}");
+                for peer in peers {
+                    let fed = plan.recoveries.iter().any(|one| one.peer == *peer && one.shards.contains_key(shard));
+                    assert!(fed, "round {round}: shard {shard} on peer {peer} would stay empty");
+                }
+                assert!(plan.wanted[shard].len() >= (factor as usize).min(target.len()), "round {round}");
+            }
+            // From all shards on one peer, as a creation may leave them.
+            let mut current: Placement = layout.keys().map(|shard| (*shard, BTreeSet::from([target[0]]))).collect();
+            for _ in 0..64 {
+                for step in next_steps(&current, &plan.placement) {
+                    step.apply(&mut current);
+                }
+            }
+            assert_eq!(current, plan.placement, "round {round}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use super::archives::{BucketArchive, generations};
 use crate::archive::{self, ArchiveDescription};
 use crate::manifest::{Manifest, ManifestArchive};
+use crate::ordered::Ordered;
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 
@@ -52,7 +53,7 @@ pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchi
     let manifest = newest_manifest(bucket, collection, &archives).await?;
     if let Some((manifest, listed)) = &manifest {
         // The manifest says exactly what belongs together; whatever is left over is grouped by time.
-        let keys: BTreeSet<&str> = manifest.archives.iter().map(|archive| archive.key.as_str()).collect();
+        let keys: BTreeSet<&str> = manifest.archives.iter().map(|archive| archive.key.as_str()).into_set();
         let rest = archives.into_iter().filter(|archive| !keys.contains(archive.key.as_str())).collect();
         candidates = generations(rest);
         candidates.push(listed.clone());
@@ -180,7 +181,7 @@ pub fn complete(archives: &[Described]) -> Result<(), String> {
         }
     }
     let good: BTreeSet<u32> =
-        archives.iter().flat_map(Described::shards).filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
+        archives.iter().flat_map(Described::shards).filter(|(_, good)| *good).map(|(shard, _)| shard).into_set();
     let missing: Vec<String> =
         first.description.shards.keys().filter(|shard| !good.contains(shard)).map(u32::to_string).collect();
     if !missing.is_empty() {

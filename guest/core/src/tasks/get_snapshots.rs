@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Context, source};
 use crate::naming::{SnapshotFilter, SnapshotName};
+use crate::ordered::Ordered;
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore;
@@ -63,7 +64,7 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
         .map_err(|error| error.to_string())?
         .into_iter()
         .map(|line| line.collection)
-        .collect();
+        .into_set();
     lines.retain(|archive| chosen.is_empty() || chosen.contains(&archive.collection));
     let lines = lines.into_iter().map(|archive| records::Snapshot {
         host: None,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, get_aliases, target};
+use crate::ordered::Ordered;
 use crate::qdrant::Cluster;
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -90,7 +91,7 @@ async fn saved(context: &Context, selections: &[Selection]) -> Result<BTreeMap<S
             );
         }
     }
-    Ok(lines.into_iter().map(|line| (line.alias, line.collection)).collect())
+    Ok(lines.into_iter().map(|line| (line.alias, line.collection)).into_map())
 }
 
 async fn switch(
@@ -114,7 +115,7 @@ async fn switch(
         return all(Outcome::Failed, "the target has no peer".to_owned(), &saved);
     };
     let (there, collections) = match (peer.client.aliases().await, peer.client.collections().await) {
-        (Ok(there), Ok(collections)) => (there, collections.into_iter().collect::<BTreeSet<_>>()),
+        (Ok(there), Ok(collections)) => (there, collections.into_iter().into_set()),
         (Err(error), _) | (_, Err(error)) => return all(Outcome::Failed, error.to_string(), &saved),
     };
     let mut items = Vec::new();

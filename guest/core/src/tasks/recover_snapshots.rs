@@ -7,6 +7,7 @@ use futures_util::stream;
 
 use super::{Context, recover_aliases, target};
 use crate::naming::{SnapshotFilter, SnapshotName};
+use crate::ordered::Ordered;
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, BucketArchive};
@@ -93,7 +94,7 @@ async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapsho
     }
     if chosen.is_empty() {
         let collections = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
-        let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).collect();
+        let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).into_set();
         let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
         let absent: Vec<_> = absent
             .map(|collection| {
@@ -105,7 +106,7 @@ async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapsho
             })
             .collect();
         let mut archives: ByCollection =
-            found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).collect();
+            found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).into_map();
         archives.retain(|collection, _| wanted.is_empty() || wanted.contains(collection));
         archives.extend(absent);
         return Ok(archives);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Context;
+use crate::ordered::Ordered;
 use crate::qdrant::{Cluster, Missing, discover_source};
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -80,7 +81,7 @@ pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec
         return collections(cluster).await;
     }
     let hosts: BTreeSet<String> =
-        cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).collect();
+        cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).into_set();
     let mut names = BTreeSet::new();
     let mut foreign = 0;
     for line in lines {
