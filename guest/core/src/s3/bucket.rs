@@ -352,3 +352,207 @@ fn http_date(text: &str) -> Option<OffsetDateTime> {
         format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     PrimitiveDateTime::parse(text, form).ok().map(PrimitiveDateTime::assume_utc)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::ports::{Body, Clock, Console, FileError, Files, Http, LocalBoxFuture};
+    use crate::settings::{DefaultPort, Secret};
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    /// Answers every request with a status and a body, in turn; tells the time it was given.
+    struct Server {
+        now: OffsetDateTime,
+        answers: RefCell<Vec<(u16, String)>>,
+        sent: RefCell<Vec<Request>>,
+    }
+
+    struct Text(Option<Vec<u8>>);
+
+    impl Body for Text {
+        fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
+            Box::pin(std::future::ready(Ok(self.0.take().filter(|bytes| !bytes.is_empty()))))
+        }
+    }
+
+    impl Http for Server {
+        fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
+            self.sent.borrow_mut().push(request);
+            let (status, body) = self.answers.borrow_mut().remove(0);
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = Box::new(Text(Some(body.into_bytes())));
+            Box::pin(std::future::ready(Ok(Response { status, headers: HeaderMap::new(), body })))
+        }
+    }
+
+    impl Clock for Server {
+        fn now(&self) -> OffsetDateTime {
+            self.now
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn sleep(&self, _: Duration) -> LocalBoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+
+    /// S3 has no business with files or the console.
+    struct Nothing;
+
+    impl Files for Nothing {
+        fn read(&self, _: &str) -> Result<Option<Vec<u8>>, FileError> {
+            unreachable!()
+        }
+        fn replace(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
+            unreachable!()
+        }
+        fn append(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
+            unreachable!()
+        }
+        fn rename(&self, _: &str, _: &str) -> Result<(), FileError> {
+            unreachable!()
+        }
+        fn remove(&self, _: &str) -> Result<bool, FileError> {
+            unreachable!()
+        }
+        fn read_path(&self, _: &str) -> Result<Vec<u8>, FileError> {
+            unreachable!()
+        }
+    }
+
+    impl Console for Nothing {
+        fn data(&self, _: &str) {}
+        fn log(&self, _: &str) {}
+    }
+
+    const EMPTY: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+
+    fn server(now: OffsetDateTime, answers: &[(u16, &str)]) -> (Rc<Server>, Ports) {
+        let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
+        let server = Rc::new(Server { now, answers: RefCell::new(answers), sent: RefCell::default() });
+        let ports =
+            Ports { http: server.clone(), clock: server.clone(), files: Rc::new(Nothing), console: Rc::new(Nothing) };
+        (server, ports)
+    }
+
+    fn settings(endpoint: &str) -> S3Settings {
+        let endpoint = Host::parse(endpoint, DefaultPort::OfScheme).unwrap();
+        S3Settings {
+            endpoint_for_qdrant: endpoint.clone(),
+            endpoint,
+            bucket: "qdrant-snapshots".to_owned(),
+            access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            session_token: None,
+            region: None,
+            addressing: Addressing::Path,
+            key_prefix: "snapshots".to_owned(),
+        }
+    }
+
+    fn data(name: &str) -> String {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/s3/");
+        std::fs::read_to_string(format!("{folder}{name}")).unwrap()
+    }
+
+    /// Host and path, and the parameters whose order is free.
+    fn parts(url: &str) -> (String, BTreeSet<String>) {
+        let (path, query) = url.split_once('?').unwrap();
+        (path.to_owned(), query.split('&').map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn presigned_urls_are_boto3s() {
+        let mut compared = 0;
+        for line in data("boto3-presigned.jsonl").lines() {
+            let entry: Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| entry[name].as_str().unwrap().to_owned();
+            let now = OffsetDateTime::from_unix_timestamp(entry["unix"].as_i64().unwrap()).unwrap();
+            let (_, ports) = server(now, &[(200, EMPTY)]);
+            let mut settings = settings(&text("endpoint"));
+            settings.region = Some(text("region"));
+            settings.session_token = entry["token"].as_str().map(Secret::new);
+            settings.addressing = if entry["virtual"] == true { Addressing::Virtual } else { Addressing::Path };
+            let bucket = futures_executor::block_on(Bucket::open(&ports, &settings)).unwrap();
+            let validity = Duration::from_secs(entry["expires"].as_u64().unwrap());
+            let url = bucket.presigned_get(&text("key"), validity).unwrap();
+            // boto3 writes a port that is the scheme's own; it is not signed, and means the same.
+            let theirs = match text("endpoint").starts_with("https") {
+                true => text("url").replacen(":443/", "/", 1),
+                false => text("url").replacen(":80/", "/", 1),
+            };
+            assert_eq!(parts(url.reveal()), parts(&theirs), "{line}");
+            compared += 1;
+        }
+        assert_eq!(compared, 300);
+    }
+
+    /// Garage's recorded answers to a wrong region, with a body and without.
+    #[test]
+    fn the_region_is_learnt_from_a_strict_server() {
+        let recorded = data("garage-2.5.jsonl");
+        let recorded: Vec<Value> = recorded.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let answer = |note: &str| {
+            let entry = recorded.iter().find(|entry| entry["note"] == note).unwrap();
+            (
+                entry["response"]["status"].as_u64().unwrap() as u16,
+                entry["response"]["body"].as_str().unwrap().to_owned(),
+            )
+        };
+        let (wrong, listing) = (answer("list, wrong region"), answer("list v2"));
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let (seen, ports) = server(now, &[(wrong.0, &wrong.1), (listing.0, &listing.1), (listing.0, &listing.1)]);
+        let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://127.0.0.1:3900"))).unwrap();
+        let mut keys = Vec::new();
+        futures_executor::block_on(bucket.list("snapshots/", |object| keys.push(object.key))).unwrap();
+        assert_eq!(keys.len(), 6);
+        assert!(keys.iter().any(|key| key.starts_with("snapshots/ge %C3%BCn%25,odd/")), "{keys:?}");
+        let scope = |request: &Request| request.headers["authorization"].to_str().unwrap().to_owned();
+        let scopes: Vec<String> = seen.sent.borrow().iter().map(scope).collect();
+        assert!(
+            scopes[0].contains("/us-east-1/s3/")
+                && scopes[1].contains("/garage/s3/")
+                && scopes[2].contains("/garage/s3/")
+        );
+
+        let (missing, secret) = (answer("missing bucket"), answer("wrong secret"));
+        for (answer, advice) in [(missing, "QDRANT_S3_BUCKET_NAME"), (secret, "QDRANT_S3_SECRET_ACCESS_KEY")] {
+            // Once more with the region that the error names.
+            let (_, ports) = server(now, &[(answer.0, &answer.1), (answer.0, &answer.1)]);
+            let error =
+                futures_executor::block_on(Bucket::open(&ports, &settings("http://127.0.0.1:3900"))).err().unwrap();
+            assert!(error.to_string().contains(advice), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_listing_follows_tokens_and_never_runs_in_circles() {
+        let page = |token: &str| {
+            format!(
+                "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
+            )
+        };
+        let (first, second) = (page("a/b+c="), page("d"));
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let (seen, ports) = server(now, &[(200, EMPTY), (200, &first), (200, &second), (200, EMPTY)]);
+        let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
+        futures_executor::block_on(bucket.list("p", |_| {})).unwrap();
+        assert!(seen.sent.borrow()[2].uri.query().unwrap().contains("continuation-token=a%2Fb%2Bc%3D"));
+        let (_, ports) = server(now, &[(200, EMPTY), (200, &first), (200, &first)]);
+        let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
+        let error = futures_executor::block_on(bucket.list("p", |_| {})).unwrap_err();
+        assert!(error.to_string().contains("says there is more and not where"), "{error}");
+    }
+
+    #[test]
+    fn dates_are_read() {
+        assert_eq!(http_date("Sun, 22 Nov 2026 10:30:51 GMT"), Some(time::macros::datetime!(2026-11-22 10:30:51 UTC)));
+        assert_eq!(http_date("yesterday"), None);
+    }
+}
