@@ -16,6 +16,7 @@ pub mod archive;
 pub mod backup;
 pub mod log;
 pub mod manifest;
+pub mod moment;
 pub mod naming;
 mod ordered;
 pub mod ports;

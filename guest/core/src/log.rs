@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use time::OffsetDateTime;
-use time::macros::format_description;
 
+use crate::moment;
 use crate::ports::Ports;
 use crate::redact::Redactor;
 use crate::settings::{LogFormat, Settings};
@@ -59,21 +59,19 @@ impl Log {
 pub fn line(format: LogFormat, now: OffsetDateTime, level: Level, host: Option<&str>, text: &str) -> String {
     match format {
         LogFormat::Text => {
-            let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
             let host = host.map(|host| format!("[{host}] ")).unwrap_or_default();
             let level = if level == Level::Warn { "warning: " } else { "" };
-            let line = format!("[{}] {host}{level}{text}", now.format(form).unwrap_or_default());
+            let line = format!("[{}] {host}{level}{text}", moment::LOG.write(now));
             // Names and answers come from elsewhere: they must not begin a line or colour the terminal.
             line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
         }
         LogFormat::Json => {
-            let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
             let level = match level {
                 Level::Info => "info",
                 Level::Warn => "warn",
                 Level::Error => "error",
             };
-            let mut object = json!({"time": now.format(form).unwrap_or_default(), "level": level, "message": text});
+            let mut object = json!({"time": moment::RFC3339.write(now), "level": level, "message": text});
             if let (Some(host), Some(fields)) = (host, object.as_object_mut()) {
                 fields.insert("host".to_owned(), host.into());
             }

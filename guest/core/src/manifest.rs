@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
-use time::macros::format_description;
 
+use crate::moment;
 use crate::naming;
 
 /// The folder of all manifests in the bucket.
@@ -105,9 +105,7 @@ pub struct ManifestArchive {
 impl Manifest {
     /// The key of a new manifest: sorted by time, and unique by `unique`, so that none overwrites another.
     pub fn key(collection: &str, created_at: OffsetDateTime, unique: u64) -> String {
-        let time = created_at
-            .format(format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z"))
-            .unwrap_or_else(|_| created_at.unix_timestamp().to_string());
+        let time = moment::KEY.write(created_at);
         format!("{}{time}-{:08x}.json", Self::prefix(collection), unique & 0xffff_ffff)
     }
 

@@ -5,15 +5,8 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use time::OffsetDateTime;
-use time::PrimitiveDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
-/// The moment in a snapshot's name, UTC.
-const MOMENT: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]");
-
-/// How many characters [`MOMENT`] has.
-const MOMENT_LENGTH: usize = "2026-01-29-11-44-27".len();
+use crate::moment;
 
 const EXTENSION: &str = ".snapshot";
 
@@ -53,11 +46,11 @@ impl SnapshotName {
     /// (`{collection}-shard-{shard}-{moment}.snapshot`), which Qdrant lists among them.
     pub fn parse(collection: &str, name: &str) -> Option<Self> {
         let rest = name.strip_prefix(collection)?.strip_prefix('-')?.strip_suffix(EXTENSION)?;
-        let (peer, moment) = rest.split_at_checked(rest.len().checked_sub(MOMENT_LENGTH)?)?;
+        let (peer, moment) = rest.split_at_checked(rest.len().checked_sub(moment::SNAPSHOT.length())?)?;
         let parsed = Self {
             collection: collection.to_owned(),
             peer: peer.strip_suffix('-')?.parse().ok()?,
-            started: PrimitiveDateTime::parse(moment, MOMENT).ok()?.assume_utc(),
+            started: moment::SNAPSHOT.read(moment)?,
         };
         // `+1` and `007` are numbers, too, but none that Qdrant writes.
         (parsed.to_string() == name).then_some(parsed)
@@ -66,7 +59,7 @@ impl SnapshotName {
 
 impl fmt::Display for SnapshotName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = self.started.format(MOMENT).unwrap_or_default();
+        let moment = moment::SNAPSHOT.write(self.started);
         write!(f, "{}-{}-{moment}{EXTENSION}", self.collection, self.peer)
     }
 }
@@ -118,7 +111,7 @@ impl SnapshotFilter {
             return name.contains(pattern);
         }
         let bare = name.strip_suffix(EXTENSION).unwrap_or(name);
-        let moment = bare.len().checked_sub(MOMENT_LENGTH).and_then(|start| bare.get(start..));
+        let moment = bare.len().checked_sub(moment::SNAPSHOT.length()).and_then(|start| bare.get(start..));
         [Some(name), Some(bare), moment].into_iter().flatten().any(|text| fast_glob::glob_match(pattern, text))
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn make(
         None => None,
         Some(bucket) => {
             let key = naming::snapshot_key(bucket.key_prefix(), collection, &description.name);
-            let object = bucket.head(&key).await.map_err(|error| error.to_string())?.ok_or_else(|| {
+            let stored = bucket.size(&key).await.map_err(|error| error.to_string())?.ok_or_else(|| {
                 format!(
                     "{} says that it made `{}`, but there is no object `{key}` in the bucket `{}`: this peer stores \
                      snapshots on its own disk, in another bucket or under another path; check its \
@@ -45,10 +45,10 @@ pub(super) async fn make(
                     bucket.name(),
                 )
             })?;
-            if object.bytes != description.size {
+            if stored != description.size {
                 return Err(format!(
-                    "the object `{key}` has {} bytes and Qdrant says {}: it is not the whole archive",
-                    object.bytes, description.size
+                    "the object `{key}` has {stored} bytes and Qdrant says {}: it is not the whole archive",
+                    description.size
                 ));
             }
             Some(key)

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::archive::{self, Archive};
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
+use crate::moment;
 use crate::ordered::Ordered;
 use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer};
 use crate::records;
@@ -269,7 +270,7 @@ fn describe(
     });
     Manifest {
         schema_version: crate::manifest::SCHEMA_VERSION,
-        created_at: now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+        created_at: moment::RFC3339.write(now),
         created_by: crate::CREATED_BY.to_owned(),
         collection: collection.to_owned(),
         distributed: cluster.distributed,

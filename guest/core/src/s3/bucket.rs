@@ -4,12 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Method, StatusCode};
-use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::OffsetDateTime;
 
 use super::error::{S3Error, S3ErrorKind};
 use super::listing::{parse_error, parse_page};
@@ -95,18 +92,17 @@ impl Bucket {
         &self.settings.key_prefix
     }
 
-    /// The object's size and date; `None` where there is no such object.
+    /// The object's size in bytes; `None` where there is no such object.
     ///
     /// # Errors
     /// The bucket can't be asked.
-    pub async fn head(&self, key: &str) -> Result<Option<Object>, S3Error> {
+    pub async fn size(&self, key: &str) -> Result<Option<u64>, S3Error> {
         let call = Call::new(Method::HEAD, key);
         let Some(response) = self.found(self.send(&call).await)? else { return Ok(None) };
         let bytes = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse().ok());
-        let bytes = bytes
-            .ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))?;
-        let last_modified = header(&response.headers, &LAST_MODIFIED).and_then(http_date);
-        Ok(Some(Object { key: key.to_owned(), bytes, last_modified }))
+        bytes
+            .map(Some)
+            .ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))
     }
 
     /// The whole object, of at most `limit` bytes; `None` where there is no such object.
@@ -346,13 +342,6 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A date such as `Sun, 22 Nov 2026 10:30:51 GMT` (RFC 9110, 5.6.7).
-fn http_date(text: &str) -> Option<OffsetDateTime> {
-    let form =
-        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-    PrimitiveDateTime::parse(text, form).ok().map(PrimitiveDateTime::assume_utc)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
@@ -548,11 +537,5 @@ mod tests {
         let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
         let error = futures_executor::block_on(bucket.list("p", |_| {})).unwrap_err();
         assert!(error.to_string().contains("says there is more and not where"), "{error}");
-    }
-
-    #[test]
-    fn dates_are_read() {
-        assert_eq!(http_date("Sun, 22 Nov 2026 10:30:51 GMT"), Some(time::macros::datetime!(2026-11-22 10:30:51 UTC)));
-        assert_eq!(http_date("yesterday"), None);
     }
 }

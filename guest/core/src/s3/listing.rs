@@ -3,9 +3,9 @@
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::bucket::Object;
+use crate::moment;
 
 /// One page of a listing.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,9 +39,7 @@ pub(super) fn parse_page(xml: &[u8]) -> Result<Page, String> {
             ["ListBucketResult", "NextContinuationToken"] => page.next = Some(text.to_owned()),
             ["ListBucketResult", "Contents", "Key"] => object.key = Some(text.to_owned()),
             ["ListBucketResult", "Contents", "Size"] => object.bytes = text.trim().parse().ok(),
-            ["ListBucketResult", "Contents", "LastModified"] => {
-                object.last_modified = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()
-            }
+            ["ListBucketResult", "Contents", "LastModified"] => object.last_modified = moment::read_s3(text.trim()),
             ["ListBucketResult", "Contents"] => match std::mem::take(&mut object) {
                 PartialObject { key: Some(key), bytes: Some(bytes), last_modified } => {
                     page.objects.push(Object { key, bytes, last_modified });
@@ -161,7 +159,7 @@ mod tests {
         let object = |key: &str, bytes, last_modified| Object { key: key.to_owned(), bytes, last_modified };
         assert_eq!(
             page.objects,
-            [object("snapshots/a&b <c>/x", 2000, Some(datetime!(2026-11-22 10:30:51.336 UTC))), object("y<z", 0, None)]
+            [object("snapshots/a&b <c>/x", 2000, Some(datetime!(2026-11-22 10:30:51 UTC))), object("y<z", 0, None)]
         );
     }
 

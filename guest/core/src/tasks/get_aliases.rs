@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use time::macros::format_description;
-
 use super::Context;
 use super::source::{self, Source};
+use crate::moment;
 use crate::qdrant::Cluster;
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -59,8 +58,8 @@ pub(super) async fn save(context: &Context, source: &Source) {
 /// Uploads a version of its own first, then the stable object that a restore reads.
 async fn upload(context: &Context, csv: String) {
     let Some(bucket) = &context.bucket else { return };
-    let time = context.ports.clock.now().format(format_description!("[year]-[month]-[day]_[hour]-[minute]-[second]"));
-    let versioned = format!("{FOLDER}/{}-{}", records::ALIASES, time.unwrap_or_default());
+    let time = moment::COPY.write(context.ports.clock.now());
+    let versioned = format!("{FOLDER}/{}-{}", records::ALIASES, time);
     let stable = format!("{FOLDER}/{}", records::ALIASES);
     for key in [versioned, stable] {
         let bytes = csv.len() as u64;

@@ -1,14 +1,12 @@
 //! `reset`: removes the state files, or renames them. Needs neither the cluster nor S3.
 
-use time::macros::format_description;
-
 use super::Context;
+use crate::moment;
 use crate::records;
 use crate::report::{Item, Outcome};
 
 pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), String> {
-    let time = context.ports.clock.now().format(format_description!("[year]-[month]-[day]_[hour]-[minute]-[second]"));
-    let time = time.map_err(|error| error.to_string())?;
+    let time = moment::COPY.write(context.ports.clock.now());
     let files = &context.ports.files;
     for file in records::STATE_FILES {
         let item = |outcome, cause: Option<String>| Item {
