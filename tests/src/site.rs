@@ -100,6 +100,11 @@ impl Site {
         Servers::start(Options { s3: Some(access(&self.s3)), api_key: Some(API_KEY.to_owned()), ..options }).await
     }
 
+    /// Access to the bucket, as Qdrant has it.
+    pub fn access(&self) -> S3Access {
+        access(&self.s3)
+    }
+
     /// The settings of the guide for this place; the source is the target, too.
     pub fn settings(&self) -> Vec<(String, String)> {
         let hosts = self.source.hosts();

@@ -189,8 +189,8 @@ fn engine_config(params: &Value) -> Value {
 
 fn vectors(vectors: VectorStructInternal) -> Value {
     match vectors {
-        VectorStructInternal::Single(vector) => json!(vector),
-        VectorStructInternal::MultiDense(multi) => json!(multi.flattened_vectors),
+        VectorStructInternal::Single(vector) => numbers(&vector),
+        VectorStructInternal::MultiDense(multi) => numbers(&multi.flattened_vectors),
         VectorStructInternal::Named(named) => {
             let named: Map<String, Value> =
                 named.into_iter().map(|(name, vector)| (name, self::vector(vector))).collect();
@@ -201,8 +201,13 @@ fn vectors(vectors: VectorStructInternal) -> Value {
 
 fn vector(vector: VectorInternal) -> Value {
     match vector {
-        VectorInternal::Dense(vector) => json!(vector),
-        VectorInternal::Sparse(vector) => json!({"indices": vector.indices, "values": vector.values}),
-        VectorInternal::MultiDense(multi) => json!(multi.flattened_vectors),
+        VectorInternal::Dense(vector) => numbers(&vector),
+        VectorInternal::Sparse(vector) => json!({"indices": vector.indices, "values": numbers(&vector.values)}),
+        VectorInternal::MultiDense(multi) => numbers(&multi.flattened_vectors),
     }
+}
+
+/// As short as Qdrant writes them, and not with the digits of a wider type.
+fn numbers(vector: &[f32]) -> Value {
+    vector.iter().map(|number| serde_json::from_str::<Value>(&number.to_string()).expect("a number")).collect()
 }

@@ -109,7 +109,7 @@ async fn the_file_collections_chooses() {
         site.source.client().create(collection, json!({})).await;
     }
     std::fs::write(site.work.path().join("collections"), ",b\r\n# not c\nhttp://elsewhere:6333,c\n").unwrap();
-    site.run(&["create_snap"]).await.expect(0).says(&["taking the 1 collections of the file `collections` only"]);
+    site.run(&["create_snap"]).await.expect(0).says(&["the file `collections` leaves out 2 collections: `a`, `c`"]);
     assert_eq!(site.s3.keys("snapshots/").len(), 1);
 }
 

@@ -6,6 +6,7 @@
 
 mod aliases;
 mod backup;
+mod cross;
 mod faults;
 mod lists;
 mod names;

@@ -83,24 +83,33 @@ pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec
     let hosts: BTreeSet<String> =
         cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).into_set();
     let mut names = BTreeSet::new();
-    let mut foreign = 0;
     for line in lines {
-        match &line.host {
-            Some(host) if !names_host(host, &hosts) => foreign += 1,
-            _ => {
-                names.insert(line.collection);
-            }
+        if line.host.as_ref().is_none_or(|host| names_host(host, &hosts)) {
+            names.insert(line.collection);
         }
     }
-    context.log.warn(
-        Some(&cluster.host.to_string()),
-        &format!(
-            "taking the {} collections of the file `{}` only ({foreign} of other hosts left out)",
-            names.len(),
-            records::COLLECTIONS
-        ),
-    );
+    // The file may be an old one: what came since would quietly never be backed up.
+    let mut left_out = collections(cluster).await?;
+    left_out.retain(|collection| !names.contains(collection));
+    if !left_out.is_empty() {
+        context.log.warn(
+            Some(&cluster.host.to_string()),
+            &format!(
+                "the file `{}` leaves out {} collections: {}; without the file (`reset` removes it) all are taken",
+                records::COLLECTIONS,
+                left_out.len(),
+                shortened(&left_out),
+            ),
+        );
+    }
     Ok(names.into_iter().collect())
+}
+
+/// The first of many names.
+fn shortened(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    format!("{}{}", shown.join(", "), if names.len() > SHOWN { ", ..." } else { "" })
 }
 
 /// True when `text`, a host as people or the file write it, is one of `hosts`.
