@@ -38,9 +38,14 @@ impl Messages {
         self.write(Level::Warn, text);
     }
 
-    /// Why the run has failed.
+    /// Why the sandbox ended the run.
     pub fn error(&self, text: &str) {
         self.write(Level::Error, text);
+    }
+
+    /// Why the component could not do its task, in its own words.
+    pub fn failed(&self, text: &str) {
+        self.say(Level::Error, None, text);
     }
 
     /// As [`Messages::warn`], but the same text only once: a denied server is asked again and again.
@@ -52,8 +57,12 @@ impl Messages {
     }
 
     fn write(&self, level: Level, text: &str) {
+        self.say(level, Some(SOURCE), text);
+    }
+
+    fn say(&self, level: Level, source: Option<&str>, text: &str) {
         let now = OffsetDateTime::from(SystemTime::now());
-        self.io.line(&log::line(self.format, now, level, Some(SOURCE), text));
+        self.io.line(&log::line(self.format, now, level, source, text));
     }
 }
 

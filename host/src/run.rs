@@ -124,7 +124,11 @@ pub async fn execute(options: &Options, io: &Io) -> u8 {
             say_problems(io, &lines.collect::<Vec<_>>());
             EXIT_USAGE
         }
-        Ok(Err(tasks::Error::Failed(why))) | Err(why) => {
+        Ok(Err(tasks::Error::Failed(why))) => {
+            messages.failed(&why);
+            Status::Failed.exit_code()
+        }
+        Err(why) => {
             messages.error(&why);
             Status::Failed.exit_code()
         }
