@@ -1,6 +1,6 @@
 """Writes tests/data/s3/boto3-presigned.jsonl: what boto3 makes of odd keys, hosts, regions and dates.
 
-    pip install boto3 && python3 tests/presigned/boto3_urls.py > tests/data/s3/boto3-presigned.jsonl
+    pip install boto3==1.44.5 && python3 tests/presigned/boto3_urls.py > tests/data/s3/boto3-presigned.jsonl
 """
 
 import datetime

@@ -1,6 +1,6 @@
 //! The same component in a runtime that is not ours: wasmtime's Python package, which is as good as `wasmtime run`.
 //!
-//! `QDRANT_BACKUP_PYTHON` names a Python with `tests/foreign_runtime/requirements.txt` installed. Without it the tests
+//! `QDRANT_BACKUP_PYTHON` names a Python with `tests/requirements.txt` installed. Without it the tests
 //! say that they were skipped, or fail with `QDRANT_BACKUP_REQUIRE_FOREIGN=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
