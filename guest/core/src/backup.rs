@@ -3,9 +3,7 @@
 mod archive;
 mod collection;
 
-use futures_util::StreamExt;
-use futures_util::stream;
-
+use crate::concurrent;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::tasks::Context;
@@ -17,17 +15,16 @@ const COLLECTIONS_AT_ONCE: usize = 16;
 pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) {
     let total = collections.len();
     context.report_all(missing_peers(cluster));
-    let mut finished = stream::iter(collections)
-        .map(|collection| async move {
-            let items = collection::back_up(context, cluster, &collection).await;
-            (collection, items)
-        })
-        .buffer_unordered(COLLECTIONS_AT_ONCE);
+    let work = collections.into_iter().map(|collection| async move {
+        let items = collection::back_up(context, cluster, &collection).await;
+        (collection, items)
+    });
     let mut ended = 0;
-    while let Some((collection, done)) = finished.next().await {
+    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(collection, done)| {
         ended += 1;
         context.progress(&cluster.host, ended, total, &collection, done);
-    }
+    })
+    .await;
 }
 
 /// A peer that can't be asked is a failure of the run, even where other peers hold the same shards.

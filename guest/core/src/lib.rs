@@ -14,6 +14,7 @@
 
 pub mod archive;
 pub mod backup;
+mod concurrent;
 pub mod log;
 pub mod manifest;
 pub mod moment;

@@ -13,7 +13,7 @@ mod target;
 
 pub use context::Context;
 
-use crate::ports::Ports;
+use crate::ports::{LocalBoxFuture, Ports};
 use crate::report::{Item, Outcome, Report};
 use crate::s3::Bucket;
 use crate::settings::{self, Needs, Problem, Settings};
@@ -33,7 +33,18 @@ pub enum RunError {
 ///
 /// # Errors
 /// Wrong settings, or a cause that left nothing to report item by item.
-pub async fn run(
+///
+/// Boxed in this crate: the caller's would compile all of it a second time.
+pub fn run(
+    ports: Ports,
+    task: Task,
+    variables: &[(String, String)],
+    snapshots: Option<String>,
+) -> LocalBoxFuture<'_, Result<Report, RunError>> {
+    Box::pin(carry_out(ports, task, variables, snapshots))
+}
+
+async fn carry_out(
     ports: Ports,
     task: Task,
     variables: &[(String, String)],

@@ -121,7 +121,8 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
     let custom_sharding = config.pointer("/params/sharding_method").and_then(Value::as_str) == Some("custom");
     let shard_number = number("shard_number").ok_or("its `config.json` has no number of shards")?;
     if !custom_sharding && shards.keys().copied().ne(0..shard_number) {
-        return Err(format!("it has the shards {:?} and shall have {shard_number}", shards.keys().collect::<Vec<_>>()));
+        let there = shards.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        return Err(format!("it has the shards {there} and shall have {shard_number}"));
     }
     Ok(ArchiveDescription {
         uuid: config.get("uuid").and_then(Value::as_str).map(str::to_owned),

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::archive::{self, Archive};
+use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
 use crate::moment;
 use crate::ordered::Ordered;
@@ -44,7 +44,7 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
         ));
     }
     let before = first.client.count(collection).await.ok();
-    let taken = join_all(holders.iter().map(|holder| take(context, holder, collection))).await;
+    let taken = concurrent::all(holders.iter().map(|holder| take(context, holder, collection))).await;
     let after = first.client.count(collection).await.ok();
 
     let mut items = Vec::new();
@@ -195,7 +195,7 @@ async fn counts(holder: &Holder<'_>, collection: &str) -> BTreeMap<u32, u64> {
         .shards
         .iter()
         .map(|shard| async move { (*shard, holder.peer.client.count_replica(collection, *shard).await.ok()) });
-    join_all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).into_map()
+    concurrent::all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).into_map()
 }
 
 /// The shards that no archive has data for.

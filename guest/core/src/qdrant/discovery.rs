@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
 use http::Uri;
 
 use super::api::{ClusterInfo, ServerVersion};
 use super::client::Client;
 use super::collection::Layout;
 use super::error::QdrantError;
+use crate::concurrent;
 use crate::ordered::Ordered;
 use crate::ports::Ports;
 use crate::settings::{Host, Secret, Settings};
@@ -96,7 +96,7 @@ async fn discover(
     });
     let mut discovered = Discovered::default();
     let mut groups: Vec<Vec<Answer>> = Vec::new();
-    for (host, answer) in join_all(asked).await {
+    for (host, answer) in concurrent::all(asked).await {
         match answer {
             Err(error) => {
                 discovered.missing.push(Missing { host: host.to_string(), id: None, cause: error.to_string() });
@@ -143,7 +143,7 @@ async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Opti
     }
     let answered: BTreeSet<u64> = group.iter().filter_map(|answer| answer.info.peer_id).into_set();
     let wanted: Vec<u64> = if all_peers { uris.keys().copied().collect() } else { answered.iter().copied().collect() };
-    let found = join_all(wanted.into_iter().map(|id| {
+    let found = concurrent::all(wanted.into_iter().map(|id| {
         let configured = group.iter().find(|answer| answer.info.peer_id == Some(id)).map(|answer| &answer.client);
         let derived =
             uris.get(&id).and_then(|uri| rest_host(uri, &host, http_port)).map(|host| first.client.to_host(host));

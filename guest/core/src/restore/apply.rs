@@ -3,9 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::join_all;
-use futures_util::stream;
 use serde_json::Value;
 
 use super::layout::Transfer;
@@ -13,6 +10,7 @@ use super::plan::{Plan, Recovery, Target, plan};
 use super::selection::Selection;
 use super::state::{Start, look};
 use super::{ledger, prove, settle, version};
+use crate::concurrent;
 use crate::ordered::Ordered;
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
@@ -31,16 +29,17 @@ pub async fn restore(
 ) -> BTreeSet<String> {
     let mut failed = BTreeSet::new();
     let mut ended = 0;
-    let mut running = stream::iter(selections)
-        .map(|selection| async move { (selection, restore_one(context, bucket, cluster, selection).await) })
-        .buffer_unordered(COLLECTIONS_AT_ONCE);
-    while let Some((selection, done)) = running.next().await {
+    let work = selections
+        .iter()
+        .map(|selection| async move { (selection, restore_one(context, bucket, cluster, selection).await) });
+    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(selection, done)| {
         ended += 1;
         if done.iter().any(|item| item.outcome == Outcome::Failed) {
             failed.insert(selection.collection.clone());
         }
         context.progress(&cluster.host, ended, selections.len(), &selection.collection, done);
-    }
+    })
+    .await;
     failed
 }
 
@@ -183,10 +182,17 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
     match there == wanted {
         true => Ok(()),
         false => Err(format!(
-            "Qdrant gave its shard keys other shard ids ({there:?}) than the backup has ({wanted:?}); nothing was recovered. \
-             Delete the collection and restore it again"
+            "Qdrant gave its shard keys other shard ids ({}) than the backup has ({}); nothing was recovered. Delete the \
+             collection and restore it again",
+            numbered(&there),
+            numbered(&wanted),
         )),
     }
+}
+
+/// Shard ids and their keys as text.
+fn numbered(keys: &BTreeMap<u32, Value>) -> String {
+    keys.iter().map(|(shard, key)| format!("{shard}: {key}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Shard to shard key, on the target now.
@@ -234,7 +240,7 @@ async fn recover_all(
         }
         items
     });
-    let recovered: Vec<Item> = join_all(peers).await.into_iter().flatten().collect();
+    let recovered: Vec<Item> = concurrent::all(peers).await.into_iter().flatten().collect();
     let failed = recovered.iter().filter(|item| item.outcome == Outcome::Failed).count();
     items.extend(recovered);
     match failed {

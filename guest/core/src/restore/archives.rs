@@ -1,5 +1,6 @@
 //! The archives in the bucket, and which of them belong together.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
@@ -53,7 +54,7 @@ pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec
         })
         .await
         .map_err(|error| error.to_string())?;
-    archives.sort_by(|a, b| (&a.collection, a.started, &a.name).cmp(&(&b.collection, b.started, &b.name)));
+    archives.sort_by(BucketArchive::order);
     Ok(archives)
 }
 
@@ -69,7 +70,7 @@ const SLOWEST: u64 = 2 << 20;
 /// before, or shortly after, the one before was stored. So a peer that failed in the newest backup is not
 /// quietly taken from last week's.
 pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> {
-    archives.sort_by(|a, b| (b.started, &b.name).cmp(&(a.started, &a.name)));
+    newest_first(&mut archives);
     let mut generations: Vec<Vec<BucketArchive>> = Vec::new();
     let mut peers = BTreeSet::new();
     for archive in archives {
@@ -89,7 +90,17 @@ pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> 
     generations
 }
 
+/// Sorts the archives of one collection.
+pub(super) fn newest_first(archives: &mut [BucketArchive]) {
+    archives.sort_by(BucketArchive::order);
+    archives.reverse();
+}
+
 impl BucketArchive {
+    fn order(&self, other: &Self) -> Ordering {
+        (&self.collection, self.started, &self.name).cmp(&(&other.collection, other.started, &other.name))
+    }
+
     fn ended(&self) -> OffsetDateTime {
         let seconds = i64::try_from(self.bytes / SLOWEST).unwrap_or(i64::MAX / 4);
         let latest = self.started.saturating_add(Duration::seconds(seconds)).saturating_add(SLACK);

@@ -326,13 +326,13 @@ fn bodies(config: &Value) -> Result<(Value, Option<Value>), String> {
 /// not every field accepts null.
 pub fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(name, value)| (name, without_nulls(value)))
-                .collect(),
-        ),
+        Value::Object(fields) => {
+            let mut kept = Map::new();
+            for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
+                kept.insert(name, without_nulls(value));
+            }
+            Value::Object(kept)
+        }
         Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
         other => other,
     }

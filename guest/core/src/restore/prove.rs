@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
-
 use super::layout::{Placement, Transfer, next_steps};
 use super::plan::Plan;
 use super::settle;
 use super::state::same_index;
+use crate::concurrent;
 use crate::qdrant::Cluster;
 use crate::tasks::Context;
 
@@ -72,9 +71,10 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan) -> 
     if let Some(points) = plan.points.filter(|points| *points != total) {
         return Err(format!("it has {total} points and had {points} when it was backed up"));
     }
-    for (peer, seen) in
-        join_all(cluster.peers.iter().map(|peer| async move { (peer, peer.client.count(&plan.collection).await) }))
-            .await
+    for (peer, seen) in concurrent::all(
+        cluster.peers.iter().map(|peer| async move { (peer, peer.client.count(&plan.collection).await) }),
+    )
+    .await
     {
         let seen = seen.map_err(|error| error.to_string())?;
         if seen != total {
@@ -122,7 +122,7 @@ async fn indexes(cluster: &Cluster, plan: &Plan) -> Result<(), String> {
 /// Counts every replica in `placement`, each on its own peer.
 async fn counts(cluster: &Cluster, plan: &Plan, placement: &Placement) -> Result<Counts, String> {
     let replicas = placement.iter().flat_map(|(shard, peers)| peers.iter().map(move |peer| (*shard, *peer)));
-    let counted = join_all(replicas.map(|(shard, id)| async move {
+    let counted = concurrent::all(replicas.map(|(shard, id)| async move {
         let peer = cluster.peer(id).ok_or_else(|| format!("peer {id} is gone"))?;
         let count = peer.client.count_replica(&plan.collection, shard).await;
         count.map(|count| (shard, id, count)).map_err(|error| error.to_string())

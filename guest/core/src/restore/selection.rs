@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
-
-use super::archives::{BucketArchive, generations};
+use super::archives::{BucketArchive, generations, newest_first};
 use crate::archive::{self, ArchiveDescription};
+use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive};
 use crate::ordered::Ordered;
 use crate::report::{Item, Outcome};
@@ -121,7 +120,7 @@ async fn newest_manifest(
         }
         let found: Option<Vec<BucketArchive>> = manifest.archives.iter().map(|listed| same(listed, archives)).collect();
         if let Some(mut found) = found.filter(|found| !found.is_empty()) {
-            found.sort_by(|a, b| (b.started, &b.name).cmp(&(a.started, &a.name)));
+            newest_first(&mut found);
             return Ok(Some((manifest, found)));
         }
     }
@@ -152,7 +151,7 @@ async fn describe(
         let description = description.map_err(|error| format!("`{}`: {error}", archive.name))?;
         Ok(Described { archive: archive.clone(), description })
     });
-    let described = join_all(read).await.into_iter().collect::<Result<Vec<_>, String>>()?;
+    let described = concurrent::all(read).await.into_iter().collect::<Result<Vec<_>, String>>()?;
     complete(&described)?;
     Ok(described)
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
 use super::layout::{Placement, Step, Transfer, next_steps};
+use crate::concurrent;
 use crate::qdrant::{Cluster, Layout};
 use crate::tasks::Context;
 
@@ -47,7 +46,7 @@ pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &s
 /// One look from every peer.
 async fn at_rest(cluster: &Cluster, collection: &str) -> Result<Layout, String> {
     let looks =
-        join_all(cluster.peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
+        concurrent::all(cluster.peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
     let mut first: Option<Layout> = None;
     for (peer, look) in looks.await {
         let host = peer.address();

@@ -89,7 +89,7 @@ impl Context {
             text.push_str(&format!(", {}", size(bytes)));
         }
         if item.outcome == Outcome::Done && item.elapsed > Duration::ZERO {
-            text.push_str(&format!(", {:.1} s", item.elapsed.as_secs_f64()));
+            text.push_str(&format!(", {}", seconds(item.elapsed)));
         }
         let cause = item.cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default();
         match item.outcome {
@@ -118,10 +118,7 @@ impl Context {
             Status::Partial => "PARTLY FAILED",
         };
         let bytes = if bytes > 0 { format!(", {}", size(bytes)) } else { String::new() };
-        let text = format!(
-            "{verdict}: {done} done, {failed} failed, {skipped} skipped{bytes}, {:.1} s",
-            elapsed.as_secs_f64()
-        );
+        let text = format!("{verdict}: {done} done, {failed} failed, {skipped} skipped{bytes}, {}", seconds(elapsed));
         match report.status() {
             Status::Done => self.log.info(None, &text),
             _ => self.log.error(None, &text),
@@ -130,22 +127,28 @@ impl Context {
     }
 }
 
-/// Bytes for people: three digits and a binary unit.
+/// A time for people: seconds and a tenth.
+fn seconds(elapsed: Duration) -> String {
+    let tenths = elapsed.as_millis() / 100;
+    format!("{}.{} s", tenths / 10, tenths % 10)
+}
+
+/// Bytes for people: one decimal and a binary unit.
 pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64;
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut tenths = u128::from(bytes) * 10;
     let mut unit = "B";
     for next in UNITS {
-        if value < 1024.0 {
+        if tenths < 10 * 1024 {
             break;
         }
-        value /= 1024.0;
+        tenths /= 1024;
         unit = next;
     }
-    format!("{value:.1} {unit}")
+    match unit {
+        "B" => format!("{bytes} B"),
+        _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +161,7 @@ mod tests {
         assert_eq!(size(1023), "1023 B");
         assert_eq!(size(1024), "1.0 KiB");
         assert_eq!(size(556_544), "543.5 KiB");
-        assert_eq!(size(u64::MAX), "16384.0 PiB");
+        assert_eq!(size(u64::MAX), "15.9 EiB");
+        assert_eq!(seconds(Duration::from_millis(61_250)), "61.2 s");
     }
 }

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::StreamExt;
-use futures_util::stream;
-
 use super::{Context, recover_aliases, target};
+use crate::concurrent;
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ordered::Ordered;
 use crate::records;
@@ -22,34 +20,31 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
     let archives = archives(context, bucket, &chosen).await?;
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
-    let mut selections = Vec::new();
+    let mut selections = BTreeMap::new();
     let mut failed = BTreeSet::new();
-    let mut selecting = stream::iter(archives)
-        .map(|(collection, archives)| async move {
-            let selection = match archives {
-                Ok(archives) => restore::select(bucket, &collection, archives).await,
-                Err(cause) => Err(cause),
-            };
-            (collection, selection)
-        })
-        .buffer_unordered(SELECTIONS_AT_ONCE);
-    while let Some((collection, selection)) = selecting.next().await {
-        match selection {
-            Ok(selection) => {
-                context.report_all(selection.skipped.iter().cloned());
-                selections.push(selection);
-            }
-            Err(cause) => {
-                context.report(Item {
-                    collection: Some(collection.clone()),
-                    cause: Some(cause),
-                    ..Item::new("collection", Outcome::Failed)
-                });
-                failed.insert(collection);
-            }
+    let work = archives.into_iter().map(|(collection, archives)| async move {
+        let selection = match archives {
+            Ok(archives) => restore::select(bucket, &collection, archives).await,
+            Err(cause) => Err(cause),
+        };
+        (collection, selection)
+    });
+    concurrent::at_most(SELECTIONS_AT_ONCE, work, |(collection, selection)| match selection {
+        Ok(selection) => {
+            context.report_all(selection.skipped.iter().cloned());
+            selections.insert(selection.collection.clone(), selection);
         }
-    }
-    selections.sort_by(|a, b| a.collection.cmp(&b.collection));
+        Err(cause) => {
+            context.report(Item {
+                collection: Some(collection.clone()),
+                cause: Some(cause),
+                ..Item::new("collection", Outcome::Failed)
+            });
+            failed.insert(collection);
+        }
+    })
+    .await;
+    let selections: Vec<_> = selections.into_values().collect();
     if selections.is_empty() && failed.is_empty() {
         return Err(nothing_found(context));
     }

@@ -1,0 +1,102 @@
+//! Many things at the same time, on the one thread there is.
+//!
+//! All futures are boxed to one type: `join_all` and `buffer_unordered` would be compiled anew for each of a dozen.
+
+use std::cell::RefCell;
+use std::future::Future;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::ports::LocalBoxFuture;
+
+/// Does all of `work` at the same time. The results are in the order of the work.
+pub(crate) async fn all<T>(work: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let results: RefCell<Vec<Option<T>>> = RefCell::default();
+    let note = &results;
+    let mut waiting = work.into_iter().enumerate().map(|(number, one)| -> LocalBoxFuture<'_, ()> {
+        note.borrow_mut().push(None);
+        Box::pin(async move {
+            let result = one.await;
+            if let Some(slot) = note.borrow_mut().get_mut(number) {
+                *slot = Some(result);
+            }
+        })
+    });
+    drive(usize::MAX, &mut waiting, &mut || {}).await;
+    results.take().into_iter().flatten().collect()
+}
+
+/// Does `work`, `limit` pieces at the same time, and calls `each` with every result as it comes.
+pub(crate) async fn at_most<T>(
+    limit: usize,
+    work: impl IntoIterator<Item = impl Future<Output = T>>,
+    mut each: impl FnMut(T),
+) {
+    let ended = RefCell::new(Vec::new());
+    let note = &ended;
+    let mut waiting = work.into_iter().map(|one| -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let result = one.await;
+            note.borrow_mut().push(result);
+        })
+    });
+    drive(limit, &mut waiting, &mut || ended.take().into_iter().for_each(&mut each)).await;
+}
+
+/// Runs what `waiting` gives, made only when its turn comes; `after` is called when one or more have ended.
+async fn drive<'a>(limit: usize, waiting: &mut dyn Iterator<Item = LocalBoxFuture<'a, ()>>, after: &mut dyn FnMut()) {
+    let mut running: FuturesUnordered<LocalBoxFuture<'a, ()>> = FuturesUnordered::new();
+    running.extend(waiting.take(limit));
+    while running.next().await.is_some() {
+        after();
+        running.extend(waiting.next());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_executor::block_on;
+    use std::cell::Cell;
+    use std::task::Poll;
+
+    /// Is pending once, so that others get their turn.
+    async fn pause() {
+        let mut paused = false;
+        std::future::poll_fn(|context| {
+            if paused {
+                return Poll::Ready(());
+            }
+            paused = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    #[test]
+    fn results_are_in_the_order_of_the_work() {
+        let work = (0..50_u32).map(|number| async move {
+            for _ in 0..(50 - number) {
+                pause().await;
+            }
+            number
+        });
+        assert_eq!(block_on(all(work)), (0..50).collect::<Vec<_>>());
+        assert!(block_on(all(std::iter::empty::<std::future::Ready<u8>>())).is_empty());
+    }
+
+    #[test]
+    fn no_more_than_the_limit_run_and_all_do() {
+        let (running, most, done) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let work = (0..40).map(|_| async {
+            running.set(running.get() + 1);
+            most.set(most.get().max(running.get()));
+            pause().await;
+            running.set(running.get() - 1);
+        });
+        block_on(at_most(7, work, |()| done.set(done.get() + 1)));
+        assert_eq!((most.get(), done.get(), running.get()), (7, 40, 0));
+    }
+}
