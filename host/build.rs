@@ -84,6 +84,7 @@ fn build() -> Result<PathBuf, String> {
     ] {
         cargo.env_remove(name);
     }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"));
     let output = cargo.output().map_err(|error| format!("can't run cargo for the component: {error}"))?;
     if !output.status.success() {
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
@@ -91,7 +92,50 @@ fn build() -> Result<PathBuf, String> {
             "the component (guest/component) does not build; its errors are in the output of this script".to_string()
         );
     }
-    Ok(target_dir.join(TARGET).join("component").join("qdrant_backup_component.wasm"))
+    let built = target_dir.join(TARGET).join("component").join("qdrant_backup_component.wasm");
+    let component = std::fs::read(&built).map_err(|error| format!("can't read {}: {error}", built.display()))?;
+    let component = without_names(&component).ok_or_else(|| format!("{} is not a component", built.display()))?;
+    let file = target_dir.join("qdrant-backup.wasm");
+    // Left alone where it is the same: the host is compiled anew whenever it changes.
+    if std::fs::read(&file).ok().as_ref() != Some(&component) {
+        std::fs::write(&file, component).map_err(|error| format!("can't write {}: {error}", file.display()))?;
+    }
+    Ok(file)
+}
+
+/// The linker's choice of long numbers is 80 KB of a component of 1 MB, and the builder's paths are 20 KB, which
+/// would also make it another component for every builder.
+fn flags() -> Vec<String> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let sources = home.map(|home| home.join("registry").join("src"));
+    let remap = sources.map(|sources| format!("--remap-path-prefix={}=crates", sources.display()));
+    ["-Clink-arg=--compress-relocations".to_string()].into_iter().chain(remap).collect()
+}
+
+/// Without the custom sections, which are only names for debuggers: 11 KB that the linker has no option to leave out.
+/// The layout is that of the component model's binary format: 8 bytes, then sections of an id, a LEB128 size and
+/// contents; id 0 is custom.
+fn without_names(component: &[u8]) -> Option<Vec<u8>> {
+    let (header, mut rest) = component.split_at_checked(8)?;
+    let mut kept = header.to_vec();
+    while let Some((id, after)) = rest.split_first() {
+        let mut size = 0_usize;
+        let mut digits = 0;
+        for (place, byte) in after.iter().take(5).enumerate() {
+            size |= usize::from(byte & 0x7f) << (7 * place);
+            digits = place + 1;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let (section, next) = rest.split_at_checked(1 + digits + size)?;
+        if *id != 0 {
+            kept.extend_from_slice(section);
+        }
+        rest = next;
+    }
+    Some(kept)
 }
 
 fn variable(name: &str) -> Result<String, String> {

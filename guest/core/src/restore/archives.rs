@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use time::{Duration, OffsetDateTime};
 
 use crate::naming::{self, SnapshotFilter};
+use crate::ordered::sort;
 use crate::s3::Bucket;
 
 /// An archive of a whole collection, made by one peer.
@@ -54,7 +55,7 @@ pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec
         })
         .await
         .map_err(|error| error.to_string())?;
-    archives.sort_by(BucketArchive::order);
+    sort(&mut archives, BucketArchive::order);
     Ok(archives)
 }
 
@@ -91,8 +92,8 @@ pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> 
 }
 
 /// Sorts the archives of one collection.
-pub(super) fn newest_first(archives: &mut [BucketArchive]) {
-    archives.sort_by(BucketArchive::order);
+pub(super) fn newest_first(archives: &mut Vec<BucketArchive>) {
+    sort(archives, BucketArchive::order);
     archives.reverse();
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::plan::Plan;
-use crate::ordered::Ordered;
+use crate::ordered::{Ordered, sort};
 use crate::ports::{FileError, Files};
 use crate::records;
 use crate::settings::Host;
@@ -63,6 +63,6 @@ pub(super) fn note_begun(files: &dyn Files, target: &Host, plan: &Plan) -> Resul
 
 fn begin(target: &Host, plan: &Plan) -> records::Begun {
     let mut names: Vec<&str> = plan.recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
-    names.sort_unstable();
+    sort(&mut names, Ord::cmp);
     records::Begun { host: target.to_string(), collection: plan.collection.clone(), snapshots: names.join(" ") }
 }

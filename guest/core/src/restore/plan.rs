@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::layout::Placement;
 use super::selection::{Described, Selection};
-use crate::ordered::Ordered;
+use crate::ordered::{Ordered, sort, sort_by_key};
 
 /// What will be done to one target cluster for one collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +153,7 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         return whole.map(|archive| recovery(selection, archive, peer)).into_iter().collect();
     }
     // Own peers first, then the largest: these leave the least choice.
-    archives.sort_by_key(|archive| {
+    sort_by_key(&mut archives, |archive| {
         (!target.peers.contains(&archive.archive.peer), std::cmp::Reverse(archive.archive.bytes), archive.archive.peer)
     });
     let mut given: BTreeMap<u64, (BTreeSet<u32>, u64)> =
@@ -174,7 +174,7 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         recoveries.push((archive, recovery(selection, archive, peer)));
     }
     // Of two archives with the same shard on one peer the later wins: those with doubtful data go first.
-    recoveries.sort_by_key(|(archive, recovery)| {
+    sort_by_key(&mut recoveries, |(archive, recovery)| {
         (recovery.peer, archive.shards().all(|(_, good)| good), archive.archive.started)
     });
     recoveries.into_iter().map(|(_, recovery)| recovery).collect()
@@ -257,12 +257,12 @@ fn shard_keys(selection: &Selection) -> Result<Vec<ShardKey>, String> {
         .iter()
         .map(|mapping| {
             let mut shards = mapping.shard_ids.clone();
-            shards.sort_unstable();
+            sort(&mut shards, Ord::cmp);
             ShardKey { key: mapping.key.clone(), shards, filler: false }
         })
         .filter(|key| !key.shards.is_empty())
         .collect();
-    keys.sort_by_key(|key| key.shards.first().copied());
+    sort_by_key(&mut keys, |key| key.shards.first().copied());
     let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).into_set();
     if first.description.shards.keys().any(|shard| !named.contains(shard)) {
         return Err("its archives do not say which shard key some of the shards belong to".to_owned());

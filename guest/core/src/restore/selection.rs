@@ -6,7 +6,7 @@ use super::archives::{BucketArchive, generations, newest_first};
 use crate::archive::{self, ArchiveDescription};
 use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive};
-use crate::ordered::Ordered;
+use crate::ordered::{Ordered, sort, sort_by_key};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 
@@ -56,7 +56,9 @@ pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchi
         let rest = archives.into_iter().filter(|archive| !keys.contains(archive.key.as_str())).collect();
         candidates = generations(rest);
         candidates.push(listed.clone());
-        candidates.sort_by_key(|generation| std::cmp::Reverse(generation.iter().map(|archive| archive.started).max()));
+        sort_by_key(&mut candidates, |generation| {
+            std::cmp::Reverse(generation.iter().map(|archive| archive.started).max())
+        });
     }
     let mut chosen: Option<Selection> = None;
     let mut skipped = Vec::new();
@@ -111,7 +113,7 @@ async fn newest_manifest(
         })
         .await
         .map_err(|error| error.to_string())?;
-    keys.sort();
+    sort(&mut keys, Ord::cmp);
     for key in keys.into_iter().rev() {
         let Some(json) = bucket.get(&key, LIMIT).await.map_err(|error| error.to_string())? else { continue };
         let manifest = Manifest::parse(&json).map_err(|cause| format!("the manifest `{key}`: {cause}"))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Context;
-use crate::ordered::Ordered;
+use crate::ordered::{Ordered, sort};
 use crate::qdrant::{Cluster, Missing, discover_source};
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -60,7 +60,7 @@ pub(super) async fn collections(cluster: &Cluster) -> Result<Vec<String>, String
     for peer in &cluster.peers {
         match peer.client.collections().await {
             Ok(mut names) => {
-                names.sort();
+                sort(&mut names, Ord::cmp);
                 return Ok(names);
             }
             Err(error) => causes.push(error.to_string()),
