@@ -4,8 +4,9 @@ BUILDER ?= buildah
 # The same files give the same image.
 BUILD_FLAGS ?= --timestamp 0
 IMAGE ?= qdrant-backup:0.1.0
+COMPONENT_IMAGE ?= qdrant-backup-component:0.1.0
 
-.PHONY: demo test lint dist image clean
+.PHONY: demo test lint dist image component-image oci clean
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
@@ -19,14 +20,20 @@ lint: ## what a change has to pass besides the tests
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 dist: ## the release binary and the component, in dist/
-	$(CARGO) rustc --locked -p qdrant-backup-component --lib --crate-type cdylib --target wasm32-wasip2 --profile component
-	mkdir -p dist && cp target/wasm32-wasip2/component/qdrant_backup_component.wasm dist/qdrant-backup.wasm
-	COMPONENT_WASM_FILE=$(CURDIR)/dist/qdrant-backup.wasm $(CARGO) build --locked --release -p qdrant-backup
-	cp target/release/qdrant-backup dist/
+	$(CARGO) build --locked --release -p qdrant-backup
+	mkdir -p dist && cp target/release/qdrant-backup dist/
+	dist/qdrant-backup component dist/qdrant-backup.wasm
 
 image: ## a container image of the program alone; BUILDER=docker BUILD_FLAGS= builds it by Docker
 	$(CARGO) build --locked --release --target x86_64-unknown-linux-musl -p qdrant-backup
 	$(BUILDER) build $(BUILD_FLAGS) -f k8s/Containerfile -t $(IMAGE) target/x86_64-unknown-linux-musl/release
+	@ls -l target/x86_64-unknown-linux-musl/release/qdrant-backup | awk '{print "$(IMAGE): " $$5 " bytes"}'
+
+component-image: dist ## an image of the component alone, for an image volume
+	$(BUILDER) build $(BUILD_FLAGS) -f k8s/component/image-volume/Containerfile -t $(COMPONENT_IMAGE) dist
+
+oci: dist ## the component as a wasm OCI artifact, in dist/oci
+	dist/qdrant-backup oci dist/oci
 
 clean: ## everything that was built
 	$(CARGO) clean && rm -rf dist

@@ -6,6 +6,7 @@ use std::time::Duration;
 use qdrant_backup_core::settings::parse_duration;
 use qdrant_backup_core::task::{self, Invocation, Task};
 
+use crate::delivery::{self, Delivery};
 use crate::egress::Rule;
 use crate::environment::{Environment, settings_problems};
 use crate::options::Options;
@@ -16,6 +17,8 @@ use crate::units::{parse_size, show_size};
 pub enum Command {
     /// Run a task.
     Run(Box<Options>),
+    /// Write the component to where it is run by others.
+    Deliver(Delivery),
     /// Print this text on standard output and succeed.
     Print(String),
 }
@@ -105,6 +108,9 @@ const LARGEST_MEMORY: u64 = 4 << 30;
 /// # Errors
 /// A wrong command line, or all values that can't be used at once.
 pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command, CliError> {
+    if let Some(delivery) = Delivery::parse(arguments) {
+        return delivery.map(Command::Deliver).map_err(CliError::Usage);
+    }
     let (given, rest) = split(arguments).map_err(CliError::Usage)?;
     let task = match task::parse(&rest).map_err(|error| CliError::Usage(error.to_string()))? {
         Invocation::Run(task) => task,
@@ -131,6 +137,8 @@ pub fn help() -> String {
             text.push_str(&format!("          [variable: {variable}]\n"));
         }
     }
+    text.push('\n');
+    text.push_str(delivery::HELP);
     text.push_str(
         "\nExit codes: 0 done, 1 failed, 2 wrong command line or settings, 3 partly done, 124 the deadline ran out,\n\
          130 stopped by SIGINT, 143 stopped by SIGTERM. The state files are whole in each case.\n",

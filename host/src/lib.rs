@@ -8,10 +8,12 @@
 //! sandbox                     the component and all that it may touch
 //! egress, client              where requests may go, and how they get there
 //! io, messages                where text goes
+//! delivery                    the component as a file, in a ConfigMap, as an OCI artifact
 //! ```
 
 pub mod cli;
 pub mod client;
+pub mod delivery;
 pub mod egress;
 pub mod environment;
 mod io;
@@ -29,7 +31,7 @@ pub use run::{EXIT_DEADLINE, execute, run};
 pub use sandbox::COMPONENT;
 
 use cli::{CliError, Command};
-use qdrant_backup_core::report::EXIT_USAGE;
+use qdrant_backup_core::report::{EXIT_USAGE, Status};
 
 /// The whole program: understands `arguments` (without the program's name) and `environment`, runs the task,
 /// and returns the exit code.
@@ -39,6 +41,16 @@ pub fn command_line(arguments: &[String], environment: &Environment, io: &Io) ->
             io.data(&format!("{}\n", text.trim_end()));
             0
         }
+        Ok(Command::Deliver(delivery)) => match delivery.run() {
+            Ok(text) => {
+                io.data(&format!("{text}\n"));
+                0
+            }
+            Err(why) => {
+                io.line(&why);
+                Status::Failed.exit_code()
+            }
+        },
         Ok(Command::Run(options)) => {
             for warning in environment.warnings() {
                 messages::Messages::new(io.clone(), messages::Messages::format_of(&options.settings)).warn(&warning);

@@ -24,7 +24,7 @@ use crate::io::Io;
 use crate::messages::Messages;
 
 pub use bindings::exports::vectorkeep::qdrant_backup::tasks;
-pub use engine::{COMPONENT, component};
+pub use engine::{COMPONENT, component, interfaces};
 
 use memory::{MemoryExhausted, MemoryLimit};
 use network::Network;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 mod host;
 mod parse;
+mod share;
 mod variables;
 
 pub use host::{DefaultPort, Host};
 pub use parse::{distance, from_variables, parse_duration, unknown_names};
+pub use share::Share;
 pub use variables::{Scope, VARIABLES, Variable, markdown_table};
 
 use crate::task::Task;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// `QDRANT_SNAPSHOTS_PER_PEER`: how many snapshots one peer makes or restores at a time.
     pub snapshots_per_peer: usize,
+    /// `QDRANT_BACKUP_SHARES` and `JOB_COMPLETION_INDEX`: back up a share of the collections; `None`: all.
+    pub share: Option<Share>,
     /// `QDRANT_SNAPSHOTS_FILE`: the CSV file to restore from, if it isn't `snapshots` in the work directory.
     pub snapshots_file: Option<String>,
     /// `LOG_FORMAT`.

@@ -36,6 +36,19 @@ pub fn component(file: Option<&Path>) -> Result<Component, String> {
     Component::from_binary(&engine, &bytes).map_err(in_one_line)
 }
 
+/// The names of what `component` imports and exports.
+///
+/// # Errors
+/// It is no component.
+pub fn interfaces(component: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
+    let engine = engine()?;
+    let component = Component::from_binary(&engine, component).map_err(in_one_line)?;
+    let kind = component.component_type();
+    let imports = kind.imports(&engine).map(|(name, _)| name.to_owned()).collect();
+    let exports = kind.exports(&engine).map(|(name, _)| name.to_owned()).collect();
+    Ok((imports, exports))
+}
+
 fn start() -> Result<Engine, String> {
     let mut config = Config::new();
     config.epoch_interruption(true);

@@ -1,5 +1,7 @@
 //! `create_snap`.
 
+use std::collections::BTreeSet;
+
 use qdrant_backup_core::manifest::Manifest;
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
@@ -141,4 +143,35 @@ async fn a_wrong_key_a_wrong_bucket_and_a_wrong_host_are_told_apart() {
         let run = site.run_with(&["create_snap"], &[change, ("CURL_TIMEOUT", "5")]).await.expect(1).says(&texts);
         assert!(!run.stderr.contains("wrong-secret"));
     }
+}
+
+/// 1,000 collections, by seven pods and by fewer: each share is what the others leave. Only the seven make archives,
+/// which takes the stand-in half a minute; the others list them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pods_of_an_indexed_job_share_the_collections() {
+    let site = Site::standalone().await;
+    let client = site.source.client();
+    let names: BTreeSet<String> = (0..1000).map(|number| format!("tenant-{number}")).collect();
+    for name in &names {
+        client.create(name, json!({})).await;
+    }
+    client.alias("live", "tenant-7").await;
+    for (task, of) in [("create_snap", 7), ("get_snap", 1), ("get_snap", 2), ("get_snap", 3)] {
+        let mut taken = BTreeSet::new();
+        for index in 0..of {
+            let work = tempfile::tempdir().unwrap();
+            let (of_shares, number) = (of.to_string(), index.to_string());
+            let share = [("QDRANT_BACKUP_SHARES", of_shares.as_str()), ("JOB_COMPLETION_INDEX", &number)];
+            let run = site.run_in(work.path(), &[task], &share).await.expect(0);
+            assert_eq!(run.stderr.contains("collection_aliases"), task == "create_snap" && index == 0, "{index}");
+            let snapshots = std::fs::read_to_string(work.path().join("snapshots")).unwrap();
+            let share: Vec<&str> = snapshots.lines().map(|line| line.split(',').nth(1).unwrap()).collect();
+            assert!(share.len() > 1000 / of / 2, "share {index} of {of} has {}", share.len());
+            assert!(share.iter().all(|name| taken.insert((*name).to_owned())), "share {index} of {of} has another's");
+        }
+        assert_eq!(taken, names, "{of} shares");
+    }
+    // Every collection has its own part of the records.
+    assert_eq!(site.s3.keys("snapshots/").len(), 1000);
+    assert_eq!(site.s3.keys("snapshot_manifests/").len(), 1000);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::host::{DefaultPort, injected};
 use super::variables::{KNOWN_ELSEWHERE, Scope, VARIABLES};
-use super::{Addressing, Host, LogFormat, Needs, Problem, S3Settings, Secret, Settings};
+use super::{Addressing, Host, LogFormat, Needs, Problem, S3Settings, Secret, Settings, Share};
 
 const DAY: u64 = 86_400;
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -54,6 +54,7 @@ pub fn from_variables(variables: &[(String, String)], needs: Needs) -> Result<(S
         settle_timeout: reader.duration("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", 1800, 1, WEEK),
         poll_interval: reader.duration("QDRANT_VERIFY_POLL_INTERVAL_SECONDS", 5, 1, 3600),
         snapshots_per_peer: usize::try_from(reader.number("QDRANT_SNAPSHOTS_PER_PEER", 1, 1, 64)).unwrap_or(1),
+        share: reader.share(),
         snapshots_file: reader.text("QDRANT_SNAPSHOTS_FILE"),
         log_format: match reader.choice("LOG_FORMAT", &["text", "json"]) {
             1 => LogFormat::Json,
@@ -262,6 +263,25 @@ impl Reader {
         }
     }
 
+    /// Both variables, or neither: pods that don't know their number would each back up everything, or the same.
+    fn share(&mut self) -> Option<Share> {
+        const OF: &str = "QDRANT_BACKUP_SHARES";
+        const INDEX: &str = "JOB_COMPLETION_INDEX";
+        match (self.text(OF).is_some(), self.text(INDEX).is_some()) {
+            (false, false) => return None,
+            (true, false) => self.missing(
+                INDEX,
+                "the number of this share, which Kubernetes sets where the Job has `completionMode: Indexed`",
+            ),
+            (false, true) => self.missing(OF, "the `completions` of the Job, as JOB_COMPLETION_INDEX is set"),
+            (true, true) => {
+                let of = self.number(OF, 1, 1, 1000);
+                return Some(Share { index: self.number(INDEX, 0, 0, of.saturating_sub(1)), of });
+            }
+        }
+        None
+    }
+
     /// The name of an object in the alias store: one segment.
     fn object_name(&mut self, name: &'static str, default: &str) -> String {
         let value = self.text(name).unwrap_or_else(|| default.to_owned());
@@ -461,6 +481,22 @@ mod tests {
             Needs { source: true, ..Needs::default() },
         );
         assert!(names(&problems.unwrap_err()).contains(&"QDRANT_S3_ENDPOINT_URL"));
+    }
+
+    #[test]
+    fn a_share_needs_its_number_and_their_number() {
+        let share = |variables: &[(&str, &str)]| read(variables, Needs::default()).map(|(settings, _)| settings.share);
+        assert_eq!(share(&[]).unwrap(), None);
+        let both = [("QDRANT_BACKUP_SHARES", "3"), ("JOB_COMPLETION_INDEX", "2")];
+        assert_eq!(share(&both).unwrap(), Some(Share { index: 2, of: 3 }));
+        for wrong in [
+            &both[..1],
+            &both[1..],
+            &[("QDRANT_BACKUP_SHARES", "3"), ("JOB_COMPLETION_INDEX", "3")],
+            &[("QDRANT_BACKUP_SHARES", "0"), ("JOB_COMPLETION_INDEX", "0")],
+        ] {
+            assert_eq!(share(wrong).unwrap_err().len(), 1, "{wrong:?}");
+        }
     }
 
     #[test]

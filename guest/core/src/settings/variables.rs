@@ -125,6 +125,18 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("QDRANT_SNAPSHOTS_PER_PEER", "1", "1 to 64", "how many snapshots or recoveries one peer does at a time"),
     variable(
+        "QDRANT_BACKUP_SHARES",
+        "",
+        "1 to 1000",
+        "`create_snap` and `get_snap` take one of so many shares of the collections: that of JOB_COMPLETION_INDEX",
+    ),
+    variable(
+        "JOB_COMPLETION_INDEX",
+        "",
+        "number, from 0",
+        "which share; Kubernetes sets it in the pods of an Indexed Job",
+    ),
+    variable(
         "QDRANT_RESTORE_FORCE",
         "false",
         "true, false",

@@ -15,6 +15,9 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     }
     context.report_all(source.missing_items());
     let chosen = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    if let Some(share) = context.settings.share {
+        context.log.info(None, &format!("this is share {} of 0 to {}", share.index, share.of - 1));
+    }
     let mut written = Vec::new();
     for cluster in &source.clusters {
         match source::selected(context, cluster).await {
@@ -44,8 +47,11 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
             .map_err(|error| error.to_string())?;
     }
     if written.is_empty() {
-        context.log.warn(None, "there is nothing to back up: the source has no collections");
+        context.log.warn(None, "there is nothing to back up: no collection of the source is meant");
     }
-    get_aliases::save(context, &source).await;
+    // All aliases are one object: with shares, the first writes it.
+    if context.settings.share.is_none_or(|share| share.index == 0) {
+        get_aliases::save(context, &source).await;
+    }
     Ok(())
 }

@@ -71,14 +71,18 @@ pub(super) async fn collections(cluster: &Cluster) -> Result<Vec<String>, String
 }
 
 /// The collections of `cluster` that a task is about: those in the file `collections` where there is one (so
-/// that a person can choose), else all. The file's host, where given, has to be the cluster's.
+/// that a person can choose), else all; of these the share of this run, where there are shares. The file's host,
+/// where given, has to be the cluster's.
 ///
 /// # Errors
 /// The file can't be read, or no peer answers.
 pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec<String>, String> {
     let lines = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    let mine = |name: &String| context.settings.share.is_none_or(|share| share.takes(name));
+    let mut all = collections(cluster).await?;
+    all.retain(mine);
     if lines.is_empty() {
-        return collections(cluster).await;
+        return Ok(all);
     }
     let hosts: BTreeSet<String> =
         cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).into_set();
@@ -89,7 +93,7 @@ pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec
         }
     }
     // The file may be an old one: what came since would quietly never be backed up.
-    let mut left_out = collections(cluster).await?;
+    let mut left_out = all;
     left_out.retain(|collection| !names.contains(collection));
     if !left_out.is_empty() {
         context.log.warn(
@@ -102,7 +106,7 @@ pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec
             ),
         );
     }
-    Ok(names.into_iter().collect())
+    Ok(names.into_iter().filter(mine).collect())
 }
 
 /// The first of many names.
