@@ -5,8 +5,11 @@
 
 pub mod client;
 pub mod http_client;
+pub mod manifests;
 pub mod native;
+pub mod pod;
 pub mod qdrant;
 pub mod real;
 pub mod s3;
 pub mod site;
+pub mod tools;

@@ -1,26 +1,17 @@
 //! The same component in a runtime that is not ours: wasmtime's Python package, which is as good as `wasmtime run`.
 //!
 //! `QDRANT_BACKUP_PYTHON` names a Python with `tests/requirements.txt` installed. Without it the tests
-//! say that they were skipped, or fail with `QDRANT_BACKUP_REQUIRE_FOREIGN=1`.
+//! say that they were skipped, or fail with `QDRANT_BACKUP_SKIP_NOTHING=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use qdrant_backup_tests::site::Site;
+use qdrant_backup_tests::tools;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
-
-/// A Python with the runtime, or a reason to skip.
-fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("QDRANT_BACKUP_PYTHON").map(PathBuf::from);
-    if python.is_none() {
-        assert!(std::env::var_os("QDRANT_BACKUP_REQUIRE_FOREIGN").is_none(), "QDRANT_BACKUP_PYTHON is not set");
-        eprintln!("skipped: QDRANT_BACKUP_PYTHON is not set");
-    }
-    python
-}
 
 async fn run(python: &Path, work: &Path, arguments: &[&str], settings: &[(String, String)]) -> Output {
     let folder = TempDir::new().unwrap();
@@ -34,7 +25,7 @@ async fn run(python: &Path, work: &Path, arguments: &[&str], settings: &[(String
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_and_a_restore_run_there() {
-    let Some(python) = python() else { return };
+    let Some(python) = tools::python() else { return };
     let site = Site::cluster(3).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3, "replication_factor": 2})).await;
@@ -56,7 +47,7 @@ async fn a_backup_and_a_restore_run_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn success_and_failure_are_told_apart() {
-    let Some(python) = python() else { return };
+    let Some(python) = tools::python() else { return };
     let work = TempDir::new().unwrap();
     let output = run(&python, work.path(), &["--help"], &[]).await;
     assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("recover_snap"));

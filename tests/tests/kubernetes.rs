@@ -1,48 +1,29 @@
 //! The manifests in `k8s/`: valid by Kubernetes' own schemas, locked down, and with settings that the program takes.
 //!
-//! Needs `QDRANT_BACKUP_PYTHON`, as `foreign_runtime.rs` does.
+//! Needs `QDRANT_BACKUP_PYTHON`, as `foreign_runtime.rs` does, and kubectl for what kustomize makes of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use qdrant_backup_core::settings::{Needs, VARIABLES, from_variables};
 use qdrant_backup_core::task::{Invocation, Task, parse};
+use qdrant_backup_tests::manifests::{self, Manifest, Overlay};
 use serde_json::{Value, json};
-
-/// The oldest and the newest version of Kubernetes in support.
-const VERSIONS: &str = "1.35,1.37";
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s")
-}
 
 /// Every manifest by its file's name, validated; none where there is no Python to do it.
 fn manifests() -> BTreeMap<String, Value> {
-    let Some(python) = std::env::var_os("QDRANT_BACKUP_PYTHON") else {
-        assert!(std::env::var_os("QDRANT_BACKUP_REQUIRE_FOREIGN").is_none(), "QDRANT_BACKUP_PYTHON is not set");
-        eprintln!("skipped: QDRANT_BACKUP_PYTHON is not set");
-        return BTreeMap::new();
-    };
-    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    // Helm's values are no manifest.
-    let files =
-        files.filter(|file| file.extension().is_some_and(|end| end == "yaml") && !file.ends_with("qdrant-values.yaml"));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes/validate.py");
-    let output = Command::new(python).arg(script).arg(VERSIONS).args(files).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    all.into_iter().map(|entry| (entry["file"].as_str().unwrap().to_owned(), entry["manifest"].clone())).collect()
+    let all = manifests::all(&manifests::folder()).unwrap_or_default();
+    all.into_iter().map(|manifest| (manifest.file, manifest.content)).collect()
 }
 
 /// Jobs with their pods' specs.
 fn pods(manifests: &BTreeMap<String, Value>) -> Vec<(&str, &Value, &Value)> {
-    let job = |manifest: &'_ Value| if manifest["kind"] == "CronJob" { "/spec/jobTemplate/spec" } else { "/spec" };
     let jobs = manifests.iter().filter(|(_, manifest)| matches!(manifest["kind"].as_str(), Some("Job" | "CronJob")));
     jobs.map(|(file, manifest)| {
-        let spec = manifest.pointer(job(manifest)).unwrap();
-        (file.as_str(), spec, &spec["template"]["spec"])
+        let job = if manifest["kind"] == "CronJob" { &manifest["spec"]["jobTemplate"] } else { manifest };
+        (file.as_str(), &job["spec"], manifests::pod(manifest))
     })
     .collect()
 }
@@ -58,6 +39,8 @@ fn all_of_the_guides_manifests_are_there_and_valid() {
         ("configmap-snapshots.yaml", "ConfigMap", "qdrant-snapshots-file"),
         ("backup-job.yaml", "Job", "qdrant-backup"),
         ("backup-cronjob.yaml", "CronJob", "qdrant-backup"),
+        ("backup-indexed-job.yaml", "Job", "qdrant-backup-indexed"),
+        ("configmap-component.yaml", "ConfigMap", "qdrant-backup-component"),
         ("restore-job.yaml", "Job", "qdrant-restore"),
         ("restore-specific-job.yaml", "Job", "qdrant-restore-specific"),
         ("network-policy.yaml", "NetworkPolicy", "qdrant-backup"),
@@ -100,7 +83,7 @@ fn every_pod_is_locked_down_and_bounded() {
 fn every_setting_is_known_and_accepted_by_the_task() {
     let manifests = manifests();
     let mut checked = 0;
-    for (file, _, pod) in pods(&manifests) {
+    for (file, job, pod) in pods(&manifests) {
         let container = &pod["containers"][0];
         let arguments: Vec<String> = container["args"]
             .as_array()
@@ -123,12 +106,17 @@ fn every_setting_is_known_and_accepted_by_the_task() {
             let value = from_secret.map_or_else(|| entry["value"].as_str().unwrap(), |_| "from-the-secret");
             variables.push((name.to_owned(), value.to_owned()));
         }
+        if job["completionMode"] == "Indexed" {
+            let count = job["completions"].as_u64().unwrap().to_string();
+            assert!(variables.contains(&("QDRANT_BACKUP_SHARES".to_owned(), count)), "{file}: {variables:?}");
+            variables.push(("JOB_COMPLETION_INDEX".to_owned(), "0".to_owned()));
+        }
         let (_, notes) =
             from_variables(&variables, Needs::of(&task)).unwrap_or_else(|problems| panic!("{file}: {problems:?}"));
         assert!(notes.is_empty(), "{file}: {notes:?}");
         checked += 1;
     }
-    assert!(manifests.is_empty() || checked == 4);
+    assert!(manifests.is_empty() || checked == 5);
 }
 
 #[test]
@@ -143,4 +131,125 @@ fn the_snapshots_file_is_mounted_where_the_program_looks() {
     let text = manifests["configmap-snapshots.yaml"]["data"]["snapshots"].as_str().unwrap();
     let lines = qdrant_backup_core::records::parse_snapshots("snapshots", text.as_bytes()).unwrap();
     assert_eq!(lines.len(), 2);
+}
+
+/// A schedule that never comes, or a pod that differs from the one that is tested, would be found too late.
+#[test]
+fn the_scheduled_backup_is_the_tested_one_and_fires_every_week() {
+    let manifests = manifests();
+    if manifests.is_empty() {
+        return;
+    }
+    let (cron, job) = (&manifests["backup-cronjob.yaml"], &manifests["backup-job.yaml"]);
+    assert_eq!(cron["spec"]["jobTemplate"]["spec"], job["spec"]);
+    assert_eq!(cron["spec"]["schedule"], "0 0 * * 0");
+    assert_eq!(cron["spec"]["concurrencyPolicy"], "Forbid");
+}
+
+/// Builds a folder and checks that each result is one of the validated files, and all of `expected` are there.
+fn same_as_files(overlay: &Overlay, folder: &str, expected: &[&str]) {
+    let Some(built) = overlay.build(folder) else { return };
+    let files = manifests();
+    let mut found: Vec<&str> = Vec::new();
+    for Manifest { content, .. } in &built {
+        let file = files.iter().find(|(_, file)| *file == content);
+        found.push(file.unwrap_or_else(|| panic!("{folder}: nobody wrote {content:#}")).0);
+    }
+    found.sort_unstable();
+    assert_eq!(found, expected, "{folder}");
+}
+
+#[test]
+fn kustomize_gives_the_validated_manifests() {
+    same_as_files(&Overlay::new(), "backup", &["backup-cronjob.yaml", "network-policy.yaml"]);
+    same_as_files(&Overlay::new(), "restore", &["network-policy.yaml", "restore-job.yaml"]);
+    let all = Overlay::new()
+        .edit("backup/kustomization.yaml", "# - backup-", "- backup-")
+        .edit("restore/kustomization.yaml", "# - restore-specific", "- restore-specific")
+        .edit("restore/kustomization.yaml", "# - configmap-snapshots", "- configmap-snapshots");
+    let jobs = ["backup-cronjob.yaml", "backup-indexed-job.yaml", "backup-job.yaml", "network-policy.yaml"];
+    same_as_files(&all, "backup", &jobs);
+    let jobs = ["configmap-snapshots.yaml", "network-policy.yaml", "restore-job.yaml", "restore-specific-job.yaml"];
+    same_as_files(&all, "restore", &jobs);
+}
+
+#[test]
+fn namespace_and_image_are_set_in_one_place() {
+    let overlay = Overlay::new()
+        .edit("common/kustomization.yaml", "namespace: pharia-ai", "namespace: search")
+        .edit("common/kustomization.yaml", "newName: qdrant-backup", "newName: registry.example/tools/qdrant-backup")
+        .edit("backup/kustomization.yaml", "# - ../component/configmap", "- ../component/configmap");
+    for folder in ["backup", "restore"] {
+        for Manifest { content, .. } in overlay.build(folder).unwrap_or_default() {
+            assert_eq!(content["metadata"]["namespace"], "search", "{content:#}");
+            if content["kind"] == "Job" || content["kind"] == "CronJob" {
+                let image = &manifests::pod(&content)["containers"][0]["image"];
+                assert_eq!(image, "registry.example/tools/qdrant-backup:0.1.0");
+            }
+        }
+    }
+}
+
+/// All three ways to deliver the component fit all Jobs.
+#[test]
+fn the_component_can_be_mounted_into_every_pod() {
+    for (component, source) in [("configmap", "configMap"), ("image-volume", "image")] {
+        let turn_on = format!("# - ../component/{component}");
+        let overlay = Overlay::new()
+            .edit("backup/kustomization.yaml", "# - backup-", "- backup-")
+            .edit("backup/kustomization.yaml", &turn_on, &turn_on[2..])
+            .edit("restore/kustomization.yaml", &turn_on, &turn_on[2..]);
+        for folder in ["backup", "restore"] {
+            mounts_it(&overlay, folder, source, None);
+            let file = overlay.path(&format!("{folder}/kustomization.yaml"));
+            let text = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, text.replace("# - ../component/wasmtime", "- ../component/wasmtime")).unwrap();
+            mounts_it(&overlay, folder, source, Some("/wasmtime"));
+        }
+    }
+}
+
+fn mounts_it(overlay: &Overlay, folder: &str, source: &str, program: Option<&str>) {
+    let built = overlay.build(folder).unwrap_or_default();
+    for content in built.iter().map(|manifest| &manifest.content) {
+        if content["kind"] != "Job" && content["kind"] != "CronJob" {
+            continue;
+        }
+        let pod = manifests::pod(content);
+        let container = &pod["containers"][0];
+        let first = if program.is_some() { "/component/qdrant-backup.wasm" } else { "--component" };
+        assert_eq!(container["args"][0], first, "{content:#}");
+        assert_eq!(container["command"][0].as_str(), program);
+        let volume = pod["volumes"].as_array().unwrap().last().unwrap();
+        assert!(volume["name"] == "component" && volume.get(source).is_some(), "{volume}");
+        let mount = container["volumeMounts"].as_array().unwrap().last().unwrap();
+        assert_eq!(mount, &json!({"name": "component", "mountPath": "/component", "readOnly": true}));
+    }
+}
+
+/// The committed template and the updater fit: what the updater makes of it is a valid ConfigMap with the component.
+#[test]
+fn the_updater_fills_the_template() {
+    let overlay = Overlay::new();
+    let file = overlay.path("component/configmap/configmap-component.yaml");
+    let component = overlay.path("component.wasm");
+    std::fs::write(&component, qdrant_backup::COMPONENT).unwrap();
+    let template = std::fs::read_to_string(&file).unwrap();
+    for (arguments, key) in [
+        (vec![file.display().to_string()], "qdrant-backup.wasm"),
+        (vec![file.display().to_string(), component.display().to_string()], "component.wasm"),
+        (vec![file.display().to_string(), component.display().to_string(), "own.wasm".to_owned()], "own.wasm"),
+    ] {
+        std::fs::write(&file, &template).unwrap();
+        let (io, captured) = qdrant_backup::Io::capture();
+        let arguments: Vec<String> = std::iter::once("configmap".to_owned()).chain(arguments).collect();
+        let code = qdrant_backup::command_line(&arguments, &qdrant_backup::Environment::default(), &io);
+        assert_eq!((code, captured.stderr().as_str()), (0, ""));
+        assert!(captured.stdout().contains("kubectl apply --server-side"), "{}", captured.stdout());
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# The component, for pods that mount it."), "comments stay");
+        let Some(all) = manifests::all(&overlay.path("component/configmap")) else { return };
+        let filled = all[0].content["binaryData"][key].as_str().unwrap();
+        assert_eq!(STANDARD.decode(filled).unwrap(), qdrant_backup::COMPONENT);
+    }
 }

@@ -1,0 +1,385 @@
+//! Pods on this machine: runc runs what a manifest says, as the kubelet would have it run.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout};
+
+use crate::site::Run;
+use crate::tools;
+
+/// What can't be run here: root for runc, an image builder, a C compiler for static programs.
+pub fn runnable() -> bool {
+    if !tools::installed(&["runc", "buildah", "musl-gcc", "make"]) {
+        return false;
+    }
+    let root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !root {
+        tools::skipped("runc needs root");
+    }
+    let target = ["--print", "target-libdir", "--target", "x86_64-unknown-linux-musl"];
+    let libraries = tools::output(Command::new("rustc").args(target));
+    let target = Path::new(libraries.trim()).is_dir();
+    if !target {
+        tools::skipped("not installed: the target x86_64-unknown-linux-musl");
+    }
+    root && target
+}
+
+/// A store of images of its own, so that the machine's is left alone.
+pub struct Images {
+    folder: TempDir,
+}
+
+/// An image, unpacked.
+pub struct Image {
+    root: PathBuf,
+    config: Value,
+}
+
+impl Images {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    /// The command `buildah` on this store.
+    pub fn buildah(&self) -> Vec<String> {
+        let folder = |name: &str| self.folder.path().join(name).display().to_string();
+        ["buildah", "--root", &folder("store"), "--runroot", &folder("run"), "--storage-driver", "vfs"]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// Runs `make TARGET` of the project with this store.
+    pub fn make(&self, target: &str) {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let builder = format!("BUILDER={}", self.buildah().join(" "));
+        // Cargo's variables are of this test's own build.
+        let mut make = Command::new("make");
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO")) {
+            make.env_remove(name);
+        }
+        if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
+            make.env("CARGO_TARGET_DIR", folder);
+        }
+        tools::output(make.current_dir(project).arg(target).arg(builder));
+    }
+
+    /// Unpacks an image.
+    pub fn unpack(&self, name: &str) -> Image {
+        let run = |arguments: &[&str]| {
+            let buildah = self.buildah();
+            tools::output(Command::new(&buildah[0]).args(&buildah[1..]).args(arguments)).trim().to_owned()
+        };
+        let container = run(&["from", name]);
+        let root = PathBuf::from(run(&["mount", &container]));
+        let inspected: Value = serde_json::from_str(&run(&["inspect", "--type", "image", name])).unwrap();
+        Image { root, config: inspected["OCIv1"]["config"].clone() }
+    }
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        let buildah = self.buildah();
+        let _ = Command::new(&buildah[0]).args(&buildah[1..]).args(["umount", "--all"]).output();
+    }
+}
+
+/// What a pod's spec refers to.
+#[derive(Default)]
+pub struct Objects {
+    /// Images by the name that the spec uses.
+    pub images: BTreeMap<String, Image>,
+    /// Secrets by name, then key.
+    pub secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// ConfigMaps by name, then key.
+    pub config_maps: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+}
+
+/// A pod: its volumes last, its containers come and go.
+pub struct Pod {
+    spec: Value,
+    folder: TempDir,
+    started: u32,
+}
+
+/// A container at work.
+pub struct Running {
+    name: String,
+    state: PathBuf,
+    process: Child,
+    log: BufReader<tokio::process::ChildStderr>,
+    read: String,
+    stdout: ChildStdout,
+    _bundle: TempDir,
+}
+
+impl Pod {
+    /// A pod of `spec`. Its first container is the one that is run.
+    ///
+    /// # Panics
+    /// The spec has a field that would have to be obeyed and is not understood here.
+    pub fn new(spec: &Value, objects: &Objects) -> Self {
+        understood(
+            spec,
+            "pod",
+            &[
+                "containers",
+                "volumes",
+                "securityContext",
+                // The kubelet's: nothing is mounted or set here that they could turn off; who restarts is the test.
+                "automountServiceAccountToken",
+                "enableServiceLinks",
+                "restartPolicy",
+                "terminationGracePeriodSeconds",
+            ],
+        );
+        understood(
+            &spec["securityContext"],
+            "pod's securityContext",
+            &[
+                "runAsNonRoot",
+                "runAsUser",
+                "runAsGroup",
+                "fsGroup",
+                // The profile is the container runtime's own file.
+                "seccompProfile",
+            ],
+        );
+        let pod = Self { spec: spec.clone(), folder: TempDir::new().unwrap(), started: 0 };
+        // TempDir is the owner's alone; containers are other users.
+        std::fs::set_permissions(pod.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let group = spec["securityContext"]["fsGroup"].as_u64().map(|group| u32::try_from(group).unwrap());
+        for volume in list(&spec["volumes"]) {
+            pod.make_volume(volume, group, objects);
+        }
+        pod
+    }
+
+    fn make_volume(&self, volume: &Value, group: Option<u32>, objects: &Objects) {
+        let folder = self.volume(&text(&volume["name"]));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        if volume.get("emptyDir").is_some() {
+            chown(&folder, None, group).unwrap();
+            mode(&folder, 0o2777);
+        } else if let Some(config_map) = volume.get("configMap") {
+            // As the kubelet writes them: files in a folder behind a link, so that they can be exchanged at once.
+            let data = folder.join("..2026");
+            std::fs::create_dir(&data).unwrap();
+            symlink("..2026", folder.join("..data")).unwrap();
+            let name = text(&config_map["name"]);
+            let files = objects.config_maps.get(&name).unwrap_or_else(|| panic!("there is no ConfigMap {name}"));
+            for (key, bytes) in files {
+                std::fs::write(data.join(key), bytes).unwrap();
+                mode(&data.join(key), u32::try_from(config_map["defaultMode"].as_u64().unwrap_or(0o644)).unwrap());
+                symlink(format!("..data/{key}"), folder.join(key)).unwrap();
+            }
+        } else {
+            assert!(volume.get("image").is_some(), "{volume}");
+        }
+    }
+
+    fn volume(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the container to its end.
+    pub async fn run(&mut self, objects: &Objects) -> Run {
+        self.start(objects).end().await
+    }
+
+    /// Starts the container, once more after it has ended.
+    ///
+    /// # Panics
+    /// As for [`Pod::new`].
+    pub fn start(&mut self, objects: &Objects) -> Running {
+        let container = &self.spec["containers"][0];
+        understood(
+            container,
+            "container",
+            &[
+                "name",
+                "image",
+                "imagePullPolicy",
+                "command",
+                "args",
+                "workingDir",
+                "env",
+                "securityContext",
+                "resources",
+                "volumeMounts",
+            ],
+        );
+        let image = &objects.images[&text(&container["image"])];
+        let bundle = TempDir::new().unwrap();
+        let config = self.config(container, image, objects);
+        std::fs::write(bundle.path().join("config.json"), config.to_string()).unwrap();
+        self.started += 1;
+        let name = format!("qdrant-backup-test-{}-{}", uuid::Uuid::new_v4().simple(), self.started);
+        let state = self.folder.path().join("runc");
+        let mut process = tokio::process::Command::new("runc")
+            .arg("--root")
+            .arg(&state)
+            .args(["run", "--bundle"])
+            .arg(bundle.path())
+            .arg(&name)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let stdout = process.stdout.take().unwrap();
+        Running { name, state, process, log, read: String::new(), stdout, _bundle: bundle }
+    }
+
+    /// runc's configuration (OCI runtime-spec, config.md) for the container.
+    fn config(&self, container: &Value, image: &Image, objects: &Objects) -> Value {
+        let security = &container["securityContext"];
+        understood(
+            security,
+            "container's securityContext",
+            &["allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"],
+        );
+        assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}), "other capabilities are not understood here");
+        let user = &self.spec["securityContext"];
+        assert!(user["runAsNonRoot"] == true && user["runAsUser"] != 0, "{user}");
+        let command = container.get("command").or_else(|| image.config.get("Entrypoint"));
+        let arguments: Vec<Value> = command.into_iter().chain(container.get("args")).flat_map(list).cloned().collect();
+        let mut environment: Vec<String> = list(&image.config["Env"]).map(text).collect();
+        environment.extend(list(&container["env"]).map(|entry| {
+            let value = match entry.pointer("/valueFrom/secretKeyRef") {
+                Some(reference) => objects.secrets[&text(&reference["name"])][&text(&reference["key"])].clone(),
+                None => entry["value"].as_str().unwrap_or_default().to_owned(),
+            };
+            format!("{}={value}", text(&entry["name"]))
+        }));
+        let mut mounts = vec![
+            json!({"destination": "/proc", "type": "proc", "source": "proc"}),
+            json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]}),
+        ];
+        mounts.extend(list(&container["volumeMounts"]).map(|mount| self.mount(mount, objects)));
+        let limit = text(&container["resources"]["limits"]["memory"]);
+        let limit: u64 = limit.strip_suffix("Mi").and_then(|mebibytes| mebibytes.parse().ok()).expect("a limit in Mi");
+        let cwd = container.get("workingDir").or_else(|| image.config.get("WorkingDir")).map_or("/".to_owned(), text);
+        json!({
+            "ociVersion": "1.0.2",
+            "root": {"path": image.root, "readonly": security["readOnlyRootFilesystem"]},
+            "hostname": "pod",
+            "process": {
+                "args": arguments,
+                "env": environment,
+                "cwd": cwd,
+                "user": {"uid": user["runAsUser"], "gid": user["runAsGroup"], "additionalGids": [user["fsGroup"]]},
+                "noNewPrivileges": security["allowPrivilegeEscalation"] == false,
+                "capabilities": {"bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": []},
+            },
+            "mounts": mounts,
+            "linux": {
+                "resources": {"memory": {"limit": limit << 20, "swap": limit << 20}},
+                "namespaces": [{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}],
+            },
+        })
+    }
+
+    fn mount(&self, mount: &Value, objects: &Objects) -> Value {
+        understood(mount, "volumeMount", &["name", "mountPath", "subPath", "readOnly"]);
+        let name = text(&mount["name"]);
+        let volume = list(&self.spec["volumes"]).find(|volume| volume["name"] == mount["name"]);
+        let volume = volume.unwrap_or_else(|| panic!("there is no volume {name}"));
+        let mut options = vec!["rbind"];
+        let source = match volume.get("image") {
+            Some(image) => {
+                options.push("noexec");
+                objects.images[&text(&image["reference"])].root.clone()
+            }
+            None => self.volume(&name),
+        };
+        // A subPath is one file, not the link to it.
+        let source = match mount["subPath"].as_str() {
+            Some(path) => source.join(path).canonicalize().unwrap(),
+            None => source,
+        };
+        let read_only = mount["readOnly"] == true || volume.get("emptyDir").is_none();
+        options.push(if read_only { "ro" } else { "rw" });
+        json!({"destination": mount["mountPath"], "type": "bind", "source": source, "options": options})
+    }
+
+    /// A file in one of its volumes.
+    pub fn file(&self, volume: &str, name: &str) -> String {
+        std::fs::read_to_string(self.volume(volume).join(name)).unwrap_or_default()
+    }
+}
+
+impl Running {
+    /// Waits until the log says `text`.
+    ///
+    /// # Panics
+    /// The container ends before.
+    pub async fn says(&mut self, text: &str) {
+        while !self.read.contains(text) {
+            let before = self.read.len();
+            self.log.read_line(&mut self.read).await.unwrap();
+            assert!(self.read.len() > before, "it ended without `{text}`:\n{}", self.read);
+        }
+    }
+
+    /// Sends a signal to the container's process 1, as the kubelet does when the pod is deleted.
+    pub fn signal(&self, signal: &str) {
+        tools::output(Command::new("runc").arg("--root").arg(&self.state).args(["kill", &self.name, signal]));
+    }
+
+    /// The most memory that the container has used so far, in bytes.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let mut runc = Command::new("runc");
+        let events = runc.arg("--root").arg(&self.state).args(["events", "--stats", &self.name]).output().ok()?;
+        let stats: Value = serde_json::from_slice(&events.stdout).ok()?;
+        stats.pointer("/data/memory/usage/max")?.as_u64()
+    }
+
+    /// Waits for the end.
+    pub async fn end(mut self) -> Run {
+        let mut stdout = String::new();
+        let (log, out) = tokio::join!(self.log.read_to_string(&mut self.read), self.stdout.read_to_string(&mut stdout));
+        log.and(out).unwrap();
+        let status = self.process.wait().await.unwrap();
+        Run { code: u8::try_from(status.code().unwrap_or(255)).unwrap_or(255), stdout, stderr: self.read.clone() }
+    }
+
+    /// Waits for the end, but not longer than `limit`.
+    ///
+    /// # Panics
+    /// It takes longer.
+    pub async fn end_within(self, limit: Duration) -> Run {
+        tokio::time::timeout(limit, self.end()).await.expect("it does not end")
+    }
+}
+
+fn understood(value: &Value, what: &str, fields: &[&str]) {
+    for field in value.as_object().into_iter().flat_map(|object| object.keys()) {
+        assert!(fields.contains(&field.as_str()), "the {what} has `{field}`, which is not obeyed here");
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
