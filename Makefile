@@ -6,7 +6,7 @@ BUILD_FLAGS ?= --timestamp 0
 IMAGE ?= qdrant-backup:0.1.0
 COMPONENT_IMAGE ?= qdrant-backup-component:0.1.0
 
-.PHONY: demo test lint dist image component-image oci clean
+.PHONY: demo test lint dist image component component-image oci clean
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
@@ -29,11 +29,14 @@ image: ## a container image of the program alone; BUILDER=docker BUILD_FLAGS= bu
 	$(BUILDER) build $(BUILD_FLAGS) -f k8s/Containerfile -t $(IMAGE) target/x86_64-unknown-linux-musl/release
 	@ls -l target/x86_64-unknown-linux-musl/release/qdrant-backup | awk '{print "$(IMAGE): " $$5 " bytes"}'
 
-component-image: dist ## an image of the component alone, for an image volume
+component: ## the component alone, in dist/
+	mkdir -p dist && $(CARGO) run --locked -q -p qdrant-backup -- component dist/qdrant-backup.wasm
+
+component-image: component ## an image of the component alone, for an image volume
 	$(BUILDER) build $(BUILD_FLAGS) -f k8s/component/image-volume/Containerfile -t $(COMPONENT_IMAGE) dist
 
-oci: dist ## the component as a wasm OCI artifact, in dist/oci
-	dist/qdrant-backup oci dist/oci
+oci: component ## the component as a wasm OCI artifact, in dist/oci
+	$(CARGO) run --locked -q -p qdrant-backup -- oci dist/oci
 
 clean: ## everything that was built
 	$(CARGO) clean && rm -rf dist

@@ -34,7 +34,7 @@ pub fn runnable() -> bool {
 
 /// A store of images of its own, so that the machine's is left alone.
 pub struct Images {
-    folder: TempDir,
+    folder: PathBuf,
 }
 
 /// An image, unpacked.
@@ -44,14 +44,17 @@ pub struct Image {
 }
 
 impl Images {
-    /// An empty one.
-    pub fn new() -> Self {
-        Self { folder: TempDir::new().unwrap() }
+    /// An empty one in `folder`; what an earlier run left there goes.
+    pub fn new(folder: &Path) -> Self {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+        Self { folder: folder.to_path_buf() }
     }
 
     /// The command `buildah` on this store.
     pub fn buildah(&self) -> Vec<String> {
-        let folder = |name: &str| self.folder.path().join(name).display().to_string();
+        let folder = |name: &str| self.folder.join(name).display().to_string();
         ["buildah", "--root", &folder("store"), "--runroot", &folder("run"), "--storage-driver", "vfs"]
             .map(str::to_owned)
             .to_vec()
@@ -72,29 +75,25 @@ impl Images {
         tools::output(make.current_dir(project).arg(target).arg(builder));
     }
 
+    fn run(&self, arguments: &[&str]) -> String {
+        let buildah = self.buildah();
+        tools::output(Command::new(&buildah[0]).args(&buildah[1..]).args(arguments)).trim().to_owned()
+    }
+
+    fn inspect(&self, name: &str) -> Value {
+        serde_json::from_str(&self.run(&["inspect", "--type", "image", name])).unwrap()
+    }
+
+    /// The digest of an image's manifest.
+    pub fn digest(&self, name: &str) -> String {
+        text(&self.inspect(name)["FromImageDigest"])
+    }
+
     /// Unpacks an image.
     pub fn unpack(&self, name: &str) -> Image {
-        let run = |arguments: &[&str]| {
-            let buildah = self.buildah();
-            tools::output(Command::new(&buildah[0]).args(&buildah[1..]).args(arguments)).trim().to_owned()
-        };
-        let container = run(&["from", name]);
-        let root = PathBuf::from(run(&["mount", &container]));
-        let inspected: Value = serde_json::from_str(&run(&["inspect", "--type", "image", name])).unwrap();
-        Image { root, config: inspected["OCIv1"]["config"].clone() }
-    }
-}
-
-impl Default for Images {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Drop for Images {
-    fn drop(&mut self) {
-        let buildah = self.buildah();
-        let _ = Command::new(&buildah[0]).args(&buildah[1..]).args(["umount", "--all"]).output();
+        let container = self.run(&["from", name]);
+        let root = PathBuf::from(self.run(&["mount", &container]));
+        Image { root, config: self.inspect(name)["OCIv1"]["config"].clone() }
     }
 }
 

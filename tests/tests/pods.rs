@@ -1,0 +1,247 @@
+//! The Jobs of `k8s/` as pods: the image that `make image` builds, run by runc with what the manifests say.
+//!
+//! Needs root, runc, buildah, kubectl, a C compiler for musl and `QDRANT_BACKUP_PYTHON`; without them the tests say that
+//! they were skipped, or fail with `QDRANT_BACKUP_SKIP_NOTHING=1`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use qdrant_backup_tests::client::assert_same;
+use qdrant_backup_tests::manifests::{self, Manifest, Overlay};
+use qdrant_backup_tests::pod::{self, Image, Images, Objects, Pod};
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::s3;
+use qdrant_backup_tests::site::{API_KEY, Site};
+use serde_json::{Value, json};
+
+/// The images, built once for all tests here.
+static IMAGES: LazyLock<Option<Images>> = LazyLock::new(|| {
+    if !pod::runnable() {
+        return None;
+    }
+    let images = Images::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images"));
+    images.make("image");
+    images.make("component-image");
+    Some(images)
+});
+
+const IMAGE: &str = "qdrant-backup:0.1.0";
+const COMPONENT_IMAGE: &str = "qdrant-backup-component:0.1.0";
+
+/// How long a pod may take to end after SIGTERM; its manifest grants 10 s.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A cluster's objects: the image, the Secret filled in for this place, the ConfigMaps as they are.
+fn objects(images: &Images) -> Objects {
+    let image = |name: &str| -> (String, Image) { (name.to_owned(), images.unpack(name)) };
+    let keys = [
+        ("QDRANT_API_KEY", API_KEY),
+        ("QDRANT_S3_ACCESS_KEY_ID", s3::ACCESS_KEY),
+        ("QDRANT_S3_SECRET_ACCESS_KEY", s3::SECRET_KEY),
+        ("QDRANT_S3_BUCKET_NAME", s3::BUCKET),
+    ];
+    Objects {
+        images: [image(IMAGE), image(COMPONENT_IMAGE)].into(),
+        secrets: [(
+            "qdrant-credentials".to_owned(),
+            keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect(),
+        )]
+        .into(),
+        config_maps: BTreeMap::new(),
+    }
+}
+
+/// The pod of a Job with the hosts of this place, which the guide says to set.
+fn spec_of(manifest: &Value, site: &Site) -> Value {
+    let mut spec = manifests::pod(manifest).clone();
+    let host = site.source.hosts()[0].clone();
+    let container = &mut spec["containers"][0];
+    for entry in container["env"].as_array_mut().unwrap() {
+        let restore = manifest["metadata"]["labels"]["app"] == "qdrant-restore";
+        match entry["name"].as_str().unwrap() {
+            "QDRANT_SOURCE_HOSTS" if !restore => entry["value"] = json!(host),
+            "QDRANT_RESTORE_HOSTS" if restore => entry["value"] = json!(host),
+            "QDRANT_S3_ENDPOINT_URL" => entry["value"] = json!(site.s3.endpoint()),
+            _ => {}
+        }
+    }
+    // The peers on one machine have no common name as the pods behind a headless Service have.
+    let allowed = json!({"name": "QDRANT_ALLOW_HOSTS", "value": "127.0.0.0/8"});
+    container["env"].as_array_mut().unwrap().push(allowed);
+    spec
+}
+
+fn named<'a>(manifests: &'a [Manifest], file: &str) -> &'a Value {
+    &manifests.iter().find(|manifest| manifest.file == file).unwrap_or_else(|| panic!("no {file}")).content
+}
+
+async fn filled(options: Options) -> Site {
+    let site = Site::start(options).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 4, "replication_factor": 2})).await;
+    client.index("docs").await;
+    client.fill("docs", 0, 300).await;
+    client.create("midlib", json!({"shard_number": 1})).await;
+    client.fill("midlib", 0, 60).await;
+    client.alias("docs-live", "docs").await;
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_jobs_back_up_restore_and_restore_what_a_file_names() {
+    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let site = filled(Options::default()).await;
+    let client = site.source.client();
+    let before = client.contents().await;
+    let mut objects = objects(images);
+
+    let mut backup = Pod::new(&spec_of(named(&manifests, "backup-job.yaml"), &site), &objects);
+    backup.run(&objects).await.expect(0).says(&["all done"]);
+    let snapshots = backup.file("scripts", "snapshots");
+    assert_eq!(snapshots.lines().count(), 4, "{snapshots}");
+    assert_eq!(site.s3.keys("snapshot_manifests/").len(), 2);
+
+    client.wipe().await;
+    let mut restore = Pod::new(&spec_of(named(&manifests, "restore-job.yaml"), &site), &objects);
+    restore.run(&objects).await.expect(0).says(&["all done"]);
+    assert_same(&client.contents().await, &before);
+    assert_eq!(client.aliases().await["docs-live"], "docs");
+
+    // The ConfigMap as a person fills it in: the lines of one collection, without hosts.
+    client.wipe().await;
+    let lines: String = snapshots
+        .lines()
+        .filter(|line| line.contains(",docs,"))
+        .map(|line| format!("{}\n", &line[line.find(',').unwrap()..]))
+        .collect();
+    objects.config_maps.insert("qdrant-snapshots-file".to_owned(), [("snapshots".to_owned(), lines.into())].into());
+    let mut chosen = Pod::new(&spec_of(named(&manifests, "restore-specific-job.yaml"), &site), &objects);
+    chosen.run(&objects).await.expect(0).says(&["all done"]);
+    let expected = before.into_iter().filter(|(name, _)| name == "docs").collect();
+    assert_same(&client.contents().await, &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mounted_component_is_the_one_that_runs() {
+    let Some(images) = IMAGES.as_ref() else { return };
+    for component in ["configmap", "image-volume"] {
+        let turn_on = format!("# - ../component/{component}");
+        let overlay = Overlay::new()
+            .edit("backup/kustomization.yaml", "# - backup-job.yaml", "- backup-job.yaml")
+            .edit("backup/kustomization.yaml", &turn_on, &turn_on[2..]);
+        let Some(built) = overlay.build("backup") else { return };
+        let job = built.iter().find(|manifest| manifest.content["kind"] == "Job").unwrap();
+        let site = filled(Options::default()).await;
+        let mut objects = objects(images);
+        let spec = spec_of(&job.content, &site);
+        if component == "configmap" {
+            // One that is not a component: had the built-in one run, this would be a backup.
+            let wrong = [("qdrant-backup.wasm".to_owned(), b"#!/bin/bash".to_vec())].into();
+            objects.config_maps.insert("qdrant-backup-component".to_owned(), wrong);
+            let run = Pod::new(&spec, &objects).run(&objects).await.expect(1);
+            assert!(run.stderr.contains("/component/qdrant-backup.wasm"), "{}", run.stderr);
+            assert!(site.s3.keys("snapshots/").is_empty());
+            let right = [("qdrant-backup.wasm".to_owned(), qdrant_backup::COMPONENT.to_vec())].into();
+            objects.config_maps.insert("qdrant-backup-component".to_owned(), right);
+        }
+        Pod::new(&spec, &objects).run(&objects).await.expect(0).says(&["all done"]);
+        assert_eq!(site.s3.keys("snapshot_manifests/").len(), 2, "{component}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pods_of_the_indexed_job_make_one_backup_together() {
+    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    for number in 0..9 {
+        let name = format!("tenant-{number}");
+        client.create(&name, json!({"shard_number": 2})).await;
+        client.fill(&name, 0, 20).await;
+    }
+    let before = client.contents().await;
+    let objects = objects(images);
+    let job = named(&manifests, "backup-indexed-job.yaml");
+    for index in 0..job["spec"]["completions"].as_u64().unwrap() {
+        let mut spec = spec_of(job, &site);
+        let number = json!({"name": "JOB_COMPLETION_INDEX", "value": index.to_string()});
+        spec["containers"][0]["env"].as_array_mut().unwrap().push(number);
+        Pod::new(&spec, &objects).run(&objects).await.expect(0);
+    }
+    client.wipe().await;
+    Pod::new(&spec_of(named(&manifests, "restore-job.yaml"), &site), &objects).run(&objects).await.expect(0);
+    assert_same(&client.contents().await, &before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_backup_pod_ends_in_time_and_the_next_one_makes_the_backup() {
+    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let site = filled(Options { work: Duration::from_secs(2), ..Options::default() }).await;
+    let objects = objects(images);
+    let mut pod = Pod::new(&spec_of(named(&manifests, "backup-job.yaml"), &site), &objects);
+    let mut running = pod.start(&objects);
+    running.says("1 of 2 collections").await;
+    running.signal("TERM");
+    running.end_within(GRACE).await.expect(143);
+    pod.run(&objects).await.expect(0).says(&["all done"]);
+    let client = site.source.client();
+    let before = client.contents().await;
+    client.wipe().await;
+    site.run(&["recover_snap"]).await.expect(0);
+    assert_same(&client.contents().await, &before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_restore_pod_ends_in_time_and_its_successor_goes_on() {
+    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let site = filled(Options::default()).await;
+    let client = site.source.client();
+    let before = client.contents().await;
+    site.run(&["create_snap"]).await.expect(0);
+    client.wipe().await;
+    // Qdrant reads its second archive for longer than the pod lives.
+    site.s3.fail(s3::Fault {
+        method: Some(http::Method::GET),
+        uri: "X-Amz-Signature".to_owned(),
+        skip: 1,
+        times: 1,
+        wrong: s3::Wrong::Stall(Duration::from_secs(20)),
+    });
+    let objects = objects(images);
+    let mut pod = Pod::new(&spec_of(named(&manifests, "restore-job.yaml"), &site), &objects);
+    let mut running = pod.start(&objects);
+    running.says("1 of 2 collections").await;
+    running.signal("TERM");
+    running.end_within(GRACE).await.expect(143);
+    let run = pod.run(&objects).await.expect(0).says(&["all done"]);
+    assert_same(&client.contents().await, &before);
+    assert_eq!(client.aliases().await["docs-live"], "docs", "{}", run.stderr);
+}
+
+/// runc applies the limit; the request has to be what a pod uses, or its node is overbooked.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_a_pod_is_what_its_manifest_requests() {
+    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let site = filled(Options { work: Duration::from_secs(2), ..Options::default() }).await;
+    let objects = objects(images);
+    let mut pod = Pod::new(&spec_of(named(&manifests, "backup-job.yaml"), &site), &objects);
+    let mut running = pod.start(&objects);
+    running.says("1 of 2 collections").await;
+    let peak = running.peak_memory().expect("a memory cgroup");
+    running.end().await.expect(0);
+    let request =
+        named(&manifests, "backup-job.yaml").pointer("/spec/template/spec/containers/0/resources/requests/memory");
+    assert_eq!(request.unwrap(), "64Mi");
+    assert!(peak < 64 << 20, "{peak} bytes");
+}
+
+#[test]
+fn images_are_the_same_from_build_to_build() {
+    let Some(images) = IMAGES.as_ref() else { return };
+    let again = Images::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images-again"));
+    again.make("component-image");
+    assert_eq!(images.digest(COMPONENT_IMAGE), again.digest(COMPONENT_IMAGE));
+}
