@@ -67,3 +67,10 @@ fn there_are_no_sockets_and_nothing_but_wasi() {
         assert!(import.starts_with("wasi:") && !import.starts_with("wasi:sockets"), "{import}");
     }
 }
+
+/// It has to fit a ConfigMap, with room for what is added until somebody looks at its size.
+#[test]
+fn the_component_fits_a_config_map() {
+    let size = qdrant_backup::COMPONENT.len();
+    assert!(size < 1_000_000, "{size} bytes");
+}

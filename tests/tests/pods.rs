@@ -111,17 +111,26 @@ async fn the_jobs_back_up_restore_and_restore_what_a_file_names() {
     assert_eq!(client.aliases().await["docs-live"], "docs");
 
     // The ConfigMap as a person fills it in: the lines of one collection, without hosts.
-    client.wipe().await;
     let lines: String = snapshots
         .lines()
         .filter(|line| line.contains(",docs,"))
         .map(|line| format!("{}\n", &line[line.find(',').unwrap()..]))
         .collect();
     objects.config_maps.insert("qdrant-snapshots-file".to_owned(), [("snapshots".to_owned(), lines.into())].into());
-    let mut chosen = Pod::new(&spec_of(named(&manifests, "restore-specific-job.yaml"), &site), &objects);
-    chosen.run(&objects).await.expect(0).says(&["all done"]);
     let expected = before.into_iter().filter(|(name, _)| name == "docs").collect();
-    assert_same(&client.contents().await, &expected);
+    let as_file = spec_of(named(&manifests, "restore-specific-job.yaml"), &site);
+    let mut as_directory = as_file.clone();
+    let container = &mut as_directory["containers"][0];
+    let mounts = container["volumeMounts"].as_array_mut().unwrap();
+    let mount = mounts.iter_mut().find(|mount| mount["name"] == "qdrant-snapshots-file").unwrap();
+    *mount = json!({"name": "qdrant-snapshots-file", "mountPath": "/config", "readOnly": true});
+    let file = json!({"name": "QDRANT_SNAPSHOTS_FILE", "value": "/config/snapshots"});
+    container["env"].as_array_mut().unwrap().push(file);
+    for spec in [as_file, as_directory] {
+        client.wipe().await;
+        Pod::new(&spec, &objects).run(&objects).await.expect(0).says(&["all done"]);
+        assert_same(&client.contents().await, &expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

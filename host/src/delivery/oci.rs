@@ -27,58 +27,72 @@ pub fn write(directory: &Path, component: &[u8]) -> Result<String, String> {
     let blobs = directory.join("blobs").join("sha256");
     std::fs::create_dir_all(&blobs).map_err(failed)?;
 
-    let layer = blob(&blobs, LAYER, component)?;
+    let layer = Blob::write(&blobs, LAYER, component)?;
     let config = json!({
         // The same component gives the same artifact.
         "created": "1970-01-01T00:00:00Z",
         "architecture": "wasm",
         "os": "wasip2",
-        "layerDigests": [layer["digest"]],
+        "layerDigests": [layer.digest()],
         "component": {"exports": exports, "imports": imports, "target": null},
     });
-    let config = blob(&blobs, CONFIG, config.to_string().as_bytes())?;
+    let config = Blob::write(&blobs, CONFIG, config.to_string().as_bytes())?;
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": config,
-        "layers": [layer],
+        "config": config.descriptor(),
+        "layers": [layer.descriptor()],
         "annotations": {
             "org.opencontainers.image.title": "qdrant-backup",
             "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
             "org.opencontainers.image.licenses": env!("CARGO_PKG_LICENSE"),
         },
     });
-    let mut manifest = blob(&blobs, MANIFEST, manifest.to_string().as_bytes())?;
-    let digest = manifest["digest"].as_str().unwrap_or_default().to_owned();
-    manifest["annotations"] = json!({"org.opencontainers.image.ref.name": env!("CARGO_PKG_VERSION")});
+    let manifest = Blob::write(&blobs, MANIFEST, manifest.to_string().as_bytes())?;
     let index = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [manifest],
+        "manifests": [{
+            "mediaType": manifest.media_type,
+            "digest": manifest.digest(),
+            "size": manifest.size,
+            "annotations": {"org.opencontainers.image.ref.name": env!("CARGO_PKG_VERSION")},
+        }],
     });
     super::write(&layout, json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
     super::write(&directory.join("index.json"), index.to_string().as_bytes())?;
     // Blobs of an earlier component are nobody's now.
-    let kept = [&layer, &config, &json!({"digest": digest})].map(|one| name(one).to_owned());
     for entry in std::fs::read_dir(&blobs).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if !kept.iter().any(|name| entry.file_name() == name.as_str()) {
+        if ![&layer, &config, &manifest].iter().any(|blob| entry.file_name() == blob.hash.as_str()) {
             std::fs::remove_file(entry.path()).map_err(failed)?;
         }
     }
-    Ok(digest)
+    Ok(manifest.digest())
 }
 
-/// Writes a blob; returns its descriptor.
-fn blob(blobs: &Path, media_type: &str, bytes: &[u8]) -> Result<Value, String> {
-    let digest = sha256(bytes);
-    super::write(&blobs.join(&digest), bytes)?;
-    Ok(json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len()}))
+/// A stored blob.
+struct Blob {
+    media_type: &'static str,
+    /// sha256, hexadecimal: also the file's name.
+    hash: String,
+    size: usize,
 }
 
-/// The file's name of a descriptor's blob.
-fn name(descriptor: &Value) -> &str {
-    descriptor["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:")).unwrap_or_default()
+impl Blob {
+    fn write(blobs: &Path, media_type: &'static str, bytes: &[u8]) -> Result<Self, String> {
+        let hash = sha256(bytes);
+        super::write(&blobs.join(&hash), bytes)?;
+        Ok(Self { media_type, hash, size: bytes.len() })
+    }
+
+    fn digest(&self) -> String {
+        format!("sha256:{}", self.hash)
+    }
+
+    fn descriptor(&self) -> Value {
+        json!({"mediaType": self.media_type, "digest": self.digest(), "size": self.size})
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +105,8 @@ mod tests {
     fn every_descriptor_leads_to_its_blob_and_the_layer_is_the_component() {
         let directory = tempfile::tempdir().unwrap();
         let read = |descriptor: &Value| {
-            let bytes = std::fs::read(directory.path().join("blobs/sha256").join(name(descriptor))).unwrap();
+            let name = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+            let bytes = std::fs::read(directory.path().join("blobs/sha256").join(name)).unwrap();
             assert_eq!(descriptor["digest"], format!("sha256:{}", sha256(&bytes)));
             assert_eq!(descriptor["size"], bytes.len());
             bytes
