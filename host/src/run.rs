@@ -230,6 +230,9 @@ fn task(task: &Task) -> tasks::Task {
         Task::GetAliases => tasks::Task::GetAliases,
         Task::CreateSnapshots => tasks::Task::CreateSnapshots,
         Task::RecoverSnapshots => tasks::Task::RecoverSnapshots,
+        Task::CreateSets => tasks::Task::CreateSets,
+        Task::RecoverSets => tasks::Task::RecoverSets,
+        Task::ListSets { json } => tasks::Task::ListSets(tasks::ListOptions { json: *json }),
         Task::RecoverAliases => tasks::Task::RecoverAliases,
         Task::Reset { keep_backup } => tasks::Task::Reset(tasks::ResetOptions { keep_backup: *keep_backup }),
     }

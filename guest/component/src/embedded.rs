@@ -41,6 +41,9 @@ fn task(task: wit::Task) -> Task {
         wit::Task::GetAliases => Task::GetAliases,
         wit::Task::CreateSnapshots => Task::CreateSnapshots,
         wit::Task::RecoverSnapshots => Task::RecoverSnapshots,
+        wit::Task::CreateSets => Task::CreateSets,
+        wit::Task::RecoverSets => Task::RecoverSets,
+        wit::Task::ListSets(options) => Task::ListSets { json: options.json },
         wit::Task::RecoverAliases => Task::RecoverAliases,
         wit::Task::Reset(options) => Task::Reset { keep_backup: options.keep_backup },
     }

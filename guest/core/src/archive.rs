@@ -1,4 +1,4 @@
-//! What an archive of a collection says about itself, read by small ranged requests from one of any size.
+//! What an archive says about itself, read by small ranged requests from one of any size.
 //!
 //! Qdrant puts the collection's configuration, payload indexes, shard keys and the state of every replica into each
 //! archive, so that a restore can be planned from archives alone. Reading them also proves that the tar is whole to
@@ -10,6 +10,8 @@ mod walk;
 pub use description::{ArchiveDescription, ShardDescription, ShardKeyMapping};
 
 use std::fmt;
+
+use sha2::{Digest, Sha256};
 
 use crate::ports::LocalBoxFuture;
 use crate::s3::{Bucket, S3Error};
@@ -39,8 +41,33 @@ impl std::error::Error for ArchiveError {}
 /// # Errors
 /// It can't be read, is not whole, or is no archive of a collection.
 pub async fn describe(bucket: &Bucket, key: &str, bytes: u64) -> Result<ArchiveDescription, ArchiveError> {
-    let tables = walk::walk(&Stored { bucket, key }, bytes, description::is_table).await?;
+    let tables = walk::walk(&Stored { bucket, key }, bytes, &description::is_table).await?;
     description::describe(tables).map_err(ArchiveError::Broken)
+}
+
+/// Proves that the object `key` of `bytes` bytes is an archive of a shard, whole to its end.
+///
+/// # Errors
+/// As for [`describe`].
+pub async fn check_shard(bucket: &Bucket, key: &str, bytes: u64) -> Result<(), ArchiveError> {
+    let entries = walk::walk(&Stored { bucket, key }, bytes, &|_| false).await?;
+    // Without one of these Qdrant refuses it ("Invalid snapshot").
+    for part in ["segments", "wal", "shard_config.json", "replica_state.json"] {
+        if !entries.iter().any(|entry| entry.path.split('/').next() == Some(part)) {
+            return Err(ArchiveError::Broken(format!("it has no `{part}` and is not an archive of a shard")));
+        }
+    }
+    Ok(())
+}
+
+/// SHA-256 of the object `key` of `bytes` bytes, as 64 hexadecimal digits. All of it is read, in constant memory.
+///
+/// # Errors
+/// It can't be read to its end.
+pub async fn sha256(bucket: &Bucket, key: &str, bytes: u64) -> Result<String, ArchiveError> {
+    let mut hash = Sha256::new();
+    bucket.read_through(key, bytes, |chunk| hash.update(chunk)).await.map_err(ArchiveError::Unreadable)?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Where an archive's bytes come from.

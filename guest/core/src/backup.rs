@@ -1,11 +1,15 @@
-//! Backing up: an archive of each collection on each peer that holds a part of it, proven, then a manifest.
+//! Backing up: archives, proven, then a manifest. Of each collection on each peer that holds a part of it, or of each
+//! shard as a set.
 
 mod archive;
 mod collection;
+mod shards;
 
 use crate::concurrent;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
+use crate::s3::Bucket;
+use crate::sets::SetId;
 use crate::tasks::Context;
 
 /// How many collections are looked at at the same time; the snapshots themselves have a limit for each peer.
@@ -17,6 +21,24 @@ pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<Stri
     context.report_all(missing_peers(cluster));
     let work = collections.into_iter().map(|collection| async move {
         let items = collection::back_up(context, cluster, &collection).await;
+        (collection, items)
+    });
+    let mut ended = 0;
+    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(collection, done)| {
+        ended += 1;
+        context.progress(&cluster.host, ended, total, &collection, done);
+    })
+    .await;
+}
+
+/// Backs up `collections` of `cluster` as the set `set`. One that fails never stops the others.
+pub async fn back_up_set(context: &Context, bucket: &Bucket, cluster: &Cluster, collections: Vec<String>, set: &SetId) {
+    let total = collections.len();
+    let load = shards::Load::default();
+    context.report_all(missing_peers(cluster));
+    let load = &load;
+    let work = collections.into_iter().map(|collection| async move {
+        let items = shards::Job { context, bucket, cluster, collection: &collection, set, load }.back_up().await;
         (collection, items)
     });
     let mut ended = 0;

@@ -7,6 +7,7 @@
 //! tasks            one module a task: what a person asks for
 //! backup, restore  the two procedures; their plans are values, made before anything is changed
 //! qdrant, s3       the two servers, as typed calls
+//! sets             backup sets: their manifests, in the bucket
 //! archive, manifest, records, naming   what is read and written: archives, JSON, CSV, keys
 //! settings, task, report, log, redact  what comes in and what goes out
 //! ports            HTTP, clock, files, console
@@ -28,6 +29,7 @@ pub mod report;
 pub mod restore;
 mod retry;
 pub mod s3;
+pub mod sets;
 pub mod settings;
 pub mod task;
 pub mod tasks;

@@ -11,6 +11,8 @@ pub struct Form(&'static str);
 
 /// `2026-01-29 11:44:22`: log lines.
 pub const LOG: Form = Form("YYYY-MM-DD hh:mm:ss");
+/// A day.
+pub const DATE: Form = Form("YYYY-MM-DD");
 /// `2026-01-29T11:44:22Z` (RFC 3339): JSON.
 pub const RFC3339: Form = Form("YYYY-MM-DDThh:mm:ssZ");
 /// `2026-01-29-11-44-22`: the names of Qdrant's snapshots.

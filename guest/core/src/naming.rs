@@ -64,6 +64,42 @@ impl fmt::Display for SnapshotName {
     }
 }
 
+/// The name of an archive of one shard: `{collection}-shard-{shard}-{moment}.snapshot`. It does not say which peer made
+/// it, so that two archives of one shard within a second have one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardSnapshotName {
+    /// The shard.
+    pub shard: u32,
+    /// When it began to be made, to the second.
+    pub started: OffsetDateTime,
+}
+
+impl ShardSnapshotName {
+    /// Reads the name of an archive of a shard of `collection`.
+    pub fn parse(collection: &str, name: &str) -> Option<Self> {
+        let rest = name.strip_prefix(collection)?.strip_prefix("-shard-")?.strip_suffix(EXTENSION)?;
+        let (shard, moment) = rest.split_once('-')?;
+        let parsed = Self { shard: shard.parse().ok()?, started: moment::SNAPSHOT.read(moment)? };
+        (parsed.shard.to_string() == shard).then_some(parsed)
+    }
+}
+
+/// The key under which Qdrant stores the archive `name` of a shard of `collection`.
+pub fn shard_snapshot_key(prefix: &str, collection: &str, shard: u32, name: &str) -> String {
+    format!("{}{}", shard_folder(prefix, collection, shard), escape_segment(name))
+}
+
+/// The prefix of the keys of all archives of a shard.
+fn shard_folder(prefix: &str, collection: &str, shard: u32) -> String {
+    format!("{}{shard}/", shards_folder(prefix, collection))
+}
+
+/// The prefix of the keys of all shard archives of a collection.
+pub fn shards_folder(prefix: &str, collection: &str) -> String {
+    let separator = if prefix.is_empty() { "" } else { "/" };
+    format!("{prefix}{separator}{}/shards/", escape_segment(collection))
+}
+
 /// The key under which Qdrant stores the snapshot `name` of `collection`. `prefix` is its `snapshots_path`
 /// without `./`, as it stands in keys.
 pub fn snapshot_key(prefix: &str, collection: &str, name: &str) -> String {

@@ -6,17 +6,24 @@
 
 mod apply;
 mod archives;
+mod backup;
+mod body;
 mod layout;
 mod ledger;
 mod plan;
 mod prove;
 mod selection;
+mod set;
 mod settle;
+mod shard_keys;
 mod state;
 mod version;
 
 pub use apply::restore;
 pub use archives::{BucketArchive, archives_in, generations};
+pub use backup::Backup;
 pub use layout::{Placement, Step, Transfer, next_steps};
-pub use plan::{Plan, Recovery, ShardKey, Target, plan};
+pub use plan::{Plan, Recovery, ShardArchive, Target, plan};
 pub use selection::{Described, Selection, complete, select};
+pub use set::{SetSelection, present, select_set};
+pub use shard_keys::ShardKey;

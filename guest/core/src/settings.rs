@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
+mod choice;
 mod host;
 mod parse;
+mod retention;
 mod share;
 mod variables;
 
+pub use choice::Choice;
 pub use host::{DefaultPort, Host};
 pub use parse::{distance, from_variables, parse_duration, unknown_names};
+pub use retention::{Keep, Sweep};
 pub use share::Share;
 pub use variables::{Scope, VARIABLES, Variable, markdown_table};
 
@@ -53,6 +59,32 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// `QDRANT_SNAPSHOTS_PER_PEER`: how many snapshots one peer makes or restores at a time.
     pub snapshots_per_peer: usize,
+    /// `QDRANT_COLLECTIONS` and `QDRANT_COLLECTIONS_EXCLUDE`: which collections are meant.
+    pub collections: Choice,
+    /// `QDRANT_RESTORE_RENAME`: names in a set, and their names on the target.
+    pub rename: Vec<(String, String)>,
+    /// `QDRANT_RESTORE_REPLICATION_FACTOR`: the number of replicas that a restored set gets, if not its own.
+    pub replication_factor: Option<u64>,
+    /// By how many percent the number of points may differ from a manifest that does not have exact counts.
+    pub tolerance_percent: u64,
+    /// How many points are read back after a restore.
+    pub sample_points: u64,
+    /// Which sets `prune_snap` keeps.
+    pub keep: Keep,
+    /// How much it deletes at most.
+    pub sweep: Sweep,
+    /// Move aliases to the collection that was restored beside theirs.
+    pub switch_aliases: bool,
+    /// Delete the collection that another one was restored beside.
+    pub drop_old: bool,
+    /// `QDRANT_RESTORE_BEFORE`: only sets that were begun before this moment.
+    pub restore_before: Option<OffsetDateTime>,
+    /// `QDRANT_ARCHIVE_CHECK`: how much of each shard archive is read before it counts.
+    pub archive_check: ArchiveCheck,
+    /// `QDRANT_BACKUP_LABEL`: a text that goes into the manifests of sets.
+    pub label: Option<String>,
+    /// `HOSTNAME`: the pod's name, which tells the sets of runs within one second apart.
+    pub pod: Option<String>,
     /// `QDRANT_BACKUP_SHARES` and `JOB_COMPLETION_INDEX`: back up a share of the collections; `None`: all.
     pub share: Option<Share>,
     /// `QDRANT_SNAPSHOTS_FILE`: the CSV file to restore from, if it isn't `snapshots` in the work directory.
@@ -99,6 +131,17 @@ pub enum Addressing {
     Path,
     /// `https://bucket.host/key`.
     Virtual,
+}
+
+/// `QDRANT_ARCHIVE_CHECK`: how a new archive is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveCheck {
+    /// Read whole: its structure to the end, and its SHA-256, which Qdrant compares at the restore.
+    Full,
+    /// Its structure to the end, by small requests.
+    Tail,
+    /// Found in the bucket, with the size that Qdrant says.
+    None,
 }
 
 /// `LOG_FORMAT`: how log lines look.
@@ -159,8 +202,9 @@ impl Needs {
             Task::GetCollections | Task::GetSnapshots | Task::GetAliases | Task::CreateSnapshots => {
                 (true, false, false)
             }
-            Task::GetSnapshotsS3 => (false, false, true),
-            Task::RecoverSnapshots => (false, true, true),
+            Task::CreateSets => (true, false, true),
+            Task::GetSnapshotsS3 | Task::ListSets { .. } => (false, false, true),
+            Task::RecoverSnapshots | Task::RecoverSets => (false, true, true),
             Task::RecoverAliases => (false, true, false),
             Task::Reset { .. } => (false, false, false),
         };

@@ -13,6 +13,15 @@ pub enum Task {
     GetAliases,
     /// `create_snap`: a snapshot of each collection on each peer, the aliases, a manifest.
     CreateSnapshots,
+    /// `create_snap_shards`: a set: an archive of each shard of each collection, and a manifest.
+    CreateSets,
+    /// `recover_snap_shards`: collections from sets, then the aliases.
+    RecoverSets,
+    /// `list_sets`: the sets in the bucket.
+    ListSets {
+        /// One JSON array in place of a table.
+        json: bool,
+    },
     /// `recover_snap`: collections from their snapshots, then the aliases.
     RecoverSnapshots,
     /// `recover_colla`: the aliases alone.
@@ -76,6 +85,32 @@ const TASKS: &[Entry] = &[
                   `snapshots` (`host,collection,snapshot`, the host may be empty), else the newest complete backup in the\n\
                   bucket that passes QDRANT_SNAPSHOT_DATETIME_FILTER. A collection that holds points is not overwritten\n\
                   unless QDRANT_RESTORE_FORCE=true. Run again, it goes on where it was cut off.",
+    },
+    Entry {
+        task: Task::CreateSets,
+        name: "create_snap_shards",
+        alias: None,
+        options: "",
+        summary: "back up as a set: one archive of each shard, checksums, a manifest",
+        details: "Asks one peer for each shard, spread over all, and proves every archive (QDRANT_ARCHIVE_CHECK). The manifest\n\
+                  is written last: `backup_manifests/<collection>/<set>.json`. A file `collections` chooses collections.",
+    },
+    Entry {
+        task: Task::RecoverSets,
+        name: "recover_snap_shards",
+        alias: None,
+        options: "",
+        summary: "restore from sets, into any topology with the same number of shards",
+        details: "The newest usable set of every collection, or the newest whose id begins with\n\
+                  QDRANT_SNAPSHOT_DATETIME_FILTER. Every replica gets the archive of its shard, and is counted.",
+    },
+    Entry {
+        task: Task::ListSets { json: false },
+        name: "list_sets",
+        alias: None,
+        options: " [--output table|json]",
+        summary: "list the sets in the bucket",
+        details: "On standard output. Qdrant isn't asked.",
     },
     Entry {
         task: Task::GetCollections,
@@ -181,6 +216,13 @@ pub fn parse(arguments: &[String]) -> Result<Invocation, UsageError> {
                     }
                 };
             }
+            ("--output", Task::ListSets { json }) => {
+                *json = match value.or_else(|| arguments.next()) {
+                    Some("json") => true,
+                    Some("table") => false,
+                    _ => return Err(UsageError(format!("--output is `table` or `json`\n\n{}", usage(entry)))),
+                };
+            }
             _ => return Err(UsageError(format!("`{}` has no option `{argument}`\n\n{}", entry.name, usage(entry)))),
         }
     }
@@ -223,9 +265,9 @@ fn help() -> String {
     let mut text =
         String::from("Backs up Qdrant to S3 and restores it.\n\nUsage: qdrant-backup TASK [OPTIONS]\n\nTasks:\n");
     for entry in TASKS {
-        text.push_str(&format!("  {:<16}{}\n", entry.name, entry.summary));
+        text.push_str(&format!("  {:<20}{}\n", entry.name, entry.summary));
         if let Some(alias) = entry.alias {
-            text.push_str(&format!("  {:<16}(also called {alias})\n", ""));
+            text.push_str(&format!("  {:<20}(also called {alias})\n", ""));
         }
     }
     text.push_str(

@@ -1,11 +1,14 @@
 //! The tasks: what a person asks for, one module each.
 
 mod context;
+mod create_sets;
 mod create_snapshots;
 mod get_aliases;
 mod get_collections;
 mod get_snapshots;
+mod list_sets;
 mod recover_aliases;
+mod recover_sets;
 mod recover_snapshots;
 mod reset;
 mod source;
@@ -65,6 +68,9 @@ async fn carry_out(
         Task::GetSnapshotsS3 => get_snapshots::run_s3(&context).await,
         Task::GetAliases => get_aliases::run(&context).await,
         Task::CreateSnapshots => create_snapshots::run(&context).await,
+        Task::CreateSets => create_sets::run(&context).await,
+        Task::RecoverSets => recover_sets::run(&context).await,
+        Task::ListSets { json } => list_sets::run(&context, json).await,
         Task::RecoverSnapshots => recover_snapshots::run(&context, snapshots).await,
         Task::RecoverAliases => recover_aliases::run(&context).await,
         Task::Reset { keep_backup } => reset::run(&context, keep_backup).await,
@@ -81,7 +87,12 @@ async fn carry_out(
 /// True for tasks that read or write the bucket with these settings. The others run without S3.
 fn uses_bucket(task: &Task, settings: &Settings) -> bool {
     match task {
-        Task::GetSnapshotsS3 | Task::CreateSnapshots | Task::RecoverSnapshots => true,
+        Task::GetSnapshotsS3
+        | Task::CreateSnapshots
+        | Task::RecoverSnapshots
+        | Task::CreateSets
+        | Task::RecoverSets
+        | Task::ListSets { .. } => true,
         Task::GetAliases | Task::RecoverAliases => settings.aliases_on_s3,
         Task::GetCollections | Task::GetSnapshots | Task::Reset { .. } => false,
     }

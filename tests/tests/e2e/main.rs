@@ -13,3 +13,4 @@ mod names;
 mod refusals;
 mod restore;
 mod s3;
+mod sets;

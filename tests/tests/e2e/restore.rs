@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// Collections of every kind that a cluster knows.
-async fn fill(client: &Client) {
+pub(crate) async fn fill(client: &Client) {
     client.create("rf1", json!({"shard_number": 3, "replication_factor": 1})).await;
     client.index("rf1").await;
     client.fill("rf1", 0, 300).await;

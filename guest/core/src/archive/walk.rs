@@ -34,7 +34,7 @@ pub(super) struct Entry {
 pub(super) async fn walk(
     source: &dyn Source,
     total: u64,
-    wanted: impl Fn(&str) -> bool,
+    wanted: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Entry>, ArchiveError> {
     let mut window = Window { source, total, start: 0, bytes: Vec::new() };
     let mut entries = Vec::new();
@@ -198,7 +198,7 @@ mod tests {
     fn list(bytes: Vec<u8>) -> (Result<Vec<Entry>, ArchiveError>, usize) {
         let total = bytes.len() as u64;
         let source = Memory { bytes, reads: RefCell::default() };
-        let entries = futures_executor::block_on(walk(&source, total, |path| path.ends_with(".json")));
+        let entries = futures_executor::block_on(walk(&source, total, &|path| path.ends_with(".json")));
         let reads = source.reads.borrow().len();
         (entries, reads)
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::naming::{self, SnapshotName};
+use time::OffsetDateTime;
+
+use crate::naming::{self, ShardSnapshotName, SnapshotName};
 use crate::ordered::Ordered;
 use crate::qdrant::{Client, QdrantError, SnapshotDescription};
 use crate::tasks::Context;
@@ -17,24 +19,74 @@ pub(super) struct Archive {
     pub note: Option<String>,
 }
 
-/// Makes an archive of what the peer `peer_id` behind `client` holds of `collection`.
+/// What an archive is made of: a peer's part of a collection, or its replica of one shard.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub collection: &'a str,
+    /// The peer that is asked.
+    pub peer: u64,
+    /// `None`: all that the peer holds.
+    pub shard: Option<u32>,
+}
+
+impl Subject<'_> {
+    async fn create(&self, client: &Client, wait: bool) -> Result<Option<SnapshotDescription>, QdrantError> {
+        match self.shard {
+            None => client.create_snapshot(self.collection, wait).await,
+            Some(shard) => client.create_shard_snapshot(self.collection, shard, wait).await,
+        }
+    }
+
+    async fn list(&self, client: &Client) -> Result<Vec<SnapshotDescription>, QdrantError> {
+        match self.shard {
+            None => client.snapshots(self.collection).await,
+            Some(shard) => client.shard_snapshots(self.collection, shard).await,
+        }
+    }
+
+    /// When an archive of this subject was begun, by its name; `None` for the name of anything else.
+    fn started(&self, name: &str) -> Option<OffsetDateTime> {
+        match self.shard {
+            None => SnapshotName::parse(self.collection, name)
+                .filter(|name| name.peer == self.peer)
+                .map(|name| name.started),
+            // The name does not say which peer made it.
+            Some(shard) => ShardSnapshotName::parse(self.collection, name)
+                .filter(|name| name.shard == shard)
+                .map(|name| name.started),
+        }
+    }
+
+    fn key(&self, prefix: &str, name: &str) -> String {
+        match self.shard {
+            None => naming::snapshot_key(prefix, self.collection, name),
+            Some(shard) => naming::shard_snapshot_key(prefix, self.collection, shard, name),
+        }
+    }
+}
+
+/// Makes an archive of `subject` on the peer behind `client`.
 ///
 /// # Errors
 /// In words: Qdrant refused, the archive never appeared, or it isn't where it has to be.
-pub(super) async fn make(
-    context: &Context,
-    client: &Client,
-    peer_id: u64,
-    collection: &str,
-) -> Result<Archive, String> {
-    let known: BTreeSet<String> = names(client, collection).await.map_err(|error| error.to_string())?;
+pub(super) async fn make(context: &Context, client: &Client, subject: Subject<'_>) -> Result<Archive, String> {
+    let known: BTreeSet<String> = names(client, subject).await.map_err(|error| error.to_string())?;
     let permit = context.peer_permit(client.host()).await;
-    let (description, note) = create(context, client, peer_id, collection, &known).await?;
+    wait_for_another_second(context, subject, &known).await;
+    let (description, note) = create(context, client, subject, &known).await?;
     drop(permit);
+    if known.contains(&description.name) {
+        return Err(format!(
+            "{} gave the archive the name of an earlier one, `{}`, which is lost with it: two backups of this collection \
+             ran within the same second",
+            client.host(),
+            description.name
+        ));
+    }
     let key = match &context.bucket {
         None => None,
         Some(bucket) => {
-            let key = naming::snapshot_key(bucket.key_prefix(), collection, &description.name);
+            let key = subject.key(bucket.key_prefix(), &description.name);
             let stored = bucket.size(&key).await.map_err(|error| error.to_string())?.ok_or_else(|| {
                 format!(
                     "{} says that it made `{}`, but there is no object `{key}` in the bucket `{}`: this peer stores \
@@ -57,19 +109,34 @@ pub(super) async fn make(
     Ok(Archive { name: description.name, key, bytes: description.size, note })
 }
 
+/// Names have a resolution of a second, and Qdrant puts a new archive in the place of an old one of the same name.
+async fn wait_for_another_second(context: &Context, subject: Subject<'_>, known: &BTreeSet<String>) {
+    /// Qdrant's clock may be ahead of ours; what is further ahead is not waited for.
+    const SKEW: i64 = 3;
+    let Some(newest) = known.iter().filter_map(|name| subject.started(name)).max() else { return };
+    let clock = &context.ports.clock;
+    for _ in 0..=SKEW {
+        let ahead = newest.unix_timestamp() - clock.now().unix_timestamp();
+        if !(0..=SKEW).contains(&ahead) {
+            return;
+        }
+        clock.sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Asks for the archive. A lost or early (202) answer is followed by looking for the archive, and only when
 /// none appeared and the peer is at no snapshot any more is it asked for once more.
 async fn create(
     context: &Context,
     client: &Client,
-    peer_id: u64,
-    collection: &str,
+    subject: Subject<'_>,
     known: &BTreeSet<String>,
 ) -> Result<(SnapshotDescription, Option<String>), String> {
     let host = client.host().to_string();
+    let collection = subject.collection;
     let mut lost = None;
     for _ in 0..2 {
-        let reason = match client.create_snapshot(collection, context.settings.wait).await {
+        let reason = match subject.create(client, context.settings.wait).await {
             Ok(Some(description)) => return Ok((description, None)),
             Ok(None) => {
                 context.log.info(Some(&host), &format!("`{collection}`: snapshot accepted, waiting for it to appear"));
@@ -83,7 +150,7 @@ async fn create(
             }
             Err(error) => return Err(error.to_string()),
         };
-        if let Some(found) = find(context, client, peer_id, collection, known).await? {
+        if let Some(found) = find(context, client, subject, known).await? {
             return Ok((found, Some(reason)));
         }
         lost = Some(reason);
@@ -98,8 +165,7 @@ async fn create(
 async fn find(
     context: &Context,
     client: &Client,
-    peer_id: u64,
-    collection: &str,
+    subject: Subject<'_>,
     known: &BTreeSet<String>,
 ) -> Result<Option<SnapshotDescription>, String> {
     let clock = &context.ports.clock;
@@ -109,13 +175,10 @@ async fn find(
     let mut idle = 0;
     let mut pause = Duration::from_millis(200);
     loop {
-        let listed = client.snapshots(collection).await;
+        let listed = subject.list(client).await;
         let newest = listed.as_ref().ok().and_then(|all| {
             all.iter()
-                .filter(|snapshot| !known.contains(&snapshot.name))
-                .filter(|snapshot| {
-                    SnapshotName::parse(collection, &snapshot.name).is_some_and(|name| name.peer == peer_id)
-                })
+                .filter(|snapshot| !known.contains(&snapshot.name) && subject.started(&snapshot.name).is_some())
                 .max_by(|a, b| a.name.cmp(&b.name))
         });
         match (newest, &seen) {
@@ -123,7 +186,7 @@ async fn find(
             (Some(newest), Some(before)) if newest == before => return Ok(Some(newest.clone())),
             (Some(newest), _) => seen = Some(newest.clone()),
             (None, _) => {
-                let running = client.running_snapshots(collection).await;
+                let running = client.running_snapshots(subject.collection).await;
                 idle = if matches!(running, Ok(Some(0))) && listed.is_ok() { idle + 1 } else { 0 };
                 if idle >= 3 {
                     return Ok(None);
@@ -142,6 +205,6 @@ async fn find(
     }
 }
 
-async fn names(client: &Client, collection: &str) -> Result<BTreeSet<String>, QdrantError> {
-    Ok(client.snapshots(collection).await?.into_iter().map(|snapshot| snapshot.name).into_set())
+async fn names(client: &Client, subject: Subject<'_>) -> Result<BTreeSet<String>, QdrantError> {
+    Ok(subject.list(client).await?.into_iter().map(|snapshot| snapshot.name).into_set())
 }

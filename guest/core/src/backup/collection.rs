@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::archive::{self, Archive};
+use super::archive::{self, Archive, Subject};
 use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
 use crate::moment;
@@ -100,13 +100,13 @@ struct Holder<'a> {
     shards: Vec<u32>,
 }
 
-async fn look(peer: &Peer, collection: &str) -> Result<(CollectionInfo, Layout), String> {
+pub(super) async fn look(peer: &Peer, collection: &str) -> Result<(CollectionInfo, Layout), String> {
     let missing = || format!("there is no collection `{collection}` on {} any more", peer.address());
     let info = peer.client.collection(collection).await.map_err(|error| error.to_string())?.ok_or_else(missing)?;
     Ok((info, layout_of(peer, collection).await?))
 }
 
-async fn layout_of(peer: &Peer, collection: &str) -> Result<Layout, String> {
+pub(super) async fn layout_of(peer: &Peer, collection: &str) -> Result<Layout, String> {
     let layout = peer.client.layout(collection).await.map_err(|error| error.to_string())?;
     layout.ok_or_else(|| format!("there is no collection `{collection}` on {} any more", peer.address()))
 }
@@ -152,7 +152,8 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
     let started = context.ports.clock.monotonic();
     let host = holder.peer.address();
     let before = counts(holder, collection).await;
-    let made = archive::make(context, &holder.peer.client, holder.peer_id, collection).await;
+    let subject = Subject { collection, peer: holder.peer_id, shard: None };
+    let made = archive::make(context, &holder.peer.client, subject).await;
     let after = counts(holder, collection).await;
     let elapsed = context.ports.clock.monotonic().saturating_sub(started);
     let item = |outcome| Item {

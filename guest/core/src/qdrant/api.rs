@@ -98,6 +98,14 @@ impl Client {
 
     /// A collection, or `None` where there is none. An alias' name finds the collection behind it.
     pub async fn collection(&self, collection: &str) -> Result<Option<CollectionInfo>, QdrantError> {
+        let Some(whole) = self.collection_as_told(collection).await? else { return Ok(None) };
+        serde_json::from_value(whole).map(Some).map_err(|error| {
+            self.error(&Method::GET, "/collections", super::error::QdrantErrorKind::Shape(error.to_string()))
+        })
+    }
+
+    /// The same with every field that the server knows.
+    pub async fn collection_as_told(&self, collection: &str) -> Result<Option<Value>, QdrantError> {
         let path = format!("/collections/{}", segment(collection));
         optional(self.read(Method::GET, &path, None, Effect::Idempotent).await)
     }
@@ -141,6 +149,40 @@ impl Client {
     pub async fn snapshots(&self, collection: &str) -> Result<Vec<SnapshotDescription>, QdrantError> {
         let path = format!("/collections/{}/snapshots", segment(collection));
         self.read(Method::GET, &path, None, Effect::Idempotent).await
+    }
+
+    /// Makes an archive of this peer's own replica of a shard. `None`: accepted, not done yet.
+    pub async fn create_shard_snapshot(
+        &self,
+        collection: &str,
+        shard: u32,
+        wait: bool,
+    ) -> Result<Option<SnapshotDescription>, QdrantError> {
+        let path = format!("/collections/{}/shards/{shard}/snapshots?wait={wait}", segment(collection));
+        self.call(Method::POST, &path, None, Effect::Work).await
+    }
+
+    /// The archives of a shard: of all peers where they are in S3, of this peer where on its disk.
+    pub async fn shard_snapshots(&self, collection: &str, shard: u32) -> Result<Vec<SnapshotDescription>, QdrantError> {
+        let path = format!("/collections/{}/shards/{shard}/snapshots", segment(collection));
+        self.read(Method::GET, &path, None, Effect::Idempotent).await
+    }
+
+    /// Makes this peer fetch a shard archive and put it in place of its replica. Other peers' replicas are left
+    /// alone (`no_sync`). With a checksum (SHA-256, 64 hexadecimal digits) Qdrant refuses any other bytes.
+    pub async fn recover_shard(
+        &self,
+        collection: &str,
+        shard: u32,
+        location: &PresignedUrl,
+        checksum: Option<&str>,
+    ) -> Result<(), QdrantError> {
+        let path = format!("/collections/{}/shards/{shard}/snapshots/recover?wait=true", segment(collection));
+        let mut body = json!({"location": location.reveal(), "priority": "no_sync"});
+        if let (Some(checksum), Some(fields)) = (checksum, body.as_object_mut()) {
+            fields.insert("checksum".to_owned(), checksum.into());
+        }
+        self.confirm(Method::PUT, &path, &body, Effect::Work).await
     }
 
     /// Makes this peer fetch a collection archive and put its shards in place. Other peers' replicas are left

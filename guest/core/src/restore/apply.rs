@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::backup::Backup;
 use super::layout::Transfer;
-use super::plan::{Plan, Recovery, Target, plan};
-use super::selection::Selection;
+use super::plan::{Plan, Recovery, Target};
 use super::state::{Start, look};
 use super::{ledger, prove, settle, version};
 use crate::concurrent;
@@ -20,37 +20,31 @@ use crate::tasks::Context;
 /// How many collections are restored at the same time; the recoveries themselves have a limit for each peer.
 const COLLECTIONS_AT_ONCE: usize = 8;
 
-/// Restores `selections` into `cluster`. One that fails never stops the others; their names are returned.
-pub async fn restore(
-    context: &Context,
-    bucket: &Bucket,
-    cluster: &Cluster,
-    selections: &[Selection],
-) -> BTreeSet<String> {
+/// Restores `backups` into `cluster`. One that fails never stops the others; their names are returned.
+pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, backups: &[Backup]) -> BTreeSet<String> {
     let mut failed = BTreeSet::new();
     let mut ended = 0;
-    let work = selections
-        .iter()
-        .map(|selection| async move { (selection, restore_one(context, bucket, cluster, selection).await) });
-    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(selection, done)| {
+    let work =
+        backups.iter().map(|backup| async move { (backup, restore_one(context, bucket, cluster, backup).await) });
+    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(backup, done)| {
         ended += 1;
         if done.iter().any(|item| item.outcome == Outcome::Failed) {
-            failed.insert(selection.collection.clone());
+            failed.insert(backup.collection().to_owned());
         }
-        context.progress(&cluster.host, ended, selections.len(), &selection.collection, done);
+        context.progress(&cluster.host, ended, backups.len(), backup.collection(), done);
     })
     .await;
     failed
 }
 
 /// Restores one collection: an item for each archive, one for the collection.
-async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, selection: &Selection) -> Vec<Item> {
+async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, backup: &Backup) -> Vec<Item> {
     let started = context.ports.clock.monotonic();
     let mut items = Vec::new();
-    let result = run(context, bucket, cluster, selection, &mut items).await;
+    let result = run(context, bucket, cluster, backup, &mut items).await;
     let item = |outcome, cause| Item {
         host: Some(cluster.host.to_string()),
-        collection: Some(selection.collection.clone()),
+        collection: Some(backup.collection().to_owned()),
         elapsed: context.ports.clock.monotonic().saturating_sub(started),
         cause: Some(cause),
         ..Item::new("collection", outcome)
@@ -59,11 +53,9 @@ async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, sele
         Ok(Proof::Restored(points)) => item(Outcome::Done, format!("{points} points, proven on every replica")),
         Ok(Proof::WasThere) => item(Outcome::Skipped, "restored before, and still as it was backed up".to_owned()),
         Err(cause) => {
-            for archive in &selection.archives {
+            for name in backup.names() {
                 // For people only: the run's own report is not lost with it.
-                if let Err(error) =
-                    ledger::note_failed(context.ports.files.as_ref(), &cluster.host, &archive.archive.name, &cause)
-                {
+                if let Err(error) = ledger::note_failed(context.ports.files.as_ref(), &cluster.host, name, &cause) {
                     context.log.warn(None, &error.to_string());
                 }
             }
@@ -83,12 +75,12 @@ async fn run(
     context: &Context,
     bucket: &Bucket,
     cluster: &Cluster,
-    selection: &Selection,
+    backup: &Backup,
     items: &mut Vec<Item>,
 ) -> Result<Proof, String> {
     let target = Target { peers: cluster.ids(), distributed: cluster.distributed };
-    let plan = plan(selection, &target)?;
-    match version::check(selection.manifest.as_ref(), cluster) {
+    let plan = backup.plan(&target)?;
+    match version::check(backup.versions(), cluster) {
         Ok(None) => {}
         Ok(Some(note)) => context.log.info(None, &format!("`{}`: {note}", plan.collection)),
         Err(cause) if context.settings.skip_version_check => {
@@ -268,7 +260,11 @@ async fn recover(
         // Made just now: its validity counts from here, and Qdrant fetches at once.
         let url =
             bucket.presigned_get(&recovery.key, context.settings.link_expiry).map_err(|error| error.to_string())?;
-        match client.recover(&plan.collection, &url).await {
+        let answer = match &recovery.shard {
+            None => client.recover(&plan.collection, &url).await,
+            Some(shard) => client.recover_shard(&plan.collection, shard.id, &url, shard.checksum.as_deref()).await,
+        };
+        match answer {
             Ok(()) => return Ok(()),
             Err(error) if error.outcome_is_unknown() => {
                 context.log.warn(

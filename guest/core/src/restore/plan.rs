@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+use super::body;
 use super::layout::Placement;
 use super::selection::{Described, Selection};
-use crate::ordered::{Ordered, sort, sort_by_key};
+use super::shard_keys::{ShardKey, in_order};
+use crate::ordered::{Ordered, sort_by_key};
 
 /// What will be done to one target cluster for one collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,17 +39,6 @@ pub struct Plan {
     pub written_meanwhile: Option<bool>,
 }
 
-/// A shard key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardKey {
-    /// A string or a number.
-    pub key: Value,
-    /// Its shards, in order and without a gap.
-    pub shards: Vec<u32>,
-    /// True for a key that only fills a gap in the ids and is dropped again.
-    pub filler: bool,
-}
-
 /// One archive for one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
@@ -61,6 +52,17 @@ pub struct Recovery {
     pub bytes: u64,
     /// Its shards with the exact count that the manifest gives for them.
     pub shards: BTreeMap<u32, Option<u64>>,
+    /// For an archive of one shard.
+    pub shard: Option<ShardArchive>,
+}
+
+/// What is to be known of an archive of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardArchive {
+    /// The shard.
+    pub id: u32,
+    /// SHA-256, where the manifest has it: Qdrant refuses other bytes.
+    pub checksum: Option<String>,
 }
 
 /// A peer of the target, and whether the target runs with clustering.
@@ -85,12 +87,18 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
     if !target.distributed {
         fits_one_server(selection)?;
     }
-    let shard_keys = shard_keys(selection)?;
+    let shard_keys = match description.custom_sharding {
+        false => Vec::new(),
+        true => {
+            let keys = description.shard_keys.iter().map(|mapping| (mapping.key.clone(), mapping.shard_ids.clone()));
+            in_order(keys.collect(), description.shards.keys())?
+        }
+    };
     let recoveries = assign(selection, target);
     let (placement, stale) = placements(selection, &recoveries);
     let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
     let wanted = with_more_replicas(&placement, factor, &target.peers);
-    let (create, finish) = bodies(&description.config)?;
+    let (create, finish) = body::of(&description.config)?;
     // Where the replicas of a shard differed, Qdrant's own count depended on which of them answered.
     let points =
         selection.manifest.as_ref().and_then(|manifest| manifest.points.exact()).filter(|_| !differ(&recoveries));
@@ -200,6 +208,7 @@ fn recovery(selection: &Selection, archive: &Described, peer: u64) -> Recovery {
         key: archive.archive.key.clone(),
         bytes: archive.archive.bytes,
         shards: archive.shards().map(|(shard, _)| (shard, expected(&shard))).into_map(),
+        shard: None,
     }
 }
 
@@ -224,7 +233,7 @@ fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Pla
 }
 
 /// `placement` with replicas added up to `factor`, on the peers with the fewest replicas.
-fn with_more_replicas(placement: &Placement, factor: usize, peers: &BTreeSet<u64>) -> Placement {
+pub(super) fn with_more_replicas(placement: &Placement, factor: usize, peers: &BTreeSet<u64>) -> Placement {
     let mut wanted = placement.clone();
     let mut load: BTreeMap<u64, usize> = peers.iter().map(|peer| (*peer, 0)).into_map();
     for peer in placement.values().flatten() {
@@ -244,112 +253,6 @@ fn with_more_replicas(placement: &Placement, factor: usize, peers: &BTreeSet<u64
     wanted
 }
 
-/// Shard keys in the order of their shard ids, gaps filled: Qdrant gives out ids upwards, so that creating the
-/// keys in this order gives every key its old ids.
-fn shard_keys(selection: &Selection) -> Result<Vec<ShardKey>, String> {
-    let Some(first) = selection.archives.first() else { return Ok(Vec::new()) };
-    if !first.description.custom_sharding {
-        return Ok(Vec::new());
-    }
-    let mut keys: Vec<ShardKey> = first
-        .description
-        .shard_keys
-        .iter()
-        .map(|mapping| {
-            let mut shards = mapping.shard_ids.clone();
-            sort(&mut shards, Ord::cmp);
-            ShardKey { key: mapping.key.clone(), shards, filler: false }
-        })
-        .filter(|key| !key.shards.is_empty())
-        .collect();
-    sort_by_key(&mut keys, |key| key.shards.first().copied());
-    let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).into_set();
-    if first.description.shards.keys().any(|shard| !named.contains(shard)) {
-        return Err("its archives do not say which shard key some of the shards belong to".to_owned());
-    }
-    let mut filled = Vec::new();
-    let mut next = 1;
-    for key in keys {
-        let (start, end) = (key.shards.first().copied().unwrap_or(next), key.shards.last().copied().unwrap_or(next));
-        let contiguous = usize::try_from(end.saturating_sub(start)).is_ok_and(|span| span + 1 == key.shards.len());
-        if start < next || !contiguous {
-            return Err(format!(
-                "the shards of its shard key {} are not numbered in a row (after resharding), and Qdrant can't be told \
-                 to create them so",
-                key.key
-            ));
-        }
-        if start > next {
-            let filler = Value::from(format!("qdrant-backup-filler-{next}"));
-            filled.push(ShardKey { key: filler, shards: (next..start).collect(), filler: true });
-        }
-        next = end + 1;
-        filled.push(key);
-    }
-    Ok(filled)
-}
-
-/// The body that creates the collection, and the one that finishes it, from the archive's `config.json`.
-fn bodies(config: &Value) -> Result<(Value, Option<Value>), String> {
-    let params = config.get("params").and_then(Value::as_object).ok_or("its archive has no collection parameters")?;
-    let mut create = Map::new();
-    let mut late = Map::new();
-    for (name, value) in params {
-        // `read_fan_out_*` are refused at creation and taken as an update (Qdrant 1.18).
-        let into = if name.starts_with("read_fan_out") { &mut late } else { &mut create };
-        into.insert(name.clone(), value.clone());
-    }
-    for (there, here) in [
-        ("hnsw_config", "hnsw_config"),
-        ("optimizer_config", "optimizers_config"),
-        ("wal_config", "wal_config"),
-        ("quantization_config", "quantization_config"),
-        ("metadata", "metadata"),
-    ] {
-        if let Some(value) = config.get(there) {
-            create.insert(here.to_owned(), value.clone());
-        }
-    }
-    let mut finish = Map::new();
-    late.retain(|_, value| !value.is_null());
-    if !late.is_empty() {
-        finish.insert("params".to_owned(), Value::Object(late));
-    }
-    if let Some(strict) = config.get("strict_mode_config").filter(|strict| !strict.is_null()) {
-        finish.insert("strict_mode_config".to_owned(), without_nulls(strict.clone()));
-    }
-    let create = without_nulls(Value::Object(create));
-    Ok((create, (!finish.is_empty()).then_some(Value::Object(finish))))
-}
-
-/// `value` without object fields that are null: an absent setting and a null one mean the same to Qdrant, but
-/// not every field accepts null.
-pub fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let mut kept = Map::new();
-            for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
-                kept.insert(name, without_nulls(value));
-            }
-            Value::Object(kept)
-        }
-        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
-        other => other,
-    }
-}
-
-/// The parameters in which a collection that is there has to agree with the backup: those Qdrant compares at a
-/// recovery, and those it forgets to.
-pub fn shape(params: &Value) -> Value {
-    let field = |name: &str| params.get(name).cloned().unwrap_or_default();
-    without_nulls(json!({
-        "vectors": field("vectors"),
-        "sparse_vectors": field("sparse_vectors"),
-        "shard_number": field("shard_number"),
-        "sharding_method": field("sharding_method"),
-    }))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
@@ -357,6 +260,7 @@ mod tests {
     use super::super::layout::next_steps;
     use super::*;
     use crate::archive::{ArchiveDescription, ShardDescription, ShardKeyMapping};
+    use serde_json::json;
     use time::OffsetDateTime;
 
     /// The archive of `peer`, which holds `shards`; `states` is the layout: shard to peer to state.
@@ -476,22 +380,6 @@ mod tests {
             ]
         );
         assert!(keyed(&[("a", &[1, 3]), ("b", &[2])]).is_err());
-    }
-
-    #[test]
-    fn what_creation_does_not_take_and_what_would_limit_the_checks_comes_last() {
-        let config = json!({
-            "params": {"vectors": {}, "shard_number": 1, "read_fan_out_factor": 2, "read_fan_out_delay_ms": null},
-            "optimizer_config": {"memmap_threshold": null, "flush_interval_sec": 5},
-            "strict_mode_config": {"enabled": true, "max_query_limit": null},
-            "quantization_config": null, "uuid": "u",
-        });
-        let (create, finish) = bodies(&config).unwrap();
-        assert_eq!(create, json!({"vectors": {}, "shard_number": 1, "optimizers_config": {"flush_interval_sec": 5}}));
-        assert_eq!(
-            finish.unwrap(),
-            json!({"params": {"read_fan_out_factor": 2}, "strict_mode_config": {"enabled": true}})
-        );
     }
 
     /// A generator whose numbers are the same at every run.

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::plan::{Plan, shape, without_nulls};
+use super::body::{shape, without_nulls};
+use super::plan::Plan;
 use super::{ledger, prove};
 use crate::qdrant::{Client, Cluster};
 use crate::tasks::Context;

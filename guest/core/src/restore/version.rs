@@ -3,18 +3,17 @@
 //! Qdrant's rule: the same minor version or the next one; an archive of a newer version is not read, and minor
 //! versions are not skipped (Qdrant documentation, "Snapshots" and "Upgrades"). The server itself checks nothing.
 
-use crate::manifest::Manifest;
 use crate::qdrant::Cluster;
 
 /// Holds the target against the source. `Ok(Some(_))` is something to tell.
 ///
 /// # Errors
 /// The target is older than the source, or more than one minor version newer.
-pub(super) fn check(manifest: Option<&Manifest>, target: &Cluster) -> Result<Option<String>, String> {
-    let Some(manifest) = manifest else {
+pub(super) fn check(versions: Option<Vec<&str>>, target: &Cluster) -> Result<Option<String>, String> {
+    let Some(versions) = versions else {
         return Ok(Some("without a manifest the version of Qdrant that made the archives is not known".to_owned()));
     };
-    for from in manifest.peers.iter().map(|peer| peer.version.as_str()) {
+    for from in versions {
         for peer in &target.peers {
             compatible(from, &peer.version).map_err(|cause| format!("{}: {cause}", peer.address()))?;
         }

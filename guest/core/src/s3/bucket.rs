@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Method, StatusCode};
 use time::OffsetDateTime;
 
@@ -39,6 +39,15 @@ pub struct Object {
     pub bytes: u64,
     /// When it was stored, as far as the server tells.
     pub last_modified: Option<OffsetDateTime>,
+}
+
+/// What the server says of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its ETag without quotes; opaque.
+    pub etag: String,
 }
 
 /// A bucket that was found and may be read. Cheap to clone.
@@ -97,12 +106,72 @@ impl Bucket {
     /// # Errors
     /// The bucket can't be asked.
     pub async fn size(&self, key: &str) -> Result<Option<u64>, S3Error> {
+        Ok(self.stat(key).await?.map(|stat| stat.bytes))
+    }
+
+    /// The object's size and ETag; `None` where there is no such object.
+    ///
+    /// # Errors
+    /// The bucket can't be asked.
+    pub async fn stat(&self, key: &str) -> Result<Option<Stat>, S3Error> {
         let call = Call::new(Method::HEAD, key);
         let Some(response) = self.found(self.send(&call).await)? else { return Ok(None) };
         let bytes = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse().ok());
-        bytes
-            .map(Some)
-            .ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))
+        let bytes = bytes
+            .ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))?;
+        let etag = header(&response.headers, &ETAG).unwrap_or_default().trim_matches('"').to_owned();
+        Ok(Some(Stat { bytes, etag }))
+    }
+
+    /// Reads `bytes` bytes, the whole object, piece by piece. Where the answer breaks off it goes on at that place.
+    ///
+    /// # Errors
+    /// The bucket can't be read, or the object isn't there or is shorter.
+    pub async fn read_through(&self, key: &str, bytes: u64, mut each: impl FnMut(&[u8])) -> Result<(), S3Error> {
+        let mut at = 0;
+        let mut failures = 0;
+        while at < bytes {
+            let last = bytes - 1;
+            let mut call = Call::new(Method::GET, key);
+            let shape = |what: String| S3ErrorKind::Shape(what);
+            let range = HeaderValue::from_str(&format!("bytes={at}-{last}"));
+            call.headers.insert(RANGE, range.map_err(|error| self.error(&call, shape(error.to_string())))?);
+            let mut response = self.send(&call).await?;
+            let expected = format!("bytes {at}-{last}/{bytes}");
+            if header(&response.headers, &CONTENT_RANGE) != Some(&expected) {
+                return Err(
+                    self.error(&call, shape(format!("the answer is not the range `{expected}` that was asked for")))
+                );
+            }
+            let broke_off = loop {
+                match response.body.chunk().await {
+                    Ok(Some(chunk)) if chunk.len() as u64 <= bytes - at => {
+                        each(&chunk);
+                        at += chunk.len() as u64;
+                        failures = 0;
+                    }
+                    Ok(Some(_)) => return Err(self.error(&call, shape("more bytes than the object has".to_owned()))),
+                    Ok(None) => break HttpError::Interrupted(format!("{at} of {bytes} bytes arrived")),
+                    Err(error) => break error,
+                }
+            };
+            if at < bytes {
+                failures += 1;
+                if failures == retry::ATTEMPTS {
+                    return Err(self.error(&call, S3ErrorKind::Http(broke_off)));
+                }
+                self.ports.clock.sleep(retry::pause(self.ports.clock.as_ref(), failures, None)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes an object; not an error where there is none.
+    ///
+    /// # Errors
+    /// The bucket can't be written, or the object is locked.
+    pub async fn delete(&self, key: &str) -> Result<(), S3Error> {
+        self.found(self.receive(&Call::new(Method::DELETE, key), ERROR_LIMIT).await).map(drop)
     }
 
     /// The whole object, of at most `limit` bytes; `None` where there is no such object.

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use super::host::{DefaultPort, injected};
 use super::variables::{KNOWN_ELSEWHERE, Scope, VARIABLES};
-use super::{Addressing, Host, LogFormat, Needs, Problem, S3Settings, Secret, Settings, Share};
+use super::{
+    Addressing, ArchiveCheck, Choice, Host, Keep, LogFormat, Needs, Problem, S3Settings, Secret, Settings, Share, Sweep,
+};
+use crate::moment;
 
 const DAY: u64 = 86_400;
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -54,6 +59,33 @@ pub fn from_variables(variables: &[(String, String)], needs: Needs) -> Result<(S
         settle_timeout: reader.duration("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", 1800, 1, WEEK),
         poll_interval: reader.duration("QDRANT_VERIFY_POLL_INTERVAL_SECONDS", 5, 1, 3600),
         snapshots_per_peer: usize::try_from(reader.number("QDRANT_SNAPSHOTS_PER_PEER", 1, 1, 64)).unwrap_or(1),
+        collections: Choice {
+            include: reader.list("QDRANT_COLLECTIONS"),
+            exclude: reader.list("QDRANT_COLLECTIONS_EXCLUDE"),
+        },
+        rename: reader.rename(),
+        replication_factor: match reader.number("QDRANT_RESTORE_REPLICATION_FACTOR", 0, 1, 100) {
+            0 => None,
+            factor => Some(factor),
+        },
+        switch_aliases: reader.flag("QDRANT_RESTORE_SWITCH_ALIASES", false),
+        drop_old: reader.drop_old(),
+        tolerance_percent: reader.number("QDRANT_VERIFY_TOLERANCE_PCT", 1, 0, 100),
+        sample_points: reader.number("QDRANT_VERIFY_SAMPLE_POINTS", 300, 0, 10_000),
+        keep: reader.keep(),
+        sweep: Sweep {
+            grace: reader.duration("QDRANT_SWEEP_GRACE_SECONDS", 2 * DAY, 1, 3650 * DAY),
+            cap_percent: reader.number("QDRANT_SWEEP_DELETE_CAP_PCT", 50, 0, 1000),
+            legacy_runs: reader.number("QDRANT_LEGACY_KEEP_RUNS", 2, 1, 100_000),
+        },
+        restore_before: reader.moment("QDRANT_RESTORE_BEFORE"),
+        archive_check: match reader.choice("QDRANT_ARCHIVE_CHECK", &["full", "tail", "none"]) {
+            1 => ArchiveCheck::Tail,
+            2 => ArchiveCheck::None,
+            _ => ArchiveCheck::Full,
+        },
+        label: reader.text("QDRANT_BACKUP_LABEL"),
+        pod: reader.text("HOSTNAME"),
         share: reader.share(),
         snapshots_file: reader.text("QDRANT_SNAPSHOTS_FILE"),
         log_format: match reader.choice("LOG_FORMAT", &["text", "json"]) {
@@ -261,6 +293,66 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// Texts between commas.
+    fn list(&self, name: &'static str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// `old=new`, several by commas.
+    fn rename(&mut self) -> Vec<(String, String)> {
+        const NAME: &str = "QDRANT_RESTORE_RENAME";
+        let mut renamed: Vec<(String, String)> = Vec::new();
+        for pair in self.list(NAME) {
+            match pair.split_once('=').map(|(old, new)| (old.trim().to_owned(), new.trim().to_owned())) {
+                Some((old, new)) if !old.is_empty() && !new.is_empty() => {
+                    if renamed.iter().any(|(other, to)| *other == old || *to == new) {
+                        self.problem(NAME, format!("`{pair}` names a collection that stands there already"));
+                    }
+                    renamed.push((old, new));
+                }
+                _ => self.problem(NAME, format!("`{pair}` is not of the form old=new")),
+            }
+        }
+        renamed
+    }
+
+    fn keep(&mut self) -> Keep {
+        let mut number = |name, default| self.number(name, default, 0, 100_000);
+        Keep {
+            last: number("QDRANT_BACKUP_RETENTION_SETS", 2),
+            hourly: number("QDRANT_BACKUP_KEEP_HOURLY", 0),
+            daily: number("QDRANT_BACKUP_KEEP_DAILY", 0),
+            weekly: number("QDRANT_BACKUP_KEEP_WEEKLY", 0),
+            monthly: number("QDRANT_BACKUP_KEEP_MONTHLY", 0),
+            yearly: number("QDRANT_BACKUP_KEEP_YEARLY", 0),
+            within: self.duration("QDRANT_BACKUP_KEEP_WITHIN", 0, 0, 36_500 * DAY),
+        }
+    }
+
+    /// Only after the aliases were moved: what they lead to is in use.
+    fn drop_old(&mut self) -> bool {
+        const NAME: &str = "QDRANT_RESTORE_DROP_OLD";
+        let wanted = self.flag(NAME, false);
+        if wanted && !self.flag("QDRANT_RESTORE_SWITCH_ALIASES", false) {
+            self.problem(
+                NAME,
+                "needs QDRANT_RESTORE_SWITCH_ALIASES=true, as aliases lead to the old collection".to_owned(),
+            );
+        }
+        wanted
+    }
+
+    fn moment(&mut self, name: &'static str) -> Option<OffsetDateTime> {
+        let text = self.text(name)?;
+        let whole = if text.len() == moment::DATE.length() { format!("{text}T00:00:00Z") } else { text.clone() };
+        let moment = moment::RFC3339.read(&whole);
+        if moment.is_none() {
+            self.problem(name, format!("`{text}` is not a moment in UTC such as 2026-01-29 or 2026-01-29T12:00:00Z"));
+        }
+        moment
     }
 
     /// Both variables, or neither: pods that don't know their number would each back up everything, or the same.

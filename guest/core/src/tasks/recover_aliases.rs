@@ -7,14 +7,14 @@ use crate::ordered::Ordered;
 use crate::qdrant::Cluster;
 use crate::records;
 use crate::report::{Item, Outcome};
-use crate::restore::Selection;
+use crate::restore::Backup;
 
 pub(super) async fn run(context: &Context) -> Result<(), String> {
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
     for cluster in &targets.clusters {
         if let Some(saved) = find(context, cluster, &[]).await {
-            context.report_all(switch(context, cluster, saved, &BTreeSet::new()).await);
+            context.report_all(switch(context, cluster, saved, &BTreeSet::new(), &BTreeMap::new()).await);
         }
     }
     Ok(())
@@ -22,16 +22,10 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
 
 /// Restores the aliases of what was just restored into `cluster`: as saved in the bucket or the work directory, else
 /// as in the manifests. An alias of a collection that failed, or that was not meant, is left as it is.
-pub(super) async fn restore_some(
-    context: &Context,
-    cluster: &Cluster,
-    selections: &[Selection],
-    failed: &BTreeSet<String>,
-) {
-    let Some(mut saved) = find(context, cluster, selections).await else { return };
+pub(super) async fn restore_some(context: &Context, cluster: &Cluster, backups: &[Backup], failed: &BTreeSet<String>) {
+    let Some(mut saved) = find(context, cluster, backups).await else { return };
     saved.retain(|alias, collection| {
-        let meant =
-            failed.contains(collection) || selections.iter().any(|selection| selection.collection == *collection);
+        let meant = failed.contains(collection) || backups.iter().any(|backup| backup.collection() == collection);
         if !meant {
             context.report(Item {
                 host: Some(cluster.host.to_string()),
@@ -45,13 +39,13 @@ pub(super) async fn restore_some(
         }
         meant
     });
-    context.report_all(switch(context, cluster, saved, failed).await);
+    context.report_all(switch(context, cluster, saved, failed, &BTreeMap::new()).await);
 }
 
 /// The saved aliases; `None` where there are none, or none can be read.
-async fn find(context: &Context, cluster: &Cluster, selections: &[Selection]) -> Option<BTreeMap<String, String>> {
+async fn find(context: &Context, cluster: &Cluster, backups: &[Backup]) -> Option<BTreeMap<String, String>> {
     let host = cluster.host.to_string();
-    match saved(context, selections).await {
+    match saved(context, backups).await {
         Ok(saved) if saved.is_empty() => {
             context.log.info(Some(&host), "there are no saved aliases to restore");
             None
@@ -65,7 +59,7 @@ async fn find(context: &Context, cluster: &Cluster, selections: &[Selection]) ->
 }
 
 /// Alias to collection, as they were saved.
-async fn saved(context: &Context, selections: &[Selection]) -> Result<BTreeMap<String, String>, String> {
+async fn saved(context: &Context, backups: &[Backup]) -> Result<BTreeMap<String, String>, String> {
     const LIMIT: usize = 64 << 20;
     let files = context.ports.files.as_ref();
     let mut lines = Vec::new();
@@ -84,21 +78,59 @@ async fn saved(context: &Context, selections: &[Selection]) -> Result<BTreeMap<S
     } else if let Some(csv) = files.read(records::ALIASES).map_err(|error| error.to_string())? {
         lines = records::parse_aliases(records::ALIASES, &csv).map_err(|error| error.to_string())?;
     } else {
-        for selection in selections {
-            let aliases = selection.manifest.iter().flat_map(|manifest| &manifest.aliases);
-            lines.extend(
-                aliases.map(|alias| records::Alias { collection: selection.collection.clone(), alias: alias.clone() }),
-            );
-        }
+        lines.extend(backups.iter().flat_map(in_manifest));
     }
     Ok(lines.into_iter().map(|line| (line.alias, line.collection)).into_map())
 }
 
+/// The aliases that a backup's manifest names.
+fn in_manifest(backup: &Backup) -> impl Iterator<Item = records::Alias> + '_ {
+    let collection = backup.collection();
+    backup.aliases().iter().map(|alias| records::Alias { collection: collection.to_owned(), alias: alias.clone() })
+}
+
+/// Restores the aliases in the manifests of what was just restored into `cluster`. Those of a collection that was
+/// restored under another name are moved to it only if that is asked for.
+pub(super) async fn restore_of_sets(
+    context: &Context,
+    cluster: &Cluster,
+    backups: &[Backup],
+    failed: &BTreeSet<String>,
+) {
+    let mut wanted = BTreeMap::new();
+    let mut replaces = BTreeMap::new();
+    for backup in backups {
+        let was = backup.was();
+        let beside = was != backup.collection();
+        if beside {
+            replaces.insert(backup.collection().to_owned(), was.to_owned());
+        }
+        for line in in_manifest(backup) {
+            if !beside || context.settings.switch_aliases {
+                wanted.insert(line.alias, line.collection);
+                continue;
+            }
+            context.report(Item {
+                host: Some(cluster.host.to_string()),
+                collection: Some(line.collection),
+                name: Some(line.alias),
+                cause: Some(format!(
+                    "left where it is, as `{was}` was restored beside; QDRANT_RESTORE_SWITCH_ALIASES=true moves it"
+                )),
+                ..Item::new("alias", Outcome::Skipped)
+            });
+        }
+    }
+    context.report_all(switch(context, cluster, wanted, failed, &replaces).await);
+}
+
+/// Makes the aliases `saved` in one request. `replaces`: whose aliases a collection may take over.
 async fn switch(
     context: &Context,
     cluster: &Cluster,
     saved: BTreeMap<String, String>,
     failed: &BTreeSet<String>,
+    replaces: &BTreeMap<String, String>,
 ) -> Vec<Item> {
     let host = cluster.host.to_string();
     let item = |alias: &str, collection: &str, outcome, cause: Option<String>| Item {
@@ -128,7 +160,8 @@ async fn switch(
         } else if collections.contains(&alias) {
             Some("the target has a collection of this name".to_owned())
         } else {
-            there.get(&alias).filter(|to| **to != collection && !context.settings.restore_force).map(|to| {
+            let owner = there.get(&alias).filter(|to| **to != collection && replaces.get(&collection) != Some(to));
+            owner.filter(|_| !context.settings.restore_force).map(|to| {
                 format!("on the target it belongs to `{to}`, and is left there; QDRANT_RESTORE_FORCE=true moves it")
             })
         };

@@ -8,7 +8,7 @@ use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ordered::Ordered;
 use crate::records;
 use crate::report::{Item, Outcome};
-use crate::restore::{self, BucketArchive};
+use crate::restore::{self, Backup, BucketArchive};
 use crate::s3::Bucket;
 
 /// How many collections' archives are read at the same time.
@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
         }
     })
     .await;
-    let selections: Vec<_> = selections.into_values().collect();
+    let selections: Vec<Backup> = selections.into_values().map(Backup::Archives).collect();
     if selections.is_empty() && failed.is_empty() {
         return Err(nothing_found(context));
     }
@@ -102,7 +102,9 @@ async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapsho
             .collect();
         let mut archives: ByCollection =
             found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).into_map();
-        archives.retain(|collection, _| wanted.is_empty() || wanted.contains(collection));
+        archives.retain(|collection, _| {
+            (wanted.is_empty() || wanted.contains(collection)) && context.settings.collections.takes(collection)
+        });
         archives.extend(absent);
         return Ok(archives);
     }

@@ -78,7 +78,8 @@ pub(super) async fn collections(cluster: &Cluster) -> Result<Vec<String>, String
 /// The file can't be read, or no peer answers.
 pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec<String>, String> {
     let lines = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
-    let mine = |name: &String| context.settings.share.is_none_or(|share| share.takes(name));
+    let settings = &context.settings;
+    let mine = |name: &String| settings.collections.takes(name) && settings.share.is_none_or(|share| share.takes(name));
     let mut all = collections(cluster).await?;
     all.retain(mine);
     if lines.is_empty() {

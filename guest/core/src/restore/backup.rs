@@ -1,0 +1,71 @@
+//! What a collection is restored from: archives of whole collections, or a set.
+
+use super::plan::{Plan, Target, plan};
+use super::selection::Selection;
+use super::set::SetSelection;
+
+/// A chosen backup of one collection.
+pub enum Backup {
+    /// Archives that peers made of their parts.
+    Archives(Selection),
+    /// One archive of each shard.
+    Set(SetSelection),
+}
+
+impl Backup {
+    /// The collection's name on the target.
+    pub fn collection(&self) -> &str {
+        match self {
+            Self::Archives(selection) => &selection.collection,
+            Self::Set(selection) => &selection.name,
+        }
+    }
+
+    /// Its name when it was backed up.
+    pub fn was(&self) -> &str {
+        match self {
+            Self::Archives(selection) => &selection.collection,
+            Self::Set(selection) => &selection.manifest.collection,
+        }
+    }
+
+    /// The aliases that a manifest names.
+    pub fn aliases(&self) -> &[String] {
+        match self {
+            Self::Archives(selection) => selection.manifest.as_ref().map_or(&[], |manifest| &manifest.aliases),
+            Self::Set(selection) => &selection.manifest.aliases,
+        }
+    }
+
+    /// The versions of Qdrant that made the archives; `None` where nobody wrote them down.
+    pub(super) fn versions(&self) -> Option<Vec<&str>> {
+        let (peers, one) = match self {
+            Self::Archives(selection) => (selection.manifest.as_ref().map(|manifest| &manifest.peers), None),
+            Self::Set(selection) => {
+                let manifest = &selection.manifest;
+                (manifest.source.as_ref().map(|source| &source.peers), Some(manifest.qdrant_version.as_str()))
+            }
+        };
+        let all: Vec<&str> = peers.into_iter().flatten().map(|peer| peer.version.as_str()).chain(one).collect();
+        (!all.is_empty()).then_some(all)
+    }
+
+    pub(super) fn plan(&self, target: &Target) -> Result<Plan, String> {
+        match self {
+            Self::Archives(selection) => plan(selection, target),
+            Self::Set(selection) => selection.plan(target),
+        }
+    }
+
+    /// The names of its archives.
+    pub(super) fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Archives(selection) => {
+                selection.archives.iter().map(|archive| archive.archive.name.as_str()).collect()
+            }
+            Self::Set(selection) => {
+                selection.manifest.shards.iter().map(|shard| shard.snapshot_name.as_str()).collect()
+            }
+        }
+    }
+}

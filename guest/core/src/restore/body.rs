@@ -1,0 +1,91 @@
+//! What Qdrant is told to create a collection as it was.
+
+use serde_json::{Map, Value, json};
+
+/// The body that creates the collection, and the one that finishes it, from `config.json` of an archive or `config` of
+/// `GET /collections/{c}`.
+///
+/// # Errors
+/// It has no parameters.
+pub(super) fn of(config: &Value) -> Result<(Value, Option<Value>), String> {
+    let params =
+        config.get("params").and_then(Value::as_object).ok_or("the backup has no parameters of the collection")?;
+    let mut create = Map::new();
+    let mut late = Map::new();
+    for (name, value) in params {
+        // `read_fan_out_*` are refused at creation and taken as an update (Qdrant 1.18).
+        let into = if name.starts_with("read_fan_out") { &mut late } else { &mut create };
+        into.insert(name.clone(), value.clone());
+    }
+    for (there, here) in [
+        ("hnsw_config", "hnsw_config"),
+        ("optimizer_config", "optimizers_config"),
+        ("wal_config", "wal_config"),
+        ("quantization_config", "quantization_config"),
+        ("metadata", "metadata"),
+    ] {
+        if let Some(value) = config.get(there) {
+            create.insert(here.to_owned(), value.clone());
+        }
+    }
+    let mut finish = Map::new();
+    late.retain(|_, value| !value.is_null());
+    if !late.is_empty() {
+        finish.insert("params".to_owned(), Value::Object(late));
+    }
+    if let Some(strict) = config.get("strict_mode_config").filter(|strict| !strict.is_null()) {
+        finish.insert("strict_mode_config".to_owned(), without_nulls(strict.clone()));
+    }
+    let create = without_nulls(Value::Object(create));
+    Ok((create, (!finish.is_empty()).then_some(Value::Object(finish))))
+}
+
+/// `value` without object fields that are null: an absent setting and a null one mean the same to Qdrant, but
+/// not every field accepts null.
+pub(super) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut kept = Map::new();
+            for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
+                kept.insert(name, without_nulls(value));
+            }
+            Value::Object(kept)
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
+}
+
+/// The parameters in which a collection that is there has to agree with the backup: those Qdrant compares at a
+/// recovery, and those it forgets to.
+pub(super) fn shape(params: &Value) -> Value {
+    let field = |name: &str| params.get(name).cloned().unwrap_or_default();
+    without_nulls(json!({
+        "vectors": field("vectors"),
+        "sparse_vectors": field("sparse_vectors"),
+        "shard_number": field("shard_number"),
+        "sharding_method": field("sharding_method"),
+    }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_creation_does_not_take_and_what_would_limit_the_checks_comes_last() {
+        let config = json!({
+            "params": {"vectors": {}, "shard_number": 1, "read_fan_out_factor": 2, "read_fan_out_delay_ms": null},
+            "optimizer_config": {"memmap_threshold": null, "flush_interval_sec": 5},
+            "strict_mode_config": {"enabled": true, "max_query_limit": null},
+            "quantization_config": null, "uuid": "u",
+        });
+        let (create, finish) = of(&config).unwrap();
+        assert_eq!(create, json!({"vectors": {}, "shard_number": 1, "optimizers_config": {"flush_interval_sec": 5}}));
+        assert_eq!(
+            finish.unwrap(),
+            json!({"params": {"read_fan_out_factor": 2}, "strict_mode_config": {"enabled": true}})
+        );
+    }
+}

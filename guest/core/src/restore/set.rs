@@ -1,0 +1,302 @@
+//! From a set to a plan: every replica gets the archive of its shard, all at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::body;
+use super::layout::Placement;
+use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
+use super::shard_keys::in_order;
+use crate::concurrent;
+use crate::ordered::Ordered;
+use crate::report::{Item, Outcome};
+use crate::s3::Bucket;
+use crate::sets::{self, Found, SetManifest};
+
+/// How many objects are looked at at the same time.
+const OBJECTS_AT_ONCE: usize = 16;
+
+/// A set chosen for one collection.
+#[derive(Clone, Debug)]
+pub struct SetSelection {
+    /// Its manifest.
+    pub manifest: SetManifest,
+    /// The collection's name on the target.
+    pub name: String,
+    /// The number of replicas of each shard, where it is not to be the backup's.
+    pub replication_factor: Option<u64>,
+    /// Newer sets that can't be used, each named with the reason.
+    pub skipped: Vec<Item>,
+}
+
+/// Chooses the newest of `sets` (the oldest first) whose archives are all there, as they were made.
+///
+/// # Errors
+/// There is none: says what is wrong with each.
+pub async fn select_set(bucket: &Bucket, collection: &str, sets: &[Found]) -> Result<(SetManifest, Vec<Item>), String> {
+    let mut skipped = Vec::new();
+    for found in sets.iter().rev() {
+        let usable = match sets::read(bucket, collection, found).await {
+            Ok(manifest) => present(bucket, &manifest).await.map(|()| manifest),
+            Err(cause) => Err(cause),
+        };
+        match usable {
+            Ok(manifest) => return Ok((manifest, skipped)),
+            Err(cause) => skipped.push(Item {
+                collection: Some(collection.to_owned()),
+                name: Some(found.id.to_string()),
+                cause: Some(cause),
+                ..Item::new("set", Outcome::Skipped)
+            }),
+        }
+    }
+    let causes = skipped.iter().map(|item| {
+        format!("{}: {}", item.name.as_deref().unwrap_or_default(), item.cause.as_deref().unwrap_or_default())
+    });
+    Err(format!("no set of it can be restored: {}", causes.collect::<Vec<_>>().join("; ")))
+}
+
+/// Proves that every archive is there, with the size and the ETag that the manifest says.
+///
+/// # Errors
+/// Names all that are not.
+pub async fn present(bucket: &Bucket, manifest: &SetManifest) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    let work = manifest.shards.iter().map(|shard| async move { (shard, bucket.stat(&shard.s3_key).await) });
+    concurrent::at_most(OBJECTS_AT_ONCE, work, |(shard, stat)| {
+        let cause = match stat {
+            Err(error) => error.to_string(),
+            Ok(None) => format!("the object `{}` is missing", shard.s3_key),
+            Ok(Some(stat)) if shard.size.is_some_and(|size| size != stat.bytes) => format!(
+                "the object `{}` has {} bytes and had {}",
+                shard.s3_key,
+                stat.bytes,
+                shard.size.unwrap_or_default()
+            ),
+            Ok(Some(stat)) if !shard.etag.is_empty() && shard.etag.trim_matches('"') != stat.etag => {
+                format!("the object `{}` is not the one that was made (its ETag is another)", shard.s3_key)
+            }
+            Ok(Some(_)) => return,
+        };
+        wrong.push(cause);
+    })
+    .await;
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(wrong.join("; ")),
+    }
+}
+
+impl SetSelection {
+    /// Plans the restore into `target`.
+    ///
+    /// # Errors
+    /// It can't come out right: says why.
+    pub fn plan(&self, target: &Target) -> Result<Plan, String> {
+        let manifest = &self.manifest;
+        if target.peers.is_empty() {
+            return Err("the target has no peer".to_owned());
+        }
+        let config = manifest.collection_config.get("config").ok_or("its manifest has no configuration")?;
+        let (mut create, finish) = body::of(config)?;
+        let custom = config.pointer("/params/sharding_method").and_then(Value::as_str) == Some("custom");
+        if custom && !target.distributed {
+            return Err(
+                "it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster"
+                    .to_owned(),
+            );
+        }
+        let factor = self
+            .replication_factor
+            .or_else(|| config.pointer("/params/replication_factor").and_then(Value::as_u64))
+            .unwrap_or(1)
+            .max(1);
+        if let (Some(factor), Some(fields)) = (self.replication_factor, create.as_object_mut()) {
+            fields.insert("replication_factor".to_owned(), json!(factor));
+            // More confirmations than replicas would make every write fail.
+            let confirmations = fields.get("write_consistency_factor").and_then(Value::as_u64);
+            if confirmations.is_some_and(|confirmations| confirmations > factor) {
+                fields.insert("write_consistency_factor".to_owned(), json!(factor));
+            }
+        }
+        let placement = self.placement(target, usize::try_from(factor).unwrap_or(usize::MAX));
+        Ok(Plan {
+            collection: self.name.clone(),
+            create,
+            finish,
+            indexes: indexes(&manifest.collection_config),
+            shard_keys: if custom { self.shard_keys()? } else { Vec::new() },
+            recoveries: self.recoveries(&placement),
+            wanted: placement.clone(),
+            placement,
+            stale: Placement::new(),
+            points: manifest.exact_points(),
+            // All replicas of a shard come from one archive.
+            written_meanwhile: Some(false),
+        })
+    }
+
+    /// The peers of the backup where the target has them, and more up to `factor`.
+    fn placement(&self, target: &Target, factor: usize) -> Placement {
+        let places = self.manifest.shards.iter().map(|shard| {
+            let old = shard.replicas.iter().filter(|(_, state)| *state == "Active");
+            let old = old.filter_map(|(peer, _)| peer.parse().ok()).filter(|peer| target.peers.contains(peer));
+            let peers: BTreeSet<u64> = if target.distributed { old.take(factor).into_set() } else { BTreeSet::new() };
+            (shard.id, peers)
+        });
+        with_more_replicas(&places.into_map(), factor, &target.peers)
+    }
+
+    fn shard_keys(&self) -> Result<Vec<super::ShardKey>, String> {
+        let mut keys: Vec<(Value, Vec<u32>)> = Vec::new();
+        for shard in &self.manifest.shards {
+            let Some(key) = &shard.key else { continue };
+            match keys.iter_mut().find(|(there, _)| there == key) {
+                Some((_, shards)) => shards.push(shard.id),
+                None => keys.push((key.clone(), vec![shard.id])),
+            }
+        }
+        in_order(keys, self.manifest.shards.iter().map(|shard| &shard.id))
+    }
+
+    fn recoveries(&self, placement: &Placement) -> Vec<Recovery> {
+        let mut recoveries = Vec::new();
+        for shard in &self.manifest.shards {
+            for peer in placement.get(&shard.id).into_iter().flatten() {
+                recoveries.push(Recovery {
+                    peer: *peer,
+                    name: shard.snapshot_name.clone(),
+                    key: shard.s3_key.clone(),
+                    bytes: shard.size.unwrap_or_default(),
+                    shards: [(shard.id, shard.points.exact())].into_iter().into_map(),
+                    shard: Some(ShardArchive {
+                        id: shard.id,
+                        checksum: Some(shard.checksum.clone()).filter(|checksum| !checksum.is_empty()),
+                    }),
+                });
+            }
+        }
+        recoveries
+    }
+}
+
+/// The payload indexes as `PUT /collections/{c}/index` takes them, from `payload_schema` of `GET /collections/{c}`.
+fn indexes(told: &Value) -> BTreeMap<String, Value> {
+    let schema = told.get("payload_schema").and_then(Value::as_object);
+    let field = |(field, index): (&String, &Value)| {
+        let params = index.get("params").filter(|params| params.is_object());
+        let kind = index.get("data_type").and_then(Value::as_str);
+        let wanted = params.cloned().or_else(|| kind.map(|kind| Value::from(kind.to_ascii_lowercase())))?;
+        Some((field.clone(), wanted))
+    };
+    schema.into_iter().flatten().filter_map(field).into_map()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::manifest::Points;
+    use crate::sets::SetShard;
+
+    fn set(layout: &[&[u64]], config: Value) -> SetSelection {
+        let shards = layout.iter().enumerate().map(|(id, peers)| SetShard {
+            id: id as u32,
+            snapshot_name: format!("docs-shard-{id}"),
+            s3_key: format!("snapshots/docs/shards/{id}/x"),
+            size: Some(10),
+            etag: "e".to_owned(),
+            checksum: String::new(),
+            source_peer_id: 1,
+            created_at: String::new(),
+            key: None,
+            replicas: peers.iter().map(|peer| (peer.to_string(), "Active".to_owned())).collect(),
+            points: Points { before: Some(5), after: Some(5) },
+        });
+        let manifest = SetManifest {
+            schema_version: 2,
+            backup_set_id: "s".to_owned(),
+            collection: "docs".to_owned(),
+            qdrant_version: "1.18.3".to_owned(),
+            sharding_method: "auto".to_owned(),
+            shard_count: layout.len() as u64,
+            points_count: 0,
+            collection_config: json!({"config": config, "payload_schema": {
+                "city": {"data_type": "keyword", "points": 3},
+                "n": {"data_type": "integer", "params": {"type": "integer", "lookup": true}, "points": 3},
+            }}),
+            aliases: Vec::new(),
+            shards: shards.collect(),
+            created_by: String::new(),
+            source: None,
+        };
+        SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, skipped: Vec::new() }
+    }
+
+    fn config(factor: u64) -> Value {
+        json!({"params": {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 3, "replication_factor": factor,
+            "write_consistency_factor": 2}})
+    }
+
+    fn cluster(peers: &[u64]) -> Target {
+        Target { peers: peers.iter().copied().collect(), distributed: true }
+    }
+
+    #[test]
+    fn the_same_cluster_gets_its_layout_back_and_every_replica_its_archive() {
+        let plan = set(&[&[1, 2], &[2, 3], &[3, 1]], config(2)).plan(&cluster(&[1, 2, 3])).unwrap();
+        let expected: Placement = [(0, [1, 2].into()), (1, [2, 3].into()), (2, [1, 3].into())].into();
+        assert_eq!((&plan.placement, &plan.wanted), (&expected, &expected));
+        assert_eq!(plan.recoveries.len(), 6);
+        assert!(plan.recoveries.iter().all(|recovery| recovery.shard.as_ref().unwrap().checksum.is_none()));
+        assert_eq!(plan.points, Some(15));
+        assert_eq!(plan.indexes["city"], "keyword");
+        assert_eq!(plan.indexes["n"], json!({"type": "integer", "lookup": true}));
+    }
+
+    #[test]
+    fn another_cluster_gets_replicas_spread_evenly() {
+        let plan = set(&[&[1, 2], &[2, 3], &[3, 1]], config(2)).plan(&cluster(&[7, 8, 9])).unwrap();
+        for peer in [7, 8, 9] {
+            let replicas = plan.placement.values().filter(|peers| peers.contains(&peer)).count();
+            assert_eq!(replicas, 2, "{:?}", plan.placement);
+        }
+        let alone = set(&[&[1, 2], &[2, 3], &[3, 1]], config(2)).plan(&cluster(&[7])).unwrap();
+        assert_eq!(alone.recoveries.len(), 3);
+        let single = Target { peers: [0].into(), distributed: false };
+        let single = set(&[&[1, 2], &[2, 3], &[3, 1]], config(2)).plan(&single).unwrap();
+        assert!(single.recoveries.len() == 3 && single.recoveries.iter().all(|recovery| recovery.peer == 0));
+    }
+
+    #[test]
+    fn another_replication_factor_keeps_writes_possible() {
+        let mut selection = set(&[&[1, 2], &[2, 3], &[3, 1]], config(2));
+        selection.replication_factor = Some(1);
+        let plan = selection.plan(&cluster(&[1, 2, 3])).unwrap();
+        assert!(plan.placement.values().all(|peers| peers.len() == 1));
+        assert_eq!(
+            (&plan.create["replication_factor"], &plan.create["write_consistency_factor"]),
+            (&json!(1), &json!(1))
+        );
+        selection.replication_factor = Some(3);
+        assert!(selection.plan(&cluster(&[1, 2, 3])).unwrap().placement.values().all(|peers| peers.len() == 3));
+    }
+
+    #[test]
+    fn custom_sharding_needs_its_keys_and_a_cluster() {
+        let mut config = config(1);
+        config["params"]["sharding_method"] = json!("custom");
+        let mut selection = set(&[&[1], &[1]], config);
+        for (shard, (id, key)) in selection.manifest.shards.iter_mut().zip([(1, json!("acme")), (2, json!(7))]) {
+            shard.id = id;
+            shard.key = Some(key);
+        }
+        let plan = selection.plan(&cluster(&[1])).unwrap();
+        assert_eq!(plan.shard_keys.iter().map(|key| key.key.clone()).collect::<Vec<_>>(), [json!("acme"), json!(7)]);
+        let single = Target { peers: [0].into(), distributed: false };
+        assert!(selection.plan(&single).unwrap_err().contains("custom sharding"));
+        selection.manifest.shards[1].key = None;
+        assert!(selection.plan(&cluster(&[1])).unwrap_err().contains("which shard key"));
+    }
+}

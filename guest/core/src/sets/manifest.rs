@@ -1,0 +1,343 @@
+//! The manifest of a set, in the bash script's schema 2.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::manifest::{ManifestPeer, Points};
+use crate::moment;
+use crate::naming;
+
+/// The folder of the manifests of all sets in the bucket.
+pub const MANIFESTS: &str = "backup_manifests";
+
+/// The schema written. 1, without sizes and ETags, is read as well.
+const SCHEMA_VERSION: u32 = 2;
+
+/// What all collections of one run share: `2026-01-29T11-44-22Z-<pod>`. Sorted as text, sets are sorted by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SetId(String);
+
+impl SetId {
+    /// The id of a run that begins at `now` in the pod `name`; what can't be in a key is left out of the name.
+    pub fn new(now: OffsetDateTime, name: &str) -> Self {
+        let good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let name: String = name.chars().filter(good).collect();
+        Self(format!("{}-{name}", moment::KEY.write(now)))
+    }
+
+    /// An id as it stands in a manifest or a key.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// When the run began, where the id says it.
+    pub fn started(&self) -> Option<OffsetDateTime> {
+        moment::KEY.read(self.0.get(..moment::KEY.length())?)
+    }
+
+    /// The key of the manifest of `collection` in this set.
+    pub fn key(&self, collection: &str) -> String {
+        format!("{}{}.json", Self::folder(collection), self.0)
+    }
+
+    /// The prefix of the keys of all manifests of a collection.
+    pub fn folder(collection: &str) -> String {
+        format!("{MANIFESTS}/{}/", naming::escape_segment(collection))
+    }
+
+    /// The collection and the set of a manifest's key.
+    pub fn of_key(key: &str) -> Option<(String, Self)> {
+        let (folder, name) = key.strip_prefix(MANIFESTS)?.strip_prefix('/')?.split_once('/')?;
+        let id = name.strip_suffix(".json").filter(|id| !id.is_empty() && !id.contains('/'))?;
+        Some((naming::unescape_segment(folder), Self(id.to_owned())))
+    }
+
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One collection in one set.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct SetManifest {
+    /// 2.
+    pub schema_version: u32,
+    /// See [`SetId`].
+    pub backup_set_id: String,
+    /// The collection's name.
+    pub collection: String,
+    /// Qdrant's version, `unknown` where the script could not ask.
+    #[serde(default)]
+    pub qdrant_version: String,
+    /// `auto` or `custom`.
+    #[serde(default)]
+    pub sharding_method: String,
+    /// The number of shards.
+    pub shard_count: u64,
+    /// The number of points, exact where `source.points` says so.
+    #[serde(default)]
+    pub points_count: u64,
+    /// The whole `result` of `GET /collections/{c}`, as it was before the first archive.
+    pub collection_config: Value,
+    /// The names of the collection's aliases.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// The shards, by id.
+    pub shards: Vec<SetShard>,
+    /// The tool and its version.
+    #[serde(default)]
+    pub created_by: String,
+    /// What the script does not record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SetSource>,
+}
+
+/// One shard and its archive.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct SetShard {
+    /// Shard id.
+    pub id: u32,
+    /// The archive's name, given by Qdrant.
+    pub snapshot_name: String,
+    /// The archive's key.
+    pub s3_key: String,
+    /// The archive's size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The archive's ETag, opaque.
+    #[serde(default)]
+    pub etag: String,
+    /// SHA-256 of the archive, 64 hexadecimal digits; empty where it was not computed.
+    #[serde(default)]
+    pub checksum: String,
+    /// The peer that made it.
+    #[serde(default)]
+    pub source_peer_id: u64,
+    /// When it was proven, RFC 3339 in UTC.
+    #[serde(default)]
+    pub created_at: String,
+    /// The shard key, with custom sharding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Value>,
+    /// The replicas: peer id (as text, since JSON readers lose digits of large numbers) to state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<String, String>,
+    /// Exact counts of the replica around the making of the archive.
+    #[serde(default)]
+    pub points: Points,
+}
+
+/// Where a set comes from, and how it was made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct SetSource {
+    /// False when it ran without clustering.
+    #[serde(default)]
+    pub distributed: bool,
+    /// The peers.
+    #[serde(default)]
+    pub peers: Vec<ManifestPeer>,
+    /// The exact number of points in the collection, before and after.
+    #[serde(default)]
+    pub points: Points,
+    /// When the manifest was written, RFC 3339 in UTC.
+    #[serde(default)]
+    pub created_at: String,
+    /// How long the collection took.
+    #[serde(default)]
+    pub seconds: u64,
+    /// `QDRANT_BACKUP_LABEL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl SetManifest {
+    /// The schema that is written.
+    pub const SCHEMA_VERSION: u32 = SCHEMA_VERSION;
+
+    /// Reads a manifest and holds it against its own rules, which are those of the script's validator, and its place:
+    /// `collection` and `id` as in its key.
+    ///
+    /// # Errors
+    /// It is none of this schema, contradicts itself, or names objects that aren't its own; says what.
+    pub fn parse(json: &[u8], collection: &str, id: &SetId, key_prefix: &str) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_slice(json).map_err(|error| format!("not a manifest: {error}"))?;
+        manifest.check(collection, id, key_prefix)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, collection: &str, id: &SetId, key_prefix: &str) -> Result<(), String> {
+        if self.schema_version == 0 || self.schema_version > SCHEMA_VERSION {
+            return Err(format!("schema version {} is not one of 1 to {SCHEMA_VERSION}", self.schema_version));
+        }
+        if self.collection != collection || self.backup_set_id != id.as_str() {
+            return Err(format!("it is about `{}` in the set `{}`", self.collection, self.backup_set_id));
+        }
+        if !self.collection_config.is_object() {
+            return Err("it has no configuration of the collection".to_owned());
+        }
+        if self.shards.len() as u64 != self.shard_count {
+            return Err(format!("it lists {} shards of {}", self.shards.len(), self.shard_count));
+        }
+        let folder = naming::shards_folder(key_prefix, collection);
+        for (place, shard) in self.shards.iter().enumerate() {
+            if self.shards.iter().take(place).any(|other| other.id == shard.id) {
+                return Err(format!("it lists shard {} twice", shard.id));
+            }
+            if shard.snapshot_name.is_empty() || !shard.s3_key.starts_with(&folder) || shard.s3_key.contains("/../") {
+                return Err(format!(
+                    "the archive of shard {} (`{}`) is not one below `{folder}` (QDRANT_S3_KEY_PREFIX)",
+                    shard.id, shard.s3_key
+                ));
+            }
+            if self.schema_version == SCHEMA_VERSION && (shard.etag.is_empty() || shard.size.is_none()) {
+                return Err(format!("shard {} has no size and ETag", shard.id));
+            }
+            let hex = |c: char| c.is_ascii_hexdigit();
+            if !shard.checksum.is_empty() && (shard.checksum.len() != 64 || !shard.checksum.chars().all(hex)) {
+                return Err(format!("the checksum of shard {} is no SHA-256", shard.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of all archives.
+    pub fn bytes(&self) -> u64 {
+        self.shards.iter().filter_map(|shard| shard.size).sum()
+    }
+
+    /// The set's id.
+    pub fn id(&self) -> SetId {
+        SetId(self.backup_set_id.clone())
+    }
+
+    /// The exact number of points that the archives hold, where nothing was written meanwhile.
+    pub fn exact_points(&self) -> Option<u64> {
+        self.shards.iter().map(|shard| shard.points.exact()).sum()
+    }
+
+    /// True when a checksum of every archive is known.
+    pub fn has_checksums(&self) -> bool {
+        self.shards.iter().all(|shard| !shard.checksum.is_empty())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use time::macros::datetime;
+
+    /// As the script writes one (its documentation's fields, in its order).
+    fn of_the_script() -> Value {
+        json!({
+            "schema_version": 2,
+            "backup_set_id": "2026-01-29T11-44-22Z-qdrant-backup-28123-abcde",
+            "collection": "docs",
+            "qdrant_version": "1.18.3",
+            "sharding_method": "auto",
+            "shard_count": 1,
+            "points_count": 53,
+            "collection_config": {"status": "green", "config": {"params": {"shard_number": 1}}, "payload_schema": {}},
+            "aliases": ["live"],
+            "shards": [{
+                "id": 0,
+                "snapshot_name": "docs-shard-0-2026-01-29-11-44-23.snapshot",
+                "s3_key": "snapshots/docs/shards/0/docs-shard-0-2026-01-29-11-44-23.snapshot",
+                "size": 33_740_800,
+                "etag": "0123-1",
+                "checksum": "",
+                "source_peer_id": 4_087_575_062_899_578_u64,
+                "created_at": "2026-01-29T11:44:25Z"
+            }],
+            "created_by": "qdrant_backup_recovery.sh@main"
+        })
+    }
+
+    fn parse(value: &Value) -> Result<SetManifest, String> {
+        let id = SetId::from_text("2026-01-29T11-44-22Z-qdrant-backup-28123-abcde");
+        SetManifest::parse(value.to_string().as_bytes(), "docs", &id, "snapshots")
+    }
+
+    #[test]
+    fn a_set_of_the_script_is_read_whole() {
+        let manifest = parse(&of_the_script()).unwrap();
+        assert_eq!((manifest.shards[0].id, manifest.bytes(), manifest.exact_points()), (0, 33_740_800, None));
+        assert!(!manifest.has_checksums() && manifest.source.is_none());
+        let mut first = of_the_script();
+        first["schema_version"] = json!(1);
+        for field in ["size", "etag", "checksum"] {
+            first["shards"][0].as_object_mut().unwrap().remove(field);
+        }
+        assert_eq!(parse(&first).unwrap().shards[0].size, None);
+    }
+
+    /// The rules of the script's validator, which reads what we write.
+    #[test]
+    fn what_is_written_passes_the_script_s_validator() {
+        let mut manifest = parse(&of_the_script()).unwrap();
+        manifest.source = Some(SetSource::default());
+        manifest.shards[0].points = Points { before: Some(1), after: Some(1) };
+        let written = serde_json::to_value(&manifest).unwrap();
+        assert!(written["schema_version"] == 2 && written["collection_config"].is_object());
+        for text in ["backup_set_id", "collection"] {
+            assert!(written[text].as_str().is_some_and(|text| !text.is_empty()));
+        }
+        assert_eq!(written["shard_count"].as_u64(), Some(written["shards"].as_array().unwrap().len() as u64));
+        let shard = &written["shards"][0];
+        for text in ["etag", "s3_key", "snapshot_name"] {
+            assert!(shard[text].as_str().is_some_and(|text| !text.is_empty()), "{text}");
+        }
+        assert!(shard["size"].is_u64() && shard["id"].is_u64());
+        for (name, value) in of_the_script().as_object().unwrap() {
+            assert!(written.get(name).is_some_and(|written| written.is_array() || written == value), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_reaches_elsewhere_is_refused() {
+        for (pointer, value, why) in [
+            ("/schema_version", json!(3), "schema version 3"),
+            ("/collection", json!("other"), "about `other`"),
+            ("/backup_set_id", json!("2020"), "in the set `2020`"),
+            ("/shard_count", json!(2), "1 shards of 2"),
+            ("/collection_config", json!([]), "no configuration"),
+            ("/shards/0/s3_key", json!("snapshots/other/shards/0/x.snapshot"), "not one below"),
+            ("/shards/0/s3_key", json!("snapshots/docs/shards/../../secrets"), "not one below"),
+            ("/shards/0/etag", json!(""), "no size and ETag"),
+            ("/shards/0/checksum", json!("abc"), "no SHA-256"),
+            ("/shards/0/id", json!("0"), "not a manifest"),
+        ] {
+            let mut manifest = of_the_script();
+            *manifest.pointer_mut(pointer).unwrap() = value;
+            let error = parse(&manifest).unwrap_err();
+            assert!(error.contains(why), "{pointer}: {error}");
+        }
+    }
+
+    #[test]
+    fn ids_sort_by_time_and_fit_a_key() {
+        let id = SetId::new(datetime!(2026-01-29 11:44:22 UTC), "pod/../x-1");
+        assert_eq!(id.as_str(), "2026-01-29T11-44-22Z-pod..x-1");
+        assert_eq!(id.started(), Some(datetime!(2026-01-29 11:44:22 UTC)));
+        assert_eq!(id.key("a b"), "backup_manifests/a b/2026-01-29T11-44-22Z-pod..x-1.json");
+        assert_eq!(SetId::of_key(&id.key("a?b")), Some(("a?b".to_owned(), id)));
+        for key in
+            ["backup_manifests/docs/", "backup_manifests/x.json", "other/docs/x.json", "backup_manifests/a/b/c.json"]
+        {
+            assert_eq!(SetId::of_key(key), None, "{key}");
+        }
+        assert_eq!(SetId::from_text("by hand").started(), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! `create_snap_shards`: a set, one archive of each shard of each collection.
+
+use super::{Context, source};
+use crate::backup;
+use crate::report::{Item, Outcome};
+use crate::sets::SetId;
+
+pub(super) async fn run(context: &Context) -> Result<(), String> {
+    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+    let source = source::find(context).await?;
+    context.report_all(source.missing_items());
+    if source.clusters.len() > 1 {
+        return Err(
+            "QDRANT_SOURCE_HOSTS names several clusters, whose collections of one name would be one set; back up \
+                    each by a run of its own, into a bucket of its own"
+                .to_owned(),
+        );
+    }
+    let clock = &context.ports.clock;
+    let pod = context.settings.pod.clone().unwrap_or_else(|| format!("{:08x}", clock.random() & 0xffff_ffff));
+    let set = SetId::new(clock.now(), &pod);
+    for cluster in &source.clusters {
+        let host = cluster.host.to_string();
+        match source::selected(context, cluster).await {
+            Ok(collections) => {
+                if collections.is_empty() {
+                    context.log.warn(Some(&host), "there is nothing to back up: no collection of the source is meant");
+                }
+                let count = collections.len();
+                context
+                    .log
+                    .info(Some(&host), &format!("set {set}: {count} collections on {} peers", cluster.peers.len()));
+                backup::back_up_set(context, bucket, cluster, collections, &set).await;
+            }
+            Err(cause) => {
+                context.report(Item { host: Some(host), cause: Some(cause), ..Item::new("cluster", Outcome::Failed) });
+            }
+        }
+    }
+    Ok(())
+}

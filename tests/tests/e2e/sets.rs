@@ -1,0 +1,274 @@
+//! `create_snap_shards`, `recover_snap_shards`, `list_sets`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use qdrant_backup_core::sets::{SetId, SetManifest};
+use qdrant_backup_tests::client::{Content, assert_same};
+use qdrant_backup_tests::qdrant::{Options, sha256};
+use qdrant_backup_tests::site::Site;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::restore::fill;
+
+/// The sets of a collection, the oldest first.
+fn manifests(site: &Site, collection: &str) -> Vec<SetManifest> {
+    let keys = site.s3.keys(&SetId::folder(collection));
+    keys.iter()
+        .map(|key| {
+            let (collection, id) = SetId::of_key(key).unwrap();
+            SetManifest::parse(&site.s3.get(key).unwrap(), &collection, &id, "snapshots").unwrap()
+        })
+        .collect()
+}
+
+/// Backs up and wipes; returns what has to come back.
+async fn back_up_and_wipe(site: &Site) -> BTreeMap<String, Content> {
+    let client = site.source.client();
+    let before = client.contents().await;
+    site.run(&["create_snap_shards"]).await.expect(0).says(&["all done"]);
+    client.wipe().await;
+    before
+}
+
+/// Two sets of one second would be one.
+async fn another_second() {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_archive_of_each_shard_with_its_checksum_and_a_manifest_that_says_all() {
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    fill(&client).await;
+    let settings = [("QDRANT_BACKUP_LABEL", "before the upgrade"), ("HOSTNAME", "backup-1-abcde")];
+    site.run_with(&["create_snap_shards"], &settings).await.expect(0).says(&["5 of 5 collections", "all done"]);
+
+    for (collection, shards) in [("rf1", 3), ("rf2", 4), ("empty", 2), ("named", 3), ("tenants", 4)] {
+        let [manifest] = manifests(&site, collection).try_into().unwrap();
+        let ids: BTreeSet<u32> = manifest.shards.iter().map(|shard| shard.id).collect();
+        assert_eq!(ids.len(), manifest.shards.len());
+        if collection != "named" {
+            assert_eq!(manifest.shards.len(), shards, "{collection}");
+        }
+        let stored = site.s3.keys(&format!("snapshots/{collection}/"));
+        assert_eq!(stored.len(), manifest.shards.len(), "{collection}: one archive of each shard, {stored:?}");
+        for shard in &manifest.shards {
+            let bytes = site.s3.get(&shard.s3_key).unwrap();
+            assert_eq!((shard.size, &shard.checksum), (Some(bytes.len() as u64), &sha256(&bytes)));
+        }
+        assert!(manifest.backup_set_id.ends_with("Z-backup-1-abcde"));
+        let source = manifest.source.as_ref().unwrap();
+        assert_eq!(source.label.as_deref(), Some("before the upgrade"));
+        assert!(source.peers.len() == 3 && source.peers.iter().all(|peer| peer.version.starts_with("1.")));
+        assert_eq!(manifest.exact_points(), Some(client.count(0, collection).await));
+    }
+    let [manifest] = manifests(&site, "rf2").try_into().unwrap();
+    assert!(manifest.shards.iter().all(|shard| shard.replicas.len() == 2));
+    let asked: BTreeSet<u64> = manifest.shards.iter().map(|shard| shard.source_peer_id).collect();
+    assert!(asked.len() >= 2, "one peer made all archives");
+    let [manifest] = manifests(&site, "rf1").try_into().unwrap();
+    assert_eq!(manifest.aliases, ["live"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    fill(&client).await;
+    let placed = client.placed("rf2").await;
+    let aliases = client.aliases().await;
+    let before = back_up_and_wipe(&site).await;
+
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["5 of 5 collections", "all done"]);
+    assert_same(&client.contents().await, &before);
+    assert_eq!(client.placed("rf2").await, placed);
+    assert_eq!(client.aliases().await, aliases);
+    client.fill("rf2", 200, 210).await;
+    assert_eq!(client.content("rf2").await.points.len(), 210);
+    // Again: nothing is done twice.
+    client.delete("rf2").await;
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["restored before, and still as it was backed up"]);
+    assert_same(&client.contents().await, &before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn into_clusters_of_other_sizes_and_a_server_without_clustering() {
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    fill(&client).await;
+    let before = back_up_and_wipe(&site).await;
+    for peers in [1, 2, 4] {
+        let target = site.more(Options { peers, ..Options::default() }).await;
+        let work = TempDir::new().unwrap();
+        let host = target.hosts()[0].clone();
+        site.run_in(work.path(), &["recover_snap_shards"], &[("QDRANT_RESTORE_HOSTS", &host)]).await.expect(0);
+        assert_same(&target.client().contents().await, &before);
+        let replicas = target.client().placed("rf2").await;
+        assert!(replicas.values().all(|replicas| replicas.len() == peers.min(2)), "{peers} peers");
+    }
+    let one = site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let work = TempDir::new().unwrap();
+    let host = one.hosts()[0].clone();
+    let settings = [("QDRANT_RESTORE_HOSTS", host.as_str()), ("QDRANT_COLLECTIONS_EXCLUDE", "ten*")];
+    site.run_in(work.path(), &["recover_snap_shards"], &settings).await.expect(0);
+    let mut without = before.clone();
+    without.remove("tenants");
+    assert_same(&one.client().contents().await, &without);
+    let settings = [("QDRANT_RESTORE_HOSTS", host.as_str()), ("QDRANT_COLLECTIONS", "tenants")];
+    site.run_in(work.path(), &["recover_snap_shards"], &settings).await.expect(1).says(&["has custom sharding"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_a_server_without_clustering_into_a_cluster_and_back() {
+    let site = Site::standalone().await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2, "replication_factor": 2})).await;
+    client.index("docs").await;
+    client.fill("docs", 0, 100).await;
+    let before = back_up_and_wipe(&site).await;
+    let cluster = site.more(Options { peers: 3, ..Options::default() }).await;
+    let host = cluster.hosts()[1].clone();
+    let work = TempDir::new().unwrap();
+    site.run_in(work.path(), &["recover_snap_shards"], &[("QDRANT_RESTORE_HOSTS", &host)]).await.expect(0);
+    assert_same(&cluster.client().contents().await, &before);
+    assert!(cluster.client().placed("docs").await.values().all(|replicas| replicas.len() == 2));
+    site.run(&["recover_snap_shards"]).await.expect(0);
+    assert_same(&client.contents().await, &before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_another_replication_factor_and_beside_the_old_one_under_another_name() {
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 3, "replication_factor": 1})).await;
+    client.index("docs").await;
+    client.fill("docs", 0, 90).await;
+    client.alias("live", "docs").await;
+    let before = client.content("docs").await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.fill("docs", 90, 95).await;
+
+    let settings = [("QDRANT_RESTORE_RENAME", "docs=docs-old"), ("QDRANT_RESTORE_REPLICATION_FACTOR", "3")];
+    site.run_with(&["recover_snap_shards"], &settings).await.expect(0).says(&["all done"]);
+    assert_eq!(client.content("docs-old").await.points, before.points);
+    assert!(client.placed("docs-old").await.values().all(|replicas| replicas.len() == 3));
+    // The old collection is as it was, and the alias still leads there.
+    assert_eq!(client.count(0, "docs").await, 95);
+    assert_eq!(client.aliases().await, BTreeMap::from([("live".to_owned(), "docs".to_owned())]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_choice_of_sets_and_the_one_before_where_the_newest_is_damaged() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    for (from, to) in [(0, 20), (20, 30), (30, 45)] {
+        client.fill("docs", from, to).await;
+        site.run(&["create_snap_shards"]).await.expect(0);
+        another_second().await;
+    }
+    let [first, second, third] = manifests(&site, "docs").try_into().unwrap();
+    let restored = async |more: &[(&str, &str)], texts: &[&str]| {
+        client.wipe().await;
+        let work = TempDir::new().unwrap();
+        site.run_in(work.path(), &["recover_snap_shards"], more).await.expect(0).says(texts);
+        client.count(1, "docs").await
+    };
+    assert_eq!(restored(&[], &[&third.backup_set_id]).await, 45);
+    assert_eq!(restored(&[("QDRANT_SNAPSHOT_DATETIME_FILTER", &first.backup_set_id)], &[]).await, 20);
+    let begun = third.backup_set_id.get(..20).unwrap().replace("T", " ").replace('-', ":").replace('Z', "");
+    let moment = format!("{}T{}Z", begun[..10].replace(':', "-"), &begun[11..]);
+    assert_eq!(restored(&[("QDRANT_RESTORE_BEFORE", &moment)], &[&second.backup_set_id]).await, 30);
+
+    // Not the bytes that were backed up: another size.
+    site.s3.put(&third.shards[0].s3_key, vec![7; 100]);
+    assert_eq!(restored(&[], &["has 100 bytes and had", "all done"]).await, 30);
+    // Missing altogether.
+    site.s3.delete(&second.shards[1].s3_key);
+    assert_eq!(restored(&[], &["is missing", "all done"]).await, 20);
+    site.s3.delete(&first.shards[1].s3_key);
+    client.wipe().await;
+    site.run(&["recover_snap_shards"]).await.expect(1).says(&["no set of it can be restored"]);
+    assert!(client.collections().await.is_empty(), "nothing was begun");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_changed_behind_the_same_size_are_refused_by_their_checksum() {
+    let site = Site::cluster(1).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 1})).await;
+    client.fill("docs", 0, 20).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.wipe().await;
+    let key = SetId::folder("docs");
+    let [key] = site.s3.keys(&key).try_into().unwrap();
+    let mut manifest: Value = serde_json::from_slice(&site.s3.get(&key).unwrap()).unwrap();
+    let archive = manifest["shards"][0]["s3_key"].as_str().unwrap().to_owned();
+    let mut bytes = site.s3.get(&archive).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    site.s3.put(&archive, bytes.clone());
+    site.run(&["recover_snap_shards"]).await.expect(1).says(&["its ETag is another"]);
+    // Even where the ETag is of no help.
+    manifest["shards"][0]["etag"] = json!(&sha256(&bytes)[..32]);
+    site.s3.put(&key, serde_json::to_vec(&manifest).unwrap());
+    site.run(&["recover_snap_shards"]).await.expect(1).says(&["checksum"]);
+    assert_eq!(client.aliases().await, BTreeMap::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_is_for_people_and_for_programs() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    site.run(&["list_sets"]).await.expect(0).says(&["there are no sets"]);
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 20).await;
+    client.create("other", json!({})).await;
+    client.alias("live", "docs").await;
+    site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_LABEL", "weekly"), ("HOSTNAME", "pod-1")]).await.expect(0);
+    let table = site.run(&["list_sets"]).await.expect(0).stdout;
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("COLLECTION"), "{table}");
+    assert!(lines[1].starts_with("docs ") && lines[1].ends_with("weekly"), "{table}");
+    let list = site.run_with(&["list_sets", "--output", "json"], &[("QDRANT_COLLECTIONS", "do*")]).await.expect(0);
+    let list: Value = serde_json::from_str(&list.stdout).unwrap();
+    let [set] = list.as_array().unwrap().as_slice() else { panic!("{list}") };
+    assert_eq!((&set["collection"], &set["points"], &set["shards"]), (&json!("docs"), &json!(20), &json!(2)));
+    assert_eq!((&set["aliases"], &set["label"], &set["checksums"]), (&json!(["live"]), &json!("weekly"), &json!(true)));
+
+    // One that can't be read is told, and the others are listed.
+    site.s3.put("backup_manifests/docs/2020-01-01T00-00-00Z-x.json", b"{".to_vec());
+    let run = site.run(&["list_sets"]).await.expect(3).says(&["can't be used"]);
+    assert_eq!(run.stdout.lines().count(), 3);
+}
+
+/// A manifest as the bash script writes it, of archives that its Qdrant made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_of_the_bash_script_is_restored() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2, "replication_factor": 2})).await;
+    client.index("docs").await;
+    client.fill("docs", 0, 60).await;
+    client.alias("live", "docs").await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let [key] = site.s3.keys(&SetId::folder("docs")).try_into().unwrap();
+    let mut manifest: Value = serde_json::from_slice(&site.s3.get(&key).unwrap()).unwrap();
+    manifest.as_object_mut().unwrap().remove("source");
+    manifest["created_by"] = json!("qdrant_backup_recovery.sh@unknown");
+    for shard in manifest["shards"].as_array_mut().unwrap() {
+        shard["checksum"] = json!("");
+        for ours in ["replicas", "points", "key"] {
+            shard.as_object_mut().unwrap().remove(ours);
+        }
+    }
+    site.s3.put(&key, serde_json::to_vec_pretty(&manifest).unwrap());
+    let before = client.contents().await;
+    client.wipe().await;
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["all done"]);
+    assert_same(&client.contents().await, &before);
+    assert!(client.placed("docs").await.values().all(|replicas| replicas.len() == 2));
+    assert_eq!(client.aliases().await, BTreeMap::from([("live".to_owned(), "docs".to_owned())]));
+}
