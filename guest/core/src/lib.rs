@@ -16,6 +16,7 @@
 pub mod archive;
 pub mod backup;
 mod concurrent;
+mod json;
 pub mod log;
 pub mod manifest;
 pub mod moment;

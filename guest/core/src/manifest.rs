@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use crate::moment;
 use crate::naming;
+use crate::ordered::Map;
 
 /// The folder of all manifests in the bucket.
 pub const FOLDER: &str = "snapshot_manifests";
@@ -35,7 +35,7 @@ pub struct Manifest {
     /// `config` of `GET /collections/{c}`.
     pub config: Value,
     /// `payload_schema` of `GET /collections/{c}`.
-    pub payload_schema: BTreeMap<String, Value>,
+    pub payload_schema: Map<String, Value>,
     /// Every shard with its replicas, those without an archive included.
     pub shards: Vec<ManifestShard>,
     /// The exact number of points in the collection, before and after the archives were made.
@@ -68,7 +68,7 @@ pub struct ManifestShard {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Value>,
     /// Peer id (as text, since JSON readers lose digits of large numbers) to replica state.
-    pub replicas: BTreeMap<String, String>,
+    pub replicas: Map<String, String>,
 }
 
 /// Exact counts around the making of an archive; equal ones mean that the archive holds just so many.
@@ -99,7 +99,7 @@ pub struct ManifestArchive {
     /// The peer that made it.
     pub peer_id: u64,
     /// The shards it has data for, with their counts on that peer.
-    pub shards: BTreeMap<u32, Points>,
+    pub shards: Map<u32, Points>,
 }
 
 impl Manifest {

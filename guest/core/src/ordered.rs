@@ -1,23 +1,21 @@
-//! Order, with one sort for all: the library's is compiled anew for every type, at 4 KiB of the component each.
-//!
-//! `collect` into a set or map sorts first, too, for collections of a few dozen entries.
+//! Order, with one sort for all, and a map and a set that are small to compile: what the library has is compiled anew
+//! for every type.
+
+mod map;
+mod set;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+
+pub use map::Map;
+pub use set::Set;
 
 /// Sorts; of equal items the first stays first, as with `sort_by`.
 pub(crate) fn sort<T>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
-    let mut places: Vec<usize> = (0..items.len()).collect();
-    sort_places(&mut places, &|left, right| match (items.get(left), items.get(right)) {
+    let places = sorted_places(items.len(), &|left, right| match (items.get(left), items.get(right)) {
         (Some(left), Some(right)) => compare(left, right),
         _ => Ordering::Equal,
     });
-    let mut taken: Vec<Option<T>> = items.drain(..).map(Some).collect();
-    items.extend(places.into_iter().filter_map(|place| taken.get_mut(place).and_then(Option::take)));
-}
-
-fn sort_places(places: &mut [usize], compare: &dyn Fn(usize, usize) -> Ordering) {
-    places.sort_by(|left, right| compare(*left, *right));
+    pick(items, places);
 }
 
 /// Sorts by a key.
@@ -25,34 +23,38 @@ pub(crate) fn sort_by_key<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) 
     sort(items, |left, right| key(left).cmp(&key(right)));
 }
 
-/// Collects; of equal keys the last counts, as with `collect`.
-pub(crate) trait Ordered: Iterator + Sized {
-    /// Into a set.
-    fn into_set(self) -> BTreeSet<Self::Item>
-    where
-        Self::Item: Ord,
-    {
-        let mut set = BTreeSet::new();
-        set.extend(self);
-        set
+/// Sorts and keeps the last of equal items. What is in order already is left as it is.
+fn sort_in_place<T>(items: &mut Vec<T>, compare: &dyn Fn(&T, &T) -> Ordering) {
+    if items.is_sorted_by(|left, right| compare(left, right).is_lt()) {
+        return;
     }
-
-    /// Into a map.
-    fn into_map<K: Ord, V>(self) -> BTreeMap<K, V>
-    where
-        Self: Iterator<Item = (K, V)>,
-    {
-        let mut map = BTreeMap::new();
-        map.extend(self);
-        map
-    }
+    let order = |left: usize, right: usize| match (items.get(left), items.get(right)) {
+        (Some(left), Some(right)) => compare(left, right),
+        _ => Ordering::Equal,
+    };
+    let mut places = sorted_places(items.len(), &order);
+    let mut next = places.iter().copied().skip(1).collect::<Vec<usize>>().into_iter();
+    places.retain(|place| next.next().is_none_or(|next| order(*place, next).is_lt()));
+    pick(items, places);
 }
 
-impl<I: Iterator> Ordered for I {}
+fn sorted_places(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..count).collect();
+    places.sort_by(|left, right| compare(*left, *right));
+    places
+}
+
+/// Puts the items at `places` in that order and drops the others.
+fn pick<T>(items: &mut Vec<T>, places: Vec<usize>) {
+    let mut taken: Vec<Option<T>> = items.drain(..).map(Some).collect();
+    items.extend(places.into_iter().filter_map(|place| taken.get_mut(place).and_then(Option::take)));
+}
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
     fn sorting_is_stable_and_loses_nothing() {
@@ -64,5 +66,37 @@ mod tests {
         let mut none: Vec<String> = Vec::new();
         sort(&mut none, Ord::cmp);
         assert!(none.is_empty());
+    }
+
+    #[test]
+    fn a_map_is_what_the_library_s_is() {
+        let mut number = 7_u64;
+        let mut next = |limit: u64| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (number >> 33) % limit
+        };
+        for _ in 0..200 {
+            let entries: Vec<(u64, u64)> = (0..next(40)).map(|_| (next(20), next(1000))).collect();
+            let mut map: Map<u64, u64> = entries.iter().copied().collect();
+            let mut other: BTreeMap<u64, u64> = entries.iter().copied().collect();
+            for _ in 0..next(20) {
+                let (key, value) = (next(25), next(1000));
+                match next(4) {
+                    0 => assert_eq!(map.insert(key, value), other.insert(key, value)),
+                    1 => assert_eq!(map.remove(&key), other.remove(&key)),
+                    2 => {
+                        *map.entry(key).or_default() += *other.entry(key).and_modify(|v| *v *= 2).or_insert(3)
+                            - map.get(&key).copied().unwrap_or_default()
+                    }
+                    _ => assert_eq!(map.get(&key), other.get(&key)),
+                }
+            }
+            assert!(map.iter().eq(other.iter()) && map.len() == other.len());
+            let json = serde_json::to_string(&map).unwrap();
+            assert_eq!(json, serde_json::to_string(&other).unwrap());
+            assert_eq!(serde_json::from_str::<Map<u64, u64>>(&json).unwrap(), map);
+            let set: Set<u64> = entries.iter().map(|entry| entry.1).collect();
+            assert!(set.iter().eq(&entries.iter().map(|entry| entry.1).collect::<BTreeSet<u64>>()));
+        }
     }
 }

@@ -252,7 +252,7 @@ fn parse<const N: usize>(name: &str, bytes: &[u8], columns: [&str; N]) -> Result
     };
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).comment(Some(b'#')).from_reader(bytes);
     let mut lines = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = crate::ordered::Set::new();
     let mut record = StringRecord::new();
     loop {
         let more = reader.read_record(&mut record);

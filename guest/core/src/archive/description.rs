@@ -1,12 +1,11 @@
 //! The tables of an archive as values.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::walk::Entry;
+use crate::ordered::Map;
 
 /// What an archive of a collection says about itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +21,11 @@ pub struct ArchiveDescription {
     /// True when points are put into shards by a shard key.
     pub custom_sharding: bool,
     /// The payload indexes: field to schema.
-    pub payload_indexes: BTreeMap<String, Value>,
+    pub payload_indexes: Map<String, Value>,
     /// Which shards belong to which shard key.
     pub shard_keys: Vec<ShardKeyMapping>,
     /// Every shard of the collection, those included that the archive has no data for.
-    pub shards: BTreeMap<u32, ShardDescription>,
+    pub shards: Map<u32, ShardDescription>,
 }
 
 /// A shard as the peer saw it when it made the archive.
@@ -37,7 +36,7 @@ pub struct ShardDescription {
     /// The peer that made the archive.
     pub this_peer: u64,
     /// Peer to the state of its replica, such as `Active`.
-    pub replicas: BTreeMap<u64, String>,
+    pub replicas: Map<u64, String>,
     /// How many bytes of the archive are its data.
     pub bytes: u64,
 }
@@ -55,12 +54,12 @@ pub struct ShardKeyMapping {
 struct ReplicaState {
     is_local: bool,
     this_peer_id: u64,
-    peers: BTreeMap<u64, String>,
+    peers: Map<u64, String>,
 }
 
 #[derive(Deserialize)]
 struct PayloadIndex {
-    schema: BTreeMap<String, Value>,
+    schema: Map<String, Value>,
 }
 
 /// True for the files that describe an archive.
@@ -80,9 +79,9 @@ fn shard_of(path: &str) -> Option<(u32, &str)> {
 /// # Errors
 /// A table is missing or not what Qdrant writes.
 pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String> {
-    let mut tables = BTreeMap::new();
-    let mut shards: BTreeMap<u32, ShardDescription> = BTreeMap::new();
-    let mut local = BTreeMap::new();
+    let mut tables = Map::new();
+    let mut shards: Map<u32, ShardDescription> = Map::new();
+    let mut local = Map::new();
     for entry in entries {
         if let Some((id, file)) = shard_of(&entry.path) {
             let shard = shards.entry(id).or_default();
@@ -137,7 +136,7 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
 }
 
 fn read<T: DeserializeOwned>(path: &str, content: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(content).map_err(|error| format!("its `{path}` can't be read: {error}"))
+    crate::json::read(content).map_err(|error| format!("its `{path}` can't be read: {error}"))
 }
 
 #[cfg(test)]
@@ -177,7 +176,7 @@ mod tests {
         assert_eq!((&description.shard_keys[0].key, &description.shard_keys[1].key), (&json!("acme"), &json!(7)));
         let shard = &description.shards[&0];
         assert_eq!((shard.has_data, shard.this_peer, shard.bytes), (true, u64::MAX, 30));
-        assert_eq!(shard.replicas, BTreeMap::from([(2, "Dead".to_owned()), (u64::MAX, "Active".to_owned())]));
+        assert_eq!(shard.replicas, Map::from([(2, "Dead".to_owned()), (u64::MAX, "Active".to_owned())]));
         assert!(!description.shards[&1].has_data);
     }
 

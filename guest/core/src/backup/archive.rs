@@ -1,12 +1,11 @@
 //! One archive: asked of one peer, found again when the answer is lost, and proven to be in the bucket.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use crate::naming::{self, ShardSnapshotName, SnapshotName};
-use crate::ordered::Ordered;
+use crate::ordered::Set;
 use crate::qdrant::{Client, QdrantError, SnapshotDescription};
 use crate::tasks::Context;
 
@@ -70,7 +69,7 @@ impl Subject<'_> {
 /// # Errors
 /// In words: Qdrant refused, the archive never appeared, or it isn't where it has to be.
 pub(super) async fn make(context: &Context, client: &Client, subject: Subject<'_>) -> Result<Archive, String> {
-    let known: BTreeSet<String> = names(client, subject).await.map_err(|error| error.to_string())?;
+    let known: Set<String> = names(client, subject).await.map_err(|error| error.to_string())?;
     let permit = context.peer_permit(client.host()).await;
     wait_for_another_second(context, subject, &known).await;
     let (description, note) = create(context, client, subject, &known).await?;
@@ -110,7 +109,7 @@ pub(super) async fn make(context: &Context, client: &Client, subject: Subject<'_
 }
 
 /// Names have a resolution of a second, and Qdrant puts a new archive in the place of an old one of the same name.
-async fn wait_for_another_second(context: &Context, subject: Subject<'_>, known: &BTreeSet<String>) {
+async fn wait_for_another_second(context: &Context, subject: Subject<'_>, known: &Set<String>) {
     /// Qdrant's clock may be ahead of ours; what is further ahead is not waited for.
     const SKEW: i64 = 3;
     let Some(newest) = known.iter().filter_map(|name| subject.started(name)).max() else { return };
@@ -130,7 +129,7 @@ async fn create(
     context: &Context,
     client: &Client,
     subject: Subject<'_>,
-    known: &BTreeSet<String>,
+    known: &Set<String>,
 ) -> Result<(SnapshotDescription, Option<String>), String> {
     let host = client.host().to_string();
     let collection = subject.collection;
@@ -166,7 +165,7 @@ async fn find(
     context: &Context,
     client: &Client,
     subject: Subject<'_>,
-    known: &BTreeSet<String>,
+    known: &Set<String>,
 ) -> Result<Option<SnapshotDescription>, String> {
     let clock = &context.ports.clock;
     let started = clock.monotonic();
@@ -205,6 +204,6 @@ async fn find(
     }
 }
 
-async fn names(client: &Client, subject: Subject<'_>) -> Result<BTreeSet<String>, QdrantError> {
-    Ok(subject.list(client).await?.into_iter().map(|snapshot| snapshot.name).into_set())
+async fn names(client: &Client, subject: Subject<'_>) -> Result<Set<String>, QdrantError> {
+    Ok(subject.list(client).await?.into_iter().map(|snapshot| snapshot.name).collect())
 }

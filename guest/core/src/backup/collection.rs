@@ -1,14 +1,12 @@
 //! One collection: which peers to ask, their archives, the counts around them, and the manifest at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::Value;
 
 use super::archive::{self, Archive, Subject};
 use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
 use crate::moment;
-use crate::ordered::Ordered;
+use crate::ordered::{Map, Set};
 use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer};
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -90,7 +88,7 @@ struct Written {
 struct Proven {
     peer_id: u64,
     archive: Archive,
-    shards: BTreeMap<u32, Points>,
+    shards: Map<u32, Points>,
 }
 
 /// A peer to be asked, with the shards it holds.
@@ -181,28 +179,28 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
         // The archive is there, but a restore by the `snapshots` file would not know of it.
         return (Item { cause: Some(error.to_string()), outcome: Outcome::Failed, ..done }, None);
     }
-    let points = |of: &BTreeMap<u32, u64>, shard: &u32| of.get(shard).copied();
+    let points = |of: &Map<u32, u64>, shard: &u32| of.get(shard).copied();
     let shards = holder
         .shards
         .iter()
         .map(|shard| (*shard, Points { before: points(&before, shard), after: points(&after, shard) }))
-        .into_map();
+        .collect();
     (done, Some(Proven { peer_id: holder.peer_id, archive, shards }))
 }
 
 /// The exact count of each replica of a peer, as far as the server tells.
-async fn counts(holder: &Holder<'_>, collection: &str) -> BTreeMap<u32, u64> {
+async fn counts(holder: &Holder<'_>, collection: &str) -> Map<u32, u64> {
     let counted = holder
         .shards
         .iter()
         .map(|shard| async move { (*shard, holder.peer.client.count_replica(collection, *shard).await.ok()) });
-    concurrent::all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).into_map()
+    concurrent::all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).collect()
 }
 
 /// The shards that no archive has data for.
-fn uncovered(layout: &Layout, proven: &[Proven]) -> BTreeSet<u32> {
-    let covered: BTreeSet<u32> = proven.iter().flat_map(|archive| archive.shards.keys().copied()).into_set();
-    let mut uncovered: BTreeSet<u32> = layout.shards.keys().copied().into_set();
+fn uncovered(layout: &Layout, proven: &[Proven]) -> Set<u32> {
+    let covered: Set<u32> = proven.iter().flat_map(|archive| archive.shards.keys().copied()).collect();
+    let mut uncovered: Set<u32> = layout.shards.keys().copied().collect();
     uncovered.retain(|shard| !covered.contains(shard));
     if proven.is_empty() && uncovered.is_empty() {
         // A collection without shards has no archive either.
@@ -260,7 +258,7 @@ fn describe(
     let shards = layout.shards.iter().map(|(id, shard)| ManifestShard {
         id: *id,
         key: shard.key.clone(),
-        replicas: shard.replicas.iter().map(|(peer, replica)| (peer.to_string(), replica.state.clone())).into_map(),
+        replicas: shard.replicas.iter().map(|(peer, replica)| (peer.to_string(), replica.state.clone())).collect(),
     });
     let archives = proven.into_iter().map(|proven| ManifestArchive {
         key: proven.archive.key.unwrap_or_default(),
@@ -281,7 +279,7 @@ fn describe(
             .payload_schema
             .into_iter()
             .map(|(field, schema)| (field, without_counts(schema)))
-            .into_map(),
+            .collect(),
         shards: shards.collect(),
         points,
         aliases,
@@ -297,7 +295,7 @@ fn without_counts(mut schema: Value) -> Value {
     schema
 }
 
-fn names_of(peers: &BTreeSet<u64>) -> String {
+fn names_of(peers: &Set<u64>) -> String {
     match peers.is_empty() {
         true => "no peer at all".to_owned(),
         false => format!("peer {}", peers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),

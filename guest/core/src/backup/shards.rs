@@ -1,7 +1,6 @@
 //! A collection as a set: one archive of each shard, from one active replica, proven; the manifest last.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +10,7 @@ use crate::archive::{check_shard, sha256};
 use crate::concurrent;
 use crate::manifest::{ManifestPeer, Points};
 use crate::moment;
-use crate::ordered::{Ordered, sort_by_key};
+use crate::ordered::{Map, sort_by_key};
 use crate::qdrant::{Cluster, Layout, Peer};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
@@ -20,7 +19,7 @@ use crate::settings::ArchiveCheck;
 use crate::tasks::Context;
 
 /// How many archives each peer was asked for in this run, so that the load is spread over all collections.
-pub(super) type Load = RefCell<BTreeMap<u64, usize>>;
+pub(super) type Load = RefCell<Map<u64, usize>>;
 
 /// Everything that one collection's backup is about.
 pub(super) struct Job<'a> {
@@ -107,7 +106,7 @@ impl Job<'_> {
                 .into_iter()
                 .flat_map(|there| &there.replicas)
                 .map(|(peer, replica)| (peer.to_string(), replica.state.clone()))
-                .into_map();
+                .collect();
         }
         let points = Points { before, after };
         let manifest = self.describe(started, config, shards, points, first).await?;
@@ -133,8 +132,8 @@ impl Job<'_> {
     }
 
     /// For every shard its active replicas on peers that can be reached, the one to ask first.
-    fn replicas(&self, layout: &Layout) -> Result<BTreeMap<u32, Vec<Replica<'_>>>, String> {
-        let mut all = BTreeMap::new();
+    fn replicas(&self, layout: &Layout) -> Result<Map<u32, Vec<Replica<'_>>>, String> {
+        let mut all = Map::new();
         for (shard, there) in &layout.shards {
             let mut replicas: Vec<Replica<'_>> = there
                 .replicas
@@ -232,7 +231,7 @@ impl Job<'_> {
             source_peer_id: replica.id,
             created_at: moment::RFC3339.write(self.context.ports.clock.now()),
             key: None,
-            replicas: BTreeMap::new(),
+            replicas: Map::new(),
             points: Points { before, after },
         };
         Ok((shard, made.note))

@@ -1,7 +1,5 @@
 //! The calls a backup and a restore make, one method each.
 
-use std::collections::BTreeMap;
-
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Effect, segment};
 use super::collection::{CollectionCluster, CollectionInfo, Layout};
 use super::error::QdrantError;
-use crate::ordered::Ordered;
+use crate::ordered::Map;
 use crate::s3::PresignedUrl;
 
 /// How long a change of the cluster's shared state may take, in seconds; Qdrant's own default of 10 is short
@@ -44,7 +42,7 @@ pub(super) struct ClusterInfo {
     #[serde(default)]
     pub peer_id: Option<u64>,
     #[serde(default)]
-    pub peers: BTreeMap<String, PeerUri>,
+    pub peers: Map<String, PeerUri>,
 }
 
 /// A peer's address for other peers (not its REST address).
@@ -82,7 +80,7 @@ struct Count {
 impl Client {
     pub(super) async fn version(&self) -> Result<ServerVersion, QdrantError> {
         let bytes = self.send(Method::GET, "/", None, Effect::Idempotent).await?;
-        serde_json::from_slice(&bytes)
+        crate::json::read(&bytes)
             .map_err(|error| self.error(&Method::GET, "/", super::error::QdrantErrorKind::Shape(error.to_string())))
     }
 
@@ -118,13 +116,13 @@ impl Client {
     }
 
     /// All aliases: alias to collection.
-    pub async fn aliases(&self) -> Result<BTreeMap<String, String>, QdrantError> {
+    pub async fn aliases(&self) -> Result<Map<String, String>, QdrantError> {
         let answer: Aliases = self.read(Method::GET, "/aliases", None, Effect::Idempotent).await?;
-        Ok(answer.aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name)).into_map())
+        Ok(answer.aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name)).collect())
     }
 
     /// Points aliases to collections, all in one request, so that readers never see half of it.
-    pub async fn set_aliases(&self, aliases: &BTreeMap<String, String>) -> Result<(), QdrantError> {
+    pub async fn set_aliases(&self, aliases: &Map<String, String>) -> Result<(), QdrantError> {
         let actions: Vec<Value> = aliases
             .iter()
             .map(|(alias, collection)| json!({"create_alias": {"collection_name": collection, "alias_name": alias}}))

@@ -1,8 +1,6 @@
 //! A collection as Qdrant describes it, and where its shards live.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::ordered::Ordered;
+use crate::ordered::{Map, Set};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,7 +15,7 @@ pub struct CollectionInfo {
     pub config: Value,
     /// The payload indexes: field to `{"data_type", "params"?, "points"}`.
     #[serde(default)]
-    pub payload_schema: BTreeMap<String, Value>,
+    pub payload_schema: Map<String, Value>,
 }
 
 /// Which peers hold which shard, in which state; as one peer sees it.
@@ -26,7 +24,7 @@ pub struct Layout {
     /// The peer that answered.
     pub peer_id: u64,
     /// Shards by id.
-    pub shards: BTreeMap<u32, ShardReplicas>,
+    pub shards: Map<u32, ShardReplicas>,
     /// How many shard transfers are running.
     pub transfers: usize,
     /// How many resharding operations are running.
@@ -39,7 +37,7 @@ pub struct ShardReplicas {
     /// The shard key, where the user chose one: a string or a number.
     pub key: Option<Value>,
     /// Replicas by peer.
-    pub replicas: BTreeMap<u64, Replica>,
+    pub replicas: Map<u64, Replica>,
 }
 
 /// One replica.
@@ -58,8 +56,8 @@ impl Replica {
 
 impl Layout {
     /// The peers that hold any replica.
-    pub fn peers(&self) -> BTreeSet<u64> {
-        self.shards.values().flat_map(|shard| shard.replicas.keys().copied()).into_set()
+    pub fn peers(&self) -> Set<u64> {
+        self.shards.values().flat_map(|shard| shard.replicas.keys().copied()).collect()
     }
 
     /// The shards of which `peer` holds a replica in state `Active`.
@@ -81,14 +79,14 @@ impl Layout {
     pub(super) fn of_single_peer(mut self, id: u64) -> Self {
         self.peer_id = id;
         for shard in self.shards.values_mut() {
-            shard.replicas = std::mem::take(&mut shard.replicas).into_values().map(|replica| (id, replica)).into_map();
+            shard.replicas = std::mem::take(&mut shard.replicas).into_values().map(|replica| (id, replica)).collect();
         }
         self
     }
 
     /// Shard to the peers that hold it.
-    pub fn placement(&self) -> BTreeMap<u32, BTreeSet<u64>> {
-        self.shards.iter().map(|(id, shard)| (*id, shard.replicas.keys().copied().into_set())).into_map()
+    pub fn placement(&self) -> Map<u32, Set<u64>> {
+        self.shards.iter().map(|(id, shard)| (*id, shard.replicas.keys().copied().collect())).collect()
     }
 }
 
@@ -131,7 +129,7 @@ impl From<CollectionCluster> for Layout {
             peer_id: answer.peer_id,
             transfers: answer.shard_transfers.len(),
             resharding: answer.resharding_operations.map_or(0, |operations| operations.len()),
-            shards: BTreeMap::new(),
+            shards: Map::new(),
         };
         let local = answer.local_shards.into_iter().map(|s| (s.shard_id, s.shard_key, answer.peer_id, s.state));
         let remote = answer.remote_shards.into_iter().map(|s| (s.shard_id, s.shard_key, s.peer_id, s.state));
@@ -159,7 +157,7 @@ mod tests {
             "shard_transfers": [{"shard_id": 1, "from": 7, "to": 8, "sync": true}]
         });
         let layout = Layout::from(serde_json::from_value::<CollectionCluster>(answer).unwrap());
-        assert_eq!(layout.peers(), BTreeSet::from([7, u64::MAX]));
+        assert_eq!(layout.peers(), Set::from([7, u64::MAX]));
         assert_eq!(layout.active_on(7).collect::<Vec<_>>(), [3]);
         assert_eq!(layout.shards.get(&3).unwrap().key, Some(Value::from(7)));
         assert!(!layout.is_settled());

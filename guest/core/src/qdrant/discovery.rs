@@ -3,8 +3,6 @@
 //! A snapshot or a recovery concerns the one peer that gets the request, so that the name of a Service, which
 //! leads to any of the pods, is good for asking who is there and for nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use http::Uri;
 
 use super::api::{ClusterInfo, ServerVersion};
@@ -12,7 +10,7 @@ use super::client::Client;
 use super::collection::Layout;
 use super::error::QdrantError;
 use crate::concurrent;
-use crate::ordered::Ordered;
+use crate::ordered::{Map, Set};
 use crate::ports::Ports;
 use crate::settings::{Host, Secret, Settings};
 
@@ -135,13 +133,13 @@ async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Opti
         let peers = group.into_iter().map(|answer| peer(None, answer.client, answer.version)).collect();
         return Some(Cluster { host, distributed: false, peers, missing: Vec::new() });
     }
-    let mut uris: BTreeMap<u64, String> = BTreeMap::new();
+    let mut uris: Map<u64, String> = Map::new();
     for (id, peer) in group.iter().flat_map(|answer| &answer.info.peers) {
         if let Ok(id) = id.parse() {
             uris.insert(id, peer.uri.clone());
         }
     }
-    let answered: BTreeSet<u64> = group.iter().filter_map(|answer| answer.info.peer_id).into_set();
+    let answered: Set<u64> = group.iter().filter_map(|answer| answer.info.peer_id).collect();
     let wanted: Vec<u64> = if all_peers { uris.keys().copied().collect() } else { answered.iter().copied().collect() };
     let found = concurrent::all(wanted.into_iter().map(|id| {
         let configured = group.iter().find(|answer| answer.info.peer_id == Some(id)).map(|answer| &answer.client);
@@ -208,8 +206,8 @@ const SINGLE: u64 = 0;
 
 impl Cluster {
     /// The ids of its peers.
-    pub fn ids(&self) -> BTreeSet<u64> {
-        self.peers.iter().map(|peer| peer.id.unwrap_or(SINGLE)).into_set()
+    pub fn ids(&self) -> Set<u64> {
+        self.peers.iter().map(|peer| peer.id.unwrap_or(SINGLE)).collect()
     }
 
     /// Where the shards of a collection live as `peer` sees it, in terms of [`Cluster::ids`].

@@ -1,6 +1,5 @@
 //! Carrying out a plan on one target cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +10,7 @@ use super::plan::{Plan, Recovery, Target};
 use super::state::{Start, look};
 use super::{ledger, prove, settle, version};
 use crate::concurrent;
-use crate::ordered::Ordered;
+use crate::ordered::{Map, Set};
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
@@ -21,8 +20,8 @@ use crate::tasks::Context;
 const COLLECTIONS_AT_ONCE: usize = 8;
 
 /// Restores `backups` into `cluster`. One that fails never stops the others; their names are returned.
-pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, backups: &[Backup]) -> BTreeSet<String> {
-    let mut failed = BTreeSet::new();
+pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, backups: &[Backup]) -> Set<String> {
+    let mut failed = Set::new();
     let mut ended = 0;
     let work =
         backups.iter().map(|backup| async move { (backup, restore_one(context, bucket, cluster, backup).await) });
@@ -93,7 +92,7 @@ async fn run(
     let files = context.ports.files.as_ref();
     let aliases = match start {
         Start::Restored => return Ok(Proof::WasThere),
-        Start::Create | Start::Continue => BTreeMap::new(),
+        Start::Create | Start::Continue => Map::new(),
         Start::Replace => {
             // Deleting a collection deletes its aliases, those made since the backup among them.
             let aliases = client.aliases().await.map_err(text)?;
@@ -101,7 +100,7 @@ async fn run(
                 .log
                 .warn(Some(&cluster.host.to_string()), &format!("`{}`: deleting it to restore it", plan.collection));
             client.delete_collection(&plan.collection).await.map_err(text)?;
-            aliases.into_iter().filter(|(_, to)| *to == plan.collection).into_map()
+            aliases.into_iter().filter(|(_, to)| *to == plan.collection).collect()
         }
     };
     ledger::note_begun(files, &cluster.host, &plan).map_err(|error| error.to_string())?;
@@ -165,12 +164,12 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
         client.drop_shard_key(&plan.collection, &filler.key).await.map_err(text)?;
     }
     let there = keys_there(context, cluster, plan).await?;
-    let wanted: BTreeMap<u32, Value> = plan
+    let wanted: Map<u32, Value> = plan
         .shard_keys
         .iter()
         .filter(|key| !key.filler)
         .flat_map(|key| key.shards.iter().map(|shard| (*shard, key.key.clone())))
-        .into_map();
+        .collect();
     match there == wanted {
         true => Ok(()),
         false => Err(format!(
@@ -183,14 +182,14 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
 }
 
 /// Shard ids and their keys as text.
-fn numbered(keys: &BTreeMap<u32, Value>) -> String {
+fn numbered(keys: &Map<u32, Value>) -> String {
     keys.iter().map(|(shard, key)| format!("{shard}: {key}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Shard to shard key, on the target now.
-async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<u32, Value>, String> {
+async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Map<u32, Value>, String> {
     let layout = settle::settled(context, cluster, &plan.collection).await?;
-    Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).into_map())
+    Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).collect())
 }
 
 /// Gives all peers their archives at the same time; those of one peer one after another.
@@ -201,7 +200,7 @@ async fn recover_all(
     plan: &Plan,
     items: &mut Vec<Item>,
 ) -> Result<(), String> {
-    let mut by_peer: BTreeMap<u64, Vec<&Recovery>> = BTreeMap::new();
+    let mut by_peer: Map<u64, Vec<&Recovery>> = Map::new();
     for recovery in &plan.recoveries {
         by_peer.entry(recovery.peer).or_default().push(recovery);
     }

@@ -1,19 +1,17 @@
 //! What this work directory knows of earlier restores: which archives a target has, and which collection was
 //! begun. A hint: the target itself is always asked before it is believed.
 
-use std::collections::BTreeSet;
-
 use super::plan::Plan;
-use crate::ordered::{Ordered, sort};
+use crate::ordered::{Set, sort};
 use crate::ports::{FileError, Files};
 use crate::records;
 use crate::settings::Host;
 
 /// The archives that `target` was given and that were proven there.
-pub(super) fn recovered(files: &dyn Files, target: &Host) -> Result<BTreeSet<String>, FileError> {
+pub(super) fn recovered(files: &dyn Files, target: &Host) -> Result<Set<String>, FileError> {
     let target = target.to_string();
     let lines = records::read_recovery_history(files)?;
-    Ok(lines.into_iter().filter(|line| line.host == target).map(|line| line.snapshot_name).into_set())
+    Ok(lines.into_iter().filter(|line| line.host == target).map(|line| line.snapshot_name).collect())
 }
 
 /// Notes that an archive is proven to be on `target`.

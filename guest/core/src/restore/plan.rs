@@ -1,14 +1,12 @@
 //! The plan of one restore: a value, made before anything is changed, from the archives and the target's peers.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::Value;
 
 use super::body;
 use super::layout::Placement;
 use super::selection::{Described, Selection};
 use super::shard_keys::{ShardKey, in_order};
-use crate::ordered::{Ordered, sort_by_key};
+use crate::ordered::{Map, Set, sort_by_key};
 
 /// What will be done to one target cluster for one collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +19,7 @@ pub struct Plan {
     /// would limit the checks.
     pub finish: Option<Value>,
     /// The payload indexes: field to schema, as `PUT /collections/{c}/index` takes it.
-    pub indexes: BTreeMap<String, Value>,
+    pub indexes: Map<String, Value>,
     /// The shard keys in the order in which they are created, each with its shard ids.
     pub shard_keys: Vec<ShardKey>,
     /// The archives, each with the peer that gets it. Those of one peer go in this order, one after another.
@@ -51,7 +49,7 @@ pub struct Recovery {
     /// Object size in bytes.
     pub bytes: u64,
     /// Its shards with the exact count that the manifest gives for them.
-    pub shards: BTreeMap<u32, Option<u64>>,
+    pub shards: Map<u32, Option<u64>>,
     /// For an archive of one shard.
     pub shard: Option<ShardArchive>,
 }
@@ -69,7 +67,7 @@ pub struct ShardArchive {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Peer ids.
-    pub peers: BTreeSet<u64>,
+    pub peers: Set<u64>,
     /// False for a server without clustering.
     pub distributed: bool,
 }
@@ -129,7 +127,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
 /// local mode with missing data at shard"), and knows no shard keys.
 fn fits_one_server(selection: &Selection) -> Result<(), String> {
     let whole = |archive: &Described| {
-        let good: BTreeSet<u32> = archive.shards().filter(|(_, good)| *good).map(|(shard, _)| shard).into_set();
+        let good: Set<u32> = archive.shards().filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
         archive.description.shards.keys().all(|shard| good.contains(shard))
     };
     if selection.archives.iter().any(|archive| archive.description.custom_sharding) {
@@ -164,11 +162,10 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
     sort_by_key(&mut archives, |archive| {
         (!target.peers.contains(&archive.archive.peer), std::cmp::Reverse(archive.archive.bytes), archive.archive.peer)
     });
-    let mut given: BTreeMap<u64, (BTreeSet<u32>, u64)> =
-        target.peers.iter().map(|peer| (*peer, (BTreeSet::new(), 0))).into_map();
+    let mut given: Map<u64, (Set<u32>, u64)> = target.peers.iter().map(|peer| (*peer, (Set::new(), 0))).collect();
     let mut recoveries = Vec::new();
     for archive in archives {
-        let shards: BTreeSet<u32> = archive.shards().map(|(shard, _)| shard).into_set();
+        let shards: Set<u32> = archive.shards().map(|(shard, _)| shard).collect();
         let own = Some(archive.archive.peer).filter(|peer| target.peers.contains(peer));
         let fewest = given
             .iter()
@@ -190,7 +187,7 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
 
 /// True when the manifest has different counts for two replicas of a shard.
 fn differ(recoveries: &[Recovery]) -> bool {
-    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut counts: Map<u32, u64> = Map::new();
     let known =
         recoveries.iter().flat_map(|recovery| &recovery.shards).filter_map(|(shard, count)| Some((*shard, (*count)?)));
     known.into_iter().any(|(shard, count)| counts.insert(shard, count).is_some_and(|other| other != count))
@@ -207,14 +204,14 @@ fn recovery(selection: &Selection, archive: &Described, peer: u64) -> Recovery {
         name: archive.archive.name.clone(),
         key: archive.archive.key.clone(),
         bytes: archive.archive.bytes,
-        shards: archive.shards().map(|(shard, _)| (shard, expected(&shard))).into_map(),
+        shards: archive.shards().map(|(shard, _)| (shard, expected(&shard))).collect(),
         shard: None,
     }
 }
 
 /// Where the data will be, and which of it comes last from a replica that was not active.
 fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Placement) {
-    let mut good_at: BTreeMap<(u32, u64), bool> = BTreeMap::new();
+    let mut good_at: Map<(u32, u64), bool> = Map::new();
     for recovery in recoveries {
         let archive = selection.archives.iter().find(|archive| archive.archive.key == recovery.key);
         for (shard, good) in archive.into_iter().flat_map(Described::shards) {
@@ -233,9 +230,9 @@ fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Pla
 }
 
 /// `placement` with replicas added up to `factor`, on the peers with the fewest replicas.
-pub(super) fn with_more_replicas(placement: &Placement, factor: usize, peers: &BTreeSet<u64>) -> Placement {
+pub(super) fn with_more_replicas(placement: &Placement, factor: usize, peers: &Set<u64>) -> Placement {
     let mut wanted = placement.clone();
-    let mut load: BTreeMap<u64, usize> = peers.iter().map(|peer| (*peer, 0)).into_map();
+    let mut load: Map<u64, usize> = peers.iter().map(|peer| (*peer, 0)).collect();
     for peer in placement.values().flatten() {
         *load.entry(*peer).or_default() += 1;
     }
@@ -264,8 +261,8 @@ mod tests {
     use time::OffsetDateTime;
 
     /// The archive of `peer`, which holds `shards`; `states` is the layout: shard to peer to state.
-    fn archive(peer: u64, states: &BTreeMap<u32, BTreeMap<u64, String>>, config: Value) -> Described {
-        let shards: BTreeMap<u32, ShardDescription> = states
+    fn archive(peer: u64, states: &Map<u32, Map<u64, String>>, config: Value) -> Described {
+        let shards: Map<u32, ShardDescription> = states
             .iter()
             .map(|(shard, replicas)| {
                 let has_data = replicas.contains_key(&peer);
@@ -288,7 +285,7 @@ mod tests {
                 replication_factor: config.pointer("/params/replication_factor").and_then(Value::as_u64).unwrap_or(1)
                     as u32,
                 custom_sharding: false,
-                payload_indexes: BTreeMap::new(),
+                payload_indexes: Map::new(),
                 shard_keys: Vec::new(),
                 shards,
                 config,
@@ -304,7 +301,7 @@ mod tests {
         Selection { collection: "docs".to_owned(), archives, manifest: None, skipped: Vec::new() }
     }
 
-    fn states(layout: &[&[u64]]) -> BTreeMap<u32, BTreeMap<u64, String>> {
+    fn states(layout: &[&[u64]]) -> Map<u32, Map<u64, String>> {
         let replicas = |peers: &&[u64]| peers.iter().map(|peer| (*peer, "Active".to_owned())).collect();
         layout.iter().enumerate().map(|(shard, peers)| (shard as u32, replicas(peers))).collect()
     }
@@ -358,7 +355,7 @@ mod tests {
     fn gaps_in_the_shards_of_keys_are_filled_and_what_cannot_be_numbered_is_refused() {
         let keyed = |mapping: &[(&str, &[u32])]| {
             let shards: Vec<u32> = mapping.iter().flat_map(|(_, shards)| shards.iter().copied()).collect();
-            let layout = shards.iter().map(|shard| (*shard, BTreeMap::from([(1, "Active".to_owned())]))).collect();
+            let layout = shards.iter().map(|shard| (*shard, Map::from([(1, "Active".to_owned())]))).collect();
             let mut described = archive(1, &layout, config(1));
             described.description.custom_sharding = true;
             described.description.shard_keys = mapping
@@ -401,7 +398,7 @@ mod tests {
         for round in 0..3000 {
             let (peers, shards) = (1 + numbers.below(5), 1 + numbers.below(6));
             let factor = 1 + numbers.below(peers);
-            let mut layout: BTreeMap<u32, BTreeMap<u64, String>> = BTreeMap::new();
+            let mut layout: Map<u32, Map<u64, String>> = Map::new();
             for shard in 0..shards {
                 let first = numbers.below(peers);
                 let replicas =
@@ -413,13 +410,13 @@ mod tests {
             let target: Vec<u64> = (start..=start + numbers.below(6)).collect();
             let plan = plan(&selection(archives.clone()), &cluster(&target)).unwrap();
 
-            let with_data: BTreeSet<&str> = archives
+            let with_data: Set<&str> = archives
                 .iter()
                 .filter(|archive| archive.shards().next().is_some())
                 .map(|archive| archive.archive.name.as_str())
                 .collect();
             let used: Vec<&str> = plan.recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
-            assert_eq!(used.iter().copied().collect::<BTreeSet<_>>(), with_data, "round {round}");
+            assert_eq!(used.iter().copied().collect::<Set<_>>(), with_data, "round {round}");
             assert_eq!(used.len(), with_data.len(), "round {round}: one used twice");
             let everywhere =
                 plan.recoveries.iter().map(|recovery| recovery.peer).chain(plan.wanted.values().flatten().copied());
@@ -434,7 +431,7 @@ mod tests {
                 assert!(plan.wanted[shard].len() >= (factor as usize).min(target.len()), "round {round}");
             }
             // From all shards on one peer, as a creation may leave them.
-            let mut current: Placement = layout.keys().map(|shard| (*shard, BTreeSet::from([target[0]]))).collect();
+            let mut current: Placement = layout.keys().map(|shard| (*shard, Set::from([target[0]]))).collect();
             for _ in 0..64 {
                 for step in next_steps(&current, &plan.placement) {
                     step.apply(&mut current);

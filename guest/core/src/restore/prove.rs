@@ -1,17 +1,16 @@
 //! The proof: every replica active and where it belongs, every count right, every index there.
 
-use std::collections::BTreeMap;
-
 use super::layout::{Placement, Transfer, next_steps};
 use super::plan::Plan;
 use super::settle;
 use super::state::same_index;
 use crate::concurrent;
+use crate::ordered::Map;
 use crate::qdrant::Cluster;
 use crate::tasks::Context;
 
 /// The exact count of every replica: shard to peer to count.
-type Counts = BTreeMap<u32, BTreeMap<u64, u64>>;
+type Counts = Map<u32, Map<u64, u64>>;
 
 /// Makes the replicas of each shard equal where they are not, and gives the shards the further replicas they
 /// shall have. Until here only replicas that got an archive exist.
@@ -87,7 +86,7 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan) -> 
 
 /// The counts of the manifest, shard by shard. Where its replicas differed, the one with the most points has won.
 fn expected_counts(plan: &Plan, counts: &Counts) -> Result<(), String> {
-    let mut expected: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut expected: Map<u32, u64> = Map::new();
     for (shard, count) in plan.recoveries.iter().flat_map(|recovery| &recovery.shards) {
         if let Some(count) = count {
             let most = expected.entry(*shard).or_default();

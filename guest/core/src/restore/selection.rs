@@ -1,12 +1,10 @@
 //! Which backup of a collection to restore: the newest one whose archives prove to hold all of it.
 
-use std::collections::BTreeSet;
-
 use super::archives::{BucketArchive, generations, newest_first};
 use crate::archive::{self, ArchiveDescription};
 use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive};
-use crate::ordered::{Ordered, sort, sort_by_key};
+use crate::ordered::{Set, sort, sort_by_key};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 
@@ -52,7 +50,7 @@ pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchi
     let manifest = newest_manifest(bucket, collection, &archives).await?;
     if let Some((manifest, listed)) = &manifest {
         // The manifest says exactly what belongs together; whatever is left over is grouped by time.
-        let keys: BTreeSet<&str> = manifest.archives.iter().map(|archive| archive.key.as_str()).into_set();
+        let keys: Set<&str> = manifest.archives.iter().map(|archive| archive.key.as_str()).collect();
         let rest = archives.into_iter().filter(|archive| !keys.contains(archive.key.as_str())).collect();
         candidates = generations(rest);
         candidates.push(listed.clone());
@@ -181,8 +179,8 @@ pub fn complete(archives: &[Described]) -> Result<(), String> {
             ));
         }
     }
-    let good: BTreeSet<u32> =
-        archives.iter().flat_map(Described::shards).filter(|(_, good)| *good).map(|(shard, _)| shard).into_set();
+    let good: Set<u32> =
+        archives.iter().flat_map(Described::shards).filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
     let missing: Vec<String> =
         first.description.shards.keys().filter(|shard| !good.contains(shard)).map(u32::to_string).collect();
     if !missing.is_empty() {

@@ -1,7 +1,5 @@
 //! From a set to a plan: every replica gets the archive of its shard, all at once.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::{Value, json};
 
 use super::body;
@@ -9,7 +7,7 @@ use super::layout::Placement;
 use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
 use super::shard_keys::in_order;
 use crate::concurrent;
-use crate::ordered::Ordered;
+use crate::ordered::{Map, Set};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 use crate::sets::{self, Found, SetManifest};
@@ -142,10 +140,10 @@ impl SetSelection {
         let places = self.manifest.shards.iter().map(|shard| {
             let old = shard.replicas.iter().filter(|(_, state)| *state == "Active");
             let old = old.filter_map(|(peer, _)| peer.parse().ok()).filter(|peer| target.peers.contains(peer));
-            let peers: BTreeSet<u64> = if target.distributed { old.take(factor).into_set() } else { BTreeSet::new() };
+            let peers: Set<u64> = if target.distributed { old.take(factor).collect() } else { Set::new() };
             (shard.id, peers)
         });
-        with_more_replicas(&places.into_map(), factor, &target.peers)
+        with_more_replicas(&places.collect(), factor, &target.peers)
     }
 
     fn shard_keys(&self) -> Result<Vec<super::ShardKey>, String> {
@@ -169,7 +167,7 @@ impl SetSelection {
                     name: shard.snapshot_name.clone(),
                     key: shard.s3_key.clone(),
                     bytes: shard.size.unwrap_or_default(),
-                    shards: [(shard.id, shard.points.exact())].into_iter().into_map(),
+                    shards: [(shard.id, shard.points.exact())].into_iter().collect(),
                     shard: Some(ShardArchive {
                         id: shard.id,
                         checksum: Some(shard.checksum.clone()).filter(|checksum| !checksum.is_empty()),
@@ -182,7 +180,7 @@ impl SetSelection {
 }
 
 /// The payload indexes as `PUT /collections/{c}/index` takes them, from `payload_schema` of `GET /collections/{c}`.
-fn indexes(told: &Value) -> BTreeMap<String, Value> {
+fn indexes(told: &Value) -> Map<String, Value> {
     let schema = told.get("payload_schema").and_then(Value::as_object);
     let field = |(field, index): (&String, &Value)| {
         let params = index.get("params").filter(|params| params.is_object());
@@ -190,7 +188,7 @@ fn indexes(told: &Value) -> BTreeMap<String, Value> {
         let wanted = params.cloned().or_else(|| kind.map(|kind| Value::from(kind.to_ascii_lowercase())))?;
         Some((field.clone(), wanted))
     };
-    schema.into_iter().flatten().filter_map(field).into_map()
+    schema.into_iter().flatten().filter_map(field).collect()
 }
 
 #[cfg(test)]

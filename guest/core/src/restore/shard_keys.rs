@@ -1,10 +1,7 @@
 //! Shard keys, and the order that gives them their old shard ids.
 
-use std::collections::BTreeSet;
-
+use crate::ordered::{Set, sort, sort_by_key};
 use serde_json::Value;
-
-use crate::ordered::{Ordered, sort, sort_by_key};
 
 /// A shard key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +32,7 @@ pub(super) fn in_order<'a>(
         .filter(|key| !key.shards.is_empty())
         .collect();
     sort_by_key(&mut keys, |key| key.shards.first().copied());
-    let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).into_set();
+    let named: Set<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).collect();
     if all.any(|shard| !named.contains(shard)) {
         return Err("the backup does not say which shard key some of the shards belong to".to_owned());
     }

@@ -415,10 +415,10 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::ordered::Set;
     use crate::ports::{Body, Clock, Console, FileError, Files, Http, LocalBoxFuture};
     use crate::settings::{DefaultPort, Secret};
     use serde_json::Value;
-    use std::collections::BTreeSet;
 
     /// Answers every request with a status and a body, in turn; tells the time it was given.
     struct Server {
@@ -520,7 +520,7 @@ mod tests {
     }
 
     /// Host and path, and the parameters whose order is free.
-    fn parts(url: &str) -> (String, BTreeSet<String>) {
+    fn parts(url: &str) -> (String, Set<String>) {
         let (path, query) = url.split_once('?').unwrap();
         (path.to_owned(), query.split('&').map(str::to_owned).collect())
     }

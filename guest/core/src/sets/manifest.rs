@@ -1,6 +1,5 @@
 //! The manifest of a set, in the bash script's schema 2.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use time::OffsetDateTime;
 use crate::manifest::{ManifestPeer, Points};
 use crate::moment;
 use crate::naming;
+use crate::ordered::Map;
 
 /// The folder of the manifests of all sets in the bucket.
 pub const MANIFESTS: &str = "backup_manifests";
@@ -131,8 +131,8 @@ pub struct SetShard {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Value>,
     /// The replicas: peer id (as text, since JSON readers lose digits of large numbers) to state.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub replicas: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub replicas: Map<String, String>,
     /// Exact counts of the replica around the making of the archive.
     #[serde(default)]
     pub points: Points,
@@ -171,7 +171,7 @@ impl SetManifest {
     /// # Errors
     /// It is none of this schema, contradicts itself, or names objects that aren't its own; says what.
     pub fn parse(json: &[u8], collection: &str, id: &SetId, key_prefix: &str) -> Result<Self, String> {
-        let manifest: Self = serde_json::from_slice(json).map_err(|error| format!("not a manifest: {error}"))?;
+        let manifest: Self = crate::json::read(json).map_err(|error| format!("not a manifest: {error}"))?;
         manifest.check(collection, id, key_prefix)?;
         Ok(manifest)
     }

@@ -1,8 +1,7 @@
 //! The sets in a bucket.
 
-use std::collections::BTreeMap;
-
 use super::manifest::{MANIFESTS, SetId, SetManifest};
+use crate::ordered::Map;
 use crate::s3::Bucket;
 
 /// The largest manifest: 1,000 shards take 1 MB.
@@ -21,8 +20,8 @@ pub struct Found {
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn list(bucket: &Bucket, collection: Option<&str>) -> Result<BTreeMap<String, Vec<Found>>, String> {
-    let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+pub async fn list(bucket: &Bucket, collection: Option<&str>) -> Result<Map<String, Vec<Found>>, String> {
+    let mut found: Map<String, Vec<Found>> = Map::new();
     let prefix = collection.map_or_else(|| format!("{MANIFESTS}/"), SetId::folder);
     bucket
         .list(&prefix, |object| {

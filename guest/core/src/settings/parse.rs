@@ -1,6 +1,5 @@
 //! From environment variables to settings: all checked together, every mistake reported at once.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -11,6 +10,7 @@ use super::{
     Addressing, ArchiveCheck, Choice, Host, Keep, LogFormat, Needs, Problem, S3Settings, Secret, Settings, Share, Sweep,
 };
 use crate::moment;
+use crate::ordered::Map;
 
 const DAY: u64 = 86_400;
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -171,14 +171,14 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
 }
 
 struct Reader {
-    values: BTreeMap<&'static str, String>,
+    values: Map<&'static str, String>,
     problems: Vec<Problem>,
     notes: Vec<String>,
 }
 
 impl Reader {
     fn new(variables: &[(String, String)]) -> Self {
-        let mut values = BTreeMap::new();
+        let mut values = Map::new();
         let mut problems = Vec::new();
         for variable in VARIABLES.iter().filter(|variable| variable.scope != Scope::Host) {
             let value = variables.iter().rev().find(|(name, _)| name == variable.name).map(|(_, value)| value.trim());

@@ -1,10 +1,8 @@
 //! `get_snap` and `get_snap_s3`: the snapshots that can be restored, into the file `snapshots`.
 
-use std::collections::BTreeSet;
-
 use super::{Context, source};
 use crate::naming::{SnapshotFilter, SnapshotName};
-use crate::ordered::Ordered;
+use crate::ordered::Set;
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore;
@@ -18,7 +16,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     let source = source::find(context).await?;
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
     context.report_all(source.missing_items());
-    let mut lines = BTreeSet::new();
+    let mut lines = Set::new();
     for cluster in &source.clusters {
         let collections = match source::selected(context, cluster).await {
             Ok(collections) => collections,
@@ -60,11 +58,11 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
     }
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
     let mut lines = restore::archives_in(bucket, &SnapshotFilter::new(&context.settings.snapshot_filter)).await?;
-    let chosen: BTreeSet<String> = records::read_collections(context.ports.files.as_ref())
+    let chosen: Set<String> = records::read_collections(context.ports.files.as_ref())
         .map_err(|error| error.to_string())?
         .into_iter()
         .map(|line| line.collection)
-        .into_set();
+        .collect();
     lines.retain(|archive| chosen.is_empty() || chosen.contains(&archive.collection));
     let lines = lines.into_iter().map(|archive| records::Snapshot {
         host: None,

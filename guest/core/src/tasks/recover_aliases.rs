@@ -1,9 +1,7 @@
 //! `recover_colla`: the aliases, in one request, last of all.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{Context, get_aliases, target};
-use crate::ordered::Ordered;
+use crate::ordered::{Map, Set};
 use crate::qdrant::Cluster;
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -14,7 +12,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     context.report_all(targets.missing_items());
     for cluster in &targets.clusters {
         if let Some(saved) = find(context, cluster, &[]).await {
-            context.report_all(switch(context, cluster, saved, &BTreeSet::new(), &BTreeMap::new()).await);
+            context.report_all(switch(context, cluster, saved, &Set::new(), &Map::new()).await);
         }
     }
     Ok(())
@@ -22,7 +20,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
 
 /// Restores the aliases of what was just restored into `cluster`: as saved in the bucket or the work directory, else
 /// as in the manifests. An alias of a collection that failed, or that was not meant, is left as it is.
-pub(super) async fn restore_some(context: &Context, cluster: &Cluster, backups: &[Backup], failed: &BTreeSet<String>) {
+pub(super) async fn restore_some(context: &Context, cluster: &Cluster, backups: &[Backup], failed: &Set<String>) {
     let Some(mut saved) = find(context, cluster, backups).await else { return };
     saved.retain(|alias, collection| {
         let meant = failed.contains(collection) || backups.iter().any(|backup| backup.collection() == collection);
@@ -39,11 +37,11 @@ pub(super) async fn restore_some(context: &Context, cluster: &Cluster, backups: 
         }
         meant
     });
-    context.report_all(switch(context, cluster, saved, failed, &BTreeMap::new()).await);
+    context.report_all(switch(context, cluster, saved, failed, &Map::new()).await);
 }
 
 /// The saved aliases; `None` where there are none, or none can be read.
-async fn find(context: &Context, cluster: &Cluster, backups: &[Backup]) -> Option<BTreeMap<String, String>> {
+async fn find(context: &Context, cluster: &Cluster, backups: &[Backup]) -> Option<Map<String, String>> {
     let host = cluster.host.to_string();
     match saved(context, backups).await {
         Ok(saved) if saved.is_empty() => {
@@ -59,7 +57,7 @@ async fn find(context: &Context, cluster: &Cluster, backups: &[Backup]) -> Optio
 }
 
 /// Alias to collection, as they were saved.
-async fn saved(context: &Context, backups: &[Backup]) -> Result<BTreeMap<String, String>, String> {
+async fn saved(context: &Context, backups: &[Backup]) -> Result<Map<String, String>, String> {
     const LIMIT: usize = 64 << 20;
     let files = context.ports.files.as_ref();
     let mut lines = Vec::new();
@@ -80,7 +78,7 @@ async fn saved(context: &Context, backups: &[Backup]) -> Result<BTreeMap<String,
     } else {
         lines.extend(backups.iter().flat_map(in_manifest));
     }
-    Ok(lines.into_iter().map(|line| (line.alias, line.collection)).into_map())
+    Ok(lines.into_iter().map(|line| (line.alias, line.collection)).collect())
 }
 
 /// The aliases that a backup's manifest names.
@@ -91,14 +89,9 @@ fn in_manifest(backup: &Backup) -> impl Iterator<Item = records::Alias> + '_ {
 
 /// Restores the aliases in the manifests of what was just restored into `cluster`. Those of a collection that was
 /// restored under another name are moved to it only if that is asked for.
-pub(super) async fn restore_of_sets(
-    context: &Context,
-    cluster: &Cluster,
-    backups: &[Backup],
-    failed: &BTreeSet<String>,
-) {
-    let mut wanted = BTreeMap::new();
-    let mut replaces = BTreeMap::new();
+pub(super) async fn restore_of_sets(context: &Context, cluster: &Cluster, backups: &[Backup], failed: &Set<String>) {
+    let mut wanted = Map::new();
+    let mut replaces = Map::new();
     for backup in backups {
         let was = backup.was();
         let beside = was != backup.collection();
@@ -128,9 +121,9 @@ pub(super) async fn restore_of_sets(
 async fn switch(
     context: &Context,
     cluster: &Cluster,
-    saved: BTreeMap<String, String>,
-    failed: &BTreeSet<String>,
-    replaces: &BTreeMap<String, String>,
+    saved: Map<String, String>,
+    failed: &Set<String>,
+    replaces: &Map<String, String>,
 ) -> Vec<Item> {
     let host = cluster.host.to_string();
     let item = |alias: &str, collection: &str, outcome, cause: Option<String>| Item {
@@ -140,18 +133,18 @@ async fn switch(
         cause,
         ..Item::new("alias", outcome)
     };
-    let all = |outcome, cause: String, aliases: &BTreeMap<String, String>| -> Vec<Item> {
+    let all = |outcome, cause: String, aliases: &Map<String, String>| -> Vec<Item> {
         aliases.iter().map(|(alias, collection)| item(alias, collection, outcome, Some(cause.clone()))).collect()
     };
     let Some(peer) = cluster.peers.first() else {
         return all(Outcome::Failed, "the target has no peer".to_owned(), &saved);
     };
     let (there, collections) = match (peer.client.aliases().await, peer.client.collections().await) {
-        (Ok(there), Ok(collections)) => (there, collections.into_iter().into_set()),
+        (Ok(there), Ok(collections)) => (there, collections.into_iter().collect::<Set<_>>()),
         (Err(error), _) | (_, Err(error)) => return all(Outcome::Failed, error.to_string(), &saved),
     };
     let mut items = Vec::new();
-    let mut wanted = BTreeMap::new();
+    let mut wanted = Map::new();
     for (alias, collection) in saved {
         let refused = if failed.contains(&collection) {
             Some("its collection was not restored".to_owned())

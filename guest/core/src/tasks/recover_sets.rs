@@ -1,10 +1,8 @@
 //! `recover_snap_shards`: collections from sets, then their aliases.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{Context, recover_aliases, target};
 use crate::concurrent;
-use crate::ordered::Ordered;
+use crate::ordered::{Map, Set};
 use crate::qdrant::{Cluster, QdrantError};
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -19,8 +17,8 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     let wanted = wanted(context, sets::list(bucket, None).await?)?;
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
-    let mut selections = BTreeMap::new();
-    let mut failed = BTreeSet::new();
+    let mut selections = Map::new();
+    let mut failed = Set::new();
     let work = wanted.into_iter().map(|(collection, sets)| async move {
         let chosen = match sets.is_empty() {
             true => Err(no_set(context)),
@@ -92,7 +90,7 @@ async fn drop_replaced(cluster: &Cluster, backups: &[Backup], backup: &Backup) -
 }
 
 /// The collections to restore, each with the sets that may be taken.
-fn wanted(context: &Context, mut all: BTreeMap<String, Vec<Found>>) -> Result<BTreeMap<String, Vec<Found>>, String> {
+fn wanted(context: &Context, mut all: Map<String, Vec<Found>>) -> Result<Map<String, Vec<Found>>, String> {
     let settings = &context.settings;
     if all.is_empty() {
         return Err("the bucket holds no sets; check QDRANT_S3_BUCKET_NAME. `create_snap_shards` makes them, and \
@@ -100,7 +98,7 @@ fn wanted(context: &Context, mut all: BTreeMap<String, Vec<Found>>) -> Result<BT
             .to_owned());
     }
     let named = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
-    let named: BTreeSet<String> = named.into_iter().map(|line| line.collection).into_set();
+    let named: Set<String> = named.into_iter().map(|line| line.collection).collect();
     let renamed = settings.rename.iter().map(|(old, _)| old);
     for collection in named.iter().chain(renamed) {
         // A name without a set is told as one that fails.

@@ -1,11 +1,9 @@
 //! `recover_snap`: collections from their archives, then the aliases.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{Context, recover_aliases, target};
 use crate::concurrent;
 use crate::naming::{SnapshotFilter, SnapshotName};
-use crate::ordered::Ordered;
+use crate::ordered::{Map, Set};
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, Backup, BucketArchive};
@@ -20,8 +18,8 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
     let archives = archives(context, bucket, &chosen).await?;
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
-    let mut selections = BTreeMap::new();
-    let mut failed = BTreeSet::new();
+    let mut selections = Map::new();
+    let mut failed = Set::new();
     let work = archives.into_iter().map(|(collection, archives)| async move {
         let selection = match archives {
             Ok(archives) => restore::select(bucket, &collection, archives).await,
@@ -78,18 +76,18 @@ fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snaps
     Ok(lines)
 }
 
-type ByCollection = BTreeMap<String, Result<Vec<BucketArchive>, String>>;
+type ByCollection = Map<String, Result<Vec<BucketArchive>, String>>;
 
 /// The archives to choose from, by collection: the named ones, or all in the bucket that pass the filter.
 async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapshot]) -> Result<ByCollection, String> {
     let filter = if chosen.is_empty() { context.settings.snapshot_filter.as_str() } else { "" };
-    let mut found: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
+    let mut found: Map<String, Vec<BucketArchive>> = Map::new();
     for archive in restore::archives_in(bucket, &SnapshotFilter::new(filter)).await? {
         found.entry(archive.collection.clone()).or_default().push(archive);
     }
     if chosen.is_empty() {
         let collections = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
-        let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).into_set();
+        let wanted: Set<String> = collections.into_iter().map(|line| line.collection).collect();
         let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
         let absent: Vec<_> = absent
             .map(|collection| {
@@ -101,14 +99,14 @@ async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapsho
             })
             .collect();
         let mut archives: ByCollection =
-            found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).into_map();
+            found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).collect();
         archives.retain(|collection, _| {
             (wanted.is_empty() || wanted.contains(collection)) && context.settings.collections.takes(collection)
         });
         archives.extend(absent);
         return Ok(archives);
     }
-    let mut archives: ByCollection = BTreeMap::new();
+    let mut archives: ByCollection = Map::new();
     for line in chosen {
         let entry = archives.entry(line.collection.clone()).or_insert_with(|| Ok(Vec::new()));
         let archive = found

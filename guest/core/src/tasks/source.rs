@@ -1,9 +1,7 @@
 //! The source: its clusters, and the collections a task is about.
 
-use std::collections::BTreeSet;
-
 use super::Context;
-use crate::ordered::{Ordered, sort};
+use crate::ordered::{Set, sort};
 use crate::qdrant::{Cluster, Missing, discover_source};
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -85,9 +83,9 @@ pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec
     if lines.is_empty() {
         return Ok(all);
     }
-    let hosts: BTreeSet<String> =
-        cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).into_set();
-    let mut names = BTreeSet::new();
+    let hosts: Set<String> =
+        cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).collect();
+    let mut names = Set::new();
     for line in lines {
         if line.host.as_ref().is_none_or(|host| names_host(host, &hosts)) {
             names.insert(line.collection);
@@ -118,7 +116,7 @@ fn shortened(names: &[String]) -> String {
 }
 
 /// True when `text`, a host as people or the file write it, is one of `hosts`.
-fn names_host(text: &str, hosts: &BTreeSet<String>) -> bool {
+fn names_host(text: &str, hosts: &Set<String>) -> bool {
     let bare =
         |host: &str| host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/').to_ascii_lowercase();
     let wanted = bare(text);
@@ -131,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_host_is_the_same_with_or_without_scheme_and_slash() {
-        let hosts = BTreeSet::from(["http://qdrant-headless:6333".to_owned()]);
+        let hosts = Set::from(["http://qdrant-headless:6333".to_owned()]);
         assert!(names_host("http://qdrant-headless:6333/", &hosts));
         assert!(names_host("Qdrant-Headless:6333", &hosts));
         assert!(!names_host("other:6333", &hosts));
