@@ -112,8 +112,8 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command,
         return delivery.map(Command::Deliver).map_err(CliError::Usage);
     }
     let (given, rest) = split(arguments).map_err(CliError::Usage)?;
-    let task = match task::parse(&rest).map_err(|error| CliError::Usage(error.to_string()))? {
-        Invocation::Run(task) => task,
+    let (task, settings) = match task::parse(&rest).map_err(|error| CliError::Usage(error.to_string()))? {
+        Invocation::Run { task, settings } => (task, settings),
         Invocation::Print(text) if rest.iter().any(|argument| argument == "--version" || argument == "-V") => {
             return Ok(Command::Print(text));
         }
@@ -122,7 +122,9 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command,
     if task != Task::RecoverSnapshots && given.iter().any(|(option, _)| option.flag == SNAPSHOTS) {
         return Err(CliError::Usage(format!("{SNAPSHOTS} is for `recover_snap` only")));
     }
-    options(task, &given, environment).map(|options| Command::Run(Box::new(options))).map_err(CliError::Configuration)
+    let mut options = options(task, &given, environment).map_err(CliError::Configuration)?;
+    options.settings.extend(settings);
+    Ok(Command::Run(Box::new(options)))
 }
 
 /// The host's part of the help.

@@ -90,6 +90,11 @@ impl S3 {
         self.store.put(key, bytes);
     }
 
+    /// Stores an object under an ETag that is another one's.
+    pub fn put_with_etag(&self, key: &str, bytes: Vec<u8>, etag: &str) {
+        self.store.insert(key, bytes, etag.to_owned());
+    }
+
     /// Deletes an object.
     pub fn delete(&self, key: &str) {
         self.store.delete(key);

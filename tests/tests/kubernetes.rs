@@ -91,7 +91,7 @@ fn every_setting_is_known_and_accepted_by_the_task() {
             .iter()
             .map(|argument| argument.as_str().unwrap().to_owned())
             .collect();
-        let Ok(Invocation::Run(task)) = parse(&arguments) else { panic!("{file}: {arguments:?}") };
+        let Ok(Invocation::Run { task, .. }) = parse(&arguments) else { panic!("{file}: {arguments:?}") };
         let expected = if file.starts_with("restore") { Task::RecoverSnapshots } else { Task::CreateSnapshots };
         assert_eq!(task, expected, "{file}");
         let mut variables = Vec::new();

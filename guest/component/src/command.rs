@@ -11,8 +11,8 @@ wasip2::cli::command::export!(Command);
 impl wasip2::exports::cli::run::Guest for Command {
     fn run() -> Result<(), ()> {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let task = match task::parse(&arguments) {
-            Ok(Invocation::Run(task)) => task,
+        let (task, settings) = match task::parse(&arguments) {
+            Ok(Invocation::Run { task, settings }) => (task, settings),
             Ok(Invocation::Print(text)) => {
                 println!("{text}");
                 return Ok(());
@@ -25,10 +25,11 @@ impl wasip2::exports::cli::run::Guest for Command {
         // The runtime may hand over a whole environment; what isn't ours is not looked at.
         let is_ours =
             |name: &str| VARIABLES.iter().any(|variable| variable.name == name && variable.scope != Scope::Host);
-        let (ours, others): (Vec<_>, Vec<_>) = std::env::vars().partition(|(name, _)| is_ours(name));
+        let (mut ours, others): (Vec<_>, Vec<_>) = std::env::vars().partition(|(name, _)| is_ours(name));
         for warning in unknown_names(others.iter().map(|(name, _)| name.as_str())) {
             eprintln!("warning: {warning}");
         }
+        ours.extend(settings);
         match crate::run(task, &ours, None) {
             Ok(report) if report.status().exit_code() == 0 => Ok(()),
             Ok(_) => Err(()),

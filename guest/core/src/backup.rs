@@ -6,6 +6,7 @@ mod collection;
 mod shards;
 
 use crate::concurrent;
+use crate::ordered::Set;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
@@ -31,8 +32,15 @@ pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<Stri
     .await;
 }
 
-/// Backs up `collections` of `cluster` as the set `set`. One that fails never stops the others.
-pub async fn back_up_set(context: &Context, bucket: &Bucket, cluster: &Cluster, collections: Vec<String>, set: &SetId) {
+/// Backs up `collections` of `cluster` as the set `set`. One that fails never stops the others. Returns those of which
+/// the set is whole.
+pub async fn back_up_set(
+    context: &Context,
+    bucket: &Bucket,
+    cluster: &Cluster,
+    collections: Vec<String>,
+    set: &SetId,
+) -> Set<String> {
     let total = collections.len();
     let load = shards::Load::default();
     context.report_all(missing_peers(cluster));
@@ -42,11 +50,16 @@ pub async fn back_up_set(context: &Context, bucket: &Bucket, cluster: &Cluster, 
         (collection, items)
     });
     let mut ended = 0;
+    let mut whole = Set::new();
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(collection, done)| {
         ended += 1;
+        if done.iter().all(|item| item.outcome == Outcome::Done) {
+            whole.insert(collection.clone());
+        }
         context.progress(&cluster.host, ended, total, &collection, done);
     })
     .await;
+    whole
 }
 
 /// A peer that can't be asked is a failure of the run, even where other peers hold the same shards.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! tasks            one module a task: what a person asks for
-//! backup, restore  the two procedures; their plans are values, made before anything is changed
+//! backup, restore, prune  the procedures; their plans are values, made before anything is changed
 //! qdrant, s3       the two servers, as typed calls
 //! sets             backup sets: their manifests, in the bucket
 //! archive, manifest, records, naming   what is read and written: archives, JSON, CSV, keys
@@ -23,6 +23,7 @@ pub mod moment;
 pub mod naming;
 mod ordered;
 pub mod ports;
+pub mod prune;
 pub mod qdrant;
 pub mod records;
 pub mod redact;

@@ -24,6 +24,7 @@ pub use archives::{BucketArchive, archives_in, generations};
 pub use backup::Backup;
 pub use layout::{Placement, Step, Transfer, next_steps};
 pub use plan::{Plan, Recovery, ShardArchive, Target, plan};
+pub(crate) use selection::newest_manifest;
 pub use selection::{Described, Selection, complete, select};
 pub use set::{SetSelection, present, select_set};
 pub use shard_keys::ShardKey;

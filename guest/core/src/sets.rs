@@ -8,4 +8,4 @@ pub mod retention;
 mod store;
 
 pub use manifest::{MANIFESTS, SetId, SetManifest, SetShard, SetSource};
-pub use store::{Found, list, read};
+pub use store::{Found, ReadError, list, list_one, read};

@@ -69,6 +69,10 @@ pub struct Settings {
     pub tolerance_percent: u64,
     /// How many points are read back after a restore.
     pub sample_points: u64,
+    /// How many percent of the archives `verify` reads whole.
+    pub verify_percent: u64,
+    /// Say what would be done, and do nothing of it.
+    pub dry_run: bool,
     /// Which sets `prune_snap` keeps.
     pub keep: Keep,
     /// How much it deletes at most.
@@ -203,7 +207,9 @@ impl Needs {
                 (true, false, false)
             }
             Task::CreateSets => (true, false, true),
-            Task::GetSnapshotsS3 | Task::ListSets { .. } => (false, false, true),
+            Task::GetSnapshotsS3 | Task::Verify | Task::ListSets { .. } | Task::Prune { .. } | Task::Pin { .. } => {
+                (false, false, true)
+            }
             Task::RecoverSnapshots | Task::RecoverSets => (false, true, true),
             Task::RecoverAliases => (false, true, false),
             Task::Reset { .. } => (false, false, false),

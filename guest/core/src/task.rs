@@ -22,6 +22,20 @@ pub enum Task {
         /// One JSON array in place of a table.
         json: bool,
     },
+    /// `prune_snap`: removes what no rule of retention keeps, and archives that belong to no set.
+    Prune {
+        /// Old archives of whole collections, too.
+        legacy: bool,
+    },
+    /// `verify`: proves that the sets in the bucket are whole.
+    Verify,
+    /// `pin_set`: keeps a set from being pruned.
+    Pin {
+        /// The set's id.
+        set: String,
+        /// Let it be pruned again.
+        remove: bool,
+    },
     /// `recover_snap`: collections from their snapshots, then the aliases.
     RecoverSnapshots,
     /// `recover_colla`: the aliases alone.
@@ -37,7 +51,12 @@ pub enum Task {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// Run a task.
-    Run(Task),
+    Run {
+        /// The task.
+        task: Task,
+        /// Settings that options stand for.
+        settings: Vec<(String, String)>,
+    },
     /// Print this text on standard output and succeed (`--help`, `--version`).
     Print(String),
 }
@@ -64,12 +83,15 @@ struct Entry {
     details: &'static str,
 }
 
+/// For every task that creates, restores or deletes.
+const DRY_RUN: &str = " [--dry-run]";
+
 const TASKS: &[Entry] = &[
     Entry {
         task: Task::CreateSnapshots,
         name: "create_snap",
         alias: Some("create_snapshot"),
-        options: "",
+        options: DRY_RUN,
         summary: "back up: an archive of each collection on each peer, the aliases, a manifest",
         details: "Asks every peer of QDRANT_SOURCE_HOSTS for a snapshot of each collection it holds a part of, and proves\n\
                   that each is in the bucket. Adds a line to the file `snapshots` for each. A file `collections` with lines\n\
@@ -79,7 +101,7 @@ const TASKS: &[Entry] = &[
         task: Task::RecoverSnapshots,
         name: "recover_snap",
         alias: Some("recover_snapshot"),
-        options: "",
+        options: DRY_RUN,
         summary: "restore: collections from their archives, then the aliases",
         details: "Restores into QDRANT_RESTORE_HOSTS, whose peers are found by asking. The archives are those in the file\n\
                   `snapshots` (`host,collection,snapshot`, the host may be empty), else the newest complete backup in the\n\
@@ -90,7 +112,7 @@ const TASKS: &[Entry] = &[
         task: Task::CreateSets,
         name: "create_snap_shards",
         alias: None,
-        options: "",
+        options: DRY_RUN,
         summary: "back up as a set: one archive of each shard, checksums, a manifest",
         details: "Asks one peer for each shard, spread over all, and proves every archive (QDRANT_ARCHIVE_CHECK). The manifest\n\
                   is written last: `backup_manifests/<collection>/<set>.json`. A file `collections` chooses collections.",
@@ -99,7 +121,7 @@ const TASKS: &[Entry] = &[
         task: Task::RecoverSets,
         name: "recover_snap_shards",
         alias: None,
-        options: "",
+        options: DRY_RUN,
         summary: "restore from sets, into any topology with the same number of shards",
         details: "The newest usable set of every collection, or the newest whose id begins with\n\
                   QDRANT_SNAPSHOT_DATETIME_FILTER. Every replica gets the archive of its shard, and is counted.",
@@ -111,6 +133,33 @@ const TASKS: &[Entry] = &[
         options: " [--output table|json]",
         summary: "list the sets in the bucket",
         details: "On standard output. Qdrant isn't asked.",
+    },
+    Entry {
+        task: Task::Prune { legacy: false },
+        name: "prune_snap",
+        alias: None,
+        options: " [--legacy] [--dry-run]",
+        summary: "remove the sets that no rule keeps, and archives of no set",
+        details: "The rules are QDRANT_BACKUP_RETENTION_SETS and QDRANT_BACKUP_KEEP_...; only good sets count, and the newest\n\
+                  good one always stays. With `--legacy` also archives of whole collections, but the newest\n\
+                  QDRANT_LEGACY_KEEP_RUNS of each peer and the last complete backup.",
+    },
+    Entry {
+        task: Task::Verify,
+        name: "verify",
+        alias: None,
+        options: "",
+        summary: "prove that the sets in the bucket are whole",
+        details: "Every archive is there as it was made and is walked to its end; QDRANT_VERIFY_PERCENT of them are read whole\n\
+                  for their SHA-256, others in each run. QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER choose.",
+    },
+    Entry {
+        task: Task::Pin { set: String::new(), remove: false },
+        name: "pin_set",
+        alias: None,
+        options: " SET [--remove]",
+        summary: "keep a set from being pruned",
+        details: "In all collections that have it (QDRANT_COLLECTIONS chooses). `list_sets` lists the sets.",
     },
     Entry {
         task: Task::GetCollections,
@@ -151,7 +200,7 @@ const TASKS: &[Entry] = &[
         task: Task::RecoverAliases,
         name: "recover_colla",
         alias: Some("recover_collection_alias"),
-        options: "",
+        options: DRY_RUN,
         summary: "restore the aliases alone",
         details: "From the file `collection_aliases`, or with BACKUP_COLLECTION_ALIASES_ON_S3=true from the bucket\n\
                   (QDRANT_COLLECTION_ALIASES_STABLE_FILE names another object). All in one request.",
@@ -199,6 +248,7 @@ pub fn parse(arguments: &[String]) -> Result<Invocation, UsageError> {
     }
     let entry = find(first)?;
     let mut task = entry.task.clone();
+    let mut settings = Vec::new();
     while let Some(argument) = arguments.next() {
         let (flag, value) = argument.split_once('=').map_or((argument, None), |(flag, value)| (flag, Some(value)));
         match (flag, &mut task) {
@@ -223,10 +273,19 @@ pub fn parse(arguments: &[String]) -> Result<Invocation, UsageError> {
                     _ => return Err(UsageError(format!("--output is `table` or `json`\n\n{}", usage(entry)))),
                 };
             }
+            ("--dry-run", _) if value.is_none() && entry.options.contains(DRY_RUN) => {
+                settings.push(("QDRANT_DRY_RUN".to_owned(), "true".to_owned()));
+            }
+            ("--legacy", Task::Prune { legacy }) if value.is_none() => *legacy = true,
+            ("--remove", Task::Pin { remove, .. }) if value.is_none() => *remove = true,
+            (id, Task::Pin { set, .. }) if set.is_empty() && !id.starts_with('-') => *set = argument.to_owned(),
             _ => return Err(UsageError(format!("`{}` has no option `{argument}`\n\n{}", entry.name, usage(entry)))),
         }
     }
-    Ok(Invocation::Run(task))
+    match task {
+        Task::Pin { set, .. } if set.is_empty() => Err(UsageError(format!("which set?\n\n{}", usage(entry)))),
+        task => Ok(Invocation::Run { task, settings }),
+    }
 }
 
 fn find(name: &str) -> Result<&'static Entry, UsageError> {
@@ -286,6 +345,28 @@ mod tests {
         parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
+    fn run(task: Task) -> Invocation {
+        Invocation::Run { task, settings: Vec::new() }
+    }
+
+    #[test]
+    fn options_are_for_the_tasks_that_have_them() {
+        let dry = |task| Ok(Invocation::Run { task, settings: vec![("QDRANT_DRY_RUN".to_owned(), "true".to_owned())] });
+        assert_eq!(parsed("prune_snap --legacy --dry-run"), dry(Task::Prune { legacy: true }));
+        assert_eq!(parsed("recover_snap --dry-run"), dry(Task::RecoverSnapshots));
+        assert_eq!(parsed("pin_set 2026 --remove"), Ok(run(Task::Pin { set: "2026".to_owned(), remove: true })));
+        for line in [
+            "list_sets --dry-run",
+            "prune_snap --dry-run=yes",
+            "prune_snap legacy",
+            "pin_set",
+            "pin_set a b",
+            "get_coll --legacy",
+        ] {
+            assert!(parsed(line).unwrap_err().0.contains("Usage:"), "{line}");
+        }
+    }
+
     fn printed(line: &str) -> String {
         match parsed(line) {
             Ok(Invocation::Print(text)) => text,
@@ -306,7 +387,7 @@ mod tests {
             ("reset", Task::Reset { keep_backup: false }),
         ] {
             for name in names.split(' ') {
-                assert_eq!(parsed(name), Ok(Invocation::Run(task.clone())));
+                assert_eq!(parsed(name), Ok(run(task.clone())));
             }
             assert_eq!(names.split(' ').next(), Some(task.name()));
         }
@@ -314,7 +395,7 @@ mod tests {
 
     #[test]
     fn reset_takes_bkp() {
-        let reset = |keep_backup| Ok(Invocation::Run(Task::Reset { keep_backup }));
+        let reset = |keep_backup| Ok(run(Task::Reset { keep_backup }));
         assert_eq!(parsed("reset --bkp true"), reset(true));
         assert_eq!(parsed("reset --bkp=TRUE"), reset(true));
         assert_eq!(parsed("reset --bkp no"), reset(false));

@@ -7,12 +7,14 @@ mod get_aliases;
 mod get_collections;
 mod get_snapshots;
 mod list_sets;
+mod prune;
 mod recover_aliases;
 mod recover_sets;
 mod recover_snapshots;
 mod reset;
 mod source;
 mod target;
+mod verify;
 
 pub use context::Context;
 
@@ -70,6 +72,9 @@ async fn carry_out(
         Task::CreateSnapshots => create_snapshots::run(&context).await,
         Task::CreateSets => create_sets::run(&context).await,
         Task::RecoverSets => recover_sets::run(&context).await,
+        Task::Prune { legacy } => prune::run(&context, legacy).await,
+        Task::Verify => verify::run(&context).await,
+        Task::Pin { set, remove } => prune::pin(&context, &set, remove).await,
         Task::ListSets { json } => list_sets::run(&context, json).await,
         Task::RecoverSnapshots => recover_snapshots::run(&context, snapshots).await,
         Task::RecoverAliases => recover_aliases::run(&context).await,
@@ -92,7 +97,10 @@ fn uses_bucket(task: &Task, settings: &Settings) -> bool {
         | Task::RecoverSnapshots
         | Task::CreateSets
         | Task::RecoverSets
-        | Task::ListSets { .. } => true,
+        | Task::ListSets { .. }
+        | Task::Prune { .. }
+        | Task::Verify
+        | Task::Pin { .. } => true,
         Task::GetAliases | Task::RecoverAliases => settings.aliases_on_s3,
         Task::GetCollections | Task::GetSnapshots | Task::Reset { .. } => false,
     }

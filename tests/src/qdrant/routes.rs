@@ -192,7 +192,7 @@ impl Node {
                 let points = scroll(
                     collection,
                     peer,
-                    &json!({"limit": body["limit"], "with_payload": body["with_payload"]}),
+                    &json!({"limit": body["limit"], "with_payload": body["with_payload"], "with_vector": body["with_vector"]}),
                 )?["points"]
                     .clone();
                 let scored = points.as_array().into_iter().flatten().cloned().map(|mut point| {

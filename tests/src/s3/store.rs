@@ -60,7 +60,8 @@ impl Store {
         lock(&self.objects).remove(key);
     }
 
-    fn insert(&self, key: &str, bytes: Vec<u8>, etag: String) {
+    /// Stores an object under this ETag.
+    pub fn insert(&self, key: &str, bytes: Vec<u8>, etag: String) {
         lock(&self.objects).insert(key.to_owned(), Stored { bytes, modified: SystemTime::now(), etag });
     }
 

@@ -12,5 +12,6 @@ mod lists;
 mod names;
 mod refusals;
 mod restore;
+mod retention;
 mod s3;
 mod sets;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::restore::fill;
 
 /// The sets of a collection, the oldest first.
-fn manifests(site: &Site, collection: &str) -> Vec<SetManifest> {
+pub(crate) fn manifests(site: &Site, collection: &str) -> Vec<SetManifest> {
     let keys = site.s3.keys(&SetId::folder(collection));
     keys.iter()
         .map(|key| {
@@ -33,7 +33,7 @@ async fn back_up_and_wipe(site: &Site) -> BTreeMap<String, Content> {
 }
 
 /// Two sets of one second would be one.
-async fn another_second() {
+pub(crate) async fn another_second() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
 }
 
@@ -166,7 +166,7 @@ async fn a_choice_of_sets_and_the_one_before_where_the_newest_is_damaged() {
     client.create("docs", json!({"shard_number": 2})).await;
     for (from, to) in [(0, 20), (20, 30), (30, 45)] {
         client.fill("docs", from, to).await;
-        site.run(&["create_snap_shards"]).await.expect(0);
+        site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "0")]).await.expect(0);
         another_second().await;
     }
     let [first, second, third] = manifests(&site, "docs").try_into().unwrap();
@@ -271,4 +271,42 @@ async fn a_set_of_the_bash_script_is_restored() {
     assert_same(&client.contents().await, &before);
     assert!(client.placed("docs").await.values().all(|replicas| replicas.len() == 2));
     assert_eq!(client.aliases().await, BTreeMap::from([("live".to_owned(), "docs".to_owned())]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_finds_what_is_missing_cut_or_changed_and_says_ok_of_nothing_it_has_not_seen() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    site.run(&["verify"]).await.expect(1).says(&["there is no set to verify"]);
+    client.create("docs", json!({"shard_number": 4})).await;
+    client.fill("docs", 0, 40).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    site.run(&["verify"]).await.expect(0).says(&["4 archives whole to their ends, 4 by their checksums"]);
+
+    // Over all its runs a part reads everything.
+    let mut read = 0;
+    for _ in 0..4 {
+        let log = site.run_with(&["verify"], &[("QDRANT_VERIFY_PERCENT", "25")]).await.expect(0).stderr;
+        let of = log.split("whole to their ends, ").nth(1).unwrap();
+        read += of.split(' ').next().unwrap().parse::<u32>().unwrap();
+    }
+    assert_eq!(read, 4);
+
+    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    let key = manifest.shards[2].s3_key.clone();
+    let good = site.s3.get(&key).unwrap();
+    let damaged = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        // With an ETag that is right, as a disk gone bad would have it.
+        site.s3.put_with_etag(&key, bytes, &manifest.shards[2].etag);
+    };
+    damaged(&|bytes| bytes[good.len() / 2] ^= 1);
+    site.run(&["verify"]).await.expect(1).says(&["its SHA-256 is", "shard 2"]);
+    damaged(&|bytes| bytes.truncate(good.len() / 2));
+    site.run(&["verify"]).await.expect(1).says(&["bytes and had"]);
+    site.s3.delete(&key);
+    site.run(&["verify"]).await.expect(1).says(&["is missing"]);
+    site.s3.put_with_etag(&key, good, &manifest.shards[2].etag);
+    site.run(&["verify"]).await.expect(0);
 }

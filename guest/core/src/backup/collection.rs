@@ -41,6 +41,9 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
             names_of(&layout.peers())
         ));
     }
+    if context.settings.dry_run {
+        return holders.iter().map(|holder| would_make(context, collection, holder.peer, "its part")).collect();
+    }
     let before = first.client.count(collection).await.ok();
     let taken = concurrent::all(holders.iter().map(|holder| take(context, holder, collection))).await;
     let after = first.client.count(collection).await.ok();
@@ -74,6 +77,17 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
     let written = Written { info, layout, proven, points: Points { before, after } };
     items.extend(write_manifest(context, cluster, collection, written).await);
     items
+}
+
+/// In a dry run: what would be asked of a peer.
+pub(super) fn would_make(context: &Context, collection: &str, peer: &Peer, what: &str) -> Item {
+    context.tell(&["archive", collection, what, &peer.address()]);
+    Item {
+        host: Some(peer.address()),
+        collection: Some(collection.to_owned()),
+        cause: Some(format!("would be made: {what}")),
+        ..Item::new("snapshot", Outcome::Skipped)
+    }
 }
 
 /// What the manifest is made from.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::archive::{self, Subject};
+use super::collection::would_make;
 use crate::archive::{check_shard, sha256};
 use crate::concurrent;
 use crate::manifest::{ManifestPeer, Points};
@@ -53,7 +54,8 @@ impl Job<'_> {
             ..Item::new("set", outcome)
         };
         items.push(match result {
-            Ok(manifest) => Item {
+            Ok(None) => return items,
+            Ok(Some(manifest)) => Item {
                 bytes: Some(manifest.bytes()),
                 ..item(Outcome::Done, format!("{} shards, {} points", manifest.shard_count, manifest.points_count))
             },
@@ -74,10 +76,19 @@ impl Job<'_> {
         started: Duration,
         stored: &RefCell<Vec<String>>,
         items: &mut Vec<Item>,
-    ) -> Result<SetManifest, String> {
+    ) -> Result<Option<SetManifest>, String> {
         let first = self.cluster.peers.first().ok_or("none of its peers can be reached")?;
         let (config, layout) = self.look(first).await?;
         let replicas = self.replicas(&layout)?;
+        if self.context.settings.dry_run {
+            for (shard, replicas) in &replicas {
+                let first = replicas.first().map(|replica| replica.peer);
+                items.extend(
+                    first.map(|peer| would_make(self.context, self.collection, peer, &format!("shard {shard}"))),
+                );
+            }
+            return Ok(None);
+        }
         let before = first.client.count(self.collection).await.ok();
         let work = replicas.iter().map(|(shard, replicas)| self.take(*shard, replicas, stored));
         let mut shards = Vec::new();
@@ -111,7 +122,7 @@ impl Job<'_> {
         let points = Points { before, after };
         let manifest = self.describe(started, config, shards, points, first).await?;
         self.write(&manifest).await?;
-        Ok(manifest)
+        Ok(Some(manifest))
     }
 
     /// The whole description of the collection, and its layout, which has to be at rest.

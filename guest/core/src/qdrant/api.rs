@@ -272,6 +272,16 @@ impl Client {
         self.count_at(&path, true).await
     }
 
+    /// Reads `limit` random points with payload and vectors; how many came.
+    pub async fn sample(&self, collection: &str, limit: u64) -> Result<u64, QdrantError> {
+        let path = format!("/collections/{}/points/query", segment(collection));
+        let body = json!({"query": {"sample": "random"}, "limit": limit, "with_payload": true, "with_vector": true});
+        let answer: Value = self.read(Method::POST, &path, Some(&body), Effect::Idempotent).await?;
+        let points = answer.get("points").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let whole = |point: &&Value| point.get("vector").is_some();
+        Ok(points.iter().filter(whole).count() as u64)
+    }
+
     async fn count_at(&self, path: &str, exact: bool) -> Result<u64, QdrantError> {
         let answer: Count = self.read(Method::POST, path, Some(&json!({ "exact": exact })), Effect::Idempotent).await?;
         Ok(answer.count)

@@ -50,9 +50,10 @@ async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, back
     };
     items.push(match result {
         Ok(Proof::Restored(points)) => item(Outcome::Done, format!("{points} points, proven on every replica")),
+        Ok(Proof::Would(what)) => item(Outcome::Skipped, format!("would be {what}")),
         Ok(Proof::WasThere) => item(Outcome::Skipped, "restored before, and still as it was backed up".to_owned()),
         Err(cause) => {
-            for name in backup.names() {
+            for name in backup.names().into_iter().filter(|_| !context.settings.dry_run) {
                 // For people only: the run's own report is not lost with it.
                 if let Err(error) = ledger::note_failed(context.ports.files.as_ref(), &cluster.host, name, &cause) {
                     context.log.warn(None, &error.to_string());
@@ -68,6 +69,8 @@ async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, back
 enum Proof {
     Restored(u64),
     WasThere,
+    /// In a dry run.
+    Would(&'static str),
 }
 
 async fn run(
@@ -88,6 +91,9 @@ async fn run(
         Err(cause) => return Err(format!("{cause}; QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
     }
     let start = look(context, cluster, &plan).await?;
+    if context.settings.dry_run {
+        return Ok(Proof::Would(would(context, cluster, &plan, &start)));
+    }
     let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
     let files = context.ports.files.as_ref();
     let aliases = match start {
@@ -117,6 +123,7 @@ async fn run(
     settle::settled(context, cluster, &plan.collection).await?;
     prove::equalise(context, cluster, &plan).await?;
     let points = prove::check(context, cluster, &plan).await?;
+    prove::sample(context, cluster, &plan, points).await?;
     if let Some(finish) = &plan.finish {
         client.update_collection(&plan.collection, finish).await.map_err(text)?;
     }
@@ -127,6 +134,31 @@ async fn run(
         ledger::note_recovered(files, &cluster.host, &recovery.name).map_err(|error| error.to_string())?;
     }
     Ok(Proof::Restored(points))
+}
+
+/// Tells the plan, line by line, and what it begins with.
+fn would(context: &Context, cluster: &Cluster, plan: &Plan, start: &Start) -> &'static str {
+    let what = match start {
+        Start::Create => "created and restored",
+        Start::Continue => "restored into the empty or half restored collection that is there",
+        Start::Replace => "deleted, created and restored",
+        Start::Restored => "left as it is: it was restored before",
+    };
+    context.tell(&["restore", &plan.collection, &cluster.host.to_string(), what]);
+    if matches!(start, Start::Restored) {
+        return what;
+    }
+    for (shard, peers) in &plan.wanted {
+        let peers: Vec<String> = peers.iter().map(u64::to_string).collect();
+        context.tell(&["place", &plan.collection, &format!("shard {shard}"), &format!("peers {}", peers.join("+"))]);
+    }
+    for recovery in &plan.recoveries {
+        context.tell(&["recover", &plan.collection, &format!("peer {}", recovery.peer), &recovery.key]);
+    }
+    for (field, schema) in &plan.indexes {
+        context.tell(&["index", &plan.collection, field, &schema.to_string()]);
+    }
+    what
 }
 
 /// Creates the collection. A lost answer is followed by looking whether it is there.

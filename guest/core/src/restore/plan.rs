@@ -32,6 +32,8 @@ pub struct Plan {
     pub wanted: Placement,
     /// The number of points in the whole collection, where the manifest knows it exactly.
     pub points: Option<u64>,
+    /// Else the least and the most it may have, as far as the manifest knows; `QDRANT_VERIFY_TOLERANCE_PCT` widens it.
+    pub about: Option<(u64, u64)>,
     /// True when the archives may have been made while points were written, so that replicas may differ in
     /// more than their counts; unknown without a manifest.
     pub written_meanwhile: Option<bool>,
@@ -119,6 +121,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
         stale,
         wanted,
         points,
+        about: None,
         written_meanwhile,
     })
 }

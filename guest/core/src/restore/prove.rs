@@ -70,6 +70,16 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan) -> 
     if let Some(points) = plan.points.filter(|points| *points != total) {
         return Err(format!("it has {total} points and had {points} when it was backed up"));
     }
+    if let Some((least, most)) = plan.about.filter(|_| plan.points.is_none()) {
+        let percent = context.settings.tolerance_percent;
+        let slack = |points: u64| points.saturating_mul(percent).div_ceil(100);
+        if total < least.saturating_sub(slack(least)) || total > most.saturating_add(slack(most)) {
+            return Err(format!(
+                "it has {total} points and had {least} to {most} when it was backed up, which differs by more than \
+                 QDRANT_VERIFY_TOLERANCE_PCT={percent}"
+            ));
+        }
+    }
     for (peer, seen) in concurrent::all(
         cluster.peers.iter().map(|peer| async move { (peer, peer.client.count(&plan.collection).await) }),
     )
@@ -97,6 +107,36 @@ fn expected_counts(plan: &Plan, counts: &Counts) -> Result<(), String> {
         let found = counts.get(&shard).and_then(|peers| peers.values().next()).copied();
         if let Some(found) = found.filter(|found| *found != expected) {
             return Err(format!("shard {shard} has {found} points and had {expected} when it was backed up"));
+        }
+    }
+    Ok(())
+}
+
+/// Reads points back, with payload and vectors, each time from another peer. What strict mode forbids is left.
+///
+/// # Errors
+/// A peer can't read them, or gives fewer than it was asked for.
+pub(super) async fn sample(context: &Context, cluster: &Cluster, plan: &Plan, total: u64) -> Result<(), String> {
+    const BATCH: u64 = 100;
+    let mut left = context.settings.sample_points.min(total);
+    let peers = cluster.peers.iter().cycle();
+    for peer in peers {
+        let batch = left.min(BATCH);
+        if batch == 0 {
+            break;
+        }
+        match peer.client.sample(&plan.collection, batch).await {
+            Ok(read) if read < batch => {
+                return Err(format!("{} reads back {read} points of {batch} that were asked for", peer.address()));
+            }
+            Ok(_) => left -= batch,
+            Err(error) if error.status() == Some(400) => {
+                context
+                    .log
+                    .warn(Some(&peer.address()), &format!("`{}`: no points read back: {error}", plan.collection));
+                break;
+            }
+            Err(error) => return Err(format!("its points can't be read back: {error}")),
         }
     }
     Ok(())

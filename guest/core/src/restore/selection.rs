@@ -96,7 +96,7 @@ fn skip(archive: BucketArchive, cause: &str) -> Item {
 }
 
 /// The newest manifest whose archives are all there, with them.
-async fn newest_manifest(
+pub(crate) async fn newest_manifest(
     bucket: &Bucket,
     collection: &str,
     archives: &[BucketArchive],

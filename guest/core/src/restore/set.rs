@@ -37,7 +37,7 @@ pub async fn select_set(bucket: &Bucket, collection: &str, sets: &[Found]) -> Re
     for found in sets.iter().rev() {
         let usable = match sets::read(bucket, collection, found).await {
             Ok(manifest) => present(bucket, &manifest).await.map(|()| manifest),
-            Err(cause) => Err(cause),
+            Err(cause) => Err(cause.to_string()),
         };
         match usable {
             Ok(manifest) => return Ok((manifest, skipped)),
@@ -130,6 +130,7 @@ impl SetSelection {
             placement,
             stale: Placement::new(),
             points: manifest.exact_points(),
+            about: manifest.about(),
             // All replicas of a shard come from one archive.
             written_meanwhile: Some(false),
         })

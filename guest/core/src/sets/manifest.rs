@@ -14,6 +14,9 @@ use crate::ordered::Map;
 /// The folder of the manifests of all sets in the bucket.
 pub const MANIFESTS: &str = "backup_manifests";
 
+/// What ends the key of a marker that pins a set.
+const PIN: &str = ".pin";
+
 /// The schema written. 1, without sizes and ETags, is read as well.
 const SCHEMA_VERSION: u32 = 2;
 
@@ -47,6 +50,21 @@ impl SetId {
     /// The prefix of the keys of all manifests of a collection.
     pub fn folder(collection: &str) -> String {
         format!("{MANIFESTS}/{}/", naming::escape_segment(collection))
+    }
+
+    /// The key of what restores from this set have done so far.
+    pub fn state_key(&self, collection: &str) -> String {
+        format!("restore_state/{}/{}.csv", naming::escape_segment(collection), self.0)
+    }
+
+    /// The key of the marker that keeps `collection` in this set from being removed.
+    pub fn pin_key(&self, collection: &str) -> String {
+        format!("{}{}{PIN}", Self::folder(collection), self.0)
+    }
+
+    /// The set that a marker's key pins.
+    pub fn of_pin(key: &str) -> Option<&str> {
+        key.rsplit('/').next()?.strip_suffix(PIN)
     }
 
     /// The collection and the set of a manifest's key.
@@ -171,9 +189,25 @@ impl SetManifest {
     /// # Errors
     /// It is none of this schema, contradicts itself, or names objects that aren't its own; says what.
     pub fn parse(json: &[u8], collection: &str, id: &SetId, key_prefix: &str) -> Result<Self, String> {
+        // What a later version wrote may have fields of other kinds.
+        if let Some(version) = Self::newer(json) {
+            return Err(format!("schema version {version} is newer than this program ({SCHEMA_VERSION})"));
+        }
         let manifest: Self = crate::json::read(json).map_err(|error| format!("not a manifest: {error}"))?;
         manifest.check(collection, id, key_prefix)?;
         Ok(manifest)
+    }
+
+    /// The schema version, where a later version of this program wrote the manifest.
+    pub fn newer(json: &[u8]) -> Option<u64> {
+        let value: Value = crate::json::read(json).ok()?;
+        value.get("schema_version").and_then(Value::as_u64).filter(|version| *version > u64::from(SCHEMA_VERSION))
+    }
+
+    /// The peers that it was made on, as far as it says.
+    pub fn peers(&self) -> Vec<u64> {
+        let named = self.source.iter().flat_map(|source| &source.peers).map(|peer| peer.id);
+        named.chain(self.shards.iter().map(|shard| shard.source_peer_id)).collect()
     }
 
     fn check(&self, collection: &str, id: &SetId, key_prefix: &str) -> Result<(), String> {
@@ -224,6 +258,16 @@ impl SetManifest {
     /// The exact number of points that the archives hold, where nothing was written meanwhile.
     pub fn exact_points(&self) -> Option<u64> {
         self.shards.iter().map(|shard| shard.points.exact()).sum()
+    }
+
+    /// The least and the most points that the archives may hold, as the counts around their making tell.
+    pub fn about(&self) -> Option<(u64, u64)> {
+        let counted = self.source.as_ref().map(|source| source.points).unwrap_or_default();
+        match (counted.before, counted.after) {
+            (Some(before), Some(after)) => Some((before.min(after), before.max(after))),
+            // The script's, which is not exact. 0 also stands for what it could not ask.
+            _ => Some((self.points_count, self.points_count)).filter(|_| self.points_count > 0),
+        }
     }
 
     /// True when a checksum of every archive is known.

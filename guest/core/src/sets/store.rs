@@ -1,7 +1,7 @@
 //! The sets in a bucket.
 
 use super::manifest::{MANIFESTS, SetId, SetManifest};
-use crate::ordered::Map;
+use crate::ordered::{Map, Set};
 use crate::s3::Bucket;
 
 /// The largest manifest: 1,000 shards take 1 MB.
@@ -16,34 +16,79 @@ pub struct Found {
     pub key: String,
 }
 
-/// Every collection in the bucket with its sets, the oldest first. `collection`: only of this one.
+/// Why a manifest can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The bucket can't be read: nothing is known of the manifest.
+    Unreadable(String),
+    /// A later version of this program wrote it.
+    Newer(String),
+    /// It is no manifest, contradicts itself, or is gone.
+    Damaged(String),
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Unreadable(why) | Self::Newer(why) | Self::Damaged(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// Every collection in the bucket with its sets, the oldest first.
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn list(bucket: &Bucket, collection: Option<&str>) -> Result<Map<String, Vec<Found>>, String> {
+pub async fn list(bucket: &Bucket) -> Result<Map<String, Vec<Found>>, String> {
     let mut found: Map<String, Vec<Found>> = Map::new();
-    let prefix = collection.map_or_else(|| format!("{MANIFESTS}/"), SetId::folder);
-    bucket
-        .list(&prefix, |object| {
-            if let Some((collection, id)) = SetId::of_key(&object.key) {
-                found.entry(collection).or_default().push(Found { id, key: object.key });
-            }
-        })
-        .await
-        .map_err(|error| error.to_string())?;
+    let note = |key: String| {
+        if let Some((collection, id)) = SetId::of_key(&key) {
+            found.entry(collection).or_default().push(Found { id, key });
+        }
+    };
+    each_key(bucket, &format!("{MANIFESTS}/"), note).await?;
     for sets in found.values_mut() {
-        crate::ordered::sort(sets, |left, right| left.id.cmp(&right.id));
+        sort(sets);
     }
     Ok(found)
+}
+
+/// The sets of one collection, the oldest first, and the ids of those that are pinned.
+///
+/// # Errors
+/// The bucket can't be listed.
+pub async fn list_one(bucket: &Bucket, collection: &str) -> Result<(Vec<Found>, Set<String>), String> {
+    let (mut found, mut pinned) = (Vec::new(), Set::new());
+    let note = |key: String| {
+        if let Some(id) = SetId::of_pin(&key) {
+            pinned.insert(id.to_owned());
+        } else if let Some((_, id)) = SetId::of_key(&key) {
+            found.push(Found { id, key });
+        }
+    };
+    each_key(bucket, &SetId::folder(collection), note).await?;
+    sort(&mut found);
+    Ok((found, pinned))
+}
+
+async fn each_key(bucket: &Bucket, prefix: &str, mut note: impl FnMut(String)) -> Result<(), String> {
+    bucket.list(prefix, |object| note(object.key)).await.map_err(|error| error.to_string())
+}
+
+fn sort(sets: &mut Vec<Found>) {
+    crate::ordered::sort(sets, |left, right| left.id.cmp(&right.id));
 }
 
 /// Reads the manifest of `collection` in a set.
 ///
 /// # Errors
 /// It can't be read, or is not one: says which and why.
-pub async fn read(bucket: &Bucket, collection: &str, set: &Found) -> Result<SetManifest, String> {
-    let json = bucket.get(&set.key, LIMIT).await.map_err(|error| error.to_string())?;
-    let json = json.ok_or_else(|| format!("there is no manifest `{}` any more", set.key))?;
-    SetManifest::parse(&json, collection, &set.id, bucket.key_prefix())
-        .map_err(|why| format!("the manifest `{}` can't be used: {why}", set.key))
+pub async fn read(bucket: &Bucket, collection: &str, set: &Found) -> Result<SetManifest, ReadError> {
+    let json = bucket.get(&set.key, LIMIT).await.map_err(|error| ReadError::Unreadable(error.to_string()))?;
+    let json = json.ok_or_else(|| ReadError::Damaged(format!("there is no manifest `{}` any more", set.key)))?;
+    SetManifest::parse(&json, collection, &set.id, bucket.key_prefix()).map_err(|why| {
+        let text = format!("the manifest `{}` can't be used: {why}", set.key);
+        if SetManifest::newer(&json).is_some() { ReadError::Newer(text) } else { ReadError::Damaged(text) }
+    })
 }

@@ -72,6 +72,8 @@ pub fn from_variables(variables: &[(String, String)], needs: Needs) -> Result<(S
         drop_old: reader.drop_old(),
         tolerance_percent: reader.number("QDRANT_VERIFY_TOLERANCE_PCT", 1, 0, 100),
         sample_points: reader.number("QDRANT_VERIFY_SAMPLE_POINTS", 300, 0, 10_000),
+        verify_percent: reader.number("QDRANT_VERIFY_PERCENT", 100, 0, 100),
+        dry_run: reader.flag("QDRANT_DRY_RUN", false),
         keep: reader.keep(),
         sweep: Sweep {
             grace: reader.duration("QDRANT_SWEEP_GRACE_SECONDS", 2 * DAY, 1, 3650 * DAY),

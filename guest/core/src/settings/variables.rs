@@ -199,6 +199,18 @@ pub const VARIABLES: &[Variable] = &[
         "where more of a collection's archives belong to no set, none is deleted and the run fails",
     ),
     variable(
+        "QDRANT_VERIFY_PERCENT",
+        "100",
+        "0 to 100",
+        "how many percent of the archives `verify` reads whole; with 10, all are within ten runs",
+    ),
+    variable(
+        "QDRANT_DRY_RUN",
+        "false",
+        "true, false",
+        "`--dry-run`: print on standard output what would be created, restored or deleted, and do nothing of it",
+    ),
+    variable(
         "QDRANT_ARCHIVE_CHECK",
         "full",
         "full, tail, none",

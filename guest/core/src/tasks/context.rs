@@ -54,6 +54,13 @@ impl Context {
         self.items.borrow_mut().push(item);
     }
 
+    /// In a dry run: a line of the plan on standard output, its cells between tabs.
+    pub fn tell(&self, cells: &[&str]) {
+        if self.settings.dry_run {
+            self.ports.console.data(&format!("{}\n", cells.join("\t")));
+        }
+    }
+
     /// Reports several things.
     pub fn report_all(&self, items: impl IntoIterator<Item = Item>) {
         items.into_iter().for_each(|item| self.report(item));

@@ -1,6 +1,6 @@
 //! `create_snap_shards`: a set, one archive of each shard of each collection.
 
-use super::{Context, source};
+use super::{Context, prune, source};
 use crate::backup;
 use crate::report::{Item, Outcome};
 use crate::sets::SetId;
@@ -30,7 +30,11 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                 context
                     .log
                     .info(Some(&host), &format!("set {set}: {count} collections on {} peers", cluster.peers.len()));
-                backup::back_up_set(context, bucket, cluster, collections, &set).await;
+                let backed_up = backup::back_up_set(context, bucket, cluster, collections, &set).await;
+                // Only after a success: a backup that fails never costs an old one.
+                if context.settings.keep.last > 0 && !context.settings.dry_run {
+                    prune::prune_sets(context, backed_up).await;
+                }
             }
             Err(cause) => {
                 context.report(Item { host: Some(host), cause: Some(cause), ..Item::new("cluster", Outcome::Failed) });

@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
             }),
         }
     }
-    if chosen.is_empty() && !written.is_empty() {
+    if chosen.is_empty() && !written.is_empty() && !context.settings.dry_run {
         context
             .ports
             .files
@@ -50,7 +50,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
         context.log.warn(None, "there is nothing to back up: no collection of the source is meant");
     }
     // All aliases are one object: with shares, the first writes it.
-    if context.settings.share.is_none_or(|share| share.index == 0) {
+    if !context.settings.dry_run && context.settings.share.is_none_or(|share| share.index == 0) {
         get_aliases::save(context, &source).await;
     }
     Ok(())

@@ -12,7 +12,7 @@ const MANIFESTS_AT_ONCE: usize = 16;
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<(), String> {
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
-    let mut all = sets::list(bucket, None).await?;
+    let mut all = sets::list(bucket).await?;
     all.retain(|collection, _| context.settings.collections.takes(collection));
     let filter = context.settings.snapshot_filter.as_str();
     let found = all.iter().flat_map(|(collection, sets)| sets.iter().map(move |set| (collection, set)));
@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), String> {
         Err(cause) => context.report(Item {
             collection: Some(collection.clone()),
             name: Some(set.id.to_string()),
-            cause: Some(cause),
+            cause: Some(cause.to_string()),
             ..Item::new("set", Outcome::Failed)
         }),
     })

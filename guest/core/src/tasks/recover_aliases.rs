@@ -72,7 +72,9 @@ async fn saved(context: &Context, backups: &[Backup]) -> Result<Map<String, Stri
             )
         })?;
         lines = records::parse_aliases(&key, &csv).map_err(|error| error.to_string())?;
-        files.replace(records::ALIASES, &csv).map_err(|error| error.to_string())?;
+        if !context.settings.dry_run {
+            files.replace(records::ALIASES, &csv).map_err(|error| error.to_string())?;
+        }
     } else if let Some(csv) = files.read(records::ALIASES).map_err(|error| error.to_string())? {
         lines = records::parse_aliases(records::ALIASES, &csv).map_err(|error| error.to_string())?;
     } else {
@@ -148,7 +150,7 @@ async fn switch(
     for (alias, collection) in saved {
         let refused = if failed.contains(&collection) {
             Some("its collection was not restored".to_owned())
-        } else if !collections.contains(&collection) {
+        } else if !collections.contains(&collection) && !context.settings.dry_run {
             Some("there is no such collection on the target".to_owned())
         } else if collections.contains(&alias) {
             Some("the target has a collection of this name".to_owned())
@@ -169,6 +171,13 @@ async fn switch(
         }
     }
     if wanted.is_empty() {
+        return items;
+    }
+    if context.settings.dry_run {
+        for (alias, collection) in &wanted {
+            context.tell(&["alias", collection, alias, "would lead to it"]);
+            items.push(item(alias, collection, Outcome::Skipped, Some("would be made".to_owned())));
+        }
         return items;
     }
     let outcome = peer.client.set_aliases(&wanted).await;

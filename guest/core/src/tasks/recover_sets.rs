@@ -14,7 +14,7 @@ const SELECTIONS_AT_ONCE: usize = 8;
 
 pub(super) async fn run(context: &Context) -> Result<(), String> {
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
-    let wanted = wanted(context, sets::list(bucket, None).await?)?;
+    let wanted = wanted(context, sets::list(bucket).await?)?;
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
     let mut selections = Map::new();
@@ -48,7 +48,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
         let mut failed = failed.clone();
         failed.extend(restore::restore(context, bucket, cluster, &backups).await);
         recover_aliases::restore_of_sets(context, cluster, &backups, &failed).await;
-        if context.settings.drop_old {
+        if context.settings.drop_old && !context.settings.dry_run {
             for backup in backups.iter().filter(|backup| !failed.contains(backup.collection())) {
                 context.report_all(drop_replaced(cluster, &backups, backup).await);
             }

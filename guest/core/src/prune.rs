@@ -1,0 +1,109 @@
+//! Deleting what is not needed any more: sets by the rules of retention, archives that belong to no set, old archives
+//! of whole collections.
+//!
+//! A manifest goes before its archives, so that a run that is cut off leaves archives of no set, which a later one
+//! sweeps, and never a set that lacks some. Nothing is deleted on the word of a listing or a manifest that could not be
+//! read.
+
+mod inventory;
+mod legacy;
+mod plan;
+
+pub use inventory::collections;
+pub use legacy::prune_legacy;
+
+use crate::concurrent;
+use crate::report::{Item, Outcome};
+use crate::s3::Bucket;
+use crate::tasks::Context;
+use inventory::Inventory;
+use plan::{Plan, Removal};
+
+/// How many objects are deleted at the same time.
+const DELETIONS_AT_ONCE: usize = 8;
+
+/// Prunes the sets of one collection; in a dry run, says what would be done.
+pub async fn prune(context: &Context, bucket: &Bucket, collection: &str) -> Vec<Item> {
+    let plan = match Inventory::take(bucket, collection).await {
+        Ok(inventory) => {
+            plan::plan(&inventory, &context.settings.keep, &context.settings.sweep, context.ports.clock.now())
+        }
+        Err(cause) => {
+            let item = Item::new("collection", Outcome::Failed);
+            let cause = Some(format!("nothing was pruned: {cause}"));
+            return vec![Item { collection: Some(collection.to_owned()), cause, ..item }];
+        }
+    };
+    let item = |kind, outcome, name: &str, cause: String| Item {
+        collection: Some(collection.to_owned()),
+        name: Some(name.to_owned()),
+        cause: Some(cause),
+        ..Item::new(kind, outcome)
+    };
+    let dry_run = context.settings.dry_run;
+    let mut items = Vec::new();
+    for (id, reason) in &plan.kept {
+        context.tell(&["keep", collection, id, reason]);
+        items.push(item("set", Outcome::Skipped, id, format!("kept: {reason}")));
+    }
+    for Removal { id, reason, .. } in plan.removals.iter().filter(|_| dry_run) {
+        context.tell(&["remove", collection, id, reason]);
+        items.push(item("set", Outcome::Skipped, id, format!("would be removed: {reason}")));
+    }
+    for orphan in plan.orphans.iter().filter(|_| dry_run) {
+        context.tell(&["sweep", collection, &orphan.key, "it belongs to no set"]);
+        items.push(item(
+            "snapshot",
+            Outcome::Skipped,
+            &orphan.key,
+            "would be deleted: it belongs to no set".to_owned(),
+        ));
+    }
+    if !dry_run {
+        carry_out(bucket, &plan, &item, &mut items).await;
+    }
+    if let Some((outcome, cause)) = plan.not_swept {
+        let item = Item::new("collection", outcome);
+        items.push(Item { collection: Some(collection.to_owned()), cause: Some(cause), ..item });
+    }
+    items
+}
+
+async fn carry_out(
+    bucket: &Bucket,
+    plan: &Plan,
+    item: &dyn Fn(&'static str, Outcome, &str, String) -> Item,
+    items: &mut Vec<Item>,
+) {
+    for Removal { id, reason, manifest, objects } in &plan.removals {
+        let left = match bucket.delete(manifest).await {
+            Err(error) => vec![error.to_string()],
+            Ok(()) => delete(bucket, objects).await,
+        };
+        items.push(match left.is_empty() {
+            true => item("set", Outcome::Done, id, format!("removed: {reason}")),
+            false => item("set", Outcome::Failed, id, format!("not removed whole: {}", left.join("; "))),
+        });
+    }
+    // An archive that outlived its manifest in this very run is left to the next one.
+    if items.iter().any(|item| item.outcome == Outcome::Failed) || plan.orphans.is_empty() {
+        return;
+    }
+    let keys: Vec<String> = plan.orphans.iter().map(|orphan| orphan.key.clone()).collect();
+    let left = delete(bucket, &keys).await;
+    let bytes = plan.orphans.iter().map(|orphan| orphan.bytes).sum();
+    let swept = format!("{} archives that belong to no set", keys.len());
+    items.push(match left.is_empty() {
+        true => Item { bytes: Some(bytes), ..item("snapshot", Outcome::Done, "sweep", format!("{swept} deleted")) },
+        false => item("snapshot", Outcome::Failed, "sweep", format!("{swept}, not all deleted: {}", left.join("; "))),
+    });
+}
+
+/// Deletes objects; says of each that is left why. Object lock is told, not fought.
+async fn delete(bucket: &Bucket, keys: &[String]) -> Vec<String> {
+    let mut left = Vec::new();
+    let work = keys.iter().map(|key| bucket.delete(key));
+    concurrent::at_most(DELETIONS_AT_ONCE, work, |result| left.extend(result.err().map(|error| error.to_string())))
+        .await;
+    left
+}

@@ -1,0 +1,74 @@
+//! `prune_snap`: retention, and the sweep of what belongs to no set. `pin_set`: what retention must leave alone.
+
+use super::Context;
+use crate::concurrent;
+use crate::ordered::Set;
+use crate::prune;
+use crate::records;
+use crate::report::{Item, Outcome};
+use crate::sets;
+
+/// How many collections are pruned at the same time.
+const COLLECTIONS_AT_ONCE: usize = 4;
+
+pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), String> {
+    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+    let lines = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    let named: Set<String> = lines.into_iter().map(|line| line.collection).collect();
+    let wanted = |collection: &str| {
+        (named.is_empty() || named.contains(collection)) && context.settings.collections.takes(collection)
+    };
+    // What the bucket has, and not what the source has: a collection that was dropped there is pruned, too.
+    let mut collections = prune::collections(bucket).await?;
+    collections.retain(|collection| wanted(collection));
+    prune_sets(context, collections).await;
+    if legacy {
+        prune::prune_legacy(context, bucket, &wanted).await?;
+    }
+    if context.has_reported_nothing() {
+        context.log.info(None, "there is nothing to prune");
+    }
+    Ok(())
+}
+
+/// Prunes the sets of these collections.
+pub(super) async fn prune_sets(context: &Context, collections: Set<String>) {
+    let Some(bucket) = context.bucket.as_ref() else { return };
+    let work =
+        collections.into_iter().map(|collection| async move { prune::prune(context, bucket, &collection).await });
+    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| context.report_all(items)).await;
+}
+
+pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<(), String> {
+    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+    let mut found = false;
+    for (collection, sets) in sets::list(bucket).await? {
+        if !context.settings.collections.takes(&collection) {
+            continue;
+        }
+        for there in sets.iter().filter(|there| there.id.as_str() == set) {
+            found = true;
+            let key = there.id.pin_key(&collection);
+            let done = match remove {
+                true => bucket.delete(&key).await,
+                false => bucket.put(&key, "text/plain", Vec::new()).await,
+            };
+            let (outcome, cause) = match done {
+                Ok(()) if remove => (Outcome::Done, "not pinned any more".to_owned()),
+                Ok(()) => (Outcome::Done, "pinned: `prune_snap` leaves it alone".to_owned()),
+                Err(error) => (Outcome::Failed, error.to_string()),
+            };
+            let collection = Some(collection.clone());
+            context.report(Item {
+                collection,
+                name: Some(set.to_owned()),
+                cause: Some(cause),
+                ..Item::new("set", outcome)
+            });
+        }
+    }
+    match found {
+        true => Ok(()),
+        false => Err(format!("there is no set `{set}`; `list_sets` lists all")),
+    }
+}
