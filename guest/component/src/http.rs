@@ -200,6 +200,15 @@ fn error_of(code: &ErrorCode) -> HttpError {
         ErrorCode::ConnectionTerminated => HttpError::Interrupted(text("closed by the other side")),
         ErrorCode::HttpResponseIncomplete => HttpError::Interrupted(text("the answer is not complete")),
         ErrorCode::InternalError(Some(what)) => HttpError::Interrupted(what.clone()),
-        other => HttpError::Interrupted(format!("{other:?}")),
+        ErrorCode::HttpProtocolError => HttpError::Interrupted(text("the answer is not HTTP")),
+        ErrorCode::HttpResponseBodySize(_) | ErrorCode::HttpResponseTransferCoding(_) => {
+            HttpError::Interrupted(text("the answer's body is not as its head says"))
+        }
+        ErrorCode::HttpResponseHeaderSectionSize(_) | ErrorCode::HttpResponseHeaderSize(_) => {
+            HttpError::Interrupted(text("the answer's head is too large"))
+        }
+        ErrorCode::ConnectionWriteTimeout => HttpError::Interrupted(text("the request could not be sent in time")),
+        // Codes for servers and for requests that we don't make; naming each by `Debug` is 8 KB of the component.
+        _ => HttpError::Interrupted(text("the runtime could not carry out the request")),
     }
 }

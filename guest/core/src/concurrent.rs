@@ -14,16 +14,19 @@ use crate::ports::LocalBoxFuture;
 pub(crate) async fn all<T>(work: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let results: RefCell<Vec<Option<T>>> = RefCell::default();
     let note = &results;
-    let mut waiting = work.into_iter().enumerate().map(|(number, one)| -> LocalBoxFuture<'_, ()> {
+    let mut work = work.into_iter();
+    let mut next = || -> Option<LocalBoxFuture<'_, ()>> {
+        let one = work.next()?;
+        let number = note.borrow().len();
         note.borrow_mut().push(None);
-        Box::pin(async move {
+        Some(Box::pin(async move {
             let result = one.await;
             if let Some(slot) = note.borrow_mut().get_mut(number) {
                 *slot = Some(result);
             }
-        })
-    });
-    drive(usize::MAX, &mut waiting, &mut || {}).await;
+        }))
+    };
+    drive(usize::MAX, &mut next, &mut || {}).await;
     results.take().into_iter().flatten().collect()
 }
 
@@ -35,22 +38,28 @@ pub(crate) async fn at_most<T>(
 ) {
     let ended = RefCell::new(Vec::new());
     let note = &ended;
-    let mut waiting = work.into_iter().map(|one| -> LocalBoxFuture<'_, ()> {
-        Box::pin(async move {
+    let mut work = work.into_iter();
+    let mut next = || -> Option<LocalBoxFuture<'_, ()>> {
+        let one = work.next()?;
+        Some(Box::pin(async move {
             let result = one.await;
             note.borrow_mut().push(result);
-        })
-    });
-    drive(limit, &mut waiting, &mut || ended.take().into_iter().for_each(&mut each)).await;
+        }))
+    };
+    drive(limit, &mut next, &mut || ended.take().into_iter().for_each(&mut each)).await;
 }
 
-/// Runs what `waiting` gives, made only when its turn comes; `after` is called when one or more have ended.
-async fn drive<'a>(limit: usize, waiting: &mut dyn Iterator<Item = LocalBoxFuture<'a, ()>>, after: &mut dyn FnMut()) {
+/// Runs what `next` gives, made only when its turn comes; `after` is called when one or more have ended. Closures and
+/// not iterators: these come with a dozen methods each.
+async fn drive<'a>(limit: usize, next: &mut dyn FnMut() -> Option<LocalBoxFuture<'a, ()>>, after: &mut dyn FnMut()) {
     let mut running: FuturesUnordered<LocalBoxFuture<'a, ()>> = FuturesUnordered::new();
-    running.extend(waiting.take(limit));
+    while running.len() < limit {
+        let Some(one) = next() else { break };
+        running.push(one);
+    }
     while running.next().await.is_some() {
         after();
-        running.extend(waiting.next());
+        running.extend(next());
     }
 }
 

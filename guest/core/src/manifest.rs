@@ -123,7 +123,7 @@ impl Manifest {
         let version = value.get("schema_version").and_then(Value::as_u64);
         match version {
             Some(version) if version <= u64::from(SCHEMA_VERSION) => {
-                serde_json::from_value(value).map_err(|error| format!("not a manifest: {error}"))
+                crate::json::from_value(value).map_err(|error| format!("not a manifest: {error}"))
             }
             Some(version) => Err(format!("schema version {version} is newer than this program ({SCHEMA_VERSION})")),
             None => Err("not a manifest: no schema_version".to_owned()),

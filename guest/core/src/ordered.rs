@@ -25,17 +25,28 @@ pub(crate) fn sort_by_key<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> K) 
 
 /// Sorts and keeps the last of equal items. What is in order already is left as it is.
 fn sort_in_place<T>(items: &mut Vec<T>, compare: &dyn Fn(&T, &T) -> Ordering) {
-    if items.is_sorted_by(|left, right| compare(left, right).is_lt()) {
-        return;
-    }
     let order = |left: usize, right: usize| match (items.get(left), items.get(right)) {
         (Some(left), Some(right)) => compare(left, right),
         _ => Ordering::Equal,
     };
-    let mut places = sorted_places(items.len(), &order);
-    let mut next = places.iter().copied().skip(1).collect::<Vec<usize>>().into_iter();
-    places.retain(|place| next.next().is_none_or(|next| order(*place, next).is_lt()));
-    pick(items, places);
+    if let Some(places) = distinct_places(items.len(), &order) {
+        pick(items, places);
+    }
+}
+
+/// The places in order, of equal ones the last; `None` where all are in order already.
+fn distinct_places(count: usize, order: &dyn Fn(usize, usize) -> Ordering) -> Option<Vec<usize>> {
+    if (1..count).all(|place| order(place - 1, place).is_lt()) {
+        return None;
+    }
+    let mut distinct: Vec<usize> = Vec::new();
+    for place in sorted_places(count, order) {
+        if distinct.last().is_some_and(|last| order(*last, place).is_eq()) {
+            distinct.pop();
+        }
+        distinct.push(place);
+    }
+    Some(distinct)
 }
 
 fn sorted_places(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {

@@ -97,7 +97,7 @@ impl Client {
     /// A collection, or `None` where there is none. An alias' name finds the collection behind it.
     pub async fn collection(&self, collection: &str) -> Result<Option<CollectionInfo>, QdrantError> {
         let Some(whole) = self.collection_as_told(collection).await? else { return Ok(None) };
-        serde_json::from_value(whole).map(Some).map_err(|error| {
+        crate::json::from_value(whole).map(Some).map_err(|error| {
             self.error(&Method::GET, "/collections", super::error::QdrantErrorKind::Shape(error.to_string()))
         })
     }

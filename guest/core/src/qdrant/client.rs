@@ -67,7 +67,7 @@ impl Client {
         effect: Effect,
     ) -> Result<Option<T>, QdrantError> {
         let result = self.result(&method, path, body, effect).await?;
-        let typed = result.map(serde_json::from_value).transpose();
+        let typed = result.map(crate::json::from_value).transpose();
         typed.map_err(|error| self.error(&method, path, QdrantErrorKind::Shape(error.to_string())))
     }
 

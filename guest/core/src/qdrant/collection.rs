@@ -156,7 +156,7 @@ mod tests {
                               {"shard_id": 3, "shard_key": 7, "peer_id": 7, "state": "Active"}],
             "shard_transfers": [{"shard_id": 1, "from": 7, "to": 8, "sync": true}]
         });
-        let layout = Layout::from(serde_json::from_value::<CollectionCluster>(answer).unwrap());
+        let layout = Layout::from(crate::json::from_value::<CollectionCluster>(answer).unwrap());
         assert_eq!(layout.peers(), Set::from([7, u64::MAX]));
         assert_eq!(layout.active_on(7).collect::<Vec<_>>(), [3]);
         assert_eq!(layout.shards.get(&3).unwrap().key, Some(Value::from(7)));

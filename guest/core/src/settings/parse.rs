@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::host::{DefaultPort, injected};
-use super::variables::{KNOWN_ELSEWHERE, Scope, VARIABLES};
+use super::variables::{Scope, VARIABLES};
 use super::{
     Addressing, ArchiveCheck, Choice, Host, Keep, LogFormat, Needs, Problem, S3Settings, Secret, Settings, Share, Sweep,
 };
@@ -103,7 +103,7 @@ pub fn from_variables(variables: &[(String, String)], needs: Needs) -> Result<(S
 
 /// A warning for each of `names` that looks like one of ours and isn't, with the nearest one that is.
 pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let known = || VARIABLES.iter().map(|variable| variable.name).chain(KNOWN_ELSEWHERE.iter().copied());
+    let known = || VARIABLES.iter().map(|variable| variable.name);
     let mut warnings = Vec::new();
     for name in names {
         if known().any(|known| known == name) || made_by_kubernetes(name) || name.starts_with("QDRANT__") {

@@ -29,7 +29,13 @@ pub enum Scope {
 }
 
 const fn variable(name: &'static str, default: &'static str, accepts: &'static str, meaning: &'static str) -> Variable {
+    let (default, accepts, meaning) = (documented(default), documented(accepts), documented(meaning));
     Variable { name, default, accepts, meaning, secret: false, scope: Scope::Component }
+}
+
+/// Only the README's table reads these texts; they would be 9 KB of the component.
+const fn documented(text: &'static str) -> &'static str {
+    if cfg!(target_family = "wasm") { "" } else { text }
 }
 
 const fn secret(name: &'static str, meaning: &'static str) -> Variable {
@@ -262,16 +268,6 @@ pub const VARIABLES: &[Variable] = &[
     host("QDRANT_MEMORY_LIMIT", "256MiB", "size", "as --memory-limit"),
     unused("MC_CONFIG_DIR", "not needed any more: there is no mc"),
     unused("GIT_REF", "not needed any more"),
-];
-
-/// Names that other versions of the tool know and that are no typing errors.
-pub(super) const KNOWN_ELSEWHERE: &[&str] = &[
-    "QDRANT_BACKUP_RETENTION_SETS",
-    "QDRANT_LEGACY_KEEP_RUNS",
-    "QDRANT_SWEEP_GRACE_SECONDS",
-    "QDRANT_SWEEP_DELETE_CAP_PCT",
-    "QDRANT_VERIFY_TOLERANCE_PCT",
-    "QDRANT_VERIFY_SAMPLE_POINTS",
 ];
 
 /// The table of the README.
