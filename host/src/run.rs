@@ -207,6 +207,10 @@ fn allowed(options: &Options) -> AllowList {
     if let Some(host) = bucket {
         list.allow_server(&host.name, &[host.port]);
     }
+    let gateway = setting("QDRANT_METRICS_PUSH_URL").map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/"));
+    if let Some(host) = gateway.and_then(|url| Host::parse(&url, DefaultPort::OfScheme).ok()) {
+        list.allow_server(&host.name, &[host.port]);
+    }
     for rule in &options.allow_hosts {
         list.allow(rule.clone());
     }
@@ -234,6 +238,7 @@ fn task(task: &Task) -> tasks::Task {
         Task::RecoverSets => tasks::Task::RecoverSets,
         Task::Prune { legacy } => tasks::Task::PruneSets(tasks::PruneOptions { legacy: *legacy }),
         Task::Verify => tasks::Task::VerifySets,
+        Task::Drill => tasks::Task::Drill,
         Task::Pin { set, remove } => tasks::Task::PinSet(tasks::PinOptions { set: set.clone(), remove: *remove }),
         Task::ListSets { json } => tasks::Task::ListSets(tasks::ListOptions { json: *json }),
         Task::RecoverAliases => tasks::Task::RecoverAliases,
@@ -266,8 +271,10 @@ mod tests {
             ("QDRANT_HTTP_PORT", "6400"),
             ("QDRANT_S3_ENDPOINT_URL", "https://s3.example"),
             ("QDRANT_S3_ENDPOINT_URL_FOR_QDRANT", "http://minio.inside:9000"),
+            ("QDRANT_METRICS_PUSH_URL", "http://gateway:9091/metrics/job/qdrant-backup"),
         ]);
         for url in [
+            "http://gateway:9091/metrics/job/qdrant-backup",
             "https://qdrant.example:6400/",
             "http://qdrant-0.qdrant.example:6400/",
             "http://10.0.0.1:7000/",

@@ -100,6 +100,12 @@ impl Client {
         }
     }
 
+    /// Deletes the points `from..to`.
+    pub async fn delete_points(&self, collection: &str, from: u64, to: u64) {
+        let body = json!({"points": (from..to).collect::<Vec<u64>>()});
+        self.ok(Method::POST, &format!("{}/points/delete?wait=true", path(collection)), Some(&body)).await;
+    }
+
     /// Points an alias to a collection.
     pub async fn alias(&self, alias: &str, collection: &str) {
         let body = json!({"actions": [{"create_alias": {"collection_name": collection, "alias_name": alias}}]});

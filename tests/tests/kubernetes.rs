@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use qdrant_backup_core::metrics;
+use qdrant_backup_core::report::{Item, Outcome, Report};
 use qdrant_backup_core::settings::{Needs, VARIABLES, from_variables};
 use qdrant_backup_core::task::{Invocation, Task, parse};
 use qdrant_backup_tests::manifests::{self, Manifest, Overlay};
@@ -44,6 +47,12 @@ fn all_of_the_guides_manifests_are_there_and_valid() {
         ("restore-job.yaml", "Job", "qdrant-restore"),
         ("restore-specific-job.yaml", "Job", "qdrant-restore-specific"),
         ("network-policy.yaml", "NetworkPolicy", "qdrant-backup"),
+        ("sets-backup-cronjob.yaml", "CronJob", "qdrant-backup-sets"),
+        ("sets-prune-cronjob.yaml", "CronJob", "qdrant-backup-prune"),
+        ("sets-verify-cronjob.yaml", "CronJob", "qdrant-backup-verify"),
+        ("sets-drill-cronjob.yaml", "CronJob", "qdrant-backup-drill"),
+        ("sets-restore-job.yaml", "Job", "qdrant-restore-sets"),
+        ("configmap-alerts.yaml", "ConfigMap", "qdrant-backup-alerts"),
     ] {
         let manifest = &manifests[file];
         assert_eq!((&manifest["kind"], &manifest["metadata"]["name"]), (&json!(kind), &json!(name)), "{file}");
@@ -74,7 +83,7 @@ fn every_pod_is_locked_down_and_bounded() {
             assert!(container.pointer(path).is_some(), "{file}: {path}");
         }
         assert!(job["activeDeadlineSeconds"].is_u64() && job["ttlSecondsAfterFinished"].is_u64(), "{file}");
-        let label = if file.starts_with("restore") { "qdrant-restore" } else { "qdrant-backup" };
+        let label = if file.contains("restore") { "qdrant-restore" } else { "qdrant-backup" };
         assert_eq!(job["template"]["metadata"]["labels"]["app"], label, "{file}");
     }
 }
@@ -92,7 +101,15 @@ fn every_setting_is_known_and_accepted_by_the_task() {
             .map(|argument| argument.as_str().unwrap().to_owned())
             .collect();
         let Ok(Invocation::Run { task, .. }) = parse(&arguments) else { panic!("{file}: {arguments:?}") };
-        let expected = if file.starts_with("restore") { Task::RecoverSnapshots } else { Task::CreateSnapshots };
+        let expected = match file {
+            "sets-backup-cronjob.yaml" => Task::CreateSets,
+            "sets-prune-cronjob.yaml" => Task::Prune { legacy: false },
+            "sets-verify-cronjob.yaml" => Task::Verify,
+            "sets-drill-cronjob.yaml" => Task::Drill,
+            "sets-restore-job.yaml" => Task::RecoverSets,
+            file if file.starts_with("restore") => Task::RecoverSnapshots,
+            _ => Task::CreateSnapshots,
+        };
         assert_eq!(task, expected, "{file}");
         let mut variables = Vec::new();
         for entry in container["env"].as_array().unwrap() {
@@ -116,7 +133,7 @@ fn every_setting_is_known_and_accepted_by_the_task() {
         assert!(notes.is_empty(), "{file}: {notes:?}");
         checked += 1;
     }
-    assert!(manifests.is_empty() || checked == 5);
+    assert!(manifests.is_empty() || checked == 10);
 }
 
 #[test]
@@ -131,6 +148,25 @@ fn the_snapshots_file_is_mounted_where_the_program_looks() {
     let text = manifests["configmap-snapshots.yaml"]["data"]["snapshots"].as_str().unwrap();
     let lines = qdrant_backup_core::records::parse_snapshots("snapshots", text.as_bytes()).unwrap();
     assert_eq!(lines.len(), 2);
+}
+
+/// A rule over a metric that nobody writes never fires.
+#[test]
+fn every_alert_is_about_a_metric_that_is_written() {
+    let manifests = manifests();
+    let Some(alerts) = manifests.get("configmap-alerts.yaml") else { return };
+    let item = |outcome| Item { collection: Some("docs".to_owned()), ..Item::new("snapshot", outcome) };
+    let report = Report { items: vec![item(Outcome::Done)] };
+    let written = metrics::write("create_snap", &report, std::time::SystemTime::now().into(), Duration::ZERO, "");
+    let rules = alerts["data"]["qdrant-backup.rules.yaml"].as_str().unwrap();
+    let mut expressions = 0;
+    for expression in rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")) {
+        let from = expression.find("qdrant_backup_").unwrap();
+        let name: String = expression[from..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+        assert!(written.lines().any(|line| line.starts_with(&format!("{name}{{"))), "{name}");
+        expressions += 1;
+    }
+    assert_eq!(expressions, rules.matches("alert: ").count());
 }
 
 /// A schedule that never comes, or a pod that differs from the one that is tested, would be found too late.
@@ -171,6 +207,17 @@ fn kustomize_gives_the_validated_manifests() {
     same_as_files(&all, "backup", &jobs);
     let jobs = ["configmap-snapshots.yaml", "network-policy.yaml", "restore-job.yaml", "restore-specific-job.yaml"];
     same_as_files(&all, "restore", &jobs);
+    let usual =
+        ["network-policy.yaml", "sets-backup-cronjob.yaml", "sets-prune-cronjob.yaml", "sets-verify-cronjob.yaml"];
+    same_as_files(&Overlay::new(), "sets", &usual);
+    let all = Overlay::new()
+        .edit("sets/kustomization.yaml", "# - sets-drill", "- sets-drill")
+        .edit("sets/kustomization.yaml", "# - sets-restore", "- sets-restore")
+        .edit("sets/kustomization.yaml", "# - configmap-alerts", "- configmap-alerts");
+    let mut more =
+        [&usual[..], &["configmap-alerts.yaml", "sets-drill-cronjob.yaml", "sets-restore-job.yaml"]].concat();
+    more.sort_unstable();
+    same_as_files(&all, "sets", &more);
 }
 
 #[test]
@@ -198,8 +245,9 @@ fn the_component_can_be_mounted_into_every_pod() {
         let overlay = Overlay::new()
             .edit("backup/kustomization.yaml", "# - backup-", "- backup-")
             .edit("backup/kustomization.yaml", &turn_on, &turn_on[2..])
-            .edit("restore/kustomization.yaml", &turn_on, &turn_on[2..]);
-        for folder in ["backup", "restore"] {
+            .edit("restore/kustomization.yaml", &turn_on, &turn_on[2..])
+            .edit("sets/kustomization.yaml", &turn_on, &turn_on[2..]);
+        for folder in ["backup", "restore", "sets"] {
             mounts_it(&overlay, folder, source, None);
             let file = overlay.path(&format!("{folder}/kustomization.yaml"));
             let text = std::fs::read_to_string(&file).unwrap();

@@ -254,3 +254,34 @@ fn images_are_the_same_from_build_to_build() {
     again.make("component-image");
     assert_eq!(images.digest(COMPONENT_IMAGE), again.digest(COMPONENT_IMAGE));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_jobs_for_sets_back_up_prune_verify_drill_and_restore() {
+    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let site = filled(Options::default()).await;
+    let client = site.source.client();
+    let before = client.contents().await;
+    let objects = objects(images);
+    let run = async |file: &str, says: &str| {
+        let mut spec = spec_of(named(&manifests, file), &site);
+        let host = site.source.hosts()[0].clone();
+        for entry in spec["containers"][0]["env"].as_array_mut().unwrap() {
+            if entry["name"] == "QDRANT_RESTORE_HOSTS" {
+                entry["value"] = json!(host);
+            }
+        }
+        // Every run is a new pod with an empty directory.
+        Pod::new(&spec, &objects).run(&objects).await.expect(0).says(&[says]);
+    };
+    run("sets-backup-cronjob.yaml", "all done").await;
+    assert_eq!(site.s3.keys("backup_manifests/").len(), 2);
+    assert_eq!(site.s3.keys("snapshots/").len(), 5, "one archive of each shard");
+    run("sets-prune-cronjob.yaml", "kept: last 1").await;
+    run("sets-verify-cronjob.yaml", "whole to their ends").await;
+    run("sets-drill-cronjob.yaml", "`qdrant-backup-drill-docs` deleted").await;
+    assert_same(&client.contents().await, &before);
+    client.wipe().await;
+    run("sets-restore-job.yaml", "all done").await;
+    assert_same(&client.contents().await, &before);
+    assert_eq!(client.aliases().await["docs-live"], "docs");
+}

@@ -45,6 +45,7 @@ fn task(task: wit::Task) -> Task {
         wit::Task::RecoverSets => Task::RecoverSets,
         wit::Task::PruneSets(options) => Task::Prune { legacy: options.legacy },
         wit::Task::VerifySets => Task::Verify,
+        wit::Task::Drill => Task::Drill,
         wit::Task::PinSet(options) => Task::Pin { set: options.set, remove: options.remove },
         wit::Task::ListSets(options) => Task::ListSets { json: options.json },
         wit::Task::RecoverAliases => Task::RecoverAliases,

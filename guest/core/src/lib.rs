@@ -9,7 +9,7 @@
 //! qdrant, s3       the two servers, as typed calls
 //! sets             backup sets: their manifests, in the bucket
 //! archive, manifest, records, naming   what is read and written: archives, JSON, CSV, keys
-//! settings, task, report, log, redact  what comes in and what goes out
+//! settings, task, report, metrics, log, redact  what comes in and what goes out
 //! ports            HTTP, clock, files, console
 //! ```
 
@@ -19,6 +19,7 @@ mod concurrent;
 mod json;
 pub mod log;
 pub mod manifest;
+pub mod metrics;
 pub mod moment;
 pub mod naming;
 mod ordered;

@@ -33,6 +33,11 @@ impl Log {
         Self { ports: ports.clone(), format: settings.log_format, redactor: Redactor::new(settings.secrets()) }
     }
 
+    /// `text` without secrets.
+    pub fn clean(&self, text: &str) -> String {
+        self.redactor.clean(text).to_string()
+    }
+
     /// Writes what happens, at `host` where it concerns one.
     pub fn info(&self, host: Option<&str>, text: &str) {
         self.write(Level::Info, host, text);

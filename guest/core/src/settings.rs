@@ -69,6 +69,8 @@ pub struct Settings {
     pub tolerance_percent: u64,
     /// How many points are read back after a restore.
     pub sample_points: u64,
+    /// Where the report of the run goes, besides the log.
+    pub report: ReportTo,
     /// How many percent of the archives `verify` reads whole.
     pub verify_percent: u64,
     /// Say what would be done, and do nothing of it.
@@ -188,6 +190,19 @@ pub struct Problem {
     pub problem: String,
 }
 
+/// Where the report of a run goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportTo {
+    /// A file in the work directory, as JSON.
+    pub file: Option<String>,
+    /// The object `run_reports/<task>.json`.
+    pub s3: bool,
+    /// A file in the work directory, for Prometheus.
+    pub metrics_file: Option<String>,
+    /// The group of a push gateway: `http://host:port/metrics/job/<job>`.
+    pub push_url: Option<String>,
+}
+
 /// What is needed of the settings by `task`: checked together with the values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -210,7 +225,7 @@ impl Needs {
             Task::GetSnapshotsS3 | Task::Verify | Task::ListSets { .. } | Task::Prune { .. } | Task::Pin { .. } => {
                 (false, false, true)
             }
-            Task::RecoverSnapshots | Task::RecoverSets => (false, true, true),
+            Task::RecoverSnapshots | Task::RecoverSets | Task::Drill => (false, true, true),
             Task::RecoverAliases => (false, true, false),
             Task::Reset { .. } => (false, false, false),
         };

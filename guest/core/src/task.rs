@@ -29,6 +29,8 @@ pub enum Task {
     },
     /// `verify`: proves that the sets in the bucket are whole.
     Verify,
+    /// `drill`: restores the newest sets under scratch names, proves them, and drops them.
+    Drill,
     /// `pin_set`: keeps a set from being pruned.
     Pin {
         /// The set's id.
@@ -154,6 +156,15 @@ const TASKS: &[Entry] = &[
                   for their SHA-256, others in each run. QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER choose.",
     },
     Entry {
+        task: Task::Drill,
+        name: "drill",
+        alias: None,
+        options: " [--into URL] [--dry-run]",
+        summary: "restore the newest sets under scratch names, prove them, drop them",
+        details: "Into `--into URL`, or QDRANT_RESTORE_HOSTS. Every collection that a drill makes is called\n\
+                  `qdrant-backup-drill-...`, and deleted whatever happens, by the next drill at the latest.",
+    },
+    Entry {
         task: Task::Pin { set: String::new(), remove: false },
         name: "pin_set",
         alias: None,
@@ -276,6 +287,10 @@ pub fn parse(arguments: &[String]) -> Result<Invocation, UsageError> {
             ("--dry-run", _) if value.is_none() && entry.options.contains(DRY_RUN) => {
                 settings.push(("QDRANT_DRY_RUN".to_owned(), "true".to_owned()));
             }
+            ("--into", Task::Drill) => match value.or_else(|| arguments.next()) {
+                Some(url) => settings.push(("QDRANT_RESTORE_HOSTS".to_owned(), url.to_owned())),
+                None => return Err(UsageError(format!("--into needs a URL\n\n{}", usage(entry)))),
+            },
             ("--legacy", Task::Prune { legacy }) if value.is_none() => *legacy = true,
             ("--remove", Task::Pin { remove, .. }) if value.is_none() => *remove = true,
             (id, Task::Pin { set, .. }) if set.is_empty() && !id.starts_with('-') => *set = argument.to_owned(),

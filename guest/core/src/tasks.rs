@@ -3,11 +3,13 @@
 mod context;
 mod create_sets;
 mod create_snapshots;
+mod drill;
 mod get_aliases;
 mod get_collections;
 mod get_snapshots;
 mod list_sets;
 mod prune;
+mod publish;
 mod recover_aliases;
 mod recover_sets;
 mod recover_snapshots;
@@ -64,6 +66,7 @@ async fn carry_out(
         let bucket = Bucket::open(&context.ports, s3).await;
         context.bucket = Some(bucket.map_err(|error| RunError::Failed(error.to_string()))?);
     }
+    let name = task.name();
     let ended = match task {
         Task::GetCollections => get_collections::run(&context).await,
         Task::GetSnapshots => get_snapshots::run(&context).await,
@@ -73,6 +76,7 @@ async fn carry_out(
         Task::CreateSets => create_sets::run(&context).await,
         Task::RecoverSets => recover_sets::run(&context).await,
         Task::Prune { legacy } => prune::run(&context, legacy).await,
+        Task::Drill => drill::run(&context).await,
         Task::Verify => verify::run(&context).await,
         Task::Pin { set, remove } => prune::pin(&context, &set, remove).await,
         Task::ListSets { json } => list_sets::run(&context, json).await,
@@ -82,11 +86,15 @@ async fn carry_out(
     };
     if let Err(cause) = ended {
         if context.has_reported_nothing() {
+            let item = Item { cause: Some(cause.clone()), ..Item::new("task", Outcome::Failed) };
+            publish::publish(&context, name, &Report { items: vec![item] }).await;
             return Err(RunError::Failed(cause));
         }
         context.report(Item { cause: Some(cause), ..Item::new("task", Outcome::Failed) });
     }
-    Ok(context.finish())
+    let report = context.finish();
+    publish::publish(&context, name, &report).await;
+    Ok(report)
 }
 
 /// True for tasks that read or write the bucket with these settings. The others run without S3.
@@ -100,6 +108,7 @@ fn uses_bucket(task: &Task, settings: &Settings) -> bool {
         | Task::ListSets { .. }
         | Task::Prune { .. }
         | Task::Verify
+        | Task::Drill
         | Task::Pin { .. } => true,
         Task::GetAliases | Task::RecoverAliases => settings.aliases_on_s3,
         Task::GetCollections | Task::GetSnapshots | Task::Reset { .. } => false,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use qdrant_backup_core::sets::{SetId, SetManifest};
 use qdrant_backup_tests::client::{Content, assert_same};
 use qdrant_backup_tests::qdrant::{Options, sha256};
+use qdrant_backup_tests::s3::{Fault, Wrong};
 use qdrant_backup_tests::site::Site;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -309,4 +310,129 @@ async fn verify_finds_what_is_missing_cut_or_changed_and_says_ok_of_nothing_it_h
     site.run(&["verify"]).await.expect(1).says(&["is missing"]);
     site.s3.put_with_etag(&key, good, &manifest.shards[2].etag);
     site.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_pod_goes_on_with_a_restore_and_does_nothing_good_twice() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 3})).await;
+    client.fill("docs", 0, 90).await;
+    let before = back_up_and_wipe(&site).await;
+    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    // The second shard's archive can't be fetched: the restore ends half-way.
+    let name = manifest.shards[1].s3_key.rsplit('/').next().unwrap().to_owned();
+    let fault = |times| Fault {
+        method: Some(http::Method::GET),
+        uri: name.clone(),
+        skip: 0,
+        times,
+        wrong: Wrong::Status(403, "<Error><Code>AccessDenied</Code></Error>".to_owned()),
+    };
+    site.s3.fail(fault(1));
+    let (one, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    site.run_in(one.path(), &["recover_snap_shards"], &[]).await.expect(3);
+    // Without what the first one wrote into its directory.
+    let run = site.run_in(other.path(), &["recover_snap_shards"], &[]).await.expect(0).says(&["it is there already"]);
+    assert!(run.stderr.matches("it is there already").count() >= 1, "{}", run.stderr);
+    assert_same(&client.contents().await, &before);
+    let third = TempDir::new().unwrap();
+    site.run_in(third.path(), &["recover_snap_shards"], &[]).await.expect(0).says(&["restored before"]);
+    // What was written since is nobody's to overwrite.
+    client.fill("docs", 90, 95).await;
+    site.run_in(third.path(), &["recover_snap_shards"], &[]).await.expect(1).says(&["is not overwritten"]);
+    assert_eq!(client.count(0, "docs").await, 95);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_switched_and_the_old_one_dropped_only_when_asked() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 40).await;
+    client.alias("live", "docs").await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.delete_points("docs", 0, 10).await;
+    let rename = ("QDRANT_RESTORE_RENAME", "docs=docs-2");
+    site.run_with(&["recover_snap_shards"], &[rename, ("QDRANT_RESTORE_DROP_OLD", "true")])
+        .await
+        .expect(2)
+        .says(&["QDRANT_RESTORE_SWITCH_ALIASES"]);
+    site.run_with(&["recover_snap_shards"], &[rename]).await.expect(0).says(&["was restored beside"]);
+    assert_eq!(client.aliases().await["live"], "docs");
+    let switch = ("QDRANT_RESTORE_SWITCH_ALIASES", "true");
+    site.run_with(&["recover_snap_shards"], &[rename, switch]).await.expect(0);
+    assert_eq!((client.aliases().await["live"].as_str(), client.count(0, "docs").await), ("docs-2", 30));
+    // An alias that came later still leads to the old one.
+    client.alias("later", "docs").await;
+    let drop = ("QDRANT_RESTORE_DROP_OLD", "true");
+    site.run_with(&["recover_snap_shards"], &[rename, switch, drop])
+        .await
+        .expect(1)
+        .says(&["the aliases later lead to it"]);
+    client.alias("later", "docs-2").await;
+    site.run_with(&["recover_snap_shards"], &[rename, switch, drop]).await.expect(0).says(&["takes its place"]);
+    assert_eq!(client.collections().await, BTreeSet::from(["docs-2".to_owned()]));
+    assert_eq!(client.content("docs-2").await.points.len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_and_metrics_are_for_programs_and_outlive_failures() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 20).await;
+    let settings = [
+        ("QDRANT_REPORT_FILE", "report.json"),
+        ("QDRANT_REPORT_ON_S3", "true"),
+        ("QDRANT_METRICS_FILE", "metrics.prom"),
+    ];
+    site.run_with(&["create_snap_shards"], &settings).await.expect(0);
+    let report: Value = serde_json::from_str(&site.file("report.json")).unwrap();
+    assert_eq!((&report["report_version"], &report["status"], &report["done"]), (&json!(1), &json!("done"), &json!(3)));
+    // Two archives, the set, and that retention keeps it.
+    assert_eq!(report["items"].as_array().unwrap().len(), 4);
+    assert_eq!(site.s3.get("run_reports/create_snap_shards.json").unwrap(), site.file("report.json").into_bytes());
+    let line = |start: &str| site.file("metrics.prom").lines().find(|line| line.starts_with(start)).map(str::to_owned);
+    let success = line("qdrant_backup_collection_last_success_timestamp_seconds").unwrap();
+
+    // A run that could not even begin is told, too.
+    site.run_with(&["create_snap_shards"], &[&settings[..], &[("QDRANT_API_KEY", "wrong")]].concat()).await.expect(1);
+    let report: Value = serde_json::from_str(&site.file("report.json")).unwrap();
+    assert_eq!((&report["status"], &report["failed"]), (&json!("failed"), &json!(1)), "{report}");
+    assert!(line("qdrant_backup_last_run_success").unwrap().ends_with(" 0"));
+    assert_eq!(line("qdrant_backup_collection_last_success_timestamp_seconds"), Some(success));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_proves_the_newest_sets_and_leaves_the_target_as_it_was() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    fill(&client).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let target = site.more(Options { peers: 1, ..Options::default() }).await;
+    let there = target.client();
+    there.create("docs", json!({})).await;
+    there.fill("docs", 0, 5).await;
+    // As a drill that was killed leaves it.
+    there.create("qdrant-backup-drill-old", json!({})).await;
+    let before = there.content("docs").await;
+    let host = target.hosts()[0].clone();
+    site.run(&["drill", "--into", &host]).await.expect(0).says(&["all done", "`qdrant-backup-drill-rf2` deleted"]);
+    assert_eq!(there.contents().await, BTreeMap::from([("docs".to_owned(), before.clone())]));
+    assert_eq!(there.aliases().await, BTreeMap::new());
+
+    // It can also be restored after the drill, by the same pod.
+    site.run_with(&["recover_snap_shards"], &[("QDRANT_RESTORE_HOSTS", &host), ("QDRANT_COLLECTIONS", "rf1")])
+        .await
+        .expect(0);
+    there.delete("rf1").await;
+
+    // A set that can't be restored fails the drill, even where the bucket has an older one; and nothing is left.
+    let [manifest] = manifests(&site, "named").try_into().unwrap();
+    site.s3.delete(&manifest.shards[0].s3_key);
+    let work = TempDir::new().unwrap();
+    site.run_in(work.path(), &["drill", "--into", &host], &[]).await.expect(3).says(&["is missing"]);
+    assert_eq!(there.contents().await, BTreeMap::from([("docs".to_owned(), before)]));
+    site.run(&["drill", "--into"]).await.expect(2);
 }

@@ -69,7 +69,9 @@ pub(super) fn plan(inventory: &Inventory, keep: &Keep, sweep: &Sweep, now: Offse
             }
             objects.push(shard.s3_key.clone());
         }
-        objects.push(set.id().state_key(&inventory.collection));
+        let state = set.id().state_key(&inventory.collection);
+        objects.push(state.replace(".json", ".csv"));
+        objects.push(state);
         plan.removals.push(Removal { id, reason: verdict.reason.clone(), manifest: set.found.key.clone(), objects });
     }
     find_orphans(

@@ -90,7 +90,7 @@ async fn run(
         }
         Err(cause) => return Err(format!("{cause}; QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
     }
-    let start = look(context, cluster, &plan).await?;
+    let start = look(context, bucket, cluster, &plan).await?;
     if context.settings.dry_run {
         return Ok(Proof::Would(would(context, cluster, &plan, &start)));
     }
@@ -110,6 +110,7 @@ async fn run(
         }
     };
     ledger::note_begun(files, &cluster.host, &plan).map_err(|error| error.to_string())?;
+    note_in_bucket(context, bucket, cluster, &plan, false).await;
     if !matches!(start, Start::Continue) {
         create(client, &plan).await?;
     }
@@ -119,7 +120,8 @@ async fn run(
         client.create_index(&plan.collection, field, schema).await.map_err(text)?;
     }
     settle::lay_out(context, cluster, &plan.collection, &plan.placement, Transfer::Records).await?;
-    recover_all(context, bucket, cluster, &plan, items).await?;
+    let continued = matches!(start, Start::Continue);
+    recover_all(context, bucket, cluster, &plan, continued, items).await?;
     settle::settled(context, cluster, &plan.collection).await?;
     prove::equalise(context, cluster, &plan).await?;
     let points = prove::check(context, cluster, &plan).await?;
@@ -133,6 +135,7 @@ async fn run(
     for recovery in &plan.recoveries {
         ledger::note_recovered(files, &cluster.host, &recovery.name).map_err(|error| error.to_string())?;
     }
+    note_in_bucket(context, bucket, cluster, &plan, true).await;
     Ok(Proof::Restored(points))
 }
 
@@ -159,6 +162,15 @@ fn would(context: &Context, cluster: &Cluster, plan: &Plan, start: &Start) -> &'
         context.tell(&["index", &plan.collection, field, &schema.to_string()]);
     }
     what
+}
+
+/// Notes in the bucket how far the restore is. Without it only a run in the same work directory can go on.
+async fn note_in_bucket(context: &Context, bucket: &Bucket, cluster: &Cluster, plan: &Plan, done: bool) {
+    if let Err(cause) = ledger::note_in_bucket(bucket, &cluster.host, plan, done).await {
+        context
+            .log
+            .warn(None, &format!("`{}`: another pod could not go on with this restore: {cause}", plan.collection));
+    }
 }
 
 /// Creates the collection. A lost answer is followed by looking whether it is there.
@@ -230,6 +242,7 @@ async fn recover_all(
     bucket: &Bucket,
     cluster: &Cluster,
     plan: &Plan,
+    continued: bool,
     items: &mut Vec<Item>,
 ) -> Result<(), String> {
     let mut by_peer: Map<u64, Vec<&Recovery>> = Map::new();
@@ -241,6 +254,17 @@ async fn recover_all(
         for recovery in recoveries {
             let started = context.ports.clock.monotonic();
             let (host, result) = match cluster.peer(peer) {
+                // An earlier run got so far with it.
+                Some(peer) if continued && recovery.is_counted() && is_there(&peer.client, plan, recovery).await => {
+                    items.push(Item {
+                        host: Some(peer.address()),
+                        collection: Some(plan.collection.clone()),
+                        name: Some(recovery.name.clone()),
+                        cause: Some("it is there already".to_owned()),
+                        ..Item::new("snapshot", Outcome::Skipped)
+                    });
+                    continue;
+                }
                 Some(peer) => (peer.address(), recover(context, bucket, &peer.client, plan, recovery).await),
                 None => (cluster.host.to_string(), Err(format!("peer {peer} is gone"))),
             };

@@ -1,10 +1,12 @@
-//! What this work directory knows of earlier restores: which archives a target has, and which collection was
-//! begun. A hint: the target itself is always asked before it is believed.
+//! What is known of earlier restores: in this work directory, which archives a target has, and which collection was
+//! begun; in the bucket, for the next pod on another node, which collection was begun and ended from a set. A hint: the
+//! target itself is always asked before it is believed.
 
 use super::plan::Plan;
-use crate::ordered::{Set, sort};
+use crate::ordered::{Map, Set, sort};
 use crate::ports::{FileError, Files};
 use crate::records;
+use crate::s3::Bucket;
 use crate::settings::Host;
 
 /// The archives that `target` was given and that were proven there.
@@ -63,4 +65,56 @@ fn begin(target: &Host, plan: &Plan) -> records::Begun {
     let mut names: Vec<&str> = plan.recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
     sort(&mut names, Ord::cmp);
     records::Begun { host: target.to_string(), collection: plan.collection.clone(), snapshots: names.join(" ") }
+}
+
+/// How far a restore from a set has come, as the bucket tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing is known.
+    Unknown,
+    /// It was begun: points in the collection are its own.
+    Begun,
+    /// It was proven: points in the collection may be newer.
+    Done,
+}
+
+const BEGUN: &str = "begun";
+const DONE: &str = "done";
+
+/// Looks into the bucket.
+///
+/// # Errors
+/// It can't be read.
+pub(super) async fn in_bucket(bucket: &Bucket, target: &Host, plan: &Plan) -> Result<State, String> {
+    let states = states(bucket, plan).await?;
+    Ok(match states.get(&place(target, plan)).map(String::as_str) {
+        Some(BEGUN) => State::Begun,
+        Some(_) => State::Done,
+        None => State::Unknown,
+    })
+}
+
+/// Notes in the bucket that the restore begins, or that it is proven.
+///
+/// # Errors
+/// It can't be written: only a run in this work directory will be able to go on.
+pub(super) async fn note_in_bucket(bucket: &Bucket, target: &Host, plan: &Plan, done: bool) -> Result<(), String> {
+    let Some(key) = &plan.ledger else { return Ok(()) };
+    let mut states = states(bucket, plan).await?;
+    states.insert(place(target, plan), if done { DONE } else { BEGUN }.to_owned());
+    let json = serde_json::to_vec(&states).map_err(|error| error.to_string())?;
+    bucket.put(key, "application/json", json).await.map_err(|error| error.to_string())
+}
+
+/// Target and collection to state.
+async fn states(bucket: &Bucket, plan: &Plan) -> Result<Map<String, String>, String> {
+    const LIMIT: usize = 1 << 20;
+    let Some(key) = &plan.ledger else { return Ok(Map::new()) };
+    let json = bucket.get(key, LIMIT).await.map_err(|error| error.to_string())?;
+    // What can't be understood says nothing: at worst a person has to ask for the restore by force.
+    Ok(json.and_then(|json| crate::json::read(&json).ok()).unwrap_or_default())
+}
+
+fn place(target: &Host, plan: &Plan) -> String {
+    format!("{target} {}", plan.collection)
 }

@@ -34,6 +34,8 @@ pub struct Plan {
     pub points: Option<u64>,
     /// Else the least and the most it may have, as far as the manifest knows; `QDRANT_VERIFY_TOLERANCE_PCT` widens it.
     pub about: Option<(u64, u64)>,
+    /// The object in the bucket that says what restores of this backup have begun and ended.
+    pub ledger: Option<String>,
     /// True when the archives may have been made while points were written, so that replicas may differ in
     /// more than their counts; unknown without a manifest.
     pub written_meanwhile: Option<bool>,
@@ -54,6 +56,13 @@ pub struct Recovery {
     pub shards: Map<u32, Option<u64>>,
     /// For an archive of one shard.
     pub shard: Option<ShardArchive>,
+}
+
+impl Recovery {
+    /// True when the number of points of every shard is known, and is not 0: a count then tells whether it is there.
+    pub(super) fn is_counted(&self) -> bool {
+        self.shards.values().all(|count| count.is_some_and(|count| count > 0))
+    }
 }
 
 /// What is to be known of an archive of one shard.
@@ -122,6 +131,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
         wanted,
         points,
         about: None,
+        ledger: None,
         written_meanwhile,
     })
 }

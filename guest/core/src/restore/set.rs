@@ -24,8 +24,8 @@ pub struct SetSelection {
     pub name: String,
     /// The number of replicas of each shard, where it is not to be the backup's.
     pub replication_factor: Option<u64>,
-    /// Newer sets that can't be used, each named with the reason.
-    pub skipped: Vec<Item>,
+    /// It is dropped again, and no restore is to go on with it.
+    pub scratch: bool,
 }
 
 /// Chooses the newest of `sets` (the oldest first) whose archives are all there, as they were made.
@@ -131,6 +131,7 @@ impl SetSelection {
             stale: Placement::new(),
             points: manifest.exact_points(),
             about: manifest.about(),
+            ledger: Some(manifest.id().state_key(&manifest.collection)).filter(|_| !self.scratch),
             // All replicas of a shard come from one archive.
             written_meanwhile: Some(false),
         })
@@ -230,7 +231,7 @@ mod tests {
             created_by: String::new(),
             source: None,
         };
-        SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, skipped: Vec::new() }
+        SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, scratch: false }
     }
 
     fn config(factor: u64) -> Value {

@@ -6,6 +6,7 @@ use super::body::{shape, without_nulls};
 use super::plan::Plan;
 use super::{ledger, prove};
 use crate::qdrant::{Client, Cluster};
+use crate::s3::Bucket;
 use crate::tasks::Context;
 
 /// How to begin.
@@ -24,7 +25,7 @@ pub(super) enum Start {
 ///
 /// # Errors
 /// The collection may not be touched: says why and what to do.
-pub(super) async fn look(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Start, String> {
+pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, plan: &Plan) -> Result<Start, String> {
     let collection = &plan.collection;
     let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
     let aliases = client.aliases().await.map_err(|error| error.to_string())?;
@@ -42,7 +43,9 @@ pub(super) async fn look(context: &Context, cluster: &Cluster, plan: &Plan) -> R
     let recovered = ledger::recovered(files, &cluster.host).map_err(|error| error.to_string())?;
     let finished =
         !plan.recoveries.is_empty() && plan.recoveries.iter().all(|recovery| recovered.contains(&recovery.name));
-    if finished {
+    let in_bucket = ledger::in_bucket(bucket, &cluster.host, plan).await?;
+    // One that was begun and not ended may never settle, and is not worth waiting for.
+    if finished || in_bucket == ledger::State::Done {
         let host = cluster.host.to_string();
         match prove::check(context, cluster, plan).await {
             Ok(_) if points > 0 || plan.points == Some(0) => return Ok(Start::Restored),
@@ -55,7 +58,10 @@ pub(super) async fn look(context: &Context, cluster: &Cluster, plan: &Plan) -> R
         }
     }
     // Points in a collection whose restore was begun and never finished are that restore's own.
-    let half_done = !finished && ledger::begun(files, &cluster.host, plan).map_err(|error| error.to_string())?;
+    let half_done = !finished
+        && in_bucket != ledger::State::Done
+        && (in_bucket == ledger::State::Begun
+            || ledger::begun(files, &cluster.host, plan).map_err(|error| error.to_string())?);
     let same_shape = info.config.get("params").map(shape) == Some(shape(&plan.create));
     match (points, same_shape) {
         (0, true) => Ok(Start::Continue),

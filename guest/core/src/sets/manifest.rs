@@ -52,9 +52,9 @@ impl SetId {
         format!("{MANIFESTS}/{}/", naming::escape_segment(collection))
     }
 
-    /// The key of what restores from this set have done so far.
+    /// The key of what restores from this set have begun and ended. The script's has the extension `csv`.
     pub fn state_key(&self, collection: &str) -> String {
-        format!("restore_state/{}/{}.csv", naming::escape_segment(collection), self.0)
+        format!("restore_state/{}/{}.json", naming::escape_segment(collection), self.0)
     }
 
     /// The key of the marker that keeps `collection` in this set from being removed.

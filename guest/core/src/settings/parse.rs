@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use super::host::{DefaultPort, injected};
 use super::variables::{Scope, VARIABLES};
 use super::{
-    Addressing, ArchiveCheck, Choice, Host, Keep, LogFormat, Needs, Problem, S3Settings, Secret, Settings, Share, Sweep,
+    Addressing, ArchiveCheck, Choice, Host, Keep, LogFormat, Needs, Problem, ReportTo, S3Settings, Secret, Settings,
+    Share, Sweep,
 };
 use crate::moment;
 use crate::ordered::Map;
@@ -72,6 +73,12 @@ pub fn from_variables(variables: &[(String, String)], needs: Needs) -> Result<(S
         drop_old: reader.drop_old(),
         tolerance_percent: reader.number("QDRANT_VERIFY_TOLERANCE_PCT", 1, 0, 100),
         sample_points: reader.number("QDRANT_VERIFY_SAMPLE_POINTS", 300, 0, 10_000),
+        report: ReportTo {
+            file: reader.file_name("QDRANT_REPORT_FILE"),
+            s3: reader.flag("QDRANT_REPORT_ON_S3", false),
+            metrics_file: reader.file_name("QDRANT_METRICS_FILE"),
+            push_url: reader.push_url(),
+        },
         verify_percent: reader.number("QDRANT_VERIFY_PERCENT", 100, 0, 100),
         dry_run: reader.flag("QDRANT_DRY_RUN", false),
         keep: reader.keep(),
@@ -376,11 +383,28 @@ impl Reader {
         None
     }
 
+    /// The name of a file in the work directory.
+    fn file_name(&mut self, name: &'static str) -> Option<String> {
+        self.text(name).map(|_| self.object_name(name, ""))
+    }
+
+    fn push_url(&mut self) -> Option<String> {
+        const NAME: &str = "QDRANT_METRICS_PUSH_URL";
+        let text = self.text(NAME)?;
+        let base = text.split('/').take(3).collect::<Vec<_>>().join("/");
+        match Host::parse(&base, DefaultPort::OfScheme) {
+            Ok(_) if text.contains("://") && text.contains("/metrics/job/") => return Some(text),
+            Ok(_) => self.problem(NAME, "it has to be of the form http://host:port/metrics/job/<job>".to_owned()),
+            Err(problem) => self.problem(NAME, format!("`{}`: {problem}", without_password(&base))),
+        }
+        None
+    }
+
     /// The name of an object in the alias store: one segment.
     fn object_name(&mut self, name: &'static str, default: &str) -> String {
         let value = self.text(name).unwrap_or_else(|| default.to_owned());
         if value.contains('/') || value == ".." || value == "." {
-            self.problem(name, format!("`{value}` is not the name of an object (no `/`)"));
+            self.problem(name, format!("`{value}` is not the name of an object or file (no `/`)"));
         }
         value
     }

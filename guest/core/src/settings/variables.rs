@@ -205,6 +205,25 @@ pub const VARIABLES: &[Variable] = &[
         "where more of a collection's archives belong to no set, none is deleted and the run fails",
     ),
     variable(
+        "QDRANT_REPORT_FILE",
+        "",
+        "file name",
+        "write the report of the run into this file of the work directory, as JSON",
+    ),
+    variable("QDRANT_REPORT_ON_S3", "false", "true, false", "and into the bucket, as `run_reports/<task>.json`"),
+    variable(
+        "QDRANT_METRICS_FILE",
+        "",
+        "file name",
+        "write metrics for Prometheus into this file of the work directory",
+    ),
+    variable(
+        "QDRANT_METRICS_PUSH_URL",
+        "",
+        "http://host:port/metrics/job/<job>",
+        "and send them to this group of a push gateway",
+    ),
+    variable(
         "QDRANT_VERIFY_PERCENT",
         "100",
         "0 to 100",

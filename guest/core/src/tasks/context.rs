@@ -36,6 +36,11 @@ impl Context {
         Self { ports, settings, log, bucket: None, started, items: RefCell::default(), peers: RefCell::default() }
     }
 
+    /// How long the run has taken so far.
+    pub fn elapsed(&self) -> Duration {
+        self.ports.clock.monotonic().saturating_sub(self.started)
+    }
+
     /// Waits until the peer at `host` may be given work (a snapshot, a recovery); it is free again when the
     /// permit is dropped. `QDRANT_SNAPSHOTS_PER_PEER` of them exist for each peer.
     pub async fn peer_permit(&self, host: &Host) -> SemaphoreGuardArc {
@@ -74,7 +79,7 @@ impl Context {
     /// Reports that one of `total` collections ended, and how each of its parts did.
     pub fn progress(&self, host: &Host, ended: usize, total: usize, what: &str, items: Vec<Item>) {
         let failed = items.iter().any(|item| item.outcome == Outcome::Failed);
-        let elapsed = self.ports.clock.monotonic().saturating_sub(self.started).as_secs();
+        let elapsed = self.elapsed().as_secs();
         let outcome = if failed { "failed" } else { "done" };
         self.report_all(items);
         self.log
@@ -112,7 +117,7 @@ impl Context {
         let (done, failed, skipped) =
             (report.count(Outcome::Done), report.count(Outcome::Failed), report.count(Outcome::Skipped));
         let bytes: u64 = report.items.iter().filter_map(|item| item.bytes).sum();
-        let elapsed = self.ports.clock.monotonic().saturating_sub(self.started);
+        let elapsed = self.elapsed();
         if failed > 1 {
             self.log.error(None, "what failed:");
             for item in report.items.iter().filter(|item| item.outcome == Outcome::Failed) {

@@ -28,13 +28,14 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     });
     concurrent::at_most(SELECTIONS_AT_ONCE, work, |(collection, chosen)| match chosen {
         Ok((manifest, skipped)) => {
-            context.report_all(skipped.iter().cloned());
+            context.report_all(skipped);
             context.log.info(None, &format!("`{collection}`: the set {}", manifest.backup_set_id));
             let renamed =
                 context.settings.rename.iter().find(|(old, _)| *old == collection).map(|(_, new)| new.clone());
             let name = renamed.unwrap_or_else(|| collection.clone());
             let replication_factor = context.settings.replication_factor;
-            selections.insert(collection, Backup::Set(SetSelection { manifest, name, replication_factor, skipped }));
+            selections
+                .insert(collection, Backup::Set(SetSelection { manifest, name, replication_factor, scratch: false }));
         }
         Err(cause) => {
             let item = Item::new("collection", Outcome::Failed);
@@ -90,7 +91,7 @@ async fn drop_replaced(cluster: &Cluster, backups: &[Backup], backup: &Backup) -
 }
 
 /// The collections to restore, each with the sets that may be taken.
-fn wanted(context: &Context, mut all: Map<String, Vec<Found>>) -> Result<Map<String, Vec<Found>>, String> {
+pub(super) fn wanted(context: &Context, mut all: Map<String, Vec<Found>>) -> Result<Map<String, Vec<Found>>, String> {
     let settings = &context.settings;
     if all.is_empty() {
         return Err("the bucket holds no sets; check QDRANT_S3_BUCKET_NAME. `create_snap_shards` makes them, and \
@@ -119,7 +120,7 @@ fn wanted(context: &Context, mut all: Map<String, Vec<Found>>) -> Result<Map<Str
     Ok(all)
 }
 
-fn no_set(context: &Context) -> String {
+pub(super) fn no_set(context: &Context) -> String {
     let settings = &context.settings;
     match (settings.snapshot_filter.is_empty(), settings.restore_before.is_none()) {
         (true, true) => "there is no set of it; `list_sets` lists what there is".to_owned(),

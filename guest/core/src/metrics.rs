@@ -1,0 +1,146 @@
+//! Metrics of a run for Prometheus, as text (Prometheus, "Exposition formats"). Names and labels are an interface; the
+//! README lists them.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::ordered::Map;
+use crate::report::{Outcome, Report, Status};
+
+/// Where the time of the last success stands: it outlives runs that fail.
+const LAST_SUCCESS: [&str; 2] =
+    ["qdrant_backup_last_success_timestamp_seconds", "qdrant_backup_collection_last_success_timestamp_seconds"];
+
+/// The metrics of `task`, which ended at `now` after `elapsed`. `before`: the text of an earlier run, whose times of
+/// success are kept where this run has none.
+pub fn write(task: &str, report: &Report, now: OffsetDateTime, elapsed: Duration, before: &str) -> String {
+    let mut text = String::new();
+    let now = now.unix_timestamp();
+    let run = format!("task=\"{}\"", escaped(task));
+    let success = report.status() == Status::Done;
+    let mut metric = |name: &str, help: &str, lines: Vec<(String, String)>| {
+        let kept = before.lines().filter(|_| LAST_SUCCESS.contains(&name)).filter_map(|line| {
+            let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
+            Some((labels.to_owned(), value.to_owned()))
+        });
+        let lines: Map<String, String> = kept.chain(lines).collect();
+        if !lines.is_empty() {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        }
+        for (labels, value) in &lines {
+            let _ = writeln!(text, "{name}{{{labels}}} {value}");
+        }
+    };
+    let of_run = |value: String| vec![(run.clone(), value)];
+    metric("qdrant_backup_last_run_timestamp_seconds", "When the task last ended.", of_run(now.to_string()));
+    metric("qdrant_backup_last_run_success", "1 when nothing failed.", of_run(u8::from(success).to_string()));
+    metric(
+        LAST_SUCCESS[0],
+        "When the task last ended without a failure.",
+        if success { of_run(now.to_string()) } else { Vec::new() },
+    );
+    metric("qdrant_backup_last_run_duration_seconds", "How long the task took.", of_run(seconds(elapsed)));
+    let bytes: u64 = report.items.iter().filter_map(|item| item.bytes).sum();
+    metric("qdrant_backup_last_run_bytes", "The archives of the run, in bytes.", of_run(bytes.to_string()));
+    let count = |(name, outcome)| (format!("{run},outcome=\"{name}\""), report.count(outcome).to_string());
+    let outcomes = [("done", Outcome::Done), ("failed", Outcome::Failed), ("skipped", Outcome::Skipped)];
+    metric("qdrant_backup_last_run_items", "How the parts of the run ended.", outcomes.map(count).to_vec());
+
+    let mut collections: Map<&str, (u64, bool, bool)> = Map::new();
+    for item in &report.items {
+        let Some(collection) = &item.collection else { continue };
+        let (bytes, done, failed) = collections.entry(collection.as_str()).or_default();
+        // A set has the bytes of its archives again.
+        *bytes += item.bytes.filter(|_| item.kind == "snapshot").unwrap_or_default();
+        *done |= item.outcome == Outcome::Done;
+        *failed |= item.outcome == Outcome::Failed;
+    }
+    let labels = |collection: &str| format!("{run},collection=\"{}\"", escaped(collection));
+    let succeeded = collections.iter().filter(|(_, (_, done, failed))| *done && !*failed);
+    metric(
+        LAST_SUCCESS[1],
+        "When the task last succeeded for the collection.",
+        succeeded.map(|(name, _)| (labels(name), now.to_string())).collect(),
+    );
+    let each = |value: &dyn Fn(&(u64, bool, bool)) -> u64| {
+        collections.iter().map(|(name, found)| (labels(name), value(found).to_string())).collect::<Vec<_>>()
+    };
+    metric("qdrant_backup_collection_bytes", "The collection's archives in the run, in bytes.", each(&|found| found.0));
+    metric("qdrant_backup_collection_failed", "1 when something of it failed.", each(&|found| u64::from(found.2)));
+    text
+}
+
+/// Seconds and tenths. Printing floating point would be 10 KB of the component.
+fn seconds(elapsed: Duration) -> String {
+    format!("{}.{}", elapsed.as_secs(), elapsed.subsec_millis() / 100)
+}
+
+/// The value of a label between quotes.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Item;
+    use time::macros::datetime;
+
+    fn report(items: &[(&str, Outcome, u64)]) -> Report {
+        let item = |(collection, outcome, bytes): &(&str, Outcome, u64)| Item {
+            collection: Some((*collection).to_owned()),
+            bytes: Some(*bytes),
+            ..Item::new("snapshot", *outcome)
+        };
+        Report { items: items.iter().map(item).collect() }
+    }
+
+    fn has(text: &str, line: &str) -> bool {
+        text.lines().any(|found| found == line)
+    }
+
+    #[test]
+    fn a_failure_does_not_wipe_out_the_time_of_the_last_success() {
+        let (first, second) = (datetime!(2026-01-01 00:00:00 UTC), datetime!(2026-01-02 00:00:00 UTC));
+        let good = report(&[("a", Outcome::Done, 5), ("b", Outcome::Done, 7), ("a", Outcome::Done, 6)]);
+        let text = write("create_snap_shards", &good, first, Duration::from_millis(1260), "");
+        for line in [
+            "qdrant_backup_last_run_success{task=\"create_snap_shards\"} 1",
+            "qdrant_backup_last_success_timestamp_seconds{task=\"create_snap_shards\"} 1767225600",
+            "qdrant_backup_last_run_duration_seconds{task=\"create_snap_shards\"} 1.2",
+            "qdrant_backup_last_run_bytes{task=\"create_snap_shards\"} 18",
+            "qdrant_backup_last_run_items{task=\"create_snap_shards\",outcome=\"done\"} 3",
+            "qdrant_backup_collection_bytes{task=\"create_snap_shards\",collection=\"a\"} 11",
+        ] {
+            assert!(has(&text, line), "{line}\n{text}");
+        }
+        let bad = report(&[("a", Outcome::Failed, 0), ("b", Outcome::Done, 8)]);
+        let text = write("create_snap_shards", &bad, second, Duration::from_secs(1), &text);
+        for line in [
+            "qdrant_backup_last_run_success{task=\"create_snap_shards\"} 0",
+            "qdrant_backup_last_run_timestamp_seconds{task=\"create_snap_shards\"} 1767312000",
+            "qdrant_backup_last_success_timestamp_seconds{task=\"create_snap_shards\"} 1767225600",
+            "qdrant_backup_collection_last_success_timestamp_seconds{task=\"create_snap_shards\",collection=\"a\"} 1767225600",
+            "qdrant_backup_collection_last_success_timestamp_seconds{task=\"create_snap_shards\",collection=\"b\"} 1767312000",
+            "qdrant_backup_collection_failed{task=\"create_snap_shards\",collection=\"a\"} 1",
+        ] {
+            assert!(has(&text, line), "{line}\n{text}");
+        }
+        let types = text.lines().filter(|line| line.starts_with("# TYPE qdrant_backup_last_success")).count();
+        assert_eq!(types, 1);
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let text = write(
+            "t",
+            &report(&[("a\"b\\c", Outcome::Done, 0)]),
+            datetime!(2026-01-01 00:00:00 UTC),
+            Duration::ZERO,
+            "",
+        );
+        assert!(text.contains("collection=\"a\\\"b\\\\c\""));
+    }
+}

@@ -1,0 +1,66 @@
+//! `drill`: restores the newest set of every collection under a scratch name, proves it, and drops it again.
+
+use super::{Context, recover_sets, target};
+use crate::qdrant::Cluster;
+use crate::report::{Item, Outcome};
+use crate::restore::{self, Backup, SetSelection};
+use crate::sets;
+
+/// What the name of every collection begins with that a drill makes. A drill deletes what has such a name, as one that
+/// was killed may have left it.
+const SCRATCH: &str = "qdrant-backup-drill-";
+
+pub(super) async fn run(context: &Context) -> Result<(), String> {
+    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+    let wanted = recover_sets::wanted(context, sets::list(bucket).await?)?;
+    let targets = target::find(context).await?;
+    context.report_all(targets.missing_items());
+    for cluster in &targets.clusters {
+        if !context.settings.dry_run {
+            clear(context, cluster).await?;
+        }
+    }
+    // One after another: the target has to have room for one collection and not for all.
+    for (collection, sets) in wanted {
+        let chosen = match sets.is_empty() {
+            true => Err(recover_sets::no_set(context)),
+            false => restore::select_set(bucket, &collection, &sets).await,
+        };
+        let (manifest, skipped) = match chosen {
+            Ok(chosen) => chosen,
+            Err(cause) => {
+                let item = Item::new("collection", Outcome::Failed);
+                context.report(Item { collection: Some(collection), cause: Some(cause), ..item });
+                continue;
+            }
+        };
+        // A set that can't be restored is what a drill is to find, even where an older one can.
+        context.report_all(skipped.into_iter().map(|item| Item { outcome: Outcome::Failed, ..item }));
+        let backup = Backup::Set(SetSelection {
+            manifest,
+            name: format!("{SCRATCH}{collection}"),
+            replication_factor: context.settings.replication_factor,
+            scratch: true,
+        });
+        for cluster in &targets.clusters {
+            restore::restore(context, bucket, cluster, std::slice::from_ref(&backup)).await;
+            if !context.settings.dry_run {
+                clear(context, cluster).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes all that drills have made on the cluster.
+async fn clear(context: &Context, cluster: &Cluster) -> Result<(), String> {
+    let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
+    let there = client.collections().await.map_err(|error| error.to_string())?;
+    for scratch in there.iter().filter(|name| name.starts_with(SCRATCH)) {
+        client.delete_collection(scratch).await.map_err(|error| {
+            format!("`{scratch}` of this drill could not be deleted, the next one tries again: {error}")
+        })?;
+        context.log.info(Some(&cluster.host.to_string()), &format!("`{scratch}` deleted"));
+    }
+    Ok(())
+}

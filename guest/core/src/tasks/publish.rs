@@ -1,0 +1,101 @@
+//! The report of a run for programs: JSON and metrics, into files, the bucket, and a push gateway. What can't be
+//! published is told and does not change how the run ended.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::metrics;
+use crate::moment;
+use crate::ports::{Request, Timeouts};
+use crate::report::{Item, Outcome, Report};
+
+/// The version of the report's form; fields may be added to it.
+const REPORT_VERSION: u32 = 1;
+
+pub(super) async fn publish(context: &Context, task: &str, report: &Report) {
+    let to = &context.settings.report;
+    if context.settings.dry_run {
+        return;
+    }
+    let files = context.ports.files.as_ref();
+    let failed = |what: &str, why: String| context.log.warn(None, &format!("{what} is not published: {why}"));
+    if to.file.is_some() || to.s3 {
+        let text = format!("{:#}\n", as_json(context, task, report));
+        if let Some(Err(error)) = to.file.as_ref().map(|name| files.replace(name, text.as_bytes())) {
+            failed("the report", error.to_string());
+        }
+        if let Some(bucket) = context.bucket.as_ref().filter(|_| to.s3) {
+            let key = format!("run_reports/{task}.json");
+            if let Err(error) = bucket.put(&key, "application/json", text.into_bytes()).await {
+                failed("the report", error.to_string());
+            }
+        }
+    }
+    let (now, elapsed) = (context.ports.clock.now(), context.elapsed());
+    if let Some(name) = &to.metrics_file {
+        let before = files.read(name).ok().flatten().unwrap_or_default();
+        let text = metrics::write(task, report, now, elapsed, &String::from_utf8_lossy(&before));
+        if let Err(error) = files.replace(name, text.as_bytes()) {
+            failed("the metrics file", error.to_string());
+        }
+    }
+    if let Some(url) = &to.push_url {
+        // Every task has a group of its own, as a POST replaces all metrics of a name in its group; those that are not in
+        // it, such as the time of the last success after a failure, stay.
+        let url = &format!("{}/task/{task}", url.trim_end_matches('/'));
+        let text = metrics::write(task, report, now, elapsed, "");
+        if let Err(why) = push(context, url, text).await {
+            failed("what goes to QDRANT_METRICS_PUSH_URL", why);
+        }
+    }
+}
+
+async fn push(context: &Context, url: &str, text: String) -> Result<(), String> {
+    const LIMIT: usize = 64 << 10;
+    let uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+    let seconds = Duration::from_secs(30);
+    let timeouts = Timeouts { connect: seconds, first_byte: seconds, between_bytes: seconds };
+    let request = Request { method: Method::POST, uri, headers, body: text.into_bytes(), timeouts };
+    let response = context.ports.http.send(request).await.map_err(|error| error.to_string())?;
+    let status = response.status;
+    let body = response.read_all(LIMIT).await.unwrap_or_default();
+    match status.is_success() {
+        true => Ok(()),
+        false => Err(format!("{status}: {}", String::from_utf8_lossy(&body).trim())),
+    }
+}
+
+/// The report; its fields are documented in the README.
+fn as_json(context: &Context, task: &str, report: &Report) -> Value {
+    let clean = |text: &Option<String>| text.as_deref().map(|text| context.log.clean(text));
+    let item = |item: &Item| {
+        json!({
+            "outcome": item.outcome.name(),
+            "kind": item.kind,
+            "host": item.host,
+            "collection": item.collection,
+            "name": item.name,
+            "bytes": item.bytes,
+            "milliseconds": u64::try_from(item.elapsed.as_millis()).unwrap_or(u64::MAX),
+            "cause": clean(&item.cause),
+        })
+    };
+    json!({
+        "report_version": REPORT_VERSION,
+        "created_by": crate::CREATED_BY,
+        "task": task,
+        "status": report.status().name(),
+        "ended_at": moment::RFC3339.write(context.ports.clock.now()),
+        "seconds": context.elapsed().as_secs(),
+        "done": report.count(Outcome::Done),
+        "failed": report.count(Outcome::Failed),
+        "skipped": report.count(Outcome::Skipped),
+        "items": report.items.iter().map(item).collect::<Vec<_>>(),
+    })
+}
