@@ -6,7 +6,7 @@ BUILD_FLAGS ?= --timestamp 0
 IMAGE ?= qdrant-backup:0.1.0
 COMPONENT_IMAGE ?= qdrant-backup-component:0.1.0
 
-.PHONY: demo test lint dist image component component-image oci clean
+.PHONY: demo test lint dist drill image component component-image oci clean
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
@@ -23,6 +23,10 @@ dist: ## the release binary and the component, in dist/
 	$(CARGO) build --locked --release -p qdrant-backup
 	mkdir -p dist && cp target/release/qdrant-backup dist/
 	dist/qdrant-backup component dist/qdrant-backup.wasm
+
+drill: ## the program that opens archives in Qdrant's own engine, in dist/
+	$(CARGO) build --locked --release -p qdrant-backup-drill
+	mkdir -p dist && cp target/release/qdrant-backup-drill dist/
 
 image: ## a container image of the program alone; BUILDER=docker BUILD_FLAGS= builds it by Docker
 	$(CARGO) build --locked --release --target x86_64-unknown-linux-musl -p qdrant-backup

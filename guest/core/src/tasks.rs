@@ -19,6 +19,7 @@ mod target;
 mod verify;
 
 pub use context::Context;
+pub use publish::publish;
 
 use crate::ports::{LocalBoxFuture, Ports};
 use crate::report::{Item, Outcome, Report};

@@ -7,6 +7,7 @@
 mod aliases;
 mod backup;
 mod cross;
+mod drill;
 mod faults;
 mod lists;
 mod names;

@@ -16,7 +16,8 @@ use crate::report::{Item, Outcome, Report};
 /// The version of the report's form; fields may be added to it.
 const REPORT_VERSION: u32 = 1;
 
-pub(super) async fn publish(context: &Context, task: &str, report: &Report) {
+/// Publishes the report of `task`, as the settings say.
+pub async fn publish(context: &Context, task: &str, report: &Report) {
     let to = &context.settings.report;
     if context.settings.dry_run {
         return;

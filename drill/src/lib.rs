@@ -1,0 +1,192 @@
+//! Proves that the archives of backup sets can be opened: each is fetched, its SHA-256 held against the manifest, opened
+//! in Qdrant's own storage engine, counted, and every point read with payload and vectors. No cluster is needed.
+//!
+//! A program of its own, since the engine is large and the program that backs up is small.
+
+mod engine;
+mod fetch;
+mod native;
+
+use std::path::Path;
+
+use qdrant_backup_core::ports::Ports;
+use qdrant_backup_core::report::{EXIT_USAGE, Item, Outcome, Report, Status};
+use qdrant_backup_core::restore;
+use qdrant_backup_core::s3::Bucket;
+use qdrant_backup_core::sets::{self, Found, SetManifest};
+use qdrant_backup_core::settings::{Needs, from_variables};
+use qdrant_backup_core::tasks::{Context, publish};
+
+pub use native::ports;
+
+const HELP: &str =
+    "Opens every archive of backup sets in Qdrant's own engine, without any cluster: fetches it, compares its SHA-256,
+counts its points and reads each of them.
+
+Usage: qdrant-backup-drill [--all]
+
+  --all   every set; else the newest of each collection
+
+The settings are environment variables, as for qdrant-backup: QDRANT_S3_... for the bucket, QDRANT_COLLECTIONS,
+QDRANT_SNAPSHOT_DATETIME_FILTER and QDRANT_RESTORE_BEFORE to choose, QDRANT_REPORT_... and QDRANT_METRICS_... for other
+programs, QDRANT_CA_FILE, and QDRANT_WORK_DIR, which needs room for the largest archive twice.
+
+Exit codes: 0 all is readable, 1 nothing is, 2 wrong command line or settings, 3 some of it is not.";
+
+/// The whole program. Returns the exit code.
+pub fn command_line(arguments: &[String], variables: Vec<(String, String)>) -> u8 {
+    let all = match arguments {
+        [] => false,
+        [flag] if flag == "--all" => true,
+        [flag] if flag == "--help" || flag == "-h" => {
+            println!("{HELP}");
+            return 0;
+        }
+        _ => {
+            eprintln!("there is no such option\n\n{HELP}");
+            return EXIT_USAGE;
+        }
+    };
+    let value = |name: &str| variables.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+    let value = |name| value(name).filter(|value| !value.is_empty());
+    let work = Path::new(value("QDRANT_WORK_DIR").unwrap_or("."));
+    let ports = match native::ports(work, value("QDRANT_CA_FILE").map(Path::new)) {
+        Ok(ports) => ports,
+        Err(why) => {
+            eprintln!("QDRANT_CA_FILE: {why}");
+            return EXIT_USAGE;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("the system gives no I/O: {why}");
+            return Status::Failed.exit_code();
+        }
+    };
+    runtime.block_on(run(ports, work, &variables, all))
+}
+
+async fn run(ports: Ports, work: &Path, variables: &[(String, String)], all: bool) -> u8 {
+    let needs = Needs { s3: true, ..Needs::default() };
+    let (settings, notes) = match from_variables(variables, needs) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{}: {}", problem.variable, problem.problem);
+            }
+            return EXIT_USAGE;
+        }
+    };
+    let mut context = Context::new(ports, settings);
+    notes.iter().for_each(|note| context.log.warn(None, note));
+    let drilled = async {
+        let s3 = context.settings.s3.as_ref().ok_or("no bucket is configured")?;
+        let bucket = Bucket::open(&context.ports, s3).await.map_err(|error| error.to_string())?;
+        context.bucket = Some(bucket.clone());
+        drill(&context, &bucket, work, all).await
+    };
+    if let Err(cause) = drilled.await {
+        context.report(Item { cause: Some(cause), ..Item::new("task", Outcome::Failed) });
+    }
+    let report: Report = context.finish();
+    publish(&context, "drill_engine", &report).await;
+    report.status().exit_code()
+}
+
+async fn drill(context: &Context, bucket: &Bucket, work: &Path, all: bool) -> Result<(), String> {
+    let settings = &context.settings;
+    let mut any = false;
+    for (collection, mut found) in sets::list(bucket).await? {
+        found.retain(|set| {
+            let before = settings.restore_before;
+            set.id.as_str().starts_with(settings.snapshot_filter.as_str())
+                && before.is_none_or(|before| set.id.started().is_some_and(|started| started < before))
+        });
+        if !settings.collections.takes(&collection) || found.is_empty() {
+            continue;
+        }
+        any = true;
+        let newest = found.len() - 1;
+        for set in found.iter().skip(if all { 0 } else { newest }) {
+            context.report_all(set_of(context, bucket, work, &collection, set).await);
+        }
+    }
+    match any {
+        true => Ok(()),
+        // A proof of nothing is none.
+        false => {
+            Err("there is no set to open (QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS, QDRANT_SNAPSHOT_DATETIME_FILTER)"
+                .to_owned())
+        }
+    }
+}
+
+/// Opens the archives of one set: an item for each, one for the set.
+async fn set_of(context: &Context, bucket: &Bucket, work: &Path, collection: &str, set: &Found) -> Vec<Item> {
+    let started = context.elapsed();
+    let item = |kind, outcome, name: String, cause: String| Item {
+        collection: Some(collection.to_owned()),
+        name: Some(name),
+        elapsed: context.elapsed().saturating_sub(started),
+        cause: Some(cause),
+        ..Item::new(kind, outcome)
+    };
+    let manifest = match sets::read(bucket, collection, set).await {
+        Ok(manifest) => manifest,
+        Err(cause) => return vec![item("set", Outcome::Failed, set.id.to_string(), cause.to_string())],
+    };
+    if let Err(cause) = restore::present(bucket, &manifest).await {
+        return vec![item("set", Outcome::Failed, set.id.to_string(), cause)];
+    }
+    let mut items = Vec::new();
+    let mut total = 0;
+    for shard in &manifest.shards {
+        let opened = open(bucket, work, &manifest, shard).await;
+        items.push(match opened {
+            Ok(points) => {
+                total += points;
+                let done =
+                    item("snapshot", Outcome::Done, shard.snapshot_name.clone(), format!("{points} points read"));
+                Item { bytes: shard.size, ..done }
+            }
+            Err(cause) => item("snapshot", Outcome::Failed, shard.snapshot_name.clone(), cause),
+        });
+    }
+    let failed = items.iter().filter(|item| item.outcome == Outcome::Failed).count();
+    let name = set.id.to_string();
+    items.push(match (failed, manifest.exact_points()) {
+        (0, Some(points)) if points != total => item(
+            "set",
+            Outcome::Failed,
+            name,
+            format!("its archives hold {total} points and its manifest says {points}"),
+        ),
+        (0, _) => item("set", Outcome::Done, name, format!("{total} points in {} shards", manifest.shards.len())),
+        (failed, _) => item(
+            "set",
+            Outcome::Failed,
+            name,
+            format!("{failed} of its {} archives can't be used", manifest.shards.len()),
+        ),
+    });
+    items
+}
+
+async fn open(bucket: &Bucket, work: &Path, manifest: &SetManifest, shard: &sets::SetShard) -> Result<u64, String> {
+    let folder =
+        tempfile::Builder::new().prefix("drill-").tempdir_in(work).map_err(|why| format!("no folder: {why}"))?;
+    let archive = folder.path().join("archive.tar");
+    fetch::fetch(bucket, shard, &archive).await?;
+    let found = engine::read(&archive, &folder.path().join("shard"))?;
+    if let Some(expected) = shard.points.exact().filter(|expected| *expected != found.points) {
+        return Err(format!("it holds {} points and its manifest says {expected}", found.points));
+    }
+    let schema = manifest.collection_config.get("payload_schema").and_then(serde_json::Value::as_object);
+    for field in schema.into_iter().flatten().map(|(field, _)| field) {
+        if found.points > 0 && !found.indexes.contains(field) {
+            return Err(format!("it has no payload index on `{field}`, and its manifest has one"));
+        }
+    }
+    Ok(found.points)
+}

@@ -1,0 +1,136 @@
+//! `qdrant-backup-drill`: archives in Qdrant's own engine.
+
+use std::path::Path;
+
+use qdrant_backup_core::sets::SetId;
+use qdrant_backup_tests::qdrant::sha256;
+use qdrant_backup_tests::site::Site;
+use serde_json::{Value, json};
+
+use crate::restore::fill;
+use crate::sets::manifests;
+
+/// Runs the drill at the site; the exit code and the report.
+async fn drill(site: &Site, arguments: &[&str], more: &[(&str, &str)]) -> (u8, Value) {
+    let mut variables = site.settings();
+    variables.push(("QDRANT_WORK_DIR".to_owned(), site.work.path().display().to_string()));
+    variables.push(("QDRANT_REPORT_FILE".to_owned(), "drill.json".to_owned()));
+    variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let code = tokio::task::spawn_blocking(move || qdrant_backup_drill::command_line(&arguments, variables));
+    let code = code.await.unwrap();
+    let left = std::fs::read_dir(site.work.path()).unwrap().map(Result::unwrap).map(|entry| entry.file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("drill-")), "an archive was left behind");
+    (code, serde_json::from_str(&site.file("drill.json")).unwrap_or_default())
+}
+
+/// The causes of what failed.
+fn failures(report: &Value) -> Vec<&str> {
+    let items = report["items"].as_array().unwrap().iter();
+    items.filter(|item| item["outcome"] == "failed").map(|item| item["cause"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_archive_of_every_kind_of_collection_is_opened_and_read() {
+    let site = Site::cluster(3).await;
+    assert_eq!(drill(&site, &[], &[]).await.0, 1, "no set is no proof");
+    fill(&site.source.client()).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let (code, report) = drill(&site, &[], &[]).await;
+    assert_eq!((code, failures(&report)), (0, Vec::new()), "{report:#}");
+    let sets: Vec<&Value> = report["items"].as_array().unwrap().iter().filter(|item| item["kind"] == "set").collect();
+    assert_eq!(sets.len(), 5);
+    let rf1 = sets.iter().find(|item| item["collection"] == "rf1").unwrap();
+    assert_eq!(rf1["cause"], "300 points in 3 shards");
+    assert_eq!(drill(&site, &["--al"], &[]).await.0, 2);
+    let chosen = drill(&site, &[], &[("QDRANT_COLLECTIONS", "tenants")]).await.1;
+    assert_eq!(chosen["done"], 5, "four archives and their set");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_engine_does_not_take_or_the_manifest_does_not_say_is_found() {
+    let site = Site::cluster(1).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.index("docs").await;
+    client.fill("docs", 0, 60).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    let [key] = site.s3.keys(&SetId::folder("docs")).try_into().unwrap();
+    let written: Value = serde_json::from_slice(&site.s3.get(&key).unwrap()).unwrap();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut manifest = written.clone();
+        change(&mut manifest);
+        site.s3.put(&key, serde_json::to_vec(&manifest).unwrap());
+    };
+    changed(&|manifest| manifest["shards"][0]["points"] = json!({"before": 7, "after": 7}));
+    let (code, report) = drill(&site, &[], &[]).await;
+    assert_eq!(code, 3);
+    assert!(failures(&report)[0].contains("its manifest says 7"), "{report:#}");
+    changed(&|manifest| manifest["collection_config"]["payload_schema"]["never"] = json!({"data_type": "keyword"}));
+    let (code, report) = drill(&site, &[], &[]).await;
+    assert_eq!(code, 1);
+    assert!(failures(&report)[0].contains("no payload index on `never`"), "{report:#}");
+
+    // A tar that is whole, with a segment that is not: only the engine can tell.
+    let archive = &manifest.shards[0].s3_key;
+    let bytes = site.s3.get(archive).unwrap();
+    let mut broken = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().into_owned();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+        if path.starts_with(Path::new("segments")) {
+            content.truncate(1024);
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(entry.header().entry_type());
+        if !entry.header().entry_type().is_dir() {
+            header.set_entry_type(tar::EntryType::Regular);
+        }
+        header.set_mode(0o755);
+        header.set_size(content.len() as u64);
+        broken.append_data(&mut header, path, content.as_slice()).unwrap();
+    }
+    let broken = broken.into_inner().unwrap();
+    let as_broken = |manifest: &mut Value| {
+        manifest["shards"][0]["size"] = json!(broken.len());
+        manifest["shards"][0]["checksum"] = json!(sha256(&broken));
+    };
+    changed(&as_broken);
+    site.s3.put_with_etag(archive, broken.clone(), &manifest.shards[0].etag);
+    site.run(&["verify"]).await.expect(0);
+    let (code, report) = drill(&site, &[], &[]).await;
+    assert_eq!(code, 3, "{report:#}");
+    assert!(failures(&report)[0].contains("Qdrant's engine"), "{report:#}");
+    // Bytes that changed are found before the engine sees them.
+    changed(&|manifest| {
+        as_broken(manifest);
+        manifest["shards"][1]["checksum"] = json!("0".repeat(64));
+    });
+    let (_, report) = drill(&site, &[], &[]).await;
+    assert!(failures(&report).iter().any(|cause| cause.contains("its SHA-256 is")), "{report:#}");
+}
+
+/// Archives as a real Qdrant wrote them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_archive_of_a_real_server_is_opened() {
+    let site = Site::cluster(1).await;
+    let name = "docs-shard-0-2026-11-22-09-32-18.snapshot";
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/qdrant-1.18.3/archives").join(name);
+    let bytes = std::fs::read(file).unwrap();
+    let key = format!("snapshots/docs/shards/0/{name}");
+    let manifest = json!({
+        "schema_version": 2, "backup_set_id": "2026-11-22T09-32-18Z-a", "collection": "docs", "shard_count": 1,
+        "collection_config": {},
+        "shards": [{
+            "id": 0, "snapshot_name": name, "s3_key": key, "size": bytes.len(), "etag": "e", "checksum": sha256(&bytes),
+            "points": {"before": 53, "after": 53},
+        }],
+    });
+    site.s3.put_with_etag(&key, bytes, "e");
+    site.s3.put("backup_manifests/docs/2026-11-22T09-32-18Z-a.json", serde_json::to_vec(&manifest).unwrap());
+    let (code, report) = drill(&site, &[], &[]).await;
+    assert_eq!((code, failures(&report)), (0, Vec::new()), "{report:#}");
+}
