@@ -17,6 +17,7 @@ macro_rules! stand_in_only {
         }
     };
 }
+pub(crate) use stand_in_only;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_down_is_a_failure_although_others_hold_the_same_shards() {

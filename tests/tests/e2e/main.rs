@@ -15,4 +15,5 @@ mod refusals;
 mod restore;
 mod retention;
 mod s3;
+mod set_faults;
 mod sets;

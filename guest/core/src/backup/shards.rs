@@ -53,7 +53,7 @@ impl Job<'_> {
             cause: Some(cause),
             ..Item::new("set", outcome)
         };
-        items.push(match result {
+        let last = match result {
             Ok(None) => return items,
             Ok(Some(manifest)) => Item {
                 bytes: Some(manifest.bytes()),
@@ -61,9 +61,15 @@ impl Job<'_> {
             },
             Err(cause) => {
                 let left = self.clean_up(stored.take()).await;
+                // Nothing of a set that did not come to be counts as done.
+                for item in items.iter_mut().filter(|item| item.outcome == Outcome::Done) {
+                    item.outcome = Outcome::Skipped;
+                    item.cause = Some("deleted again, as the set is not whole".to_owned());
+                }
                 item(Outcome::Failed, format!("{cause}{left}"))
             }
-        });
+        };
+        items.push(last);
         items
     }
 
