@@ -54,6 +54,8 @@ pub enum Wrong {
     Status(u16, String),
     /// The connection ends without an answer, nothing is done.
     Reset,
+    /// The work is done, and the connection ends without an answer.
+    Lost,
     /// The connection ends after so many bytes of the answer's body.
     Truncate(usize),
     /// No answer for so long.
@@ -157,12 +159,15 @@ async fn serve(
         Some(Wrong::Status(status, body)) => return Ok(answer(*status, body.clone())),
         Some(Wrong::Reset) => return Err(reset()),
         Some(Wrong::Stall(time)) => tokio::time::sleep(*time).await,
-        Some(Wrong::Truncate(_)) | None => {}
+        Some(Wrong::Truncate(_) | Wrong::Lost) | None => {}
     }
     if let Some(refused) = watch.wrong_region(&seen) {
         return Ok(refused);
     }
     let response = service.call(request.map(s3s::Body::from)).await.map_err(|_| reset())?;
+    if matches!(wrong, Some(Wrong::Lost)) {
+        return Err(reset());
+    }
     if let Some(Wrong::Truncate(length)) = wrong {
         let (head, body) = response.into_parts();
         let whole = body.collect().await.map_err(|_| reset())?.to_bytes();

@@ -9,7 +9,7 @@ use qdrant_backup_tests::site::Site;
 use serde_json::json;
 
 use crate::faults::stand_in_only;
-use crate::sets::manifests;
+use crate::sets::{another_second, manifests};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_lost_is_looked_up_and_no_archive_is_made_twice() {
@@ -120,6 +120,41 @@ async fn a_restore_that_lacks_points_is_not_called_one() {
     // The bash script's counts are not exact: one percent is forgiven.
     expect(101, false, 0, "all done").await;
     expect(110, false, 3, "differs by more than QDRANT_VERIFY_TOLERANCE_PCT=1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_whose_answer_is_lost_never_lists_archives_that_are_gone() {
+    let site = Site::cluster(1).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 20).await;
+    let lost = |method: http::Method, times| Fault {
+        method: Some(method),
+        uri: "backup_manifests/docs/".to_owned(),
+        skip: 0,
+        times,
+        wrong: Wrong::Lost,
+    };
+    // Once: it is found to be there.
+    site.s3.fail(lost(http::Method::PUT, 1));
+    site.run(&["create_snap_shards"]).await.expect(0);
+    assert_eq!(manifests(&site, "docs").len(), 1);
+    another_second().await;
+    // Every time: what was stored is taken back, and then its archives.
+    site.s3.fail(lost(http::Method::PUT, 5));
+    let run = site.run(&["create_snap_shards"]).await;
+    assert!(run.code != 0, "{}", run.stderr);
+    site.s3.fail(Fault { times: 0, ..lost(http::Method::PUT, 0) });
+    assert_eq!((manifests(&site, "docs").len(), site.s3.keys("snapshots/docs/").len()), (1, 2), "{}", run.stderr);
+    site.run(&["verify"]).await.expect(0);
+    another_second().await;
+    // And where it can't even be looked up, the archives stay with it.
+    site.s3.fail(lost(http::Method::PUT, 5));
+    site.s3.fail(Fault { wrong: Wrong::Reset, ..lost(http::Method::GET, 9) });
+    let run = site.run(&["create_snap_shards"]).await;
+    assert!(run.code != 0, "{}", run.stderr);
+    let run = run.says(&["whether its manifest"]);
+    assert_eq!(site.s3.keys("snapshots/docs/").len(), 4, "{}", run.stderr);
 }
 
 /// What both kinds of backup store: the figures of the README's table.

@@ -127,7 +127,7 @@ impl Job<'_> {
         }
         let points = Points { before, after };
         let manifest = self.describe(started, config, shards, points, first).await?;
-        self.write(&manifest).await?;
+        self.write(&manifest, stored).await?;
         Ok(Some(manifest))
     }
 
@@ -298,15 +298,29 @@ impl Job<'_> {
         })
     }
 
-    async fn write(&self, manifest: &SetManifest) -> Result<(), String> {
+    async fn write(&self, manifest: &SetManifest, stored: &RefCell<Vec<String>>) -> Result<(), String> {
         let key = self.set.key(self.collection);
         let json = serde_json::to_vec_pretty(manifest).map_err(|error| error.to_string())?;
         // What would be refused at the restore must not be written.
         SetManifest::parse(&json, self.collection, self.set, self.bucket.key_prefix())?;
-        match self.bucket.put_new(&key, "application/json", json).await {
+        match self.bucket.put_new(&key, "application/json", json.clone()).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!("there is another set `{}` of this collection already", self.set)),
-            Err(error) => Err(error.to_string()),
+            Err(error) if self.withdraw(&key, &json).await => Err(error.to_string()),
+            Err(error) => {
+                // It may have got there after all, and must not lack its archives then.
+                stored.take();
+                Err(format!("{error}; whether its manifest `{key}` is there is not known: `verify` tells"))
+            }
+        }
+    }
+
+    /// Makes sure that the manifest, whose answer was an error, is not there.
+    async fn withdraw(&self, key: &str, json: &[u8]) -> bool {
+        match self.bucket.get(key, json.len().saturating_add(1)).await {
+            Ok(Some(there)) if there == json => self.bucket.delete(key).await.is_ok(),
+            Ok(_) => true,
+            Err(_) => false,
         }
     }
 
