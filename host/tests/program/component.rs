@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
+use wit_parser::abi::{AbiVariant, WasmType};
 
 /// Where the function puts its answer.
 pub const ANSWER: u32 = 1024;
 
-/// The parameters of `run`, flattened as the canonical ABI does it: the task (number, payload), the settings
-/// (address, length), the snapshots file (given or not, address, length).
-const SNAPSHOTS_ADDRESS: u32 = 5;
-const SNAPSHOTS_LENGTH: u32 = 6;
+/// The last two parameters of `run`: the snapshots file, flattened as the canonical ABI does it.
+const SNAPSHOTS_ADDRESS: &str = "$snapshots_address";
+const SNAPSHOTS_LENGTH: &str = "$snapshots_length";
 
 /// A component in a file.
 pub struct ComponentFile {
@@ -100,6 +100,11 @@ fn build(wit: &str, core: &str, data: &str, body: &str) -> Vec<u8> {
     let world = format!("package test:component; world it {{ {wit} export vectorkeep:qdrant-backup/tasks@0.1.0; }}");
     let package = resolve.push_str("test.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("it")).unwrap();
+    let interface = resolve.interfaces.iter().find(|(_, one)| one.name.as_deref() == Some("tasks")).unwrap().1;
+    let run = resolve.wasm_signature(AbiVariant::GuestExport, &interface.functions["run"]);
+    let [before @ .., WasmType::Pointer, WasmType::Length] = &run.params[..] else { panic!("{run:?}") };
+    // Numbers are i32 in what the interface has of them.
+    let before = "i32 ".repeat(before.len());
     let text = format!(
         r#"(module
             {core}
@@ -112,7 +117,7 @@ fn build(wit: &str, core: &str, data: &str, body: &str) -> Vec<u8> {
                 (local.get $at))
             {data}
             (func (export "vectorkeep:qdrant-backup/tasks@0.1.0#run")
-                (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+                (param {before}) (param {SNAPSHOTS_ADDRESS} i32) (param {SNAPSHOTS_LENGTH} i32) (result i32)
                 {body}))"#
     );
     let mut module = wat::parse_str(text).unwrap();
