@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use qdrant_backup_core::sets::SetId;
+use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3::{Fault, Wrong};
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
@@ -221,4 +222,24 @@ async fn a_dry_run_says_what_a_real_one_would_do_and_does_nothing() {
     assert!(client.collections().await.is_empty());
     site.run(&["recover_snap_shards"]).await.expect(0);
     assert_eq!(client.count(0, "docs").await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_in_one_bucket_do_not_push_out_each_others_sets() {
+    let site = Site::standalone().await;
+    let other = site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    for (client, to) in [(site.source.client(), 10), (other.client(), 20)] {
+        client.create("docs", json!({"shard_number": 1})).await;
+        client.fill("docs", 0, to).await;
+    }
+    let host = other.hosts()[0].clone();
+    for _ in 0..3 {
+        another_second().await;
+        site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "1")]).await.expect(0);
+    }
+    another_second().await;
+    let elsewhere = [("QDRANT_SOURCE_HOSTS", host.as_str()), ("QDRANT_BACKUP_RETENTION_SETS", "1")];
+    site.run_with(&["create_snap_shards"], &elsewhere).await.expect(0);
+    let points: Vec<u64> = manifests(&site, "docs").iter().map(|manifest| manifest.points_count).collect();
+    assert_eq!(points, [10, 20], "the last of each");
 }

@@ -207,7 +207,8 @@ impl SetManifest {
     /// The peers that it was made on, as far as it says.
     pub fn peers(&self) -> Vec<u64> {
         let named = self.source.iter().flat_map(|source| &source.peers).map(|peer| peer.id);
-        named.chain(self.shards.iter().map(|shard| shard.source_peer_id)).collect()
+        // Servers without clustering do not tell their id in every answer, and are not all one.
+        named.chain(self.shards.iter().map(|shard| shard.source_peer_id)).filter(|id| *id != 0).collect()
     }
 
     fn check(&self, collection: &str, id: &SetId, key_prefix: &str) -> Result<(), String> {
