@@ -75,6 +75,11 @@ impl S3 {
         self.watch.fail(fault);
     }
 
+    /// Ends all that goes wrong.
+    pub fn heal(&self) {
+        self.watch.heal();
+    }
+
     /// The keys that begin with `prefix`, in order.
     pub fn keys(&self, prefix: &str) -> Vec<String> {
         self.store.keys(prefix)

@@ -28,28 +28,44 @@ pub struct WasiHttp;
 
 impl Http for WasiHttp {
     fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
-        Box::pin(send(request))
+        Box::pin(send(request, None))
+    }
+
+    fn send_stream<'a>(
+        &'a self,
+        request: Request,
+        length: u64,
+        body: &'a mut dyn Body,
+    ) -> LocalBoxFuture<'a, Result<Response, HttpError>> {
+        Box::pin(send(request, Some((length, body))))
     }
 }
 
-async fn send(request: Request) -> Result<Response, HttpError> {
+/// A body that is sent as it comes, and its length.
+type Streamed<'a> = Option<(u64, &'a mut dyn Body)>;
+
+async fn send(request: Request, streamed: Streamed<'_>) -> Result<Response, HttpError> {
     let timeouts = request.timeouts;
     let limit = timeouts.connect.saturating_add(timeouts.first_byte).saturating_add(GRACE);
-    let exchange = pin!(exchange(request));
+    let exchange = pin!(exchange(request, streamed));
     match select(exchange, ready(subscribe_duration(nanoseconds(limit)))).await {
         Either::Left((response, _)) => response,
         Either::Right(_) => Err(HttpError::Timeout(Phase::FirstByte)),
     }
 }
 
-async fn exchange(request: Request) -> Result<Response, HttpError> {
+async fn exchange(request: Request, streamed: Streamed<'_>) -> Result<Response, HttpError> {
     let timeouts = request.timeouts;
-    let outgoing = outgoing(&request)?;
+    let length = streamed.as_ref().map_or(request.body.len() as u64, |(length, _)| *length);
+    let outgoing = outgoing(&request, length)?;
     // Only with bytes to send: a stream for an empty body can fail although the answer is good.
-    let body = if request.body.is_empty() { None } else { outgoing.body().ok() };
+    let body = if length == 0 { None } else { outgoing.body().ok() };
     let pending = outgoing_handler::handle(outgoing, Some(options(timeouts))).map_err(|code| error_of(&code))?;
     if let Some(body) = body {
-        write(body, &request.body, &pending).await;
+        match streamed {
+            None => write(body, &mut Whole(request.body), &pending).await?,
+            Some((_, pieces)) => write(body, pieces, &pending).await?,
+        }
     }
     ready(pending.subscribe()).await;
     let answer = pending.get().and_then(Result::ok);
@@ -57,15 +73,15 @@ async fn exchange(request: Request) -> Result<Response, HttpError> {
     response(answer.map_err(|code| error_of(&code))?, timeouts)
 }
 
-fn outgoing(request: &Request) -> Result<OutgoingRequest, HttpError> {
+fn outgoing(request: &Request, length: u64) -> Result<OutgoingRequest, HttpError> {
     let refused = || HttpError::Connect(format!("the runtime refuses a request to {}", host(&request.uri)));
     let headers = Fields::new();
     for (name, value) in &request.headers {
         headers.append(name.as_str(), value.as_bytes()).map_err(|_| refused())?;
     }
-    if !request.body.is_empty() || matches!(request.method, Method::PUT | Method::POST | Method::PATCH) {
+    if length > 0 || matches!(request.method, Method::PUT | Method::POST | Method::PATCH) {
         // Without it the body would go out in chunks, which S3 refuses.
-        headers.append("content-length", request.body.len().to_string().as_bytes()).map_err(|_| refused())?;
+        headers.append("content-length", length.to_string().as_bytes()).map_err(|_| refused())?;
     }
     let outgoing = OutgoingRequest::new(headers);
     let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -102,24 +118,41 @@ fn options(timeouts: Timeouts) -> RequestOptions {
     options
 }
 
+/// A body that is there, as one piece.
+struct Whole(Vec<u8>);
+
+impl Body for Whole {
+    fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
+        let whole = std::mem::take(&mut self.0);
+        Box::pin(std::future::ready(Ok(Some(whole).filter(|whole| !whole.is_empty()))))
+    }
+}
+
 /// Writes the body. A server that answers early, or a connection that breaks, ends it: the answer says why.
-async fn write(body: OutgoingBody, mut bytes: &[u8], pending: &FutureIncomingResponse) {
-    let Ok(stream) = body.write() else { return };
-    while !bytes.is_empty() {
-        let Ok(room) = stream.check_write() else { return };
-        let (piece, rest) = bytes.split_at(usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len()));
-        if piece.is_empty() {
-            let answered = ready(pending.subscribe());
-            if let Either::Right(_) = select(ready(stream.subscribe()), answered).await {
-                return;
+///
+/// # Errors
+/// The body itself broke off. The request is not ended then, so that the server can't take it for whole.
+async fn write(body: OutgoingBody, pieces: &mut dyn Body, pending: &FutureIncomingResponse) -> Result<(), HttpError> {
+    let Ok(stream) = body.write() else { return Ok(()) };
+    while let Some(bytes) = pieces.chunk().await? {
+        let mut bytes = bytes.as_slice();
+        while !bytes.is_empty() {
+            let Ok(room) = stream.check_write() else { return Ok(()) };
+            let (piece, rest) = bytes.split_at(usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len()));
+            if piece.is_empty() {
+                let answered = ready(pending.subscribe());
+                if let Either::Right(_) = select(ready(stream.subscribe()), answered).await {
+                    return Ok(());
+                }
+            } else if stream.write(piece).is_err() {
+                return Ok(());
             }
-        } else if stream.write(piece).is_err() {
-            return;
+            bytes = rest;
         }
-        bytes = rest;
     }
     drop(stream);
     let _ = OutgoingBody::finish(body, None);
+    Ok(())
 }
 
 fn response(incoming: IncomingResponse, timeouts: Timeouts) -> Result<Response, HttpError> {

@@ -4,10 +4,14 @@
 //! archive, so that a restore can be planned from archives alone. Reading them also proves that the tar is whole to
 //! its end, which Qdrant does not when it uploads one.
 
+mod assembly;
 mod description;
+mod shard_folder;
 mod walk;
 
+pub use assembly::Assembly;
 pub use description::{ArchiveDescription, ShardDescription, ShardKeyMapping};
+pub use shard_folder::Piece;
 
 use std::fmt;
 
@@ -15,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ports::LocalBoxFuture;
 use crate::s3::{Bucket, S3Error};
+use walk::Want;
 
 /// Why an archive can't be described.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +46,7 @@ impl std::error::Error for ArchiveError {}
 /// # Errors
 /// It can't be read, is not whole, or is no archive of a collection.
 pub async fn describe(bucket: &Bucket, key: &str, bytes: u64) -> Result<ArchiveDescription, ArchiveError> {
-    let tables = walk::walk(&Stored { bucket, key }, bytes, &description::is_table).await?;
+    let tables = walk::walk(&Stored { bucket, key }, bytes, &description::tables).await?;
     description::describe(tables).map_err(ArchiveError::Broken)
 }
 
@@ -50,7 +55,7 @@ pub async fn describe(bucket: &Bucket, key: &str, bytes: u64) -> Result<ArchiveD
 /// # Errors
 /// As for [`describe`].
 pub async fn check_shard(bucket: &Bucket, key: &str, bytes: u64) -> Result<(), ArchiveError> {
-    let entries = walk::walk(&Stored { bucket, key }, bytes, &|_| false).await?;
+    let entries = walk::walk(&Stored { bucket, key }, bytes, &|_| Want::Place).await?;
     // Without one of these Qdrant refuses it ("Invalid snapshot").
     for part in ["segments", "wal", "shard_config.json", "replica_state.json"] {
         if !entries.iter().any(|entry| entry.path.split('/').next() == Some(part)) {
@@ -58,6 +63,23 @@ pub async fn check_shard(bucket: &Bucket, key: &str, bytes: u64) -> Result<(), A
         }
     }
     Ok(())
+}
+
+/// The data of `shard` in the archive `key` of a whole collection, put together as an archive of that shard. Restores it
+/// where Qdrant refuses the whole one.
+///
+/// # Errors
+/// As for [`describe`], or it has no data of the shard.
+pub async fn shard_of_collection(
+    bucket: &Bucket,
+    key: &str,
+    bytes: u64,
+    shard: u32,
+) -> Result<Vec<Piece>, ArchiveError> {
+    let folder = format!("{shard}/");
+    let wanted = |path: &str| if path.starts_with(&folder) { Want::Header } else { Want::Place };
+    let entries = walk::walk(&Stored { bucket, key }, bytes, &wanted).await?;
+    shard_folder::pieces(&entries, shard)
 }
 
 /// SHA-256 of the object `key` of `bytes` bytes, as 64 hexadecimal digits. All of it is read, in constant memory.

@@ -33,6 +33,25 @@ pub trait Http {
     /// Sends `request` and waits for the head of the answer. Dropping the future closes the connection.
     /// A non-2xx status is an answer, not an error; redirects are not followed.
     fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>>;
+
+    /// As [`Http::send`], with a body of `length` bytes that is sent as it comes. Where it breaks off or has another
+    /// length, so does the request. A transport that can't stream holds it in memory.
+    fn send_stream<'a>(
+        &'a self,
+        mut request: Request,
+        length: u64,
+        body: &'a mut dyn Body,
+    ) -> LocalBoxFuture<'a, Result<Response, HttpError>> {
+        Box::pin(async move {
+            while let Some(chunk) = body.chunk().await? {
+                request.body.extend_from_slice(&chunk);
+            }
+            match request.body.len() as u64 == length {
+                true => self.send(request).await,
+                false => Err(HttpError::Interrupted("the request's body has another length".to_owned())),
+            }
+        })
+    }
 }
 
 /// A request with its body in memory.

@@ -5,6 +5,7 @@ mod client;
 mod collection;
 mod discovery;
 mod error;
+mod upload;
 
 pub use api::SnapshotDescription;
 pub use client::Client;

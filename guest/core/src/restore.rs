@@ -12,6 +12,7 @@ mod layout;
 mod ledger;
 mod plan;
 mod prove;
+mod recover;
 mod selection;
 mod set;
 mod settle;

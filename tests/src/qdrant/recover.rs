@@ -48,7 +48,17 @@ pub fn upload_shard(
     shard: u32,
     bytes: &[u8],
     priority: &str,
+    checksum: Option<&String>,
 ) -> Outcome {
+    let actual = sha256(bytes);
+    if let Some(expected) = checksum.filter(|expected| **expected != actual) {
+        // With the two values in each other's place, as in Qdrant.
+        return Err(Refusal {
+            status: 400,
+            text: format!("Checksum mismatch: expected {actual}, actual {expected}"),
+            retry_after: None,
+        });
+    }
     shard_is_there(cluster, name, shard)?;
     restore_shard(cluster, peer, name, shard, bytes, self::priority(&json!({ "priority": priority }))?)
 }

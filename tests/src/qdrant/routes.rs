@@ -218,9 +218,11 @@ impl Node {
             }
             ["collections", name, "shards", id, "snapshots", "upload"] if *method == post => {
                 let id: u32 = id.parse().unwrap_or(u32::MAX);
+                let checksum = call.query.get("checksum");
+                let _running = Running::recovery(self, name);
                 call.manage()
                     .and_then(|()| call.upload())
-                    .and_then(|bytes| recover::upload_shard(cluster, peer, name, id, &bytes, call.priority()))
+                    .and_then(|bytes| recover::upload_shard(cluster, peer, name, id, &bytes, call.priority(), checksum))
             }
             _ => return None,
         };

@@ -90,6 +90,11 @@ impl Watch {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
     }
 
+    /// Forgets all faults.
+    pub fn heal(&self) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Logs a request and says what goes wrong with it.
     fn see(&self, request: Request) -> Option<Wrong> {
         let uri = request.uri.to_string();

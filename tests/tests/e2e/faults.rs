@@ -143,18 +143,6 @@ async fn a_snapshot_that_takes_longer_than_the_timeout_is_found_in_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn url_recovery_switched_off_names_the_setting() {
-    stand_in_only!();
-    let site = Site::start(Options { peers: 1, url_recovery: false, ..Options::default() }).await;
-    let client = site.source.client();
-    client.create("docs", json!({})).await;
-    client.fill("docs", 0, 20).await;
-    site.run(&["create_snap"]).await.expect(0);
-    client.wipe().await;
-    site.run(&["recover_snap"]).await.expect(1).says(&["QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY=true"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_key_is_told_what_it_lacks() {
     stand_in_only!();
     let site =

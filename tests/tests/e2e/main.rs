@@ -17,3 +17,4 @@ mod retention;
 mod s3;
 mod set_faults;
 mod sets;
+mod uploads;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::walk::Entry;
+use super::walk::{Entry, Want};
 use crate::ordered::Map;
 
 /// What an archive of a collection says about itself.
@@ -62,10 +62,11 @@ struct PayloadIndex {
     schema: Map<String, Value>,
 }
 
-/// True for the files that describe an archive.
-pub(super) fn is_table(path: &str) -> bool {
-    matches!(path, "config.json" | "payload_index.json" | "shard_key_mapping.json")
-        || shard_of(path).is_some_and(|(_, file)| file == "replica_state.json")
+/// All of the files that describe an archive.
+pub(super) fn tables(path: &str) -> Want {
+    let is_table = matches!(path, "config.json" | "payload_index.json" | "shard_key_mapping.json")
+        || shard_of(path).is_some_and(|(_, file)| file == "replica_state.json");
+    if is_table { Want::Content } else { Want::Place }
 }
 
 /// The shard and the path within its folder.
@@ -85,7 +86,7 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
     for entry in entries {
         if let Some((id, file)) = shard_of(&entry.path) {
             let shard = shards.entry(id).or_default();
-            shard.bytes += entry.stored;
+            shard.bytes += entry.size;
             shard.has_data |= file.starts_with("segments/");
             if let Some(content) = entry.content {
                 let state: ReplicaState = read(&entry.path, &content)?;
@@ -146,7 +147,8 @@ mod tests {
     use serde_json::json;
 
     fn entry(path: &str, content: Value) -> Entry {
-        Entry { path: path.to_owned(), stored: 10, content: is_table(path).then(|| content.to_string().into_bytes()) }
+        let content = (tables(path) == Want::Content).then(|| content.to_string().into_bytes());
+        Entry { path: path.to_owned(), size: 10, header: None, data: 0, end: 0, content }
     }
 
     fn entries() -> Vec<Entry> {

@@ -5,7 +5,7 @@ use tar::{EntryType, Header, PaxExtensions};
 use super::{ArchiveError, Source};
 
 /// A tar is made of blocks of this size.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// How much is read at a time: the tables of an archive lie close together.
 const WINDOW: usize = 32 << 10;
@@ -22,19 +22,36 @@ pub(super) struct Entry {
     /// Its path, without a leading `./`.
     pub path: String,
     /// The bytes it takes in the archive, which are fewer than its own for a file with holes.
-    pub stored: u64,
+    pub size: u64,
+    /// Its header, where it was wanted.
+    pub header: Option<Vec<u8>>,
+    /// What follows the header begins here: the map of its holes, then its content.
+    pub data: u64,
+    /// Where the next entry begins.
+    pub end: u64,
     /// Its content, where it was wanted.
     pub content: Option<Vec<u8>>,
 }
 
-/// Lists an archive of `total` bytes; the contents of the paths that `wanted` picks are read.
+/// What is wanted of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// That it is there.
+    Place,
+    /// Its header.
+    Header,
+    /// All of it.
+    Content,
+}
+
+/// Lists an archive of `total` bytes; of each path what `wanted` says is kept.
 ///
 /// # Errors
 /// It can't be read, is damaged, or does not end as a tar has to.
 pub(super) async fn walk(
     source: &dyn Source,
     total: u64,
-    wanted: &dyn Fn(&str) -> bool,
+    wanted: &dyn Fn(&str) -> Want,
 ) -> Result<Vec<Entry>, ArchiveError> {
     let mut window = Window { source, total, start: 0, bytes: Vec::new() };
     let mut entries = Vec::new();
@@ -81,15 +98,19 @@ pub(super) async fn walk(
             let name = long_name.take().unwrap_or_else(|| header.path_bytes().into_owned());
             let path = String::from_utf8_lossy(&name);
             let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
-            let content = match wanted(&path) {
-                true if size > TABLE_LIMIT => return Err(broken(at, &format!("`{path}` of impossible size"))),
-                true => Some(window.read(data, size).await?),
-                false => None,
+            let want = wanted(&path);
+            let content = match want {
+                Want::Content if size > TABLE_LIMIT => {
+                    return Err(broken(at, &format!("`{path}` of impossible size")));
+                }
+                Want::Content => Some(window.read(data, size).await?),
+                Want::Place | Want::Header => None,
             };
             if entries.len() == ENTRY_LIMIT {
                 return Err(broken(at, "too many entries"));
             }
-            entries.push(Entry { path, stored: size, content });
+            let header = (want == Want::Header).then_some(block);
+            entries.push(Entry { path, size, header, data: at + BLOCK, end: next, content });
         }
         at = next;
     }
@@ -198,7 +219,10 @@ mod tests {
     fn list(bytes: Vec<u8>) -> (Result<Vec<Entry>, ArchiveError>, usize) {
         let total = bytes.len() as u64;
         let source = Memory { bytes, reads: RefCell::default() };
-        let entries = futures_executor::block_on(walk(&source, total, &|path| path.ends_with(".json")));
+        let entries = futures_executor::block_on(walk(&source, total, &|path| match path.ends_with(".json") {
+            true => Want::Content,
+            false => Want::Place,
+        }));
         let reads = source.reads.borrow().len();
         (entries, reads)
     }
@@ -222,7 +246,7 @@ mod tests {
         let entries = entries.unwrap();
         let paths: Vec<_> = entries
             .iter()
-            .map(|entry| (entry.path.as_str(), entry.stored, entry.content.as_ref().map(Vec::len)))
+            .map(|entry| (entry.path.as_str(), entry.size, entry.content.as_ref().map(Vec::len)))
             .collect();
         assert_eq!(
             paths,

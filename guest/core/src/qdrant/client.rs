@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{QdrantError, QdrantErrorKind};
-use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Timeouts};
+use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::retry;
 use crate::settings::{Host, Secret};
 
@@ -25,7 +25,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Calls one server.
 #[derive(Clone)]
 pub struct Client {
-    ports: Ports,
+    pub(super) ports: Ports,
     host: Host,
     api_key: Option<Secret>,
     work_timeout: Duration,
@@ -93,14 +93,19 @@ impl Client {
     ) -> LocalBoxFuture<'a, Result<Option<Value>, QdrantError>> {
         Box::pin(async move {
             let bytes = self.send(method.clone(), path, body, effect).await?;
-            let shape = |what: String| self.error(method, path, QdrantErrorKind::Shape(what));
-            let mut envelope: Value = serde_json::from_slice(&bytes).map_err(|error| shape(error.to_string()))?;
-            match envelope.get("status").and_then(Value::as_str) {
-                Some("ok") => Ok(Some(envelope.get_mut("result").map(Value::take).unwrap_or_default())),
-                Some("accepted") => Ok(None),
-                _ => Err(shape(format!("status {}", envelope.get("status").unwrap_or(&Value::Null)))),
-            }
+            self.unwrap(method, path, &bytes)
         })
+    }
+
+    /// The `result` of an answer's envelope; `None` where the work is only accepted.
+    pub(super) fn unwrap(&self, method: &Method, path: &str, bytes: &[u8]) -> Result<Option<Value>, QdrantError> {
+        let shape = |what: String| self.error(method, path, QdrantErrorKind::Shape(what));
+        let mut envelope: Value = serde_json::from_slice(bytes).map_err(|error| shape(error.to_string()))?;
+        match envelope.get("status").and_then(Value::as_str) {
+            Some("ok") => Ok(Some(envelope.get_mut("result").map(Value::take).unwrap_or_default())),
+            Some("accepted") => Ok(None),
+            _ => Err(shape(format!("status {}", envelope.get("status").unwrap_or(&Value::Null)))),
+        }
     }
 
     /// Sends a call and returns the whole body of a 2xx answer.
@@ -137,8 +142,13 @@ impl Client {
         body: Option<&Value>,
         effect: Effect,
     ) -> Result<Vec<u8>, QdrantErrorKind> {
-        let response =
-            self.ports.http.send(self.request(method, path, body, effect)?).await.map_err(QdrantErrorKind::Http)?;
+        let request = self.request(method, path, body, effect)?;
+        self.receive(self.ports.http.send(request).await).await
+    }
+
+    /// The whole body of a 2xx answer.
+    pub(super) async fn receive(&self, sent: Result<Response, HttpError>) -> Result<Vec<u8>, QdrantErrorKind> {
+        let response = sent.map_err(QdrantErrorKind::Http)?;
         let status = response.status;
         let retry_after = retry::retry_after(&response.headers);
         match response.read_all(ANSWER_LIMIT).await {
@@ -155,7 +165,7 @@ impl Client {
         }
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         method: &Method,
         path: &str,

@@ -48,6 +48,17 @@ impl QdrantError {
         self.status() == Some(404)
     }
 
+    /// True when the peer can't fetch an archive by a link, however often it is told to: it is configured not to, or
+    /// its file system has no room for the name (Qdrant puts a link's last segment into the name of a folder).
+    pub fn refuses_links(&self) -> bool {
+        match &self.kind {
+            QdrantErrorKind::Status { text, .. } => {
+                text.contains(LINKS_DISABLED) || text.contains("File name too long")
+            }
+            _ => false,
+        }
+    }
+
     /// True when Qdrant may have done, or may still be doing, what it was asked: the outcome has to be looked
     /// up before the call is repeated. An error of a proxy in between (502, 504) says nothing about Qdrant.
     pub fn outcome_is_unknown(&self) -> bool {
@@ -125,12 +136,15 @@ fn wider_rule(target: &str) -> String {
     }
 }
 
+/// What Qdrant says where `service.enable_snapshot_url_recovery` is off.
+const LINKS_DISABLED: &str = "recovery from remote URLs is disabled";
+
 /// What to do about an answer, where the code or the text tells.
 fn advice(code: u16, text: &str) -> Option<&'static str> {
-    if text.contains("recovery from remote URLs is disabled") {
+    if text.contains(LINKS_DISABLED) {
         return Some(
-            "the server has service.enable_snapshot_url_recovery=false; set \
-             QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY=true on every peer for the restore",
+            "the server has service.enable_snapshot_url_recovery=false; with \
+             QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY=true on every peer it would fetch its archives itself",
         );
     }
     if text.contains("Failed to download") || text.contains("Http request error") {

@@ -1,14 +1,12 @@
 //! Carrying out a plan on one target cluster.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::backup::Backup;
 use super::layout::Transfer;
-use super::plan::{Plan, Recovery, Target};
+use super::plan::{Plan, Target};
 use super::state::{Start, look};
-use super::{ledger, prove, settle, version};
+use super::{ledger, prove, recover, settle, version};
 use crate::concurrent;
 use crate::ordered::{Map, Set};
 use crate::qdrant::{Client, Cluster, QdrantError};
@@ -121,7 +119,7 @@ async fn run(
     }
     settle::lay_out(context, cluster, &plan.collection, &plan.placement, Transfer::Records).await?;
     let continued = matches!(start, Start::Continue);
-    recover_all(context, bucket, cluster, &plan, continued, items).await?;
+    recover::all(context, bucket, cluster, &plan, continued, items).await?;
     settle::settled(context, cluster, &plan.collection).await?;
     prove::equalise(context, cluster, &plan).await?;
     let points = prove::check(context, cluster, &plan).await?;
@@ -132,8 +130,9 @@ async fn run(
     if !aliases.is_empty() {
         client.set_aliases(&aliases).await.map_err(text)?;
     }
-    for recovery in &plan.recoveries {
-        ledger::note_recovered(files, &cluster.host, &recovery.name).map_err(|error| error.to_string())?;
+    let names: Set<&String> = plan.recoveries.iter().map(|recovery| &recovery.name).collect();
+    for name in names {
+        ledger::note_recovered(files, &cluster.host, name).map_err(|error| error.to_string())?;
     }
     note_in_bucket(context, bucket, cluster, &plan, true).await;
     Ok(Proof::Restored(points))
@@ -156,7 +155,11 @@ fn would(context: &Context, cluster: &Cluster, plan: &Plan, start: &Start) -> &'
         context.tell(&["place", &plan.collection, &format!("shard {shard}"), &format!("peers {}", peers.join("+"))]);
     }
     for recovery in &plan.recoveries {
-        context.tell(&["recover", &plan.collection, &format!("peer {}", recovery.peer), &recovery.key]);
+        let part = recovery.shard.as_ref().filter(|shard| shard.in_collection);
+        let part = part.map(|shard| format!("shard {} of it, sent through this program", shard.id));
+        let peer = format!("peer {}", recovery.peer);
+        let cells = ["recover", &plan.collection, &peer, &recovery.key].into_iter().chain(part.as_deref());
+        context.tell(&cells.collect::<Vec<_>>());
     }
     for (field, schema) in &plan.indexes {
         context.tell(&["index", &plan.collection, field, &schema.to_string()]);
@@ -234,143 +237,6 @@ fn numbered(keys: &Map<u32, Value>) -> String {
 async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Map<u32, Value>, String> {
     let layout = settle::settled(context, cluster, &plan.collection).await?;
     Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).collect())
-}
-
-/// Gives all peers their archives at the same time; those of one peer one after another.
-async fn recover_all(
-    context: &Context,
-    bucket: &Bucket,
-    cluster: &Cluster,
-    plan: &Plan,
-    continued: bool,
-    items: &mut Vec<Item>,
-) -> Result<(), String> {
-    let mut by_peer: Map<u64, Vec<&Recovery>> = Map::new();
-    for recovery in &plan.recoveries {
-        by_peer.entry(recovery.peer).or_default().push(recovery);
-    }
-    let peers = by_peer.into_iter().map(|(peer, recoveries)| async move {
-        let mut items = Vec::new();
-        for recovery in recoveries {
-            let started = context.ports.clock.monotonic();
-            let (host, result) = match cluster.peer(peer) {
-                // An earlier run got so far with it.
-                Some(peer) if continued && recovery.is_counted() && is_there(&peer.client, plan, recovery).await => {
-                    items.push(Item {
-                        host: Some(peer.address()),
-                        collection: Some(plan.collection.clone()),
-                        name: Some(recovery.name.clone()),
-                        cause: Some("it is there already".to_owned()),
-                        ..Item::new("snapshot", Outcome::Skipped)
-                    });
-                    continue;
-                }
-                Some(peer) => (peer.address(), recover(context, bucket, &peer.client, plan, recovery).await),
-                None => (cluster.host.to_string(), Err(format!("peer {peer} is gone"))),
-            };
-            let (outcome, cause) = match result {
-                Ok(()) => (Outcome::Done, None),
-                Err(cause) => (Outcome::Failed, Some(cause)),
-            };
-            items.push(Item {
-                host: Some(host),
-                collection: Some(plan.collection.clone()),
-                name: Some(recovery.name.clone()),
-                bytes: Some(recovery.bytes),
-                elapsed: context.ports.clock.monotonic().saturating_sub(started),
-                cause,
-                ..Item::new("snapshot", outcome)
-            });
-            if outcome == Outcome::Failed {
-                break;
-            }
-        }
-        items
-    });
-    let recovered: Vec<Item> = concurrent::all(peers).await.into_iter().flatten().collect();
-    let failed = recovered.iter().filter(|item| item.outcome == Outcome::Failed).count();
-    items.extend(recovered);
-    match failed {
-        0 => Ok(()),
-        failed => Err(format!(
-            "{failed} of its {} archives could not be recovered, so that shards of it are empty; do not use it. Run the \
-             restore again, it goes on",
-            plan.recoveries.len()
-        )),
-    }
-}
-
-/// Gives one peer one archive. After a lost answer the peer is watched until it is at no recovery any more. Only
-/// where the data is not there then, it is given the archive again.
-async fn recover(
-    context: &Context,
-    bucket: &Bucket,
-    client: &Client,
-    plan: &Plan,
-    recovery: &Recovery,
-) -> Result<(), String> {
-    let _permit = context.peer_permit(client.host()).await;
-    let mut lost: Option<QdrantError> = None;
-    for _ in 0..2 {
-        // Made just now: its validity counts from here, and Qdrant fetches at once.
-        let url =
-            bucket.presigned_get(&recovery.key, context.settings.link_expiry).map_err(|error| error.to_string())?;
-        let answer = match &recovery.shard {
-            None => client.recover(&plan.collection, &url).await,
-            Some(shard) => client.recover_shard(&plan.collection, shard.id, &url, shard.checksum.as_deref()).await,
-        };
-        match answer {
-            Ok(()) => return Ok(()),
-            Err(error) if error.outcome_is_unknown() => {
-                context.log.warn(
-                    Some(&client.host().to_string()),
-                    &format!("`{}`: {error}; watching the peer", plan.collection),
-                );
-                wait_until_idle(context, client, &plan.collection).await?;
-                if is_there(client, plan, recovery).await {
-                    return Ok(());
-                }
-                lost = Some(error);
-            }
-            Err(error) => return Err(text(error)),
-        }
-    }
-    Err(lost.map(text).unwrap_or_default())
-}
-
-/// True when every shard of the archive has the points that the manifest says, or without a manifest any. The proof
-/// comes at the end of the restore; this only spares a second recovery.
-async fn is_there(client: &Client, plan: &Plan, recovery: &Recovery) -> bool {
-    for (shard, expected) in &recovery.shards {
-        let count = client.count_replica(&plan.collection, *shard).await;
-        let right = count.is_ok_and(|count| expected.map_or(count > 0, |expected| count == expected));
-        if !right {
-            return false;
-        }
-    }
-    true
-}
-
-/// Waits until `client` says that it is at no recovery of the collection.
-async fn wait_until_idle(context: &Context, client: &Client, collection: &str) -> Result<(), String> {
-    let clock = &context.ports.clock;
-    let started = clock.monotonic();
-    let mut pause = Duration::from_millis(500);
-    loop {
-        clock.sleep(pause).await;
-        let why = match client.running_recoveries(collection).await {
-            Ok(Some(0) | None) => return Ok(()),
-            Ok(Some(running)) => format!("{running} recoveries are still running"),
-            Err(error) => text(error),
-        };
-        if clock.monotonic().saturating_sub(started) > context.settings.request_timeout {
-            return Err(format!(
-                "{}: its answer was lost, and {why} (CURL_TIMEOUT sets how long to wait)",
-                client.host()
-            ));
-        }
-        pause = (pause * 2).min(context.settings.poll_interval);
-    }
 }
 
 fn text(error: QdrantError) -> String {

@@ -72,6 +72,9 @@ pub struct ShardArchive {
     pub id: u32,
     /// SHA-256, where the manifest has it: Qdrant refuses other bytes.
     pub checksum: Option<String>,
+    /// True where it is the shard's folder in an archive of the whole collection. Qdrant can't take it out of that, so
+    /// it is sent.
+    pub in_collection: bool,
 }
 
 /// A peer of the target, and whether the target runs with clustering.
@@ -93,8 +96,11 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
         return Err("the target has no peer".to_owned());
     }
     let description = &first.description;
-    if !target.distributed {
-        fits_one_server(selection)?;
+    if !target.distributed && description.custom_sharding {
+        return Err(
+            "it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster"
+                .to_owned(),
+        );
     }
     let shard_keys = match description.custom_sharding {
         false => Vec::new(),
@@ -136,40 +142,13 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
     })
 }
 
-/// A server without clustering takes only archives that have all shards (Qdrant: "Can't restore snapshot in
-/// local mode with missing data at shard"), and knows no shard keys.
-fn fits_one_server(selection: &Selection) -> Result<(), String> {
-    let whole = |archive: &Described| {
-        let good: Set<u32> = archive.shards().filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
-        archive.description.shards.keys().all(|shard| good.contains(shard))
-    };
-    if selection.archives.iter().any(|archive| archive.description.custom_sharding) {
-        return Err(
-            "it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster"
-                .to_owned(),
-        );
-    }
-    match selection.archives.iter().any(whole) {
-        true => Ok(()),
-        false => {
-            Err("the target runs without clustering and takes only an archive that holds every shard; these archives \
-                      hold some each. Restore into a cluster (a single peer with clustering enabled is enough)"
-                .to_owned())
-        }
-    }
-}
-
 /// Gives every archive with data to a peer of the target: its own where that is among them, else one that has
 /// as few of the same shards as possible, then as few bytes.
 fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
     let mut archives: Vec<&Described> =
         selection.archives.iter().filter(|archive| archive.shards().next().is_some()).collect();
     if !target.distributed {
-        let peer = target.peers.first().copied().unwrap_or_default();
-        let whole = archives
-            .into_iter()
-            .max_by_key(|archive| (archive.shards().filter(|(_, good)| *good).count(), archive.archive.started));
-        return whole.map(|archive| recovery(selection, archive, peer)).into_iter().collect();
+        return for_one_server(selection, &archives, target.peers.first().copied().unwrap_or_default());
     }
     // Own peers first, then the largest: these leave the least choice.
     sort_by_key(&mut archives, |archive| {
@@ -196,6 +175,37 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         (recovery.peer, archive.shards().all(|(_, good)| good), archive.archive.started)
     });
     recoveries.into_iter().map(|(_, recovery)| recovery).collect()
+}
+
+/// A server without clustering takes an archive only where it has every shard (Qdrant: "Can't restore snapshot in local
+/// mode with missing data at shard"). Where none has, it gets the shards one by one, each from a good replica.
+fn for_one_server(selection: &Selection, archives: &[&Described], peer: u64) -> Vec<Recovery> {
+    let good_shards = |archive: &Described| archive.shards().filter(|(_, good)| *good).count();
+    let best = archives.iter().max_by_key(|archive| (good_shards(archive), archive.archive.started));
+    let shards = || best.iter().flat_map(|best| best.description.shards.keys());
+    if let Some(whole) = best.filter(|best| good_shards(best) == best.description.shards.len()) {
+        return vec![recovery(selection, whole, peer)];
+    }
+    let mut recoveries = Vec::new();
+    for id in shards() {
+        let holders = archives.iter().filter_map(|archive| {
+            let good = archive.shards().find(|(shard, _)| shard == id)?.1;
+            let all = recovery(selection, archive, peer);
+            let count = all.shards.get(id).copied().flatten();
+            let bytes = archive.description.shards.get(id).map_or(0, |shard| shard.bytes);
+            let one = Recovery {
+                bytes,
+                shards: [(*id, count)].into_iter().collect(),
+                shard: Some(ShardArchive { id: *id, checksum: None, in_collection: true }),
+                ..all
+            };
+            Some(((good, count, archive.archive.started), one))
+        });
+        // Of good replicas the one with the most points has seen the most writes.
+        let chosen = holders.max_by_key(|(worth, _)| *worth).map(|(_, one)| one);
+        recoveries.extend(chosen);
+    }
+    recoveries
 }
 
 /// True when the manifest has different counts for two replicas of a shard.
@@ -228,7 +238,9 @@ fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Pla
     for recovery in recoveries {
         let archive = selection.archives.iter().find(|archive| archive.archive.key == recovery.key);
         for (shard, good) in archive.into_iter().flat_map(Described::shards) {
-            good_at.insert((shard, recovery.peer), good);
+            if recovery.shards.contains_key(&shard) {
+                good_at.insert((shard, recovery.peer), good);
+            }
         }
     }
     let mut placement = Placement::new();
@@ -352,16 +364,23 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_clustering_takes_one_whole_archive() {
+    fn a_server_without_clustering_takes_one_whole_archive_or_the_shards_one_by_one() {
         let alone = Target { peers: [0].into(), distributed: false };
         let layout = states(&[&[1, 2], &[1, 2]]);
         let archives = [1, 2].map(|peer| archive(peer, &layout, config(2)));
         let whole = plan(&selection(archives.to_vec()), &alone).unwrap();
         assert_eq!(whole.recoveries.len(), 1);
         assert_eq!(whole.wanted, Placement::from([(0, [0].into()), (1, [0].into())]));
-        let layout = states(&[&[1], &[2]]);
-        let archives = [1, 2].map(|peer| archive(peer, &layout, config(1)));
-        assert!(plan(&selection(archives.to_vec()), &alone).unwrap_err().contains("without clustering"));
+        let mut layout = states(&[&[1], &[2, 3], &[3]]);
+        layout.get_mut(&1).unwrap().insert(3, "Dead".to_owned());
+        let archives = [1, 2, 3].map(|peer| archive(peer, &layout, config(1)));
+        let parts = plan(&selection(archives.to_vec()), &alone).unwrap();
+        assert_eq!(given(&parts), [(0, "docs-1"), (0, "docs-2"), (0, "docs-3")]);
+        for (id, part) in (0..).zip(&parts.recoveries) {
+            let shard = ShardArchive { id, checksum: None, in_collection: true };
+            assert_eq!((part.shard.as_ref(), part.shards.keys().collect::<Vec<_>>()), (Some(&shard), vec![&id]));
+        }
+        assert!(parts.stale.is_empty() && parts.wanted.values().all(|peers| *peers == Set::from([0])));
     }
 
     #[test]

@@ -173,6 +173,7 @@ impl SetSelection {
                     shard: Some(ShardArchive {
                         id: shard.id,
                         checksum: Some(shard.checksum.clone()).filter(|checksum| !checksum.is_empty()),
+                        in_collection: false,
                     }),
                 });
             }

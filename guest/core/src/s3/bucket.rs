@@ -1,5 +1,7 @@
 //! The calls: one method each, signed, repeated on passing faults.
 
+mod reader;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use super::sign::{self, PresignedUrl, encode_key, encode_query};
 use crate::ports::{HttpError, Ports, Request, Response, Timeouts};
 use crate::retry;
 use crate::settings::{Addressing, Host, S3Settings};
+
+pub use reader::Reader;
 
 /// The region that servers without regions go by, and AWS's first.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -128,42 +132,16 @@ impl Bucket {
     /// # Errors
     /// The bucket can't be read, or the object isn't there or is shorter.
     pub async fn read_through(&self, key: &str, bytes: u64, mut each: impl FnMut(&[u8])) -> Result<(), S3Error> {
-        let mut at = 0;
-        let mut failures = 0;
-        while at < bytes {
-            let last = bytes - 1;
-            let mut call = Call::new(Method::GET, key);
-            let shape = |what: String| S3ErrorKind::Shape(what);
-            let range = HeaderValue::from_str(&format!("bytes={at}-{last}"));
-            call.headers.insert(RANGE, range.map_err(|error| self.error(&call, shape(error.to_string())))?);
-            let mut response = self.send(&call).await?;
-            let expected = format!("bytes {at}-{last}/{bytes}");
-            if header(&response.headers, &CONTENT_RANGE) != Some(&expected) {
-                return Err(
-                    self.error(&call, shape(format!("the answer is not the range `{expected}` that was asked for")))
-                );
-            }
-            let broke_off = loop {
-                match response.body.chunk().await {
-                    Ok(Some(chunk)) if chunk.len() as u64 <= bytes - at => {
-                        each(&chunk);
-                        at += chunk.len() as u64;
-                        failures = 0;
-                    }
-                    Ok(Some(_)) => return Err(self.error(&call, shape("more bytes than the object has".to_owned()))),
-                    Ok(None) => break HttpError::Interrupted(format!("{at} of {bytes} bytes arrived")),
-                    Err(error) => break error,
-                }
-            };
-            if at < bytes {
-                failures += 1;
-                if failures == retry::ATTEMPTS {
-                    return Err(self.error(&call, S3ErrorKind::Http(broke_off)));
-                }
-                self.ports.clock.sleep(retry::pause(self.ports.clock.as_ref(), failures, None)).await;
-            }
+        let mut reader = self.reader(key, bytes, 0, bytes);
+        while let Some(chunk) = reader.next().await? {
+            each(&chunk);
         }
         Ok(())
+    }
+
+    /// Reads a part of the object `key` of `total` bytes: from `start` until before `end`.
+    pub fn reader<'a>(&'a self, key: &'a str, total: u64, start: u64, end: u64) -> Reader<'a> {
+        Reader::new(self, key, total, start, end)
     }
 
     /// Deletes an object; not an error where there is none.
