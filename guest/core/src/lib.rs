@@ -7,7 +7,7 @@
 //! tasks            one module a task: what a person asks for
 //! backup, restore, prune  the procedures; their plans are values, made before anything is changed
 //! qdrant, s3       the two servers, as typed calls
-//! sets             backup sets: their manifests, in the bucket
+//! sets, lock       backup sets: their manifests, in the bucket; who is at work
 //! archive, manifest, records, naming   what is read and written: archives, JSON, CSV, keys
 //! settings, task, report, metrics, log, redact  what comes in and what goes out
 //! ports            HTTP, clock, files, console
@@ -17,6 +17,7 @@ pub mod archive;
 pub mod backup;
 mod concurrent;
 mod json;
+pub mod lock;
 pub mod log;
 pub mod manifest;
 pub mod metrics;

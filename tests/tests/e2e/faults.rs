@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use qdrant_backup_tests::client::point;
 use qdrant_backup_tests::qdrant::Options;
-use qdrant_backup_tests::real;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 
 /// These need the stand-in.
 macro_rules! stand_in_only {
     () => {
-        if real::program().is_some() {
+        if qdrant_backup_tests::real::program().is_some() {
             eprintln!("skipped: needs the stand-in");
             return;
         }

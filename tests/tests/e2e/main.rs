@@ -10,6 +10,7 @@ mod cross;
 mod drill;
 mod faults;
 mod lists;
+mod locks;
 mod names;
 mod refusals;
 mod restore;

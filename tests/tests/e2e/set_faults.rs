@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use qdrant_backup_tests::qdrant::Options;
-use qdrant_backup_tests::real;
 use qdrant_backup_tests::s3::{Fault, Wrong};
 use qdrant_backup_tests::site::Site;
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use super::{Context, prune, source};
 use crate::backup;
-use crate::report::{Item, Outcome};
+use crate::lock::{self, Work};
 use crate::sets::SetId;
 
 pub(super) async fn run(context: &Context) -> Result<(), String> {
@@ -30,15 +30,19 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                 context
                     .log
                     .info(Some(&host), &format!("set {set}: {count} collections on {} peers", cluster.peers.len()));
-                let backed_up = backup::back_up_set(context, bucket, cluster, collections, &set).await;
-                // Only after a success: a backup that fails never costs an old one.
-                if context.settings.keep.last > 0 && !context.settings.dry_run {
-                    prune::prune_sets(context, backed_up).await;
+                let set = &set;
+                let run = Box::pin(async move {
+                    let backed_up = backup::back_up_set(context, bucket, cluster, collections, set).await;
+                    // Only after a success: a backup that fails never costs an old one.
+                    if context.settings.keep.last > 0 && !context.settings.dry_run {
+                        prune::after_backup(context, bucket, backed_up).await;
+                    }
+                });
+                if let Err(cause) = lock::while_held(context, Work::Sets, cluster, run).await {
+                    context.report(source::failed(cluster, cause));
                 }
             }
-            Err(cause) => {
-                context.report(Item { host: Some(host), cause: Some(cause), ..Item::new("cluster", Outcome::Failed) });
-            }
+            Err(cause) => context.report(source::failed(cluster, cause)),
         }
     }
     Ok(())

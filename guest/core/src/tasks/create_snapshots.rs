@@ -2,8 +2,8 @@
 
 use super::{Context, get_aliases, source};
 use crate::backup;
+use crate::lock::{self, Work};
 use crate::records;
-use crate::report::{Item, Outcome};
 
 pub(super) async fn run(context: &Context) -> Result<(), String> {
     let source = source::find(context).await?;
@@ -30,13 +30,12 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                     host: Some(cluster.host.to_string()),
                     collection: collection.clone(),
                 }));
-                backup::back_up(context, cluster, collections).await;
+                let run = Box::pin(backup::back_up(context, cluster, collections));
+                if let Err(cause) = lock::while_held(context, Work::Snapshots, cluster, run).await {
+                    context.report(source::failed(cluster, cause));
+                }
             }
-            Err(cause) => context.report(Item {
-                host: Some(cluster.host.to_string()),
-                cause: Some(cause),
-                ..Item::new("cluster", Outcome::Failed)
-            }),
+            Err(cause) => context.report(source::failed(cluster, cause)),
         }
     }
     if chosen.is_empty() && !written.is_empty() && !context.settings.dry_run {

@@ -2,10 +2,12 @@
 
 use super::Context;
 use crate::concurrent;
+use crate::lock;
 use crate::ordered::Set;
 use crate::prune;
 use crate::records;
 use crate::report::{Item, Outcome};
+use crate::s3::Bucket;
 use crate::sets;
 
 /// How many collections are pruned at the same time.
@@ -18,6 +20,12 @@ pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), String> {
     let wanted = |collection: &str| {
         (named.is_empty() || named.contains(collection)) && context.settings.collections.takes(collection)
     };
+    if !context.settings.dry_run {
+        let running = lock::running_restores(context, bucket).await?;
+        if let Some(by) = running.first() {
+            return Err(format!("{by}; it may need what would be removed: prune when it has ended"));
+        }
+    }
     // What the bucket has, and not what the source has: a collection that was dropped there is pruned, too.
     let mut collections = prune::collections(bucket).await?;
     collections.retain(|collection| wanted(collection));
@@ -31,8 +39,17 @@ pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// Prunes the sets of collections that were backed up just now, unless a restore is at work that may need them.
+pub(super) async fn after_backup(context: &Context, bucket: &Bucket, collections: Set<String>) {
+    match lock::running_restores(context, bucket).await {
+        Ok(running) if running.is_empty() => prune_sets(context, collections).await,
+        Ok(running) => context.log.warn(None, &format!("nothing is pruned this time: {}", running.join("; "))),
+        Err(cause) => context.log.warn(None, &format!("nothing is pruned this time: {cause}")),
+    }
+}
+
 /// Prunes the sets of these collections.
-pub(super) async fn prune_sets(context: &Context, collections: Set<String>) {
+async fn prune_sets(context: &Context, collections: Set<String>) {
     let Some(bucket) = context.bucket.as_ref() else { return };
     let work =
         collections.into_iter().map(|collection| async move { prune::prune(context, bucket, &collection).await });

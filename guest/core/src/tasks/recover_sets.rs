@@ -1,7 +1,8 @@
 //! `recover_snap_shards`: collections from sets, then their aliases.
 
-use super::{Context, recover_aliases, target};
+use super::{Context, recover_aliases, source, target};
 use crate::concurrent;
+use crate::lock::{self, Work};
 use crate::ordered::{Map, Set};
 use crate::qdrant::{Cluster, QdrantError};
 use crate::records;
@@ -46,13 +47,18 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     .await;
     let backups: Vec<Backup> = selections.into_values().collect();
     for cluster in &targets.clusters {
-        let mut failed = failed.clone();
-        failed.extend(restore::restore(context, bucket, cluster, &backups).await);
-        recover_aliases::restore_of_sets(context, cluster, &backups, &failed).await;
-        if context.settings.drop_old && !context.settings.dry_run {
-            for backup in backups.iter().filter(|backup| !failed.contains(backup.collection())) {
-                context.report_all(drop_replaced(cluster, &backups, backup).await);
+        let (mut failed, backups) = (failed.clone(), &backups);
+        let run = Box::pin(async move {
+            failed.extend(restore::restore(context, bucket, cluster, backups).await);
+            recover_aliases::restore_of_sets(context, cluster, backups, &failed).await;
+            if context.settings.drop_old && !context.settings.dry_run {
+                for backup in backups.iter().filter(|backup| !failed.contains(backup.collection())) {
+                    context.report_all(drop_replaced(cluster, backups, backup).await);
+                }
             }
+        });
+        if let Err(cause) = lock::while_held(context, Work::Restore, cluster, run).await {
+            context.report(source::failed(cluster, cause));
         }
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! `recover_snap`: collections from their archives, then the aliases.
 
-use super::{Context, recover_aliases, target};
+use super::{Context, recover_aliases, source, target};
 use crate::concurrent;
+use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ordered::{Map, Set};
 use crate::records;
@@ -47,9 +48,14 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
         return Err(nothing_found(context));
     }
     for cluster in &targets.clusters {
-        let mut failed = failed.clone();
-        failed.extend(restore::restore(context, bucket, cluster, &selections).await);
-        recover_aliases::restore_some(context, cluster, &selections, &failed).await;
+        let (mut failed, selections) = (failed.clone(), &selections);
+        let run = Box::pin(async move {
+            failed.extend(restore::restore(context, bucket, cluster, selections).await);
+            recover_aliases::restore_some(context, cluster, selections, &failed).await;
+        });
+        if let Err(cause) = lock::while_held(context, Work::Restore, cluster, run).await {
+            context.report(source::failed(cluster, cause));
+        }
     }
     Ok(())
 }

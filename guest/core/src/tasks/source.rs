@@ -49,6 +49,11 @@ pub(super) async fn find(context: &Context) -> Result<Source, String> {
     Ok(Source { clusters: discovered.clusters, missing: discovered.missing })
 }
 
+/// A cluster that could not be worked on.
+pub(super) fn failed(cluster: &Cluster, cause: String) -> Item {
+    Item { host: Some(cluster.host.to_string()), cause: Some(cause), ..Item::new("cluster", Outcome::Failed) }
+}
+
 /// The names of a cluster's collections.
 ///
 /// # Errors

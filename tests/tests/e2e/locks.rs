@@ -1,0 +1,143 @@
+//! Two runs at the same time.
+
+use std::time::Duration;
+
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::Site;
+use serde_json::json;
+
+use crate::faults::stand_in_only;
+
+/// The lock of a run that says it is `pod`.
+fn lock(pod: &str, beat: u64, at: &str) -> Vec<u8> {
+    let lock = json!({"holder": pod, "token": pod, "since": "2026-01-29T11:00:00Z", "beat": beat, "beat_at": at});
+    lock.to_string().into_bytes()
+}
+
+/// Now, and a day that is long over.
+fn now() -> String {
+    let now = time::OffsetDateTime::now_utc().to_string();
+    format!("{}T{}Z", &now[..10], &now[11..19])
+}
+const LONG_AGO: &str = "2026-01-20T11:00:00Z";
+
+/// The lock that a run of `task` leaves out of its name: found by running it once.
+async fn lock_of(site: &Site, task: &str) -> String {
+    let put = |request: &qdrant_backup_tests::s3::Request| {
+        let path = request.uri.path().trim_start_matches('/');
+        let key = path.split_once('/')?.1;
+        (request.method == http::Method::PUT && key.starts_with("run_locks/")).then(|| key.to_owned())
+    };
+    let before = site.s3.requests().len();
+    site.run(&[task]).await.expect(0);
+    site.s3.requests().iter().skip(before).find_map(put).expect("a lock")
+}
+
+async fn filled() -> Site {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 40).await;
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_gone_when_the_run_has_ended() {
+    let site = filled().await;
+    for task in ["create_snap", "create_snap_shards", "recover_snap", "recover_snap_shards"] {
+        if task.starts_with("recover") {
+            site.source.client().wipe().await;
+        }
+        lock_of(&site, task).await;
+        assert!(site.s3.keys("run_locks/").is_empty(), "{task}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_run_says_who_is_at_work_and_changes_nothing() {
+    let site = filled().await;
+    let key = lock_of(&site, "create_snap_shards").await;
+    let sets = site.s3.keys("backup_manifests/");
+    site.s3.put(&key, lock("other-pod", 1, &now()));
+    let beating = async {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        site.s3.put(&key, lock("other-pod", 2, &now()));
+    };
+    let arguments = ["create_snap_shards"];
+    let (run, ()) = tokio::join!(site.run(&arguments), beating);
+    run.expect(1).says(&["another run holds the lock", "pod other-pod, since 2026-01-29T11:00:00Z"]);
+    assert_eq!(site.s3.keys("backup_manifests/"), sets);
+    assert!(site.s3.get(&key).is_some(), "somebody else's lock");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restore_may_need_is_not_pruned() {
+    let site = filled().await;
+    lock_of(&site, "create_snap_shards").await;
+    crate::sets::another_second().await;
+    site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "0")]).await.expect(0);
+    let sets = site.s3.keys("backup_manifests/");
+    let key = "run_locks/restore-1.json";
+    site.s3.put(key, lock("restoring", 1, &now()));
+    let beating = async {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        site.s3.put(key, lock("restoring", 2, &now()));
+    };
+    let one = [("QDRANT_BACKUP_RETENTION_SETS", "1")];
+    let (run, ()) = tokio::join!(site.run_with(&["prune_snap"], &one), beating);
+    run.expect(1).says(&["pod restoring", "prune when it has ended"]);
+    assert_eq!(site.s3.keys("backup_manifests/"), sets);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_was_left_heals_itself() {
+    let site = filled().await;
+    let key = lock_of(&site, "create_snap").await;
+    // Of this pod's earlier life, or so old that no clock is that wrong: at once.
+    for (left, at) in [("pod-1", now()), ("other", LONG_AGO.to_owned())] {
+        crate::sets::another_second().await;
+        site.s3.put(&key, lock(left, 1, &at));
+        let run = site.run_with(&["create_snap"], &[("HOSTNAME", "pod-1")]).await.expect(0);
+        assert!(!run.stderr.contains("waiting to see") && site.s3.get(&key).is_none(), "{}", run.stderr);
+    }
+    // Else once it has been silent for long enough.
+    site.s3.put(&key, lock("killed", 1, &now()));
+    site.run(&["create_snap"]).await.expect(0).says(&["pod killed", "waiting to see whether it is still at work"]);
+    assert!(site.s3.get(&key).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_lock_is_taken_over_stops() {
+    stand_in_only!();
+    let site = Site::start(Options { peers: 2, work: Duration::from_secs(40), ..Options::default() }).await;
+    site.source.client().create("docs", json!({"shard_number": 2})).await;
+    let taken = async {
+        let key = loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if let Some(key) = site.s3.keys("run_locks/").pop() {
+                break key;
+            }
+        };
+        site.s3.put(&key, lock("thief", 7, &now()));
+        key
+    };
+    let arguments = ["create_snap"];
+    let (run, key) = tokio::join!(site.run(&arguments), taken);
+    // The aliases need no lock, and were saved.
+    run.expect(3).says(&["this run was stopped, as its lock was taken over", "pod thief"]);
+    assert!(site.s3.get(&key).is_some(), "somebody else's lock");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_without_locks_hinders_nothing() {
+    let site = filled().await;
+    site.s3.fail(qdrant_backup_tests::s3::Fault {
+        method: Some(http::Method::PUT),
+        uri: "run_locks/".to_owned(),
+        skip: 0,
+        times: 99,
+        wrong: qdrant_backup_tests::s3::Wrong::Status(403, "<Error><Code>AccessDenied</Code></Error>".to_owned()),
+    });
+    site.run(&["create_snap"]).await.expect(0).says(&["no lock could be taken"]);
+    assert_eq!(site.s3.keys("snapshots/docs/").len(), 2);
+}
