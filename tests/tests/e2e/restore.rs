@@ -82,7 +82,8 @@ async fn into_clusters_of_other_sizes() {
         let target = site.more(Options { peers, ..Options::default() }).await;
         let work = TempDir::new().unwrap();
         let host = target.hosts()[0].clone();
-        site.run_in(work.path(), &["recover_snap"], &[("QDRANT_RESTORE_HOSTS", &host)]).await.expect(0);
+        let run = site.run_in(work.path(), &["recover_snap"], &[("QDRANT_RESTORE_HOSTS", &host)]).await.expect(0);
+        assert_eq!(run.stderr.contains("the target has peers for 1"), peers == 1, "{}", run.stderr);
         assert_same(&target.client().contents().await, &before);
         let replicas = target.client().placed("rf2").await;
         assert!(replicas.values().all(|replicas| replicas.len() == peers.min(2)), "{peers} peers");

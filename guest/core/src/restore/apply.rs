@@ -88,6 +88,17 @@ async fn run(
         }
         Err(cause) => return Err(format!("{cause}; QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
     }
+    if let Some((fewest, configured)) = plan.fewer_replicas() {
+        // Writes go on: Qdrant asks no more replicas for confirmation than there are.
+        context.log.warn(
+            Some(&cluster.host.to_string()),
+            &format!(
+                "`{}` is configured for {configured} replicas of each shard, and the target has peers for {fewest}: it \
+                 outlives the loss of fewer peers than before",
+                plan.collection
+            ),
+        );
+    }
     let start = look(context, bucket, cluster, &plan).await?;
     if context.settings.dry_run {
         return Ok(Proof::Would(would(context, cluster, &plan, &start)));

@@ -41,6 +41,15 @@ pub struct Plan {
     pub written_meanwhile: Option<bool>,
 }
 
+impl Plan {
+    /// What the target is too small for: how many replicas of each shard there will be, and how many there shall be.
+    pub(super) fn fewer_replicas(&self) -> Option<(usize, u64)> {
+        let configured = self.create.get("replication_factor").and_then(Value::as_u64)?;
+        let fewest = self.wanted.values().map(Set::len).min()?;
+        ((fewest as u64) < configured).then_some((fewest, configured))
+    }
+}
+
 /// One archive for one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
@@ -380,6 +389,7 @@ mod tests {
             let shard = ShardArchive { id, checksum: None, in_collection: true };
             assert_eq!((part.shard.as_ref(), part.shards.keys().collect::<Vec<_>>()), (Some(&shard), vec![&id]));
         }
+        assert_eq!((whole.fewer_replicas(), parts.fewer_replicas()), (Some((1, 2)), None));
         assert!(parts.stale.is_empty() && parts.wanted.values().all(|peers| *peers == Set::from([0])));
     }
 
