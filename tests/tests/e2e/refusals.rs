@@ -94,12 +94,18 @@ async fn an_alias_in_the_place_of_the_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_into_a_server_without_clustering() {
-    let (site, _) = backed_up().await;
+async fn custom_sharding_into_a_server_without_clustering() {
+    let site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("tenants", json!({"sharding_method": "custom", "shard_number": 1})).await;
+    let key = json!("acme");
+    client.ok(http::Method::PUT, "/collections/tenants/shards?timeout=60", Some(&json!({ "shard_key": key }))).await;
+    client.fill_key("tenants", 0, 10, Some(&key)).await;
+    site.run(&["create_snap"]).await.expect(0);
     let target = site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
     let host = target.hosts()[0].clone();
     let run = site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_HOSTS", &host)]).await.expect(1);
-    run.says(&["takes only an archive that holds every shard"]);
+    run.says(&["custom sharding, which a Qdrant without clustering does not know"]);
     assert!(target.client().collections().await.is_empty());
 }
 

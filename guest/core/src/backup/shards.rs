@@ -117,6 +117,9 @@ impl Job<'_> {
             );
         }
         for shard in &mut shards {
+            if !self.cluster.distributed {
+                shard.source_peer_id = layout.peer_id;
+            }
             let there = layout.shards.get(&shard.id);
             shard.key = there.and_then(|there| there.key.clone());
             shard.replicas = there
@@ -126,7 +129,7 @@ impl Job<'_> {
                 .collect();
         }
         let points = Points { before, after };
-        let manifest = self.describe(started, config, shards, points, first).await?;
+        let manifest = self.describe(started, config, shards, points, first, layout.peer_id).await?;
         self.write(&manifest, stored).await?;
         Ok(Some(manifest))
     }
@@ -261,6 +264,7 @@ impl Job<'_> {
         shards: Vec<SetShard>,
         points: Points,
         first: &Peer,
+        first_id: u64,
     ) -> Result<SetManifest, String> {
         let aliases = first.client.aliases().await.map_err(|error| error.to_string())?;
         let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str);
@@ -283,7 +287,8 @@ impl Job<'_> {
                     .peers
                     .iter()
                     .map(|peer| ManifestPeer {
-                        id: peer.id.unwrap_or_default(),
+                        // Without clustering there is one peer, which tells its id only with a collection.
+                        id: peer.id.unwrap_or(first_id),
                         host: peer.address(),
                         version: peer.version.clone(),
                         commit: peer.commit.clone(),

@@ -75,9 +75,8 @@ impl Layout {
             && self.shards.values().all(|shard| shard.replicas.values().all(Replica::is_active))
     }
 
-    /// The same with `id` in place of the one peer's own.
+    /// The same with `id` in place of the one peer's own, but for the peer that answered.
     pub(super) fn of_single_peer(mut self, id: u64) -> Self {
-        self.peer_id = id;
         for shard in self.shards.values_mut() {
             shard.replicas = std::mem::take(&mut shard.replicas).into_values().map(|replica| (id, replica)).collect();
         }

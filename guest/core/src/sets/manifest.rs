@@ -207,7 +207,7 @@ impl SetManifest {
     /// The peers that it was made on, as far as it says.
     pub fn peers(&self) -> Vec<u64> {
         let named = self.source.iter().flat_map(|source| &source.peers).map(|peer| peer.id);
-        // Servers without clustering do not tell their id in every answer, and are not all one.
+        // 0 stands for a server that was not known by its id, and such servers are not all one.
         named.chain(self.shards.iter().map(|shard| shard.source_peer_id)).filter(|id| *id != 0).collect()
     }
 
