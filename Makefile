@@ -4,9 +4,17 @@ BUILDER ?= buildah
 # The same files give the same image.
 BUILD_FLAGS ?= --timestamp 0
 IMAGE ?= qdrant-backup:0.1.0
+COMPILER_IMAGE ?= qdrant-backup-compiler:0.1.0
 COMPONENT_IMAGE ?= qdrant-backup-component:0.1.0
 
-.PHONY: demo test lint dist drill image component component-image oci clean
+# The shipped program is static, with its component compiled ahead of time. VARIANT=compiler: it also runs others
+# (--component FILE).
+TARGET ?= $(shell uname -m)-unknown-linux-musl
+VARIANT ?=
+BUILD = $(CARGO) build --locked --profile dist --target $(TARGET) --no-default-features --features "precompiled $(VARIANT)"
+BUILT = $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/dist
+
+.PHONY: demo test lint dist bench drill image compiler-image component component-image oci clean
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
@@ -19,19 +27,26 @@ lint: ## what a change has to pass besides the tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-dist: ## the release binary and the component, in dist/
-	$(CARGO) build --locked --release -p qdrant-backup
-	mkdir -p dist && cp target/release/qdrant-backup dist/
+dist: ## the program and the component, in dist/
+	$(BUILD) -p qdrant-backup
+	mkdir -p dist && cp $(BUILT)/qdrant-backup dist/
 	dist/qdrant-backup component dist/qdrant-backup.wasm
+
+bench: dist ## the program beside a plain client; QUICK=--quick for a short run, BASELINE='command' for another one
+	$(CARGO) build --locked --release -p qdrant-backup-bench
+	$(or $(CARGO_TARGET_DIR),target)/release/qdrant-backup-bench $(QUICK) dist/qdrant-backup dist/qdrant-backup.wasm
 
 drill: ## the program that opens archives in Qdrant's own engine, in dist/
 	$(CARGO) build --locked --release -p qdrant-backup-drill
 	mkdir -p dist && cp target/release/qdrant-backup-drill dist/
 
 image: ## a container image of the program alone; BUILDER=docker BUILD_FLAGS= builds it by Docker
-	$(CARGO) build --locked --release --target x86_64-unknown-linux-musl -p qdrant-backup
-	$(BUILDER) build $(BUILD_FLAGS) -f k8s/Containerfile -t $(IMAGE) target/x86_64-unknown-linux-musl/release
-	@ls -l target/x86_64-unknown-linux-musl/release/qdrant-backup | awk '{print "$(IMAGE): " $$5 " bytes"}'
+	$(BUILD) -p qdrant-backup
+	$(BUILDER) build $(BUILD_FLAGS) -f k8s/Containerfile -t $(IMAGE) $(BUILT)
+	@ls -l $(BUILT)/qdrant-backup | awk '{print "$(IMAGE): " $$5 " bytes"}'
+
+compiler-image: ## the same with the compiler, for pods that mount a component
+	$(MAKE) image VARIANT=compiler IMAGE=$(COMPILER_IMAGE)
 
 component: ## the component alone, in dist/
 	mkdir -p dist && $(CARGO) run --locked -q -p qdrant-backup -- component dist/qdrant-backup.wasm

@@ -1,19 +1,28 @@
 //! Builds the component with a nested cargo, so that `cargo build` alone leaves a program with the component
 //! inside. `COMPONENT_WASM_FILE=/path/to.wasm` takes a ready one instead, where the wasm target is missing.
+//!
+//! With the feature `precompiled` it is compiled to machine code here, too, rather than at every start.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+#[cfg(feature = "precompiled")]
+#[path = "build/precompile.rs"]
+mod precompile;
+
 const TARGET: &str = "wasm32-wasip2";
 const READY_MADE: &str = "COMPONENT_WASM_FILE";
 
 fn main() -> ExitCode {
-    match component() {
-        Ok(file) => {
-            println!("cargo::rustc-env=COMPONENT_WASM={}", file.display());
-            ExitCode::SUCCESS
-        }
+    let made = component().and_then(|file| {
+        println!("cargo::rustc-env=COMPONENT_WASM={}", file.display());
+        #[cfg(feature = "precompiled")]
+        println!("cargo::rustc-env=COMPONENT_PRECOMPILED={}", precompile::precompile(&file)?.display());
+        Ok(())
+    });
+    match made {
+        Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             println!("cargo::error={why}");
             ExitCode::FAILURE
@@ -61,8 +70,10 @@ fn build() -> Result<PathBuf, String> {
     }
     println!("cargo::rerun-if-changed=build.rs");
 
-    // A target directory of its own: the outer cargo holds the lock of the usual one.
-    let target_dir = Path::new(&variable("OUT_DIR")?).join("component");
+    // A target directory of its own: the outer cargo holds the lock of the usual one. All builds of the host share it.
+    let out_dir = PathBuf::from(variable("OUT_DIR")?);
+    let outer = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let target_dir = outer.unwrap_or(&out_dir).join("component");
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
         .current_dir(&workspace)
@@ -95,7 +106,7 @@ fn build() -> Result<PathBuf, String> {
     let built = target_dir.join(TARGET).join("component").join("qdrant_backup_component.wasm");
     let component = std::fs::read(&built).map_err(|error| format!("can't read {}: {error}", built.display()))?;
     let component = without_names(&component).ok_or_else(|| format!("{} is not a component", built.display()))?;
-    let file = target_dir.join("qdrant-backup.wasm");
+    let file = out_dir.join("qdrant-backup.wasm");
     // Left alone where it is the same: the host is compiled anew whenever it changes.
     if std::fs::read(&file).ok().as_ref() != Some(&component) {
         std::fs::write(&file, component).map_err(|error| format!("can't write {}: {error}", file.display()))?;

@@ -118,7 +118,7 @@ pub async fn execute(options: &Options, io: &Io) -> u8 {
     };
     match ended {
         // The component has logged its summary.
-        Ok(Ok(report)) => exit_code(report.status),
+        Ok(Ok(status)) => exit_code(status),
         Ok(Err(tasks::Error::Configuration(problems))) => {
             let lines = problems.iter().map(|problem| format!("{}: {}", problem.variable, problem.problem));
             say_problems(io, &lines.collect::<Vec<_>>());

@@ -2,14 +2,18 @@
 //! random numbers. No sockets, no environment, no arguments, no standard input.
 
 mod bindings;
+mod config;
 mod engine;
+mod interfaces;
 mod memory;
 mod network;
+#[cfg(feature = "precompiled")]
+mod precompiled;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, ComponentType, Lift, Linker, ResourceTable, WasmList};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
@@ -24,10 +28,17 @@ use crate::io::Io;
 use crate::messages::Messages;
 
 pub use bindings::exports::vectorkeep::qdrant_backup::tasks;
-pub use engine::{COMPONENT, component, interfaces};
+pub use engine::component;
+pub use interfaces::interfaces;
 
 use memory::{MemoryExhausted, MemoryLimit};
 use network::Network;
+
+#[cfg(not(any(feature = "compiler", feature = "precompiled")))]
+compile_error!("the built-in component can't run without the feature `compiler` or `precompiled`");
+
+/// The component this program was built with.
+pub static COMPONENT: &[u8] = include_bytes!(env!("COMPONENT_WASM"));
 
 /// The name of the typed interface.
 const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";
@@ -71,7 +82,18 @@ impl WasiHttpView for State {
     }
 }
 
-/// Calls the typed `run` of `component` with `request`. The call can be dropped at any time: the component
+/// What the component answers. Its items are left where they are: it has logged and recorded them itself, and they are
+/// tens of thousands after a large run.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+#[allow(dead_code)]
+struct Report {
+    status: tasks::Status,
+    items: WasmList<tasks::Item>,
+    milliseconds: u64,
+}
+
+/// Calls the typed `run` of `component` with `request`, and returns how it ended. The call can be dropped at any time: the component
 /// replaces its files in one step each, so that they stay whole.
 ///
 /// # Errors
@@ -80,22 +102,29 @@ pub async fn run(
     component: &Component,
     grants: Grants<'_>,
     request: &tasks::Request,
-) -> Result<Result<tasks::Report, tasks::Error>, String> {
+) -> Result<Result<tasks::Status, tasks::Error>, String> {
     let engine = engine::engine()?;
-    if component.get_export_index(None, INTERFACE).is_none() {
-        return Err(format!(
+    let interface = component.get_export_index(None, INTERFACE);
+    let function = interface.and_then(|interface| component.get_export_index(Some(&interface), "run"));
+    let function = function.ok_or_else(|| {
+        format!(
             "the component does not export `{INTERFACE}`; take the qdrant-backup.wasm of the same release as this program"
-        ));
-    }
+        )
+    })?;
     let linker = linker(&engine).map_err(engine::in_one_line)?;
     let mut store = Store::new(&engine, state(grants)?);
     store.limiter(|state| &mut state.memory);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
-    let instance = bindings::Embedder::instantiate_async(&mut store, component, &linker).await.map_err(|error| {
+    let cant_start = |error: wasmtime::Error| {
         exhausted(&error).unwrap_or_else(|| format!("the component can't be started: {}", engine::in_one_line(error)))
-    })?;
-    instance.vectorkeep_qdrant_backup_tasks().call_run(&mut store, request).await.map_err(|error| explain(&error))
+    };
+    let instance = linker.instantiate_async(&mut store, component).await.map_err(cant_start)?;
+    let run = instance
+        .get_typed_func::<(&tasks::Request,), (Result<Report, tasks::Error>,)>(&mut store, function)
+        .map_err(cant_start)?;
+    let (answer,) = run.call_async(&mut store, (request,)).await.map_err(|error| explain(&error))?;
+    Ok(answer.map(|report| report.status))
 }
 
 fn state(grants: Grants<'_>) -> Result<State, String> {

@@ -226,12 +226,13 @@ fn namespace_and_image_are_set_in_one_place() {
         .edit("common/kustomization.yaml", "namespace: pharia-ai", "namespace: search")
         .edit("common/kustomization.yaml", "newName: qdrant-backup", "newName: registry.example/tools/qdrant-backup")
         .edit("backup/kustomization.yaml", "# - ../component/configmap", "- ../component/configmap");
-    for folder in ["backup", "restore"] {
+    // Where a component is mounted, the image is the one that can compile it.
+    for (folder, name) in [("backup", "qdrant-backup-compiler"), ("restore", "qdrant-backup")] {
         for Manifest { content, .. } in overlay.build(folder).unwrap_or_default() {
             assert_eq!(content["metadata"]["namespace"], "search", "{content:#}");
             if content["kind"] == "Job" || content["kind"] == "CronJob" {
                 let image = &manifests::pod(&content)["containers"][0]["image"];
-                assert_eq!(image, "registry.example/tools/qdrant-backup:0.1.0");
+                assert_eq!(*image, format!("registry.example/tools/{name}:0.1.0"));
             }
         }
     }

@@ -24,11 +24,13 @@ static IMAGES: LazyLock<Option<Images>> = LazyLock::new(|| {
     }
     let images = Images::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images"));
     images.make("image");
+    images.make("compiler-image");
     images.make("component-image");
     Some(images)
 });
 
 const IMAGE: &str = "qdrant-backup:0.1.0";
+const COMPILER_IMAGE: &str = "qdrant-backup-compiler:0.1.0";
 const COMPONENT_IMAGE: &str = "qdrant-backup-component:0.1.0";
 
 /// How long a pod may take to end after SIGTERM; its manifest grants 10 s.
@@ -44,7 +46,7 @@ fn objects(images: &Images) -> Objects {
         ("QDRANT_S3_BUCKET_NAME", s3::BUCKET),
     ];
     Objects {
-        images: [image(IMAGE), image(COMPONENT_IMAGE)].into(),
+        images: [image(IMAGE), image(COMPILER_IMAGE), image(COMPONENT_IMAGE)].into(),
         secrets: [(
             "qdrant-credentials".to_owned(),
             keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect(),

@@ -76,7 +76,7 @@ async fn echo(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin)
 }
 
 /// Reads the head of one request.
-async fn read_head(stream: &mut TcpStream) -> String {
+async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let Ok(byte) = stream.read_u8().await else { break };
@@ -418,6 +418,29 @@ async fn an_address_in_a_certificate_counts() {
         assert_eq!(text(answer).await.unwrap(), format!("GET {address} "));
     }
     assert!(connections.load(Ordering::SeqCst) <= 2);
+}
+
+#[tokio::test]
+async fn a_second_tls_connection_resumes_the_session_of_the_first() {
+    let ca = private_ca("localhost");
+    let (kinds, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let (address, _) = server(move |stream| {
+        let (acceptor, kinds) = (ca.acceptor.clone(), kinds.clone());
+        async move {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            kinds.send(stream.get_ref().1.handshake_kind().unwrap()).unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await;
+    let client = Client::new(configuration(Some(ca.pem.path())).unwrap());
+    for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+        let answer = client.send(get(format!("https://localhost:{}/", address.port())), limits()).await.unwrap();
+        text(answer).await.unwrap();
+        assert_eq!(seen.recv().await.unwrap(), expected);
+    }
 }
 
 #[tokio::test]

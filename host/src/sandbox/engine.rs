@@ -1,14 +1,13 @@
-//! The engine and the compiled component, one each for the whole process.
+//! The engine and the components that it runs, one each for the whole process.
 
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use wasmtime::Engine;
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine};
 
-/// The component this program was built with.
-pub static COMPONENT: &[u8] = include_bytes!(env!("COMPONENT_WASM"));
+use super::config::config;
 
 /// How often a computing component lets others run, which is how late a deadline or a signal may be.
 const TICK: Duration = Duration::from_millis(20);
@@ -22,37 +21,42 @@ pub fn engine() -> Result<Engine, String> {
     ENGINE.get_or_init(start).clone()
 }
 
-/// The component of `file`, or the built-in one, compiled.
+/// The component of `file`, or the built-in one, ready to run.
 ///
 /// # Errors
-/// The file can't be read or is no component.
+/// The file can't be read or is no component, or this program has no compiler for it.
 pub fn component(file: Option<&Path>) -> Result<Component, String> {
-    static COMPILED: OnceLock<Result<Component, String>> = OnceLock::new();
+    static BUILT_IN: OnceLock<Result<Component, String>> = OnceLock::new();
     let engine = engine()?;
     let Some(file) = file else {
-        return COMPILED.get_or_init(|| Component::from_binary(&engine, COMPONENT).map_err(in_one_line)).clone();
+        return BUILT_IN.get_or_init(|| built_in(&engine).map_err(in_one_line)).clone();
     };
     let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
-    Component::from_binary(&engine, &bytes).map_err(in_one_line)
+    compile(&engine, &bytes)
 }
 
-/// The names of what `component` imports and exports.
-///
-/// # Errors
-/// It is no component.
-pub fn interfaces(component: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
-    let engine = engine()?;
-    let component = Component::from_binary(&engine, component).map_err(in_one_line)?;
-    let kind = component.component_type();
-    let imports = kind.imports(&engine).map(|(name, _)| name.to_owned()).collect();
-    let exports = kind.exports(&engine).map(|(name, _)| name.to_owned()).collect();
-    Ok((imports, exports))
+#[cfg(feature = "precompiled")]
+use super::precompiled::load as built_in;
+
+#[cfg(not(feature = "precompiled"))]
+fn built_in(engine: &Engine) -> wasmtime::Result<Component> {
+    Component::from_binary(engine, super::COMPONENT)
+}
+
+#[cfg(feature = "compiler")]
+fn compile(engine: &Engine, component: &[u8]) -> Result<Component, String> {
+    Component::from_binary(engine, component).map_err(in_one_line)
+}
+
+#[cfg(not(feature = "compiler"))]
+fn compile(_engine: &Engine, _component: &[u8]) -> Result<Component, String> {
+    Err("this program was built without the compiler that other components need; leave --component out for the \
+         built-in one, or take the build that has it (`make dist VARIANT=compiler`, the image qdrant-backup-compiler)"
+        .to_owned())
 }
 
 fn start() -> Result<Engine, String> {
-    let mut config = Config::new();
-    config.epoch_interruption(true);
-    let engine = Engine::new(&config).map_err(in_one_line)?;
+    let engine = Engine::new(&config()).map_err(in_one_line)?;
     let weak = engine.weak();
     let tick = move || {
         while let Some(engine) = weak.upgrade() {
