@@ -6,7 +6,7 @@ use qdrant_backup_core::ports::{Clock, LocalBoxFuture};
 use time::OffsetDateTime;
 use wasip2::clocks::{monotonic_clock, wall_clock};
 
-use crate::executor::ready;
+use crate::executor::sleep;
 
 /// The clocks of WASI.
 pub struct WasiClock;
@@ -24,15 +24,10 @@ impl Clock for WasiClock {
     }
 
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
-        Box::pin(ready(monotonic_clock::subscribe_duration(nanoseconds(duration))))
+        Box::pin(sleep(duration))
     }
 
     fn random(&self) -> u64 {
         wasip2::random::random::get_random_u64()
     }
-}
-
-/// `duration` as WASI counts it; more than 584 years is as good as 584 years.
-pub fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

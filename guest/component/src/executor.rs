@@ -1,4 +1,7 @@
 //! Polls futures and waits for WASI: all waiting is done in one `wasi:io/poll` call over everything waited for.
+//!
+//! Every call of that kind looks at all that is waited for, so that there is as little of it as can be: all times share
+//! one pollable, that of the earliest.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -6,67 +9,157 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
+use wasip2::clocks::monotonic_clock;
 use wasip2::io::poll::{Pollable, poll};
 
 /// Completes when what `pollable` stands for has happened.
-pub fn ready(pollable: Pollable) -> Ready {
-    Ready { pollable: Arc::new(pollable), id: None }
+pub fn ready(pollable: Pollable) -> Event {
+    Event { what: Some(What::Pollable(pollable)), place: None }
 }
 
-/// See [`ready`]. May be dropped at any time.
-pub struct Ready {
-    pollable: Arc<Pollable>,
-    id: Option<u64>,
+/// Completes after `duration`. More than 584 years is as good as 584 years.
+pub fn sleep(duration: Duration) -> Event {
+    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    Event { what: Some(What::Time(monotonic_clock::now().saturating_add(nanoseconds))), place: None }
 }
 
-/// Something that is waited for.
-struct Waiting {
-    id: u64,
-    pollable: Arc<Pollable>,
-    waker: Waker,
+/// See [`ready`] and [`sleep`]. May be dropped at any time.
+pub struct Event {
+    /// Until it is waited for.
+    what: Option<What>,
+    /// From then on.
+    place: Option<usize>,
+}
+
+enum What {
+    Pollable(Pollable),
+    /// A moment of the monotonic clock.
+    Time(u64),
+}
+
+enum Place {
+    Free,
+    Waiting(What, Waker),
+    Happened,
 }
 
 #[derive(Default)]
 struct Reactor {
-    last_id: u64,
-    waiting: Vec<Waiting>,
+    places: Vec<Place>,
+    free: Vec<usize>,
+    /// For the earliest time, or one before it.
+    alarm: Option<(u64, Pollable)>,
 }
 
 thread_local! {
     static REACTOR: RefCell<Reactor> = RefCell::default();
 }
 
-impl Future for Ready {
+impl Future for Event {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.pollable.ready() {
-            return Poll::Ready(());
-        }
         REACTOR.with_borrow_mut(|reactor| {
-            let known = self.id.and_then(|id| reactor.waiting.iter_mut().find(|waiting| waiting.id == id));
-            match known {
-                Some(waiting) => waiting.waker.clone_from(context.waker()),
-                None => {
-                    reactor.last_id += 1;
-                    self.id = Some(reactor.last_id);
-                    reactor.waiting.push(Waiting {
-                        id: reactor.last_id,
-                        pollable: Arc::clone(&self.pollable),
-                        waker: context.waker().clone(),
-                    });
-                }
+            if let Some(what) = self.what.take() {
+                self.place = Some(reactor.wait_for(what, context.waker()));
+                return Poll::Pending;
             }
-        });
-        Poll::Pending
+            match self.place.and_then(|place| reactor.places.get_mut(place)) {
+                Some(Place::Waiting(_, waker)) => {
+                    waker.clone_from(context.waker());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        })
     }
 }
 
-impl Drop for Ready {
+impl Drop for Event {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            REACTOR.with_borrow_mut(|reactor| reactor.waiting.retain(|waiting| waiting.id != id));
+        if let Some(place) = self.place {
+            REACTOR.with_borrow_mut(|reactor| reactor.release(place));
+        }
+    }
+}
+
+impl Reactor {
+    fn wait_for(&mut self, what: What, waker: &Waker) -> usize {
+        let waiting = Place::Waiting(what, waker.clone());
+        match self.free.pop() {
+            Some(free) => {
+                if let Some(place) = self.places.get_mut(free) {
+                    *place = waiting;
+                }
+                free
+            }
+            None => {
+                self.places.push(waiting);
+                self.places.len() - 1
+            }
+        }
+    }
+
+    fn release(&mut self, place: usize) {
+        if let Some(free) = self.places.get_mut(place) {
+            *free = Place::Free;
+            self.free.push(place);
+        }
+    }
+
+    /// Waits until something has happened; returns who waited for it.
+    fn wait(&mut self) -> Vec<Waker> {
+        let mut earliest: Option<u64> = None;
+        for place in &self.places {
+            if let Place::Waiting(What::Time(time), _) = place {
+                earliest = Some(earliest.map_or(*time, |earliest| earliest.min(*time)));
+            }
+        }
+        match earliest {
+            None => self.alarm = None,
+            Some(earliest) if self.alarm.as_ref().is_none_or(|(time, _)| *time > earliest) => {
+                self.alarm = Some((earliest, monotonic_clock::subscribe_instant(earliest)));
+            }
+            Some(_) => {}
+        }
+        let mut numbers = Vec::new();
+        let mut pollables = Vec::new();
+        for (number, place) in self.places.iter().enumerate() {
+            if let Place::Waiting(What::Pollable(pollable), _) = place {
+                numbers.push(number);
+                pollables.push(pollable);
+            }
+        }
+        pollables.extend(self.alarm.as_ref().map(|(_, pollable)| pollable));
+        // Nobody is woken and nobody waits: no answer can come any more, and a poll of nothing traps. A future that
+        // does this is a mistake in this program.
+        assert!(!pollables.is_empty(), "the program waits for nothing");
+        let happened = poll(&pollables);
+        let mut wakers = Vec::new();
+        for index in happened.into_iter().filter_map(|index| usize::try_from(index).ok()) {
+            match numbers.get(index) {
+                Some(number) => wakers.extend(self.happened(*number)),
+                None => {
+                    self.alarm = None;
+                    let now = monotonic_clock::now();
+                    for number in 0..self.places.len() {
+                        if matches!(self.places.get(number), Some(Place::Waiting(What::Time(time), _)) if *time <= now)
+                        {
+                            wakers.extend(self.happened(number));
+                        }
+                    }
+                }
+            }
+        }
+        wakers
+    }
+
+    fn happened(&mut self, number: usize) -> Option<Waker> {
+        match std::mem::replace(self.places.get_mut(number)?, Place::Happened) {
+            Place::Waiting(_, waker) => Some(waker),
+            Place::Free | Place::Happened => None,
         }
     }
 }
@@ -91,28 +184,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
                 return output;
             }
         } else {
-            wait();
+            REACTOR.with_borrow_mut(Reactor::wait).into_iter().for_each(Waker::wake);
         }
     }
-}
-
-/// Waits until something has happened, and wakes who waited for it.
-fn wait() {
-    let pollables: Vec<Arc<Pollable>> =
-        REACTOR.with_borrow(|reactor| reactor.waiting.iter().map(|waiting| Arc::clone(&waiting.pollable)).collect());
-    // Nobody is woken and nobody waits: no answer can come any more, and a poll of nothing traps. A future that
-    // does this is a mistake in this program.
-    assert!(!pollables.is_empty(), "the program waits for nothing");
-    let mut happened = poll(&pollables.iter().map(Arc::as_ref).collect::<Vec<_>>());
-    happened.sort_unstable();
-    let wakers: Vec<Waker> = REACTOR.with_borrow_mut(|reactor| {
-        let indexes = happened.into_iter().rev().filter_map(|index| usize::try_from(index).ok());
-        indexes
-            .filter(|index| *index < reactor.waiting.len())
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|index| reactor.waiting.swap_remove(index).waker)
-            .collect()
-    });
-    wakers.into_iter().for_each(Waker::wake);
 }

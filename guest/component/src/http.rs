@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use qdrant_backup_core::ports::{Body, Http, HttpError, LocalBoxFuture, Phase, Request, Response, Timeouts};
-use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
     self, ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, OutgoingBody, OutgoingRequest,
@@ -14,8 +13,7 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::{InputStream, StreamError};
 
-use crate::clock::nanoseconds;
-use crate::executor::ready;
+use crate::executor::{ready, sleep};
 
 /// How much of a body is read at a time.
 const PIECE: u64 = 64 << 10;
@@ -48,7 +46,7 @@ async fn send(request: Request, streamed: Streamed<'_>) -> Result<Response, Http
     let timeouts = request.timeouts;
     let limit = timeouts.connect.saturating_add(timeouts.first_byte).saturating_add(GRACE);
     let exchange = pin!(exchange(request, streamed));
-    match select(exchange, ready(subscribe_duration(nanoseconds(limit)))).await {
+    match select(exchange, sleep(limit)).await {
         Either::Left((response, _)) => response,
         Either::Right(_) => Err(HttpError::Timeout(Phase::FirstByte)),
     }
@@ -111,6 +109,7 @@ fn method(method: &Method) -> types::Method {
 
 fn options(timeouts: Timeouts) -> RequestOptions {
     let options = RequestOptions::new();
+    let nanoseconds = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
     // A runtime may not support one of them; ours hold all the same.
     let _ = options.set_connect_timeout(Some(nanoseconds(timeouts.connect)));
     let _ = options.set_first_byte_timeout(Some(nanoseconds(timeouts.first_byte)));
@@ -183,7 +182,7 @@ impl Body for Pieces {
     fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
         Box::pin(async move {
             let limit = self.between_bytes.saturating_add(GRACE);
-            let mut too_late = ready(subscribe_duration(nanoseconds(limit)));
+            let mut too_late = sleep(limit);
             loop {
                 match self.stream.read(PIECE) {
                     Ok(piece) if !piece.is_empty() => return Ok(Some(piece)),
