@@ -13,9 +13,6 @@ use crate::s3::Bucket;
 use crate::sets::SetId;
 use crate::tasks::Context;
 
-/// How many collections are looked at at the same time; the snapshots themselves have a limit for each peer.
-const COLLECTIONS_AT_ONCE: usize = 16;
-
 /// Backs up `collections` of `cluster`. One that fails never stops the others.
 pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) {
     let total = collections.len();
@@ -25,7 +22,8 @@ pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<Stri
         (collection, items)
     });
     let mut ended = 0;
-    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(collection, done)| {
+    let limit = concurrent::collections_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
+    concurrent::at_most(limit, work, |(collection, done)| {
         ended += 1;
         context.progress(&cluster.host, ended, total, &collection, done);
     })
@@ -51,7 +49,8 @@ pub async fn back_up_set(
     });
     let mut ended = 0;
     let mut whole = Set::new();
-    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(collection, done)| {
+    let limit = concurrent::collections_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
+    concurrent::at_most(limit, work, |(collection, done)| {
         ended += 1;
         if done.iter().all(|item| item.outcome == Outcome::Done) {
             whole.insert(collection.clone());

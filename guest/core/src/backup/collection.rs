@@ -239,8 +239,8 @@ async fn write_manifest(context: &Context, cluster: &Cluster, collection: &str, 
         ..Item::new("manifest", Outcome::Failed)
     };
     let first = cluster.peers.first()?;
-    let aliases = match first.client.aliases().await {
-        Ok(aliases) => aliases.into_iter().filter(|(_, to)| to == collection).map(|(alias, _)| alias).collect(),
+    let aliases = match first.client.aliases_of(collection).await {
+        Ok(aliases) => aliases,
         Err(error) => return Some(failed(error.to_string())),
     };
     let manifest = describe(cluster, collection, written, aliases, now);

@@ -266,7 +266,7 @@ impl Job<'_> {
         first: &Peer,
         first_id: u64,
     ) -> Result<SetManifest, String> {
-        let aliases = first.client.aliases().await.map_err(|error| error.to_string())?;
+        let aliases = first.client.aliases_of(self.collection).await.map_err(|error| error.to_string())?;
         let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str);
         let counted = points.after.or(points.before).or_else(|| config.get("points_count").and_then(Value::as_u64));
         Ok(SetManifest {
@@ -277,7 +277,7 @@ impl Job<'_> {
             sharding_method: text("/config/params/sharding_method").unwrap_or("auto").to_owned(),
             shard_count: shards.len() as u64,
             points_count: counted.unwrap_or_default(),
-            aliases: aliases.into_iter().filter(|(_, to)| to == self.collection).map(|(alias, _)| alias).collect(),
+            aliases,
             shards,
             created_by: crate::CREATED_BY.to_owned(),
             source: Some(SetSource {

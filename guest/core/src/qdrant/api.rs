@@ -121,6 +121,14 @@ impl Client {
         Ok(answer.aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name)).collect())
     }
 
+    /// The aliases of one collection.
+    pub async fn aliases_of(&self, collection: &str) -> Result<Vec<String>, QdrantError> {
+        let path = format!("/collections/{}/aliases", segment(collection));
+        let answer: Aliases = self.read(Method::GET, &path, None, Effect::Idempotent).await?;
+        let own = answer.aliases.into_iter().filter(|alias| alias.collection_name == collection);
+        Ok(own.map(|alias| alias.alias_name).collect())
+    }
+
     /// Points aliases to collections, all in one request, so that readers never see half of it.
     pub async fn set_aliases(&self, aliases: &Map<String, String>) -> Result<(), QdrantError> {
         let actions: Vec<Value> = aliases
