@@ -14,16 +14,14 @@ use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 use crate::tasks::Context;
 
-/// How many collections are restored at the same time; the recoveries themselves have a limit for each peer.
-const COLLECTIONS_AT_ONCE: usize = 8;
-
 /// Restores `backups` into `cluster`. One that fails never stops the others; their names are returned.
 pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, backups: &[Backup]) -> Set<String> {
     let mut failed = Set::new();
     let mut ended = 0;
     let work =
         backups.iter().map(|backup| async move { (backup, restore_one(context, bucket, cluster, backup).await) });
-    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |(backup, done)| {
+    let limit = concurrent::collections_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
+    concurrent::at_most(limit, work, |(backup, done)| {
         ended += 1;
         if done.iter().any(|item| item.outcome == Outcome::Failed) {
             failed.insert(backup.collection().to_owned());
@@ -123,17 +121,20 @@ async fn run(
     if !matches!(start, Start::Continue) {
         create(client, &plan).await?;
     }
-    settle::settled(context, cluster, &plan.collection).await?;
-    create_shard_keys(context, cluster, client, &plan).await?;
+    let mut layout = settle::settled(context, cluster, &plan.collection).await?;
+    if !plan.shard_keys.is_empty() {
+        create_shard_keys(context, cluster, client, &plan).await?;
+        layout = settle::settled(context, cluster, &plan.collection).await?;
+    }
     for (field, schema) in &plan.indexes {
         client.create_index(&plan.collection, field, schema).await.map_err(text)?;
     }
-    settle::lay_out(context, cluster, &plan.collection, &plan.placement, Transfer::Records).await?;
+    settle::lay_out(context, cluster, &plan.collection, layout, &plan.placement, Transfer::Records).await?;
     let continued = matches!(start, Start::Continue);
     recover::all(context, bucket, cluster, &plan, continued, items).await?;
-    settle::settled(context, cluster, &plan.collection).await?;
-    prove::equalise(context, cluster, &plan).await?;
-    let points = prove::check(context, cluster, &plan).await?;
+    let layout = settle::settled(context, cluster, &plan.collection).await?;
+    let layout = prove::equalise(context, cluster, &plan, layout).await?;
+    let points = prove::check(context, cluster, &plan, Some(layout)).await?;
     prove::sample(context, cluster, &plan, points).await?;
     if let Some(finish) = &plan.finish {
         client.update_collection(&plan.collection, finish).await.map_err(text)?;
@@ -202,9 +203,6 @@ async fn create(client: &Client, plan: &Plan) -> Result<(), String> {
 /// Creates the shard keys that are not there yet, in the order of their shard ids, and proves that Qdrant gave
 /// them the ids that the archives have.
 async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client, plan: &Plan) -> Result<(), String> {
-    if plan.shard_keys.is_empty() {
-        return Ok(());
-    }
     for key in &plan.shard_keys {
         let there = keys_there(context, cluster, plan).await?;
         let present = key.shards.iter().all(|shard| there.get(shard) == Some(&key.key));

@@ -6,18 +6,23 @@ use super::settle;
 use super::state::same_index;
 use crate::concurrent;
 use crate::ordered::Map;
-use crate::qdrant::Cluster;
+use crate::qdrant::{Cluster, Layout};
 use crate::tasks::Context;
 
 /// The exact count of every replica: shard to peer to count.
 type Counts = Map<u32, Map<u64, u64>>;
 
 /// Makes the replicas of each shard equal where they are not, and gives the shards the further replicas they
-/// shall have. Until here only replicas that got an archive exist.
+/// shall have. Until here only replicas that got an archive exist, in the settled `layout`. Returns the layout in the end.
 ///
 /// # Errors
 /// The cluster does not settle, or a step is refused.
-pub(super) async fn equalise(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<(), String> {
+pub(super) async fn equalise(
+    context: &Context,
+    cluster: &Cluster,
+    plan: &Plan,
+    layout: Layout,
+) -> Result<Layout, String> {
     let counts = counts(cluster, plan, &plan.placement).await?;
     let mut keep = plan.placement.clone();
     for (shard, replicas) in &mut keep {
@@ -41,16 +46,22 @@ pub(super) async fn equalise(context: &Context, cluster: &Cluster, plan: &Plan) 
             *replicas = [best].into();
         }
     }
-    settle::lay_out(context, cluster, &plan.collection, &keep, Transfer::Snapshot).await?;
-    settle::lay_out(context, cluster, &plan.collection, &plan.wanted, Transfer::Snapshot).await
+    let layout = settle::lay_out(context, cluster, &plan.collection, layout, &keep, Transfer::Snapshot).await?;
+    settle::lay_out(context, cluster, &plan.collection, layout, &plan.wanted, Transfer::Snapshot).await
 }
 
-/// Proves that the collection on the target is what the plan wants; returns its number of points.
+/// Proves that the collection on the target is what the plan wants; returns its number of points. `before`: how it was
+/// seen settled already.
 ///
 /// # Errors
 /// Says what is not as it has to be.
-pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<u64, String> {
-    let layout = settle::settled(context, cluster, &plan.collection).await?;
+pub(super) async fn check(
+    context: &Context,
+    cluster: &Cluster,
+    plan: &Plan,
+    before: Option<Layout>,
+) -> Result<u64, String> {
+    let layout = settle::settled_as(context, cluster, &plan.collection, before).await?;
     let there = layout.placement();
     if there.keys().ne(plan.wanted.keys()) || !next_steps(&there, &plan.wanted).is_empty() {
         return Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted)));

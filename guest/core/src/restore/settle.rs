@@ -19,10 +19,19 @@ const ROUNDS: usize = 64;
 /// # Errors
 /// The time is up: says what is still wrong.
 pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &str) -> Result<Layout, String> {
+    settled_as(context, cluster, collection, None).await
+}
+
+/// As [`settled`]; a look that sees what was seen `before` is the second one.
+pub(super) async fn settled_as(
+    context: &Context,
+    cluster: &Cluster,
+    collection: &str,
+    mut before: Option<Layout>,
+) -> Result<Layout, String> {
     let clock = &context.ports.clock;
     let started = clock.monotonic();
     let mut pause = FIRST_PAUSE;
-    let mut before: Option<Layout> = None;
     loop {
         match at_rest(cluster, collection).await {
             Ok(layout) if before.as_ref().is_some_and(|before| before.shards == layout.shards) => return Ok(layout),
@@ -72,7 +81,8 @@ async fn at_rest(cluster: &Cluster, collection: &str) -> Result<Layout, String> 
     first.ok_or_else(|| "there is no peer to ask".to_owned())
 }
 
-/// Brings the replicas of `collection` to the peers in `wanted`, one step a shard at a time.
+/// Brings the replicas of `collection` from the settled `layout` to the peers in `wanted`, one step a shard at a time;
+/// returns the layout in the end.
 ///
 /// # Errors
 /// Qdrant refuses a step, or the cluster does not settle.
@@ -80,14 +90,14 @@ pub(super) async fn lay_out(
     context: &Context,
     cluster: &Cluster,
     collection: &str,
+    mut layout: Layout,
     wanted: &Placement,
     transfer: Transfer,
-) -> Result<(), String> {
-    let mut layout = settled(context, cluster, collection).await?;
+) -> Result<Layout, String> {
     for _ in 0..ROUNDS {
         let steps = next_steps(&layout.placement(), wanted);
         if steps.is_empty() {
-            return Ok(());
+            return Ok(layout);
         }
         for step in &steps {
             take(context, cluster, collection, *step, transfer).await?;

@@ -28,6 +28,10 @@ pub(super) enum Start {
 pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, plan: &Plan) -> Result<Start, String> {
     let collection = &plan.collection;
     let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
+    // Qdrant knows an alias as a collection, too: where there is none, there is no alias, either.
+    let Some(info) = client.collection(collection).await.map_err(|error| error.to_string())? else {
+        return Ok(Start::Create);
+    };
     let aliases = client.aliases().await.map_err(|error| error.to_string())?;
     if let Some(behind) = aliases.get(collection) {
         return Err(format!(
@@ -35,9 +39,6 @@ pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, 
              overwrite; remove or rename the alias first"
         ));
     }
-    let Some(info) = client.collection(collection).await.map_err(|error| error.to_string())? else {
-        return Ok(Start::Create);
-    };
     let points = points(cluster, collection).await?;
     let files = context.ports.files.as_ref();
     let recovered = ledger::recovered(files, &cluster.host).map_err(|error| error.to_string())?;
@@ -47,7 +48,7 @@ pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, 
     // One that was begun and not ended may never settle, and is not worth waiting for.
     if finished || in_bucket == ledger::State::Done {
         let host = cluster.host.to_string();
-        match prove::check(context, cluster, plan).await {
+        match prove::check(context, cluster, plan, None).await {
             Ok(_) if points > 0 || plan.points == Some(0) => return Ok(Start::Restored),
             Ok(_) => context
                 .log
