@@ -1,0 +1,283 @@
+//! A plain native client that makes the calls of a backup or a restore, and nothing else: no checks, no records, no
+//! signatures, no report. What the program needs more than this is its own cost.
+//!
+//! It takes the same settings as the program.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+/// How many collections are at work at the same time: more than any limit of a peer, fewer than the sockets that a
+/// process may have.
+const COLLECTIONS_AT_ONCE: usize = 512;
+
+/// The pause before the second of two looks at a collection, as the program makes it.
+const PAUSE: Duration = Duration::from_millis(50);
+
+struct Plain {
+    client: Client<HttpConnector, Full<Bytes>>,
+    peers: Vec<Peer>,
+    bucket: String,
+}
+
+struct Peer {
+    id: u64,
+    url: String,
+    limit: Semaphore,
+}
+
+/// Does what `task` names.
+pub async fn run(task: &str) {
+    let setting = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let bucket = format!("{}/{}", setting("QDRANT_S3_ENDPOINT_URL"), setting("QDRANT_S3_BUCKET_NAME"));
+    let mut plain = Plain { client, peers: Vec::new(), bucket };
+    let first = setting("QDRANT_SOURCE_HOSTS");
+    if task == "hello" {
+        plain.send(Method::GET, &format!("{first}/cluster"), None).await;
+        return;
+    }
+    plain.send(Method::GET, &format!("{}?list-type=2&max-keys=1", plain.bucket), None).await;
+    let cluster = plain.json(Method::GET, &format!("{first}/cluster"), None).await;
+    plain.json(Method::GET, &format!("{first}/"), None).await;
+    let peers: Vec<(u64, String)> = cluster["peers"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(id, peer)| {
+            let name = peer["uri"].as_str().unwrap().split(['/', ':']).nth(3).unwrap().to_owned();
+            (id.parse().unwrap(), format!("http://{name}:{}", setting("QDRANT_HTTP_PORT")))
+        })
+        .collect();
+    let client = &plain;
+    join_all(peers.iter().map(|(_, url)| async move {
+        client.json(Method::GET, &format!("{url}/cluster"), None).await;
+        client.json(Method::GET, &format!("{url}/"), None).await;
+    }))
+    .await;
+    let per_peer = setting("QDRANT_SNAPSHOTS_PER_PEER").parse().unwrap();
+    plain.peers = peers.into_iter().map(|(id, url)| Peer { id, url, limit: Semaphore::new(per_peer) }).collect();
+    let plain = Arc::new(plain);
+    match task {
+        "create_snap" => {
+            let url = format!("{first}/collections");
+            let there = plain.json(Method::GET, &url, None).await;
+            let names = there["collections"].as_array().unwrap().iter();
+            let names = names.map(|collection| collection["name"].as_str().unwrap().to_owned()).collect();
+            plain.all(names, |plain, name| async move { plain.back_up(&name).await }).await;
+            plain.json(Method::GET, &format!("{first}/aliases"), None).await;
+        }
+        "recover_snap" => {
+            let archives = plain.list("snapshots/").await;
+            let mut by_collection: HashMap<String, Vec<String>> = HashMap::new();
+            for key in archives {
+                by_collection.entry(key.split('/').nth(1).unwrap().to_owned()).or_default().push(key);
+            }
+            let by_collection = Arc::new(by_collection);
+            let names: Vec<String> = by_collection.keys().cloned().collect();
+            let archives = Arc::clone(&by_collection);
+            plain
+                .all(names.clone(), move |plain, name| {
+                    let archives = Arc::clone(&archives);
+                    async move { plain.describe(&name, &archives[&name]).await }
+                })
+                .await;
+            plain
+                .all(names, move |plain, name| {
+                    let archives = Arc::clone(&by_collection);
+                    async move { plain.restore(&name, &archives[&name]).await }
+                })
+                .await;
+        }
+        "read" => {
+            let key = setting("BENCH_OBJECT");
+            let digest = plain.sha256(&key).await;
+            println!("{digest}");
+        }
+        other => panic!("no task {other}"),
+    }
+}
+
+impl Plain {
+    async fn all<F: Future<Output = ()> + Send + 'static>(
+        self: &Arc<Self>,
+        names: Vec<String>,
+        work: impl Fn(Arc<Self>, String) -> F,
+    ) {
+        let slots = Arc::new(Semaphore::new(COLLECTIONS_AT_ONCE));
+        let mut running = tokio::task::JoinSet::new();
+        for name in names {
+            let slot = Arc::clone(&slots).acquire_owned().await.unwrap();
+            let one = work(Arc::clone(self), name);
+            running.spawn(async move {
+                one.await;
+                drop(slot);
+            });
+        }
+        while let Some(ended) = running.join_next().await {
+            ended.unwrap();
+        }
+    }
+
+    async fn back_up(&self, name: &str) {
+        let first = format!("{}/collections/{name}", self.peers[0].url);
+        self.json(Method::GET, &first, None).await;
+        let layout = self.json(Method::GET, &format!("{first}/cluster"), None).await;
+        self.count(&first).await;
+        let mut holders: Vec<(u64, u64)> = Vec::new();
+        for shard in layout["local_shards"].as_array().unwrap() {
+            holders.push((self.peers[0].id, shard["shard_id"].as_u64().unwrap()));
+        }
+        for shard in layout["remote_shards"].as_array().unwrap() {
+            holders.push((shard["peer_id"].as_u64().unwrap(), shard["shard_id"].as_u64().unwrap()));
+        }
+        join_all(holders.iter().map(|(id, shard)| async move {
+            let peer = self.peers.iter().find(|peer| peer.id == *id).unwrap();
+            let collection = format!("{}/collections/{name}", peer.url);
+            let replica = format!("{collection}/shards/{shard}");
+            self.count(&replica).await;
+            self.json(Method::GET, &format!("{collection}/snapshots"), None).await;
+            let permit = peer.limit.acquire().await.unwrap();
+            let made = self.json(Method::POST, &format!("{collection}/snapshots?wait=true"), None).await;
+            drop(permit);
+            let key = format!("{}/snapshots/{name}/{}", self.bucket, made["name"].as_str().unwrap());
+            self.send(Method::HEAD, &key, None).await;
+            self.count(&replica).await;
+        }))
+        .await;
+        self.count(&first).await;
+        self.json(Method::GET, &format!("{first}/cluster"), None).await;
+        self.json(Method::GET, &format!("{first}/aliases"), None).await;
+        let manifest = format!("{}/snapshot_manifests/{name}/2026.json", self.bucket);
+        self.send(Method::PUT, &manifest, Some(Bytes::from(vec![b' '; 2000]))).await;
+    }
+
+    async fn describe(&self, name: &str, archives: &[String]) {
+        self.list(&format!("snapshot_manifests/{name}/")).await;
+        join_all(archives.iter().map(|key| async move {
+            let request = Request::get(format!("{}/{key}", self.bucket)).header("range", "bytes=0-32767");
+            let response = self.client.request(request.body(Full::default()).unwrap()).await.unwrap();
+            response.into_body().collect().await.unwrap();
+        }))
+        .await;
+    }
+
+    async fn restore(&self, name: &str, archives: &[String]) {
+        let first = format!("{}/collections/{name}", self.peers[0].url);
+        let there = self.send(Method::GET, &first, None).await;
+        assert_eq!(there.0, 404, "{name} is there already");
+        self.json(Method::PUT, &format!("{first}?timeout=60"), Some(json!({"vectors": {}}))).await;
+        self.settle(name).await;
+        let recoveries = archives.iter().map(|key| async move {
+            let id: u64 = key.rsplit('/').next().unwrap().split('-').nth(2).unwrap().parse().unwrap();
+            let peer = self.peers.iter().find(|peer| peer.id == id).unwrap();
+            let _permit = peer.limit.acquire().await.unwrap();
+            let url = format!("{}/collections/{name}/snapshots/recover?wait=true", peer.url);
+            let location = format!("{}/{key}", self.bucket);
+            self.json(Method::PUT, &url, Some(json!({"location": location, "priority": "no_sync"}))).await;
+        });
+        join_all(recoveries).await;
+        let layout = self.settle(name).await;
+        let mut replicas = Vec::new();
+        for shard in layout["local_shards"].as_array().unwrap() {
+            replicas.push((self.peers[0].id, shard["shard_id"].as_u64().unwrap()));
+        }
+        for shard in layout["remote_shards"].as_array().unwrap() {
+            replicas.push((shard["peer_id"].as_u64().unwrap(), shard["shard_id"].as_u64().unwrap()));
+        }
+        join_all(replicas.iter().map(|(id, shard)| async move {
+            let peer = self.peers.iter().find(|peer| peer.id == *id).unwrap();
+            self.count(&format!("{}/collections/{name}/shards/{shard}", peer.url)).await;
+        }))
+        .await;
+        join_all(
+            self.peers.iter().map(|peer| async move { self.count(&format!("{}/collections/{name}", peer.url)).await }),
+        )
+        .await;
+        self.json(Method::GET, &first, None).await;
+        for _ in 0..3 {
+            let body = json!({"query": {"sample": "random"}, "limit": 100, "with_payload": true, "with_vector": true});
+            self.json(Method::POST, &format!("{first}/points/query"), Some(body)).await;
+        }
+    }
+
+    /// Looks at the collection from every peer until all replicas are active, twice.
+    async fn settle(&self, name: &str) -> Value {
+        let mut quiet = 0;
+        loop {
+            let looks = join_all(self.peers.iter().map(|peer| async move {
+                self.json(Method::GET, &format!("{}/collections/{name}/cluster", peer.url), None).await
+            }))
+            .await;
+            let active = looks.iter().all(|look| !look.to_string().contains("Initializing"));
+            quiet = if active { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                return looks.into_iter().next().unwrap();
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn count(&self, of: &str) {
+        self.json(Method::POST, &format!("{of}/points/count"), Some(json!({"exact": true}))).await;
+    }
+
+    async fn list(&self, prefix: &str) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut token = String::new();
+        loop {
+            let url = format!("{}?{token}list-type=2&prefix={prefix}", self.bucket);
+            let xml = String::from_utf8(self.send(Method::GET, &url, None).await.1.to_vec()).unwrap();
+            let between = |text: &str, name: &str| {
+                text.split_once(&format!("<{name}>"))
+                    .and_then(|(_, rest)| rest.split_once("</").map(|(value, _)| value.to_owned()))
+            };
+            keys.extend(xml.split("<Contents>").skip(1).filter_map(|contents| between(contents, "Key")));
+            match between(&xml, "NextContinuationToken") {
+                None => return keys,
+                Some(next) => token = format!("continuation-token={next}&"),
+            }
+        }
+    }
+
+    async fn sha256(&self, key: &str) -> String {
+        let url = format!("{}/{key}", self.bucket).parse().unwrap();
+        let mut body = self.client.get(url).await.unwrap().into_body();
+        let mut hash = Sha256::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.unwrap().into_data() {
+                hash.update(&data);
+            }
+        }
+        format!("{:x}", hash.finalize())
+    }
+
+    async fn json(&self, method: Method, url: &str, body: Option<Value>) -> Value {
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        let (status, bytes) = self.send(method, url, body).await;
+        assert_eq!(status, 200, "{url}");
+        let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
+        answer.get_mut("result").map(Value::take).unwrap_or(answer)
+    }
+
+    async fn send(&self, method: Method, url: &str, body: Option<Bytes>) -> (u16, Bytes) {
+        let request = Request::builder().method(method).uri(url).header("api-key", "bench");
+        let request = request.body(Full::new(body.unwrap_or_default())).unwrap();
+        let response = self.client.request(request).await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.into_body().collect().await.unwrap().to_bytes())
+    }
+}

@@ -1,0 +1,255 @@
+//! A Qdrant cluster and an S3 server that do no work: every call is answered after a fixed time, from a few numbers.
+//!
+//! Collections have names of the form `collection-00042`. The shards of number `n` are on the peers `n`, `n + 1`, ...;
+//! each shard has [`POINTS`] points on one peer.
+
+mod archive;
+mod qdrant;
+mod s3;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// The points of each shard.
+pub const POINTS: u64 = 100;
+
+/// The bucket.
+pub const BUCKET: &str = "bench";
+
+/// What is to be served.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// How many peers the cluster has.
+    pub peers: usize,
+    /// How many collections the source has, or the bucket has archives of.
+    pub collections: usize,
+    /// How many peers hold a part of each collection.
+    pub spread: usize,
+    /// How long every call takes.
+    pub latency: Duration,
+    /// True: the collections are there; false: only their archives are, for a restore.
+    pub source: bool,
+    /// How long a collection's replicas are not active after it was created or recovered.
+    pub settle: Duration,
+    /// How many bytes of data each archive has.
+    pub data: u64,
+}
+
+/// The servers; they stop when this is dropped.
+pub struct Stub {
+    state: Arc<State>,
+    port: u16,
+    _servers: JoinSet<()>,
+}
+
+/// What happened since the start.
+#[derive(Default)]
+pub struct Counters {
+    requests: AtomicU64,
+    connections: AtomicU64,
+    first: Mutex<Option<Instant>>,
+    kinds: Mutex<BTreeMap<String, u64>>,
+    /// Snapshots and recoveries at the same time, on the peer that had most of them.
+    working: Vec<AtomicUsize>,
+    most_working: AtomicUsize,
+}
+
+/// Everything the servers know.
+struct State {
+    options: Options,
+    collections: Mutex<HashMap<usize, Collection>>,
+    objects: Mutex<BTreeMap<String, Object>>,
+    counters: Counters,
+}
+
+/// A collection that is there.
+struct Collection {
+    recovered: HashSet<usize>,
+    rest: Instant,
+}
+
+/// What the bucket holds under a key.
+#[derive(Clone)]
+enum Object {
+    Stored(Bytes),
+    Archive { collection: usize, peer: usize, shard: Option<usize> },
+}
+
+/// An answer: status, headers besides the length, body, and a length other than the body's (for HEAD).
+struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+    length: Option<u64>,
+}
+
+impl Stub {
+    /// Starts the servers on loopback addresses.
+    pub async fn start(options: Options) -> Self {
+        let mut collections = HashMap::new();
+        let mut objects = BTreeMap::new();
+        for number in 0..options.collections {
+            if options.source {
+                let there = Collection { recovered: (0..options.spread).collect(), rest: Instant::now() };
+                collections.insert(number, there);
+            } else {
+                for shard in 0..options.spread {
+                    let peer = (number + shard) % options.peers;
+                    let name = qdrant::archive_name(number, peer, 0);
+                    let key = format!("snapshots/{}/{name}", qdrant::name(number));
+                    objects.insert(key, Object::Archive { collection: number, peer, shard: None });
+                }
+            }
+        }
+        let counters =
+            Counters { working: (0..options.peers).map(|_| AtomicUsize::new(0)).collect(), ..Counters::default() };
+        let state =
+            Arc::new(State { options, collections: Mutex::new(collections), objects: Mutex::new(objects), counters });
+        let (port, listeners) = listen(options.peers + 1).await;
+        let mut servers = JoinSet::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            servers.spawn(serve(listener, index.checked_sub(1), port, Arc::clone(&state)));
+        }
+        Self { state, port, _servers: servers }
+    }
+
+    /// The settings with which the program, or another client, finds these servers.
+    pub fn settings(&self, per_peer: usize) -> Vec<(&'static str, String)> {
+        let qdrant = format!("http://{}:{}", address(1), self.port);
+        vec![
+            ("QDRANT_SOURCE_HOSTS", qdrant.clone()),
+            ("QDRANT_RESTORE_HOSTS", qdrant),
+            ("QDRANT_HTTP_PORT", self.port.to_string()),
+            ("QDRANT_API_KEY", "bench".to_owned()),
+            ("QDRANT_ALLOW_HOSTS", "127.0.0.0/8".to_owned()),
+            ("QDRANT_S3_ENDPOINT_URL", format!("http://{}:{}", address(0), self.port)),
+            ("QDRANT_S3_BUCKET_NAME", BUCKET.to_owned()),
+            ("QDRANT_S3_ACCESS_KEY_ID", "bench".to_owned()),
+            ("QDRANT_S3_SECRET_ACCESS_KEY", "bench".to_owned()),
+            ("QDRANT_S3_REGION", "us-east-1".to_owned()),
+            ("QDRANT_SNAPSHOTS_PER_PEER", per_peer.to_string()),
+            ("QDRANT_COLLECTION_ALIASES_STABLE_FILE", "collection_aliases".to_owned()),
+        ]
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> u64 {
+        self.state.counters.requests.load(Ordering::Relaxed)
+    }
+
+    /// All connections so far.
+    pub fn connections(&self) -> u64 {
+        self.state.counters.connections.load(Ordering::Relaxed)
+    }
+
+    /// The most snapshots or recoveries that one peer had at the same time.
+    pub fn most_working(&self) -> usize {
+        self.state.counters.most_working.load(Ordering::Relaxed)
+    }
+
+    /// When the first byte of the first request was there.
+    pub fn first_request(&self) -> Option<Instant> {
+        *self.state.counters.first.lock().unwrap()
+    }
+
+    /// How often each kind of request came.
+    pub fn kinds(&self) -> BTreeMap<String, u64> {
+        self.state.counters.kinds.lock().unwrap().clone()
+    }
+}
+
+/// The archive that is there before a restore of one collection.
+pub fn first_archive() -> String {
+    format!("{}/{}", qdrant::name(0), qdrant::archive_name(0, 0, 0))
+}
+
+/// Address 0 is the S3 server's, the others are the peers'.
+fn address(index: usize) -> Ipv4Addr {
+    let [high, low] = u16::try_from(index).unwrap().to_be_bytes();
+    Ipv4Addr::new(127, 77, high, low + 1)
+}
+
+/// A port that is free on all addresses.
+async fn listen(count: usize) -> (u16, Vec<TcpListener>) {
+    'port: loop {
+        let first = TcpListener::bind((address(0), 0)).await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        let mut listeners = vec![first];
+        for index in 1..count {
+            match TcpListener::bind((address(index), port)).await {
+                Ok(listener) => listeners.push(listener),
+                Err(_) => continue 'port,
+            }
+        }
+        return (port, listeners);
+    }
+}
+
+async fn serve(listener: TcpListener, peer: Option<usize>, port: u16, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        state.counters.connections.fetch_add(1, Ordering::Relaxed);
+        stream.set_nodelay(true).unwrap();
+        let state = Arc::clone(&state);
+        connections.spawn(async move {
+            let service = service_fn(|request| answer(request, peer, port, Arc::clone(&state)));
+            // A client that goes away is no fault here.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: Option<usize>,
+    port: u16,
+    state: Arc<State>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    state.counters.first.lock().unwrap().get_or_insert_with(Instant::now);
+    state.counters.requests.fetch_add(1, Ordering::Relaxed);
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let path: Vec<String> = head.uri.path().split('/').filter(|part| !part.is_empty()).map(ToOwned::to_owned).collect();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let kind = match peer {
+        None => s3::kind(&head, &path),
+        Some(_) => qdrant::kind(&head.method, &path),
+    };
+    *state.counters.kinds.lock().unwrap().entry(kind).or_default() += 1;
+    let work = peer.filter(|_| qdrant::is_work(&head.method, &path)).map(|peer| &state.counters.working[peer]);
+    if let Some(working) = work {
+        let now = working.fetch_add(1, Ordering::Relaxed) + 1;
+        state.counters.most_working.fetch_max(now, Ordering::Relaxed);
+    }
+    if state.options.latency > Duration::ZERO {
+        tokio::time::sleep(state.options.latency).await;
+    }
+    let answer = match peer {
+        None => s3::answer(&state, &head, &path, body),
+        Some(peer) => qdrant::answer(&state, peer, port, &head.method, &path, &body),
+    };
+    if let Some(working) = work {
+        working.fetch_sub(1, Ordering::Relaxed);
+    }
+    let length = answer.length.unwrap_or(answer.body.len() as u64);
+    let mut response = Response::builder().status(answer.status).header("content-length", length);
+    for (name, value) in answer.headers {
+        response = response.header(name, value);
+    }
+    Ok(response.body(Full::new(answer.body)).unwrap())
+}
