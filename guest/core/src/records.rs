@@ -1,10 +1,10 @@
 //! The CSV files in the work directory: what they are called, what a line means, and how people write them.
 //!
 //! Lines end with LF and have no header. Read are also CRLF, a BOM, quotes, blank lines, comments (`#`), a header line
-//! and a line that is there twice.
+//! and a line that is there twice. A record is one line, whatever is in it: a quote that isn't closed, or half a line
+//! that a crash left, spoils that line and not those after it, as it would with CSV's quoted line breaks.
 
-use csv::{ReaderBuilder, StringRecord, WriterBuilder};
-
+use crate::ordered::sort;
 use crate::ports::{FileError, Files};
 
 /// `host,collection`: the collections a task is about.
@@ -140,22 +140,21 @@ pub fn parse_aliases(name: &str, bytes: &[u8]) -> Result<Vec<Alias>, FileError> 
     Ok(lines.into_iter().map(|[collection, alias]| Alias { collection, alias }).collect())
 }
 
-/// Reads [`RECOVERY_HISTORY`]. What a crash left of a last line is not one.
+/// Reads [`RECOVERY_HISTORY`]. What a crash or a full disk left of a line is none.
 ///
 /// # Errors
-/// The file can't be read, or a line isn't `host,snapshot,ok`.
+/// The file can't be read.
 pub fn read_recovery_history(files: &dyn Files) -> Result<Vec<Recovery>, FileError> {
-    let lines = parse(RECOVERY_HISTORY, whole_lines(&content(files, RECOVERY_HISTORY)?), ["host", "snapshot", "ok"])?;
+    let lines = history(&content(files, RECOVERY_HISTORY)?);
     Ok(lines.into_iter().map(|[host, snapshot_name, outcome]| Recovery { host, snapshot_name, outcome }).collect())
 }
 
-/// Reads [`RESTORE_BEGUN`]. What a crash left of a last line is not one.
+/// Reads [`RESTORE_BEGUN`], in the order in which it was written. What a crash or a full disk left of a line is none.
 ///
 /// # Errors
-/// The file can't be read, or a line isn't `host,collection,snapshots`.
+/// The file can't be read.
 pub fn read_begun(files: &dyn Files) -> Result<Vec<Begun>, FileError> {
-    let lines =
-        parse(RESTORE_BEGUN, whole_lines(&content(files, RESTORE_BEGUN)?), ["host", "collection", "snapshots"])?;
+    let lines = history(&content(files, RESTORE_BEGUN)?);
     Ok(lines.into_iter().map(|[host, collection, snapshots]| Begun { host, collection, snapshots }).collect())
 }
 
@@ -171,7 +170,11 @@ pub fn snapshots_csv(lines: &[Snapshot]) -> String {
 
 /// The text of [`ALIASES`].
 pub fn aliases_csv(lines: &[Alias]) -> String {
-    lines.iter().map(|line| csv_line(&[&line.collection, &line.alias])).collect()
+    let columns = ["collection", "alias"];
+    let first = lines.first().map(|line| [line.collection.clone(), line.alias.clone()]);
+    // An alias `alias` of a collection `collection` would be taken for the header.
+    let header = first.filter(|first| is_header(first, columns)).map(|_| csv_line(&columns));
+    header.into_iter().chain(lines.iter().map(|line| csv_line(&[&line.collection, &line.alias]))).collect()
 }
 
 /// Adds a line to [`SNAPSHOTS`].
@@ -227,74 +230,130 @@ fn optional(host: String) -> Option<String> {
     (!host.is_empty()).then(|| host.to_owned())
 }
 
-/// `bytes` up to its last line end.
-fn whole_lines(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    bytes.get(..end).unwrap_or_default()
+/// The lines of a history that are whole: three fields and a line end.
+fn history(bytes: &[u8]) -> Vec<[String; 3]> {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+    let whole = bytes.get(..end).unwrap_or_default();
+    records(whole).filter_map(|(_, fields)| fields.ok()?.try_into().ok()).collect()
 }
 
 /// One line with its line end; line breaks within a field become spaces, so that a line stays one.
 fn csv_line(fields: &[&str]) -> String {
-    let fields = fields.iter().map(|field| field.replace(['\n', '\r'], " "));
-    let mut writer = WriterBuilder::new().comment(Some(b'#')).from_writer(Vec::new());
-    // Writing to memory does not fail.
-    let _ = writer.write_record(fields);
-    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+    let fields: Vec<String> = fields
+        .iter()
+        .enumerate()
+        .map(|(column, field)| {
+            let field = field.replace(['\n', '\r'], " ");
+            // At the beginning of a line, or of a file, these are something else.
+            let is_special = column == 0 && field.starts_with(['#', '\u{feff}']);
+            match is_special || field.contains([',', '"']) {
+                true => format!("\"{}\"", field.replace('"', "\"\"")),
+                false => field,
+            }
+        })
+        .collect();
+    format!("{}\n", fields.join(","))
 }
 
-/// Reads lines of just these `columns`, all but the first of which must have a value (the host is optional).
+/// Reads lines of just these `columns`, all but the first of which must have a value (the host is optional). Of equal
+/// lines the first counts.
 fn parse<const N: usize>(name: &str, bytes: &[u8], columns: [&str; N]) -> Result<Vec<[String; N]>, FileError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let unusable = |end: u64, cause: String| FileError {
-        name: name.to_owned(),
-        action: "use",
-        cause: format!("line {}: {cause}; a line is `{}`", line_at(bytes, end), columns.join(",")),
-    };
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).comment(Some(b'#')).from_reader(bytes);
-    let mut lines = Vec::new();
-    let mut seen = crate::ordered::Set::new();
-    let mut record = StringRecord::new();
-    loop {
-        let more = reader.read_record(&mut record);
-        let end = reader.position().byte();
-        match more {
-            Ok(false) => return Ok(lines),
-            Ok(true) => {}
-            Err(_) => return Err(unusable(end, "it is not UTF-8 text".to_owned())),
-        }
-        if record.iter().all(|field| field.trim().is_empty()) {
-            continue;
-        }
-        if record.len() != N {
-            let there = if record.len() < N {
-                format!("column {} is missing", record.len() + 1)
-            } else {
-                format!("column {} is one too many (a name with a comma goes between quotes)", N + 1)
-            };
-            return Err(unusable(end, there));
-        }
-        let fields: [String; N] = std::array::from_fn(|column| record.get(column).unwrap_or_default().to_owned());
-        let host_first = columns.first() == Some(&"host");
-        for (column, field) in fields.iter().enumerate().skip(usize::from(host_first)) {
-            if field.trim().is_empty() {
-                let title = columns.get(column).copied().unwrap_or_default();
-                return Err(unusable(end, format!("column {} ({title}) is empty", column + 1)));
-            }
-        }
-        if lines.is_empty() && is_header(&fields, columns) {
-            continue;
-        }
-        if seen.insert(fields.clone()) {
+    let mut lines: Vec<[String; N]> = Vec::new();
+    let mut is_first = true;
+    for (number, fields) in records(bytes) {
+        let fields = fields.and_then(|fields| complete(fields, columns)).map_err(|cause| FileError {
+            name: name.to_owned(),
+            action: "use",
+            cause: format!("line {number}: {cause}; a line is `{}`", columns.join(",")),
+        })?;
+        if !(std::mem::take(&mut is_first) && is_header(&fields, columns)) {
             lines.push(fields);
+        }
+    }
+    let mut places: Vec<usize> = (0..lines.len()).collect();
+    sort(&mut places, |left, right| lines.get(*left).cmp(&lines.get(*right)));
+    let again =
+        places.iter().zip(places.iter().skip(1)).filter(|(left, right)| lines.get(**left) == lines.get(**right));
+    let mut again: Vec<usize> = again.map(|(_, right)| *right).collect();
+    sort(&mut again, Ord::cmp);
+    let mut again = again.into_iter().peekable();
+    let mut place = 0..;
+    lines.retain(|_| again.next_if_eq(&place.next().unwrap_or_default()).is_none());
+    Ok(lines)
+}
+
+/// `fields` as so many.
+fn complete<const N: usize>(fields: Vec<String>, columns: [&str; N]) -> Result<[String; N], String> {
+    let there = fields.len();
+    let fields: [String; N] = fields.try_into().map_err(|_| match there < N {
+        true => format!("column {} is missing", there + 1),
+        false => format!("column {} is one too many (a name with a comma goes between quotes)", N + 1),
+    })?;
+    let host_first = columns.first() == Some(&"host");
+    let empty = fields.iter().zip(columns).enumerate().skip(usize::from(host_first));
+    match empty.into_iter().find(|(_, (field, _))| field.trim().is_empty()) {
+        Some((column, (_, title))) => Err(format!("column {} ({title}) is empty", column + 1)),
+        None => Ok(fields),
+    }
+}
+
+/// The fields of every line that has some, with its number.
+fn records(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<Vec<String>, String>)> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let numbered = bytes.split(|byte| *byte == b'\n').enumerate();
+    let lines = numbered.flat_map(|(index, line)| line.split(|byte| *byte == b'\r').map(move |line| (index + 1, line)));
+    lines.filter(|(_, line)| !line.starts_with(b"#")).map(|(number, line)| (number, fields(line))).filter(
+        |(_, fields)| fields.as_ref().map_or(true, |fields| fields.iter().any(|field| !field.trim().is_empty())),
+    )
+}
+
+/// The fields of one line.
+fn fields(line: &[u8]) -> Result<Vec<String>, String> {
+    let mut rest = std::str::from_utf8(line).map_err(|error| {
+        let before = line.get(..error.valid_up_to()).unwrap_or_default();
+        let column = before.iter().filter(|byte| **byte == b',').count() + 1;
+        format!("column {column} is not UTF-8 text")
+    })?;
+    let mut fields = Vec::new();
+    loop {
+        let (field, after) = match rest.trim_start_matches([' ', '\t']).strip_prefix('"') {
+            None => {
+                rest.split_once(',').map_or((rest.to_owned(), None), |(field, rest)| (field.to_owned(), Some(rest)))
+            }
+            Some(quoted) => unquote(quoted).map_err(|cause| format!("column {}: {cause}", fields.len() + 1))?,
+        };
+        fields.push(field);
+        match after {
+            Some(after) => rest = after,
+            None => return Ok(fields),
         }
     }
 }
 
-/// The number of the line that ends before `end`. The reader's own count is where it began to look, before the
-/// comments and blank lines that it skipped.
-fn line_at(bytes: &[u8], end: u64) -> usize {
-    let read = usize::try_from(end).ok().and_then(|end| bytes.get(..end)).unwrap_or(bytes);
-    read.trim_ascii_end().iter().filter(|byte| **byte == b'\n').count() + 1
+/// The field that begins behind a quote, and what follows its comma.
+fn unquote(text: &str) -> Result<(String, Option<&str>), String> {
+    let mut field = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = rest.split_once('"').ok_or("its quote is not closed in this line")?;
+        field.push_str(part);
+        match after.strip_prefix('"') {
+            Some(after) => {
+                field.push('"');
+                rest = after;
+            }
+            None => {
+                let after = after.trim_start_matches([' ', '\t']);
+                return match after.strip_prefix(',') {
+                    Some(after) => Ok((field, Some(after))),
+                    None if after.is_empty() => Ok((field, None)),
+                    None => {
+                        Err("something follows its closing quote (a quote within quotes is written twice)".to_owned())
+                    }
+                };
+            }
+        }
+    }
 }
 
 /// True for a first line such as `host,collection,snapshot_name`.
@@ -306,7 +365,7 @@ fn is_header<const N: usize>(fields: &[String; N], columns: [&str; N]) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -347,12 +406,25 @@ mod tests {
             );
         }
         let error = parse_snapshots("snapshots", b"h,a,b\nh,\xff,b\n").unwrap_err().to_string();
-        assert!(error.contains("line 2") || error.contains("line 1"), "{error}");
+        assert!(error.contains("line 2: column 2 is not UTF-8 text"), "{error}");
+    }
+
+    #[test]
+    fn a_quote_spoils_its_own_line_only() {
+        for (text, what) in [
+            (",a,a-1.snapshot\n,\"b,b-1.snapshot\n,c,c-1.snapshot\n", "line 2: column 2: its quote is not closed"),
+            (",\"b\"c,b-1.snapshot\n", "line 1: column 2: something follows its closing quote"),
+        ] {
+            let error = snapshots(text).unwrap_err();
+            assert!(error.contains(what), "{error}");
+        }
+        let line = ("".to_owned(), "a,b".to_owned(), "x\"y".to_owned());
+        assert_eq!(snapshots(", \"a,b\" ,x\"y\r").unwrap(), [line]);
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        for name in ["docs", "ge ün%,odd", "a \"b\"", " space ", "# no comment", "a\tb"] {
+        for name in ["docs", "ge ün%,odd", "a \"b\"", " space ", "# no comment", "a\tb", " \"", "alias", "\u{feff}"] {
             let line =
                 Snapshot { host: None, collection: name.to_owned(), snapshot_name: format!("{name}-1.snapshot") };
             let read = parse_snapshots("snapshots", snapshots_csv(std::slice::from_ref(&line)).as_bytes()).unwrap();
@@ -364,14 +436,33 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_of_a_history_is_none() {
-        assert_eq!(whole_lines(b"a,b,ok\nc,d"), b"a,b,ok\n");
-        assert_eq!(whole_lines(b"c,d"), b"");
+    fn an_alias_that_reads_as_the_header_is_kept() {
+        let alias = Alias { collection: "collection".to_owned(), alias: "alias".to_owned() };
+        let text = aliases_csv(std::slice::from_ref(&alias));
+        assert_eq!(parse_aliases("f", text.as_bytes()).unwrap(), [alias]);
+    }
+
+    #[test]
+    fn a_torn_line_of_a_history_is_none_wherever_it_is() {
+        assert_eq!(history(b"a,b,ok\nc,d"), [["a", "b", "ok"]]);
+        assert_eq!(history(b"c,d,ok"), [[""; 3]; 0]);
+        // The next run begins a new line after what a full disk left of one.
+        assert_eq!(
+            history(b"a,b,ok\nc,\"d\ne,f,ok\n\xff,,\ng,h,ok\n"),
+            [["a", "b", "ok"], ["e", "f", "ok"], ["g", "h", "ok"]]
+        );
+        // What came last counts, also where it was there before.
+        assert_eq!(history(b"h,c,1\nh,c,2\nh,c,1\n").last().unwrap()[2], "1");
     }
 
     #[test]
     fn a_hundred_thousand_lines_are_no_trouble() {
-        let text: String = (0..100_000).map(|number| format!(",docs,docs-{number}.snapshot\n")).collect();
+        // In no order, and each twice.
+        let numbers = (0..200_000_u64).map(|number| number.wrapping_mul(48_271) % 100_000);
+        let mut text: String = numbers.map(|number| format!(",docs,docs-{number}.snapshot\n")).collect();
         assert_eq!(parse_snapshots("snapshots", text.as_bytes()).unwrap().len(), 100_000);
+        text.push_str(",docs\n");
+        let error = parse_snapshots("snapshots", text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("line 200001: column 3 is missing"), "{error}");
     }
 }

@@ -21,7 +21,8 @@ mod verify;
 pub use context::Context;
 pub use publish::publish;
 
-use crate::ports::{LocalBoxFuture, Ports};
+use crate::ports::{FileError, LocalBoxFuture, Ports};
+use crate::records;
 use crate::report::{Item, Outcome, Report};
 use crate::s3::Bucket;
 use crate::settings::{self, Needs, Problem, Settings};
@@ -63,9 +64,10 @@ async fn carry_out(
     for note in notes {
         context.log.warn(None, &note);
     }
+    let chosen = written_by_people(&context, &task, snapshots).map_err(RunError::Failed)?;
     if let Some(s3) = context.settings.s3.as_ref().filter(|_| uses_bucket(&task, &context.settings)) {
         let bucket = Bucket::open(&context.ports, s3).await;
-        context.bucket = Some(bucket.map_err(|error| RunError::Failed(error.to_string()))?);
+        context.bucket = Some(bucket.map_err(|error| RunError::Failed(context.log.clean(&error.to_string())))?);
     }
     let name = task.name();
     let ended = match task {
@@ -81,11 +83,11 @@ async fn carry_out(
         Task::Verify => verify::run(&context).await,
         Task::Pin { set, remove } => prune::pin(&context, &set, remove).await,
         Task::ListSets { json } => list_sets::run(&context, json).await,
-        Task::RecoverSnapshots => recover_snapshots::run(&context, snapshots).await,
+        Task::RecoverSnapshots => recover_snapshots::run(&context, chosen).await,
         Task::RecoverAliases => recover_aliases::run(&context).await,
         Task::Reset { keep_backup } => reset::run(&context, keep_backup).await,
     };
-    if let Err(cause) = ended {
+    if let Err(cause) = ended.map_err(|cause| context.log.clean(&cause)) {
         if context.has_reported_nothing() {
             let item = Item { cause: Some(cause.clone()), ..Item::new("task", Outcome::Failed) };
             publish::publish(&context, name, &Report { items: vec![item] }).await;
@@ -96,6 +98,33 @@ async fn carry_out(
     let report = context.finish();
     publish::publish(&context, name, &report).await;
     Ok(report)
+}
+
+/// Reads the files by which people say what is meant, before anything is sent: a slip of the pen must not cost half a run.
+/// What they choose to restore.
+fn written_by_people(
+    context: &Context,
+    task: &Task,
+    snapshots: Option<String>,
+) -> Result<Vec<records::Snapshot>, String> {
+    let files = context.ports.files.as_ref();
+    let in_words = |error: FileError| error.to_string();
+    match task {
+        Task::ListSets { .. } | Task::Verify | Task::Drill | Task::Pin { .. } | Task::Reset { .. } => {}
+        Task::GetAliases | Task::RecoverAliases => {}
+        Task::RecoverSnapshots => {
+            records::read_collections(files).map_err(in_words)?;
+            return recover_snapshots::chosen(context, snapshots);
+        }
+        Task::GetSnapshots | Task::GetSnapshotsS3 => {
+            records::read_collections(files).map_err(in_words)?;
+            records::read_snapshots(files).map_err(in_words)?;
+        }
+        Task::GetCollections | Task::CreateSnapshots | Task::CreateSets | Task::RecoverSets | Task::Prune { .. } => {
+            records::read_collections(files).map_err(in_words)?;
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// True for tasks that read or write the bucket with these settings. The others run without S3.

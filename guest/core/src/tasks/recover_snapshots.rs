@@ -13,9 +13,8 @@ use crate::s3::Bucket;
 /// How many collections' archives are read at the same time.
 const SELECTIONS_AT_ONCE: usize = 8;
 
-pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<(), String> {
+pub(super) async fn run(context: &Context, chosen: Vec<records::Snapshot>) -> Result<(), String> {
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
-    let chosen = chosen(context, snapshots)?;
     let archives = archives(context, bucket, &chosen).await?;
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
@@ -62,23 +61,25 @@ pub(super) async fn run(context: &Context, snapshots: Option<String>) -> Result<
 
 /// The lines of the `snapshots` file, where there is one: given by the host, named by a setting, or in the work
 /// directory.
-fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snapshot>, String> {
+pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snapshot>, String> {
     let files = context.ports.files.as_ref();
-    let lines = match (given, &context.settings.snapshots_file) {
-        (Some(text), _) => {
-            records::parse_snapshots(records::SNAPSHOTS, text.as_bytes()).map_err(|error| error.to_string())?
+    let (name, text) = match (given, &context.settings.snapshots_file) {
+        (Some(text), _) => (records::SNAPSHOTS, Some(text.into_bytes())),
+        (None, Some(path)) => (path.as_str(), Some(files.read_path(path).map_err(|error| error.to_string())?)),
+        // An empty one is what `get_snap` leaves where it finds nothing.
+        (None, None) => {
+            let text = files.read(records::SNAPSHOTS).map_err(|error| error.to_string())?;
+            (records::SNAPSHOTS, text.filter(|text| !text.trim_ascii().is_empty()))
         }
-        (None, Some(path)) => {
-            let bytes = files.read_path(path).map_err(|error| error.to_string())?;
-            records::parse_snapshots(path, &bytes).map_err(|error| error.to_string())?
-        }
-        (None, None) => records::read_snapshots(files).map_err(|error| error.to_string())?,
     };
-    if !lines.is_empty() {
-        context
-            .log
-            .info(None, &format!("restoring the {} snapshots named in the file `{}`", lines.len(), records::SNAPSHOTS));
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let lines = records::parse_snapshots(name, &text).map_err(|error| error.to_string())?;
+    if lines.is_empty() {
+        return Err(format!(
+            "the file `{name}` names no snapshot, and all of the bucket is not meant; without the file it is"
+        ));
     }
+    context.log.info(None, &format!("restoring the {} snapshots named in the file `{name}`", lines.len()));
     Ok(lines)
 }
 
