@@ -104,17 +104,23 @@ impl Redactor {
 
     /// `text` without secrets.
     pub fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut clean = redact(text);
-        for form in self.forms.iter().filter(|form| text.contains(form.as_str())) {
-            clean = Cow::Owned(clean.replace(form.as_str(), MASK));
+        let mut clean = Cow::Borrowed(text);
+        for form in &self.forms {
+            if clean.contains(form.as_str()) {
+                clean = Cow::Owned(clean.replace(form.as_str(), MASK));
+            }
         }
-        clean
+        // Last: what it takes for the end of a value may be in the midst of a secret.
+        match redact(&clean) {
+            Cow::Borrowed(_) => clean,
+            Cow::Owned(masked) => Cow::Owned(masked),
+        }
     }
 }
 
 fn json_escaped(secret: &str) -> String {
     let quoted = serde_json::Value::from(secret).to_string();
-    quoted.trim_start_matches('"').trim_end_matches('"').to_owned()
+    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -167,5 +173,11 @@ mod tests {
             assert!(masked.starts_with("a ***") && !masked.contains("p/w") && !masked.contains("p%2F"), "{masked}");
         }
         assert_eq!(redactor.clean("abc"), "abc");
+        // Also where their name stands in front and they have characters that end a value.
+        let redactor = Redactor::new([Secret::new("key(with){brackets}\"")].iter());
+        for text in ["api-key: key(with){brackets}\" b", r#"{"api-key":"key(with){brackets}\""}"#] {
+            let masked = redactor.clean(text);
+            assert!(!masked.contains("with") && !masked.contains("brackets"), "{masked}");
+        }
     }
 }

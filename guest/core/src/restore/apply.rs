@@ -51,7 +51,9 @@ async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, back
         Err(cause) => {
             for name in backup.names().into_iter().filter(|_| !context.settings.dry_run) {
                 // For people only: the run's own report is not lost with it.
-                if let Err(error) = ledger::note_failed(context.ports.files.as_ref(), &cluster.host, name, &cause) {
+                if let Err(error) =
+                    ledger::note_failed(context.ports.files.as_ref(), &cluster.host, name, &context.log.clean(&cause))
+                {
                     context.log.warn(None, &error.to_string());
                 }
             }

@@ -9,7 +9,7 @@ use async_lock::{Semaphore, SemaphoreGuardArc};
 use crate::log::Log;
 use crate::ordered::Map;
 use crate::ports::Ports;
-use crate::report::{Item, Outcome, Report, Status};
+use crate::report::{self, Item, Outcome, Report, Status};
 use crate::s3::Bucket;
 use crate::settings::{Host, Settings};
 
@@ -53,8 +53,9 @@ impl Context {
         semaphore.acquire_arc().await
     }
 
-    /// Reports how something ended: in the log now, in the report at the end.
+    /// Reports how something ended: in the log now, in the report at the end. Causes may be somebody else's words.
     pub fn report(&self, item: Item) {
+        let item = Item { cause: item.cause.map(|cause| self.log.clean(&cause)), ..item };
         self.log_item(&item);
         self.items.borrow_mut().push(item);
     }
@@ -116,7 +117,7 @@ impl Context {
         let report = Report { items: self.items.take() };
         let (done, failed, skipped) =
             (report.count(Outcome::Done), report.count(Outcome::Failed), report.count(Outcome::Skipped));
-        let bytes: u64 = report.items.iter().filter_map(|item| item.bytes).sum();
+        let bytes = report::total(report.items.iter().filter_map(|item| item.bytes));
         let elapsed = self.elapsed();
         if failed > 1 {
             self.log.error(None, "what failed:");

@@ -74,7 +74,6 @@ async fn push(context: &Context, url: &str, text: String) -> Result<(), String> 
 
 /// The report; its fields are documented in the README.
 fn as_json(context: &Context, task: &str, report: &Report) -> Value {
-    let clean = |text: &Option<String>| text.as_deref().map(|text| context.log.clean(text));
     let item = |item: &Item| {
         json!({
             "outcome": item.outcome.name(),
@@ -84,7 +83,7 @@ fn as_json(context: &Context, task: &str, report: &Report) -> Value {
             "name": item.name,
             "bytes": item.bytes,
             "milliseconds": u64::try_from(item.elapsed.as_millis()).unwrap_or(u64::MAX),
-            "cause": clean(&item.cause),
+            "cause": item.cause,
         })
     };
     json!({
