@@ -42,7 +42,7 @@ pub fn write(task: &str, report: &Report, now: OffsetDateTime, elapsed: Duration
         if success { of_run(now.to_string()) } else { Vec::new() },
     );
     metric("qdrant_backup_last_run_duration_seconds", "How long the task took.", of_run(seconds(elapsed)));
-    let bytes: u64 = report.items.iter().filter_map(|item| item.bytes).sum();
+    let bytes = crate::report::total(report.items.iter().filter_map(|item| item.bytes));
     metric("qdrant_backup_last_run_bytes", "The archives of the run, in bytes.", of_run(bytes.to_string()));
     let count = |(name, outcome)| (format!("{run},outcome=\"{name}\""), report.count(outcome).to_string());
     let outcomes = [("done", Outcome::Done), ("failed", Outcome::Failed), ("skipped", Outcome::Skipped)];
@@ -53,7 +53,7 @@ pub fn write(task: &str, report: &Report, now: OffsetDateTime, elapsed: Duration
         let Some(collection) = &item.collection else { continue };
         let (bytes, done, failed) = collections.entry(collection.as_str()).or_default();
         // A set has the bytes of its archives again.
-        *bytes += item.bytes.filter(|_| item.kind == "snapshot").unwrap_or_default();
+        *bytes = bytes.saturating_add(item.bytes.filter(|_| item.kind == "snapshot").unwrap_or_default());
         *done |= item.outcome == Outcome::Done;
         *failed |= item.outcome == Outcome::Failed;
     }

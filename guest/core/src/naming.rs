@@ -112,7 +112,7 @@ pub fn snapshot_key(prefix: &str, collection: &str, name: &str) -> String {
 pub fn snapshot_of_key(prefix: &str, key: &str) -> Option<SnapshotName> {
     let rest = if prefix.is_empty() { key } else { key.strip_prefix(prefix)?.strip_prefix('/')? };
     let (folder, name) = rest.split_once('/')?;
-    SnapshotName::parse(&unescape_segment(folder), &unescape_segment(name))
+    SnapshotName::parse(&collection_of_folder(folder)?, &unescape_segment(name))
 }
 
 /// `text` as one segment of a key.
@@ -127,6 +127,11 @@ pub fn escape_segment(text: &str) -> String {
 /// The text behind a segment of a key.
 pub fn unescape_segment(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8().map_or_else(|_| segment.to_owned(), |text| text.into_owned())
+}
+
+/// The collection whose folder this is. No Qdrant has one of these two names, which in a path lead elsewhere.
+pub(crate) fn collection_of_folder(folder: &str) -> Option<String> {
+    Some(unescape_segment(folder)).filter(|collection| !matches!(collection.as_str(), "" | "." | ".."))
 }
 
 /// `QDRANT_SNAPSHOT_DATETIME_FILTER`: which snapshots are meant.
@@ -206,6 +211,10 @@ mod tests {
             "snapshots2/docs/docs-1-2026-01-29-11-44-27.snapshot",
             "snapshots/docs/other-1-2026-01-29-11-44-27.snapshot",
             "snapshots/../docs/docs-1-2026-01-29-11-44-27.snapshot",
+            "snapshots/../..-1-2026-01-29-11-44-27.snapshot",
+            "snapshots/%2E%2e/..-1-2026-01-29-11-44-27.snapshot",
+            "snapshots/%2E/.-1-2026-01-29-11-44-27.snapshot",
+            "snapshots//-1-2026-01-29-11-44-27.snapshot",
             "snapshots/docs/",
         ] {
             assert_eq!(snapshot_of_key("snapshots", key), None, "{key}");

@@ -91,7 +91,7 @@ async fn carry_out(
     }
     let keys: Vec<String> = plan.orphans.iter().map(|orphan| orphan.key.clone()).collect();
     let left = delete(bucket, &keys).await;
-    let bytes = plan.orphans.iter().map(|orphan| orphan.bytes).sum();
+    let bytes = crate::report::total(plan.orphans.iter().map(|orphan| orphan.bytes));
     let swept = format!("{} archives that belong to no set", keys.len());
     items.push(match left.is_empty() {
         true => Item { bytes: Some(bytes), ..item("snapshot", Outcome::Done, "sweep", format!("{swept} deleted")) },

@@ -84,6 +84,11 @@ impl Report {
     }
 }
 
+/// Adds up sizes or counts. They come from elsewhere, and absurd ones must not end a run.
+pub(crate) fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
+
 impl Outcome {
     /// Its name in JSON.
     pub fn name(self) -> &'static str {

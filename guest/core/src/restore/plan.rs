@@ -419,6 +419,10 @@ mod tests {
             ]
         );
         assert!(keyed(&[("a", &[1, 3]), ("b", &[2])]).is_err());
+        // What no cluster gives: a billion shards to fill the gap, none after the last number, one number twice.
+        for shards in [&[u32::MAX][..], &[1_000_000_000], &[u32::MAX - 1, u32::MAX], &[1, 1, 3]] {
+            assert!(keyed(&[("a", shards)]).is_err(), "{shards:?}");
+        }
     }
 
     /// A generator whose numbers are the same at every run.

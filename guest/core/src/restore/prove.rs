@@ -67,13 +67,13 @@ pub(super) async fn check(
         return Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted)));
     }
     let counts = counts(cluster, plan, &plan.wanted).await?;
-    let mut total = 0;
+    let mut total = 0_u64;
     for (shard, replicas) in &counts {
         let Some(count) = replicas.values().max().copied() else { continue };
         if let Some((peer, other)) = replicas.iter().find(|(_, other)| **other != count) {
             return Err(format!("shard {shard} has {other} points on peer {peer} and {count} on another"));
         }
-        total += count;
+        total = total.saturating_add(count);
     }
     if plan.written_meanwhile == Some(false) {
         expected_counts(plan, &counts)?;

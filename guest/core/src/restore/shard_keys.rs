@@ -3,6 +3,10 @@
 use crate::ordered::{Set, sort, sort_by_key};
 use serde_json::Value;
 
+/// The most shards that only fill a gap. Ids grow by resharding and by keys that are dropped and made anew; a backup that
+/// says more is damaged, or means harm.
+const GAP_LIMIT: u32 = 10_000;
+
 /// A shard key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardKey {
@@ -40,7 +44,8 @@ pub(super) fn in_order<'a>(
     let mut next = 1;
     for key in keys {
         let (start, end) = (key.shards.first().copied().unwrap_or(next), key.shards.last().copied().unwrap_or(next));
-        let contiguous = usize::try_from(end.saturating_sub(start)).is_ok_and(|span| span + 1 == key.shards.len());
+        let contiguous =
+            key.shards.iter().zip(key.shards.iter().skip(1)).all(|(left, right)| left.checked_add(1) == Some(*right));
         if start < next || !contiguous {
             return Err(format!(
                 "the shards of its shard key {} are not numbered in a row (after resharding), and Qdrant can't be told \
@@ -48,11 +53,14 @@ pub(super) fn in_order<'a>(
                 key.key
             ));
         }
+        let Some(after) = end.checked_add(1).filter(|_| start - next <= GAP_LIMIT) else {
+            return Err(format!("the shards of its shard key {} have numbers that no cluster gives", key.key));
+        };
         if start > next {
             let filler = Value::from(format!("qdrant-backup-filler-{next}"));
             filled.push(ShardKey { key: filler, shards: (next..start).collect(), filler: true });
         }
-        next = end + 1;
+        next = after;
         filled.push(key);
     }
     Ok(filled)

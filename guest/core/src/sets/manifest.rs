@@ -10,6 +10,7 @@ use crate::manifest::{ManifestPeer, Points};
 use crate::moment;
 use crate::naming;
 use crate::ordered::Map;
+use crate::report::total;
 
 /// The folder of the manifests of all sets in the bucket.
 pub const MANIFESTS: &str = "backup_manifests";
@@ -71,7 +72,7 @@ impl SetId {
     pub fn of_key(key: &str) -> Option<(String, Self)> {
         let (folder, name) = key.strip_prefix(MANIFESTS)?.strip_prefix('/')?.split_once('/')?;
         let id = name.strip_suffix(".json").filter(|id| !id.is_empty() && !id.contains('/'))?;
-        Some((naming::unescape_segment(folder), Self(id.to_owned())))
+        Some((naming::collection_of_folder(folder)?, Self(id.to_owned())))
     }
 
     /// The text itself.
@@ -229,7 +230,9 @@ impl SetManifest {
             if self.shards.iter().take(place).any(|other| other.id == shard.id) {
                 return Err(format!("it lists shard {} twice", shard.id));
             }
-            if shard.snapshot_name.is_empty() || !shard.s3_key.starts_with(&folder) || shard.s3_key.contains("/../") {
+            // Some servers keep objects in files, and to some proxies a path with these leads elsewhere.
+            let is_plain = |key: &str| !key.split('/').any(|part| matches!(part, "" | "." | ".."));
+            if shard.snapshot_name.is_empty() || !shard.s3_key.strip_prefix(&folder).is_some_and(is_plain) {
                 return Err(format!(
                     "the archive of shard {} (`{}`) is not one below `{folder}` (QDRANT_S3_KEY_PREFIX)",
                     shard.id, shard.s3_key
@@ -248,7 +251,7 @@ impl SetManifest {
 
     /// The bytes of all archives.
     pub fn bytes(&self) -> u64 {
-        self.shards.iter().filter_map(|shard| shard.size).sum()
+        total(self.shards.iter().filter_map(|shard| shard.size))
     }
 
     /// The set's id.
@@ -258,7 +261,7 @@ impl SetManifest {
 
     /// The exact number of points that the archives hold, where nothing was written meanwhile.
     pub fn exact_points(&self) -> Option<u64> {
-        self.shards.iter().map(|shard| shard.points.exact()).sum()
+        self.shards.iter().try_fold(0_u64, |points, shard| Some(points.saturating_add(shard.points.exact()?)))
     }
 
     /// The least and the most points that the archives may hold, as the counts around their making tell.
@@ -360,6 +363,10 @@ mod tests {
             ("/collection_config", json!([]), "no configuration"),
             ("/shards/0/s3_key", json!("snapshots/other/shards/0/x.snapshot"), "not one below"),
             ("/shards/0/s3_key", json!("snapshots/docs/shards/../../secrets"), "not one below"),
+            ("/shards/0/s3_key", json!("snapshots/docs/shards/0/.."), "not one below"),
+            ("/shards/0/s3_key", json!("snapshots/docs/shards//x"), "not one below"),
+            ("/shards/0/s3_key", json!("/snapshots/docs/shards/0/x"), "not one below"),
+            ("/shards/0/s3_key", json!("snapshots/docs/shards/"), "not one below"),
             ("/shards/0/etag", json!(""), "no size and ETag"),
             ("/shards/0/checksum", json!("abc"), "no SHA-256"),
             ("/shards/0/id", json!("0"), "not a manifest"),
@@ -378,9 +385,13 @@ mod tests {
         assert_eq!(id.started(), Some(datetime!(2026-01-29 11:44:22 UTC)));
         assert_eq!(id.key("a b"), "backup_manifests/a b/2026-01-29T11-44-22Z-pod..x-1.json");
         assert_eq!(SetId::of_key(&id.key("a?b")), Some(("a?b".to_owned(), id)));
-        for key in
-            ["backup_manifests/docs/", "backup_manifests/x.json", "other/docs/x.json", "backup_manifests/a/b/c.json"]
-        {
+        for key in [
+            "backup_manifests/docs/",
+            "backup_manifests/x.json",
+            "other/docs/x.json",
+            "backup_manifests/a/b/c.json",
+            "backup_manifests/%2E%2E/x.json",
+        ] {
             assert_eq!(SetId::of_key(key), None, "{key}");
         }
         assert_eq!(SetId::from_text("by hand").started(), None);
