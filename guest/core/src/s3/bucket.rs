@@ -529,6 +529,49 @@ mod tests {
         assert_eq!(compared, 300);
     }
 
+    /// Headers and links, for odd keys, hosts, dates and bodies.
+    #[test]
+    fn signatures_are_botocores() {
+        let mut compared = 0;
+        for line in data("botocore-signatures.jsonl").lines() {
+            let (call, key, endpoint, is_virtual, region, token, expires, unix, body, signature): (
+                String,
+                String,
+                String,
+                bool,
+                String,
+                Option<String>,
+                u64,
+                i64,
+                String,
+                String,
+            ) = serde_json::from_str(line).unwrap();
+            let now = OffsetDateTime::from_unix_timestamp(unix).unwrap();
+            let (seen, ports) = server(now, &[(200, EMPTY), (200, EMPTY)]);
+            let mut settings = settings(&endpoint);
+            settings.region = Some(region);
+            settings.session_token = token.map(Secret::new);
+            settings.addressing = if is_virtual { Addressing::Virtual } else { Addressing::Path };
+            let bucket = futures_executor::block_on(Bucket::open(&ports, &settings)).unwrap();
+            futures_executor::block_on(async {
+                match call.as_str() {
+                    "put" => bucket.put(&key, "application/json", body.into_bytes()).await.unwrap(),
+                    "list" => bucket.list(&key, |_| {}).await.unwrap(),
+                    // The answer is not the range; the request is what is looked at.
+                    "range" => drop(bucket.range(&key, 5, 5).await.unwrap_err()),
+                    _ => {}
+                }
+            });
+            let signed = match call.as_str() {
+                "link" => bucket.presigned_get(&key, Duration::from_secs(expires)).unwrap().reveal().to_owned(),
+                _ => seen.sent.borrow()[1].headers["authorization"].to_str().unwrap().to_owned(),
+            };
+            assert!(signed.contains(&format!("Signature={signature}")), "{line}: {signed}");
+            compared += 1;
+        }
+        assert_eq!(compared, 4000);
+    }
+
     /// Garage's recorded answers to a wrong region, with a body and without.
     #[test]
     fn the_region_is_learnt_from_a_strict_server() {

@@ -188,7 +188,7 @@ mod tests {
         assert!(!format!("{url:?}").contains("aeeed9"));
     }
 
-    /// AWS, "Signature Calculations for the Authorization Header", the examples of GET with a range, PUT, and listing.
+    /// AWS, "Signature Calculations for the Authorization Header", all of its examples.
     #[test]
     fn the_documented_headers_are_made() {
         let authorization = |method: Method, url: &str, headers: &[(&'static str, &'static str)], body: &[u8]| {
@@ -209,6 +209,11 @@ mod tests {
         assert!(
             authorization(Method::PUT, url, &headers, b"Welcome to Amazon S3.")
                 .ends_with("Signature=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd")
+        );
+        let url = "https://examplebucket.s3.amazonaws.com/?lifecycle";
+        assert!(
+            authorization(Method::GET, url, &[], b"")
+                .ends_with("Signature=fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543")
         );
         let url = "https://examplebucket.s3.amazonaws.com/?max-keys=2&prefix=J";
         assert!(
