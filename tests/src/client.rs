@@ -7,7 +7,7 @@ use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::http_client;
+use crate::{faults, http_client};
 
 /// Talks to the peers of one cluster.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl Client {
     /// Sends a request to a peer.
     pub async fn call(&self, peer: usize, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
         let url = format!("{}{path}", self.hosts[peer]);
-        let mut headers = vec![("content-type", "application/json")];
+        let mut headers = vec![("content-type", "application/json"), (faults::ASKED_BY, "test")];
         if let Some(key) = &self.api_key {
             headers.push(("api-key", key));
         }

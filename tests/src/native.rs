@@ -15,6 +15,8 @@ use qdrant_backup_core::ports::{
 };
 use time::OffsetDateTime;
 
+use crate::faults;
+
 /// Runs `work` with native ports on a thread of its own, since the core is single-threaded.
 pub async fn run<T: Send + 'static>(work: impl FnOnce(Ports) -> LocalBoxFuture<'static, T> + Send + 'static) -> T {
     let task = tokio::task::spawn_blocking(move || {
@@ -34,6 +36,16 @@ pub fn ports() -> Ports {
     }
 }
 
+/// The files of a folder, to be read.
+pub fn files_of(folder: &std::path::Path) -> Result<Rc<dyn Files>, std::io::Error> {
+    let memory = Memory::default();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        memory.0.borrow_mut().insert(entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?);
+    }
+    Ok(Rc::new(memory))
+}
+
 struct Hyper(Client<HttpConnector, Full<Bytes>>);
 
 impl Default for Hyper {
@@ -49,6 +61,7 @@ impl Http for Hyper {
             *outgoing.method_mut() = request.method;
             *outgoing.uri_mut() = request.uri;
             *outgoing.headers_mut() = request.headers;
+            outgoing.headers_mut().insert(faults::ASKED_BY, http::HeaderValue::from_static("qdrant"));
             let response = self.0.request(outgoing).await.map_err(|error| match error.is_connect() {
                 true => HttpError::Connect(error.to_string()),
                 false => HttpError::Interrupted(error.to_string()),

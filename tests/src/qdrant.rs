@@ -21,8 +21,8 @@ use std::time::Duration;
 
 pub use storage::{S3Access, sha256};
 
+use crate::faults::{Chosen, Fault, Faults, Server};
 use cluster::Cluster;
-use server::Server;
 use storage::Storage;
 
 /// The REST port of every peer.
@@ -49,6 +49,8 @@ pub struct Options {
     pub lag: Duration,
     /// How long a snapshot takes.
     pub work: Duration,
+    /// What goes wrong with requests.
+    pub faults: Faults,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
             url_recovery: true,
             lag: Duration::from_millis(10),
             work: Duration::ZERO,
+            faults: Faults::default(),
         }
     }
 }
@@ -74,6 +77,21 @@ pub struct Peer {
     pub id: u64,
     /// Its IP address.
     pub ip: String,
+}
+
+/// Something that a peer has done.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Work {
+    /// The peer's id.
+    pub peer: u64,
+    /// The collection.
+    pub collection: String,
+    /// The shard; none for all that the peer has.
+    pub shard: Option<u32>,
+    /// The archive: made, or put in place.
+    pub archive: String,
+    /// True where it was put in place.
+    pub recovery: bool,
 }
 
 /// A running stand-in; stops when dropped.
@@ -96,7 +114,7 @@ impl Qdrant {
         let servers = listeners
             .into_iter()
             .enumerate()
-            .map(|(index, (_, listener))| (index, Server::start(listener, &cluster, &storage, index)))
+            .map(|(index, (_, listener))| (index, server::start(listener, &cluster, &storage, index)))
             .collect();
         Self { cluster, storage, servers }
     }
@@ -121,7 +139,27 @@ impl Qdrant {
     /// Starts a stopped peer again.
     pub async fn start_peer(&mut self, index: usize) {
         let listener = server::bind(&self.cluster.peers[index].ip).await.expect("its address is free");
-        self.servers.insert(index, Server::start(listener, &self.cluster, &self.storage, index));
+        self.servers.insert(index, server::start(listener, &self.cluster, &self.storage, index));
+    }
+
+    /// Has requests of the program go wrong from now on.
+    pub fn fail(&self, fault: Fault) {
+        self.cluster.options.faults.add(Chosen::Qdrant, fault);
+    }
+
+    /// What was done so far: every archive that was made, every one that was put in place.
+    pub fn work(&self) -> Vec<Work> {
+        self.cluster.state().done.clone()
+    }
+
+    /// Forgets what was done so far.
+    pub fn forget_work(&self) {
+        self.cluster.state().done.clear();
+    }
+
+    /// True while any peer is at work.
+    pub fn is_busy(&self) -> bool {
+        self.cluster.is_busy()
     }
 
     /// Changes the state of a replica, as a fault would.

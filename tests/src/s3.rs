@@ -1,16 +1,15 @@
-//! An S3 server in process: `s3s` for the protocol and the signatures, memory for the objects, faults on demand.
+//! An S3 server in process: `s3s` for the protocol and the signatures, memory for the objects.
 
 mod server;
 mod store;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
-pub use server::{Fault, Request, Wrong};
+pub use crate::faults::{Fault, Request, Wrong};
 
-use server::Watch;
+use crate::faults::{Chosen, Faults, Place, Server};
 use store::Store;
 
 /// The bucket that is there.
@@ -34,9 +33,10 @@ pub struct Options {
 /// A running server; stops when dropped.
 pub struct S3 {
     store: Store,
-    watch: Arc<Watch>,
+    region: Option<String>,
+    faults: Faults,
     port: u16,
-    accepting: JoinHandle<()>,
+    _server: Server,
 }
 
 impl S3 {
@@ -50,9 +50,9 @@ impl S3 {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let store = Store::new(options.page.unwrap_or(1000));
-        let watch = Arc::new(Watch::new(options.region));
-        let accepting = tokio::spawn(server::accept(listener, store.clone(), Arc::clone(&watch)));
-        Self { store, watch, port, accepting }
+        let (region, faults) = (options.region, Faults::default());
+        let server = server::start(listener, store.clone(), region.clone(), faults.clone());
+        Self { store, region, faults, port, _server: server }
     }
 
     /// `http://ip:port`.
@@ -62,22 +62,27 @@ impl S3 {
 
     /// The region that signatures have to name, or may.
     pub fn region(&self) -> &str {
-        self.watch.region().unwrap_or(REGION)
+        self.region.as_deref().unwrap_or(REGION)
     }
 
     /// Every request so far.
     pub fn requests(&self) -> Vec<Request> {
-        self.watch.requests()
+        self.faults.requests().into_iter().filter(|request| request.place == Place::S3).collect()
     }
 
     /// Has requests go wrong from now on.
     pub fn fail(&self, fault: Fault) {
-        self.watch.fail(fault);
+        self.faults.add(Chosen::S3, fault);
+    }
+
+    /// What goes wrong here; Qdrants at this bucket share it.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Ends all that goes wrong.
     pub fn heal(&self) {
-        self.watch.heal();
+        self.faults.heal();
     }
 
     /// The keys that begin with `prefix`, in order.
@@ -104,10 +109,15 @@ impl S3 {
     pub fn delete(&self, key: &str) {
         self.store.delete(key);
     }
-}
 
-impl Drop for S3 {
-    fn drop(&mut self) {
-        self.accepting.abort();
+    /// Every object.
+    pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        self.keys("").into_iter().filter_map(|key| self.get(&key).map(|bytes| (key, bytes))).collect()
+    }
+
+    /// Has these objects and no others.
+    pub fn replace_all(&self, objects: &BTreeMap<String, Vec<u8>>) {
+        self.keys("").iter().filter(|key| !objects.contains_key(*key)).for_each(|key| self.delete(key));
+        objects.iter().for_each(|(key, bytes)| self.put(key, bytes.clone()));
     }
 }

@@ -91,7 +91,8 @@ impl Site {
 
     /// Servers as `options` say, with this S3 server.
     pub async fn with(s3: S3, options: Options) -> Self {
-        let options = Options { s3: Some(access(&s3)), api_key: Some(API_KEY.to_owned()), ..options };
+        let (access, faults) = (Some(access(&s3)), s3.faults().clone());
+        let options = Options { s3: access, api_key: Some(API_KEY.to_owned()), faults, ..options };
         Self { s3, source: Servers::start(options).await, work: TempDir::new().unwrap() }
     }
 

@@ -128,6 +128,8 @@ pub struct S3Settings {
     pub addressing: Addressing,
     /// `QDRANT_S3_KEY_PREFIX`: Qdrant's `snapshots_path` without `./`, no slash at either end; `snapshots`.
     pub key_prefix: String,
+    /// `CURL_TIMEOUT`: how long an answer may take at most, where a minute is not less.
+    pub timeout: Duration,
 }
 
 /// Where the bucket's name goes in a URL.

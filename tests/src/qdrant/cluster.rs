@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Outcome, Refusal, bad_request, exists, no_collection, not_found, wrong_input};
 use super::collection::{Collection, Transfer};
-use super::{Options, Peer};
+use super::{Options, Peer, Work};
 
 /// A cluster.
 pub struct Cluster {
@@ -27,6 +27,8 @@ pub struct State {
     pub aliases: BTreeMap<String, String>,
     /// Peer and collection to the number of snapshots and recoveries at work.
     pub running: BTreeMap<(u64, String), (u64, u64)>,
+    /// What was done so far.
+    pub done: Vec<Work>,
     /// Counts what was created, so that shards land elsewhere each time.
     created: usize,
 }
@@ -41,6 +43,13 @@ impl Cluster {
     pub fn state(&self) -> MutexGuard<'_, State> {
         // A test that panics while it looks has spoiled nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while a snapshot, a recovery or a transfer is at work.
+    pub fn is_busy(&self) -> bool {
+        let state = self.state();
+        state.running.values().any(|(snapshots, recoveries)| snapshots + recoveries > 0)
+            || state.collections.values().any(|collection| !collection.transfers.is_empty())
     }
 
     fn ids(&self) -> Vec<u64> {

@@ -1,12 +1,10 @@
 //! The REST API, as it was recorded.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
 use qdrant_backup_core::naming;
 use serde_json::{Value, json};
@@ -21,7 +19,8 @@ use super::archive::{pack_collection, pack_replica};
 use super::cluster::{Cluster, find};
 use super::collection::Collection;
 use super::storage::{self, Storage};
-use super::{Peer, recover};
+use super::{Peer, Work, recover};
+use crate::faults::{Answer, Body, whole};
 
 /// A peer's view of the cluster.
 #[derive(Clone)]
@@ -44,9 +43,12 @@ struct Call {
 }
 
 /// Answers a request.
-pub async fn answer(node: Node, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+pub async fn answer(node: Node, request: Request<Bytes>) -> Answer {
+    Some(respond(node, request).await)
+}
+
+async fn respond(node: Node, request: Request<Bytes>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let Ok(body) = body.collect().await else { return Ok(text(StatusCode::BAD_REQUEST, "")) };
     let path = head
         .uri
         .path()
@@ -58,7 +60,7 @@ pub async fn answer(node: Node, request: Request<Incoming>) -> Result<Response<F
         method: head.method,
         path: path.collect(),
         query: query.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        body: body.to_bytes(),
+        body,
         may_write: true,
     };
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
@@ -66,10 +68,10 @@ pub async fn answer(node: Node, request: Request<Incoming>) -> Result<Response<F
         [""] => {
             let commit = "db8fa43fcb6aedec1e739487e17a99731b74590a";
             let root = json!({"title": "qdrant - vector search engine", "version": node.cluster.options.version, "commit": commit});
-            return Ok(json_answer(StatusCode::OK, &root));
+            return json_answer(StatusCode::OK, &root);
         }
-        ["healthz"] => return Ok(text(StatusCode::OK, "healthz check passed")),
-        ["readyz"] => return Ok(text(StatusCode::OK, "all shards are ready")),
+        ["healthz"] => return text(StatusCode::OK, "healthz check passed"),
+        ["readyz"] => return text(StatusCode::OK, "all shards are ready"),
         _ => {}
     }
     let options = &node.cluster.options;
@@ -77,17 +79,17 @@ pub async fn answer(node: Node, request: Request<Incoming>) -> Result<Response<F
     if let Some(wanted) = &options.api_key {
         match key {
             None => {
-                return Ok(text(StatusCode::UNAUTHORIZED, "Must provide an API key or an Authorization bearer token"));
+                return text(StatusCode::UNAUTHORIZED, "Must provide an API key or an Authorization bearer token");
             }
             Some(key) if key == wanted => {}
             Some(key) if Some(key) == options.read_only_api_key.as_deref() => call.may_write = false,
-            Some(_) => return Ok(text(StatusCode::UNAUTHORIZED, "Invalid API key or JWT")),
+            Some(_) => return text(StatusCode::UNAUTHORIZED, "Invalid API key or JWT"),
         }
     }
-    Ok(match node.route(&call).await {
+    match node.route(&call).await {
         None => text(StatusCode::NOT_FOUND, ""),
-        Some(Answer::Accepted) => json_answer(StatusCode::ACCEPTED, &json!({"status": "accepted", "time": 0.000_01})),
-        Some(Answer::Done(outcome)) => {
+        Some(Routed::Accepted) => json_answer(StatusCode::ACCEPTED, &json!({"status": "accepted", "time": 0.000_01})),
+        Some(Routed::Done(outcome)) => {
             let status = outcome.as_ref().err().map_or(200, |refusal| refusal.status);
             let mut response = json_answer(StatusCode::from_u16(status).expect("a status"), &answer::body(&outcome));
             if let Some(seconds) = outcome.err().and_then(|refusal| refusal.retry_after) {
@@ -95,10 +97,10 @@ pub async fn answer(node: Node, request: Request<Incoming>) -> Result<Response<F
             }
             response
         }
-    })
+    }
 }
 
-enum Answer {
+enum Routed {
     Done(Outcome),
     Accepted,
 }
@@ -109,7 +111,7 @@ impl Node {
     }
 
     /// `None` for an unknown route.
-    async fn route(&self, call: &Call) -> Option<Answer> {
+    async fn route(&self, call: &Call) -> Option<Routed> {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         let (get, put, post, delete, patch) = (Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH);
         let method = &call.method;
@@ -226,7 +228,7 @@ impl Node {
             }
             _ => return None,
         };
-        Some(Answer::Done(outcome))
+        Some(Routed::Done(outcome))
     }
 
     fn with(&self, name: &str, work: impl FnOnce(&mut Collection) -> Outcome) -> Outcome {
@@ -292,20 +294,20 @@ impl Node {
         json!({"collections": {"number_of_collections": state.collections.len(), "snapshots": snapshots.collect::<Vec<_>>()}})
     }
 
-    async fn create_snapshot(&self, call: &Call, name: &str, shard: Option<u32>) -> Answer {
+    async fn create_snapshot(&self, call: &Call, name: &str, shard: Option<u32>) -> Routed {
         if let Err(refusal) = call.manage() {
-            return Answer::Done(Err(refusal));
+            return Routed::Done(Err(refusal));
         }
         let exists = find(&mut self.cluster.state(), name).map(drop);
         if call.query.get("wait").is_some_and(|wait| wait == "false") && exists.is_ok() {
             let (node, name) = (self.clone(), name.to_owned());
             tokio::spawn(async move { node.make_snapshot(&name, shard).await });
-            return Answer::Accepted;
+            return Routed::Accepted;
         }
         // A client that goes away does not stop it.
         let (node, name) = (self.clone(), name.to_owned());
         let made = tokio::spawn(async move { node.make_snapshot(&name, shard).await });
-        Answer::Done(made.await.unwrap_or_else(|error| Err(failure(&error.to_string()))))
+        Routed::Done(made.await.unwrap_or_else(|error| Err(failure(&error.to_string()))))
     }
 
     async fn make_snapshot(&self, name: &str, shard: Option<u32>) -> Outcome {
@@ -336,7 +338,9 @@ impl Node {
             return Err(failure("failed to create temporary file: File name too long (os error 36)"));
         }
         let path = format!("{}/{}", snapshots_folder(&name, shard), naming::escape_segment(&file));
-        self.storage.put(peer, &path, &file, bytes).await.map_err(|error| failure(&error))
+        let made = self.storage.put(peer, &path, &file, bytes).await.map_err(|error| failure(&error))?;
+        self.note(Work { peer, collection: name, shard, archive: file, recovery: false });
+        Ok(made)
     }
 
     async fn list_snapshots(&self, name: &str, shard: Option<u32>) -> Outcome {
@@ -345,25 +349,33 @@ impl Node {
         listed.map(|snapshots| json!(snapshots)).map_err(|error| failure(&error))
     }
 
-    async fn recover(&self, call: &Call, name: &str, shard: Option<u32>) -> Answer {
+    async fn recover(&self, call: &Call, name: &str, shard: Option<u32>) -> Routed {
         let body = match call.manage().and_then(|()| call.json()) {
             Ok(body) => body,
-            Err(refusal) => return Answer::Done(Err(refusal)),
+            Err(refusal) => return Routed::Done(Err(refusal)),
         };
         let (node, name) = (self.clone(), name.to_owned());
         let work = tokio::spawn(async move {
             let name = node.resolve(&name).unwrap_or(name);
             let _running = Running::recovery(&node, &name);
             tokio::time::sleep(node.cluster.options.work).await;
-            match shard {
+            let outcome = match shard {
                 None => recover::recover_collection(&node.cluster, node.peer().id, &name, &body).await,
                 Some(shard) => recover::recover_shard(&node.cluster, node.peer().id, &name, shard, &body).await,
-            }
+            }?;
+            let location = body["location"].as_str().unwrap_or_default().split('?').next().unwrap_or_default();
+            let archive = location.rsplit('/').next().unwrap_or_default().to_owned();
+            node.note(Work { peer: node.peer().id, collection: name, shard, archive, recovery: true });
+            Ok(outcome)
         });
         if call.query.get("wait").is_some_and(|wait| wait == "false") {
-            return Answer::Accepted;
+            return Routed::Accepted;
         }
-        Answer::Done(work.await.unwrap_or_else(|error| Err(failure(&error.to_string()))))
+        Routed::Done(work.await.unwrap_or_else(|error| Err(failure(&error.to_string()))))
+    }
+
+    fn note(&self, work: Work) {
+        self.cluster.state().done.push(work);
     }
 
     /// The collection behind a name or an alias.
@@ -481,14 +493,12 @@ fn local(collection: &Collection, id: u32, peer: u64, what: &str, body: &Value) 
     }
 }
 
-fn json_answer(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+fn json_answer(status: StatusCode, body: &Value) -> Response<Body> {
     let mut response = text(status, &body.to_string());
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     response
 }
 
-fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text.to_owned())));
-    *response.status_mut() = status;
-    response
+fn text(status: StatusCode, text: &str) -> Response<Body> {
+    whole(status, text.to_owned())
 }

@@ -2,56 +2,19 @@
 
 use std::sync::Arc;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::PORT;
 use super::cluster::Cluster;
 use super::routes::{Node, answer};
 use super::storage::Storage;
+use crate::faults::{Place, Server};
 
-/// A running server.
-pub struct Server {
-    stop: watch::Sender<bool>,
-    accepting: JoinHandle<()>,
-}
-
-impl Server {
-    /// Serves the peer with this index.
-    pub fn start(listener: TcpListener, cluster: &Arc<Cluster>, storage: &Arc<Storage>, index: usize) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let node = Node { cluster: Arc::clone(cluster), storage: Arc::clone(storage), index };
-        let accepting = tokio::spawn(accept(listener, node, stopped));
-        Self { stop, accepting }
-    }
-
-    /// Closes the port and every connection.
-    pub async fn stop(self) {
-        let _ = self.stop.send(true);
-        self.accepting.abort();
-        let _ = self.accepting.await;
-    }
-}
-
-async fn accept(listener: TcpListener, node: Node, stopped: watch::Receiver<bool>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let node = node.clone();
-        let mut stopped = stopped.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| answer(node.clone(), request));
-            let connection =
-                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-            tokio::select! {
-                _ = connection => {}
-                // Also when the server is dropped.
-                _ = stopped.changed() => {}
-            }
-        });
-    }
+/// Serves the peer with this index.
+pub fn start(listener: TcpListener, cluster: &Arc<Cluster>, storage: &Arc<Storage>, index: usize) -> Server {
+    let node = Node { cluster: Arc::clone(cluster), storage: Arc::clone(storage), index };
+    let faults = cluster.options.faults.clone();
+    Server::start(listener, Place::Qdrant(index), faults, move |request| answer(node.clone(), request))
 }
 
 /// Listeners for `peers` peers: addresses in one subnet of the loopback network, one port.

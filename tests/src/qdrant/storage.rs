@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use qdrant_backup_core::naming;
 use qdrant_backup_core::s3::Bucket;
@@ -117,6 +118,7 @@ impl S3Access {
             region: Some(self.region.clone()),
             addressing: Addressing::Path,
             key_prefix: self.key_prefix.clone(),
+            timeout: Duration::from_secs(60),
         }
     }
 }

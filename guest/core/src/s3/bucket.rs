@@ -28,11 +28,9 @@ const PAGE_LIMIT: usize = 16 << 20;
 /// An error's text.
 const ERROR_LIMIT: usize = 64 << 10;
 
-const TIMEOUTS: Timeouts = Timeouts {
-    connect: Duration::from_secs(30),
-    first_byte: Duration::from_secs(60),
-    between_bytes: Duration::from_secs(60),
-};
+/// How long a connection may take, and an answer or the next piece of it, where the user's own limit is not less.
+const CONNECT: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// An object in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -337,7 +335,11 @@ impl Bucket {
             uri: url.parse().map_err(|error| shape(format!("no valid address: {error}")))?,
             headers,
             body: call.body.clone(),
-            timeouts: TIMEOUTS,
+            timeouts: Timeouts {
+                connect: CONNECT.min(self.settings.timeout),
+                first_byte: ANSWER.min(self.settings.timeout),
+                between_bytes: ANSWER.min(self.settings.timeout),
+            },
         };
         self.ports.http.send(request).await.map_err(|error| self.error(call, S3ErrorKind::Http(error)))
     }
@@ -489,6 +491,7 @@ mod tests {
             region: None,
             addressing: Addressing::Path,
             key_prefix: "snapshots".to_owned(),
+            timeout: Duration::from_secs(1800),
         }
     }
 

@@ -160,6 +160,7 @@ mod tests {
             region: None,
             addressing: Addressing::Virtual,
             key_prefix: String::new(),
+            timeout: Duration::from_secs(60),
         }
     }
 

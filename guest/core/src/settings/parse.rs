@@ -41,15 +41,16 @@ pub fn from_variables(variables: &[(String, String)], needs: Needs) -> Result<(S
     let restore_api_key = reader.secret("QDRANT_RESTORE_API_KEY").or_else(|| source_api_key.clone());
     let aliases_on_s3 = reader.flag("BACKUP_COLLECTION_ALIASES_ON_S3", false);
     let wants_s3 = needs.s3 || (aliases_on_s3 && (needs.source || needs.restore));
+    let request_timeout = reader.duration("CURL_TIMEOUT", 1800, 1, WEEK);
     let settings = Settings {
-        s3: reader.s3(wants_s3),
+        s3: reader.s3(wants_s3, request_timeout),
         source_hosts,
         restore_hosts,
         source_api_key,
         restore_api_key,
         discover_peers: reader.flag("GET_PEERS_FROM_CLUSTER_INFO", true),
         http_port,
-        request_timeout: reader.duration("CURL_TIMEOUT", 1800, 1, WEEK),
+        request_timeout,
         wait: reader.flag("QDRANT_WAIT_ON_TASK", true),
         link_expiry: reader.duration("QDRANT_S3_LINK_EXPIRY_DURATION", 3600, 1, WEEK),
         snapshot_filter: reader.text("QDRANT_SNAPSHOT_DATETIME_FILTER").unwrap_or_default(),
@@ -411,7 +412,7 @@ impl Reader {
 
     /// The bucket; `None` where nothing of it is set and it isn't needed. The keys alone (which a Secret shared
     /// with Qdrant may bring along) do not ask for one.
-    fn s3(&mut self, needed: bool) -> Option<S3Settings> {
+    fn s3(&mut self, needed: bool, timeout: Duration) -> Option<S3Settings> {
         let endpoint = self.endpoint("QDRANT_S3_ENDPOINT_URL");
         let bucket = self.text("QDRANT_S3_BUCKET_NAME");
         let access_key = self.text("QDRANT_S3_ACCESS_KEY_ID").or_else(|| self.text("AWS_ACCESS_KEY_ID"));
@@ -478,6 +479,7 @@ impl Reader {
             region,
             addressing,
             key_prefix,
+            timeout,
         })
     }
 }

@@ -1,0 +1,207 @@
+//! A place in which a task is run again and again, each time from the same beginning.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::client::{Content, Placed};
+use crate::qdrant::{Options, Work};
+use crate::s3::S3;
+use crate::site::{Run, Site};
+
+/// What is there when a task begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Collections, an empty bucket.
+    Filled,
+    /// Collections, and backups of both kinds.
+    Stored,
+    /// Collections without their aliases, and backups of both kinds.
+    Unaliased,
+    /// No collections, and backups of both kinds.
+    Wiped,
+}
+
+/// A task, and where it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// The task's name.
+    pub task: &'static str,
+    /// Its options; `SET` stands for the newest set.
+    pub options: &'static [&'static str],
+    /// What is there.
+    pub start: Start,
+}
+
+/// Every task that sends requests.
+pub const JOBS: [Job; 14] = [
+    Job { task: "create_snap", options: &[], start: Start::Filled },
+    Job { task: "recover_snap", options: &[], start: Start::Wiped },
+    Job { task: "create_snap_shards", options: &[], start: Start::Filled },
+    Job { task: "recover_snap_shards", options: &[], start: Start::Wiped },
+    Job { task: "list_sets", options: &[], start: Start::Stored },
+    Job { task: "verify", options: &[], start: Start::Stored },
+    Job { task: "drill", options: &[], start: Start::Stored },
+    Job { task: "prune_snap", options: &["--legacy"], start: Start::Stored },
+    Job { task: "pin_set", options: &["SET"], start: Start::Stored },
+    Job { task: "get_coll", options: &[], start: Start::Filled },
+    Job { task: "get_snap", options: &[], start: Start::Stored },
+    Job { task: "get_snap_s3", options: &[], start: Start::Stored },
+    Job { task: "get_colla", options: &[], start: Start::Filled },
+    Job { task: "recover_colla", options: &[], start: Start::Unaliased },
+];
+
+/// The collections of a bench.
+pub const COLLECTIONS: [&str; 2] = ["docs", "tenants"];
+
+/// Lines that earlier runs left; none of them may be lost.
+const HISTORY: [(&str, &str); 3] = [
+    ("snapshot_recovery_history", "http://elsewhere:6333,docs-1-2026-01-01-00-00-00.snapshot,ok\n"),
+    ("failed_snapshot_recovery", "http://elsewhere:6333,docs-2-2026-01-01-00-00-00.snapshot,why\n"),
+    ("alias_recovery_history", "elsewhere,an-alias,ok\n"),
+];
+
+/// The place.
+pub struct Bench {
+    /// The servers; the source is the target, too.
+    pub site: Site,
+    /// What the collections hold.
+    pub contents: BTreeMap<String, Content>,
+    /// Where it is.
+    pub placed: BTreeMap<String, Placed>,
+    /// Alias to collection.
+    pub aliases: BTreeMap<String, String>,
+    /// The bucket with backups of both kinds.
+    pub stored: BTreeMap<String, Vec<u8>>,
+    newest: String,
+}
+
+impl Bench {
+    /// A cluster of three peers with a collection of every kind that makes a difference, backed up.
+    pub async fn new() -> Self {
+        let site = Site::with(S3::start().await, Options { peers: 3, ..Options::default() }).await;
+        let mut bench = Self {
+            site,
+            contents: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            newest: String::new(),
+        };
+        let client = bench.site.source.client();
+        bench.fill().await;
+        bench.contents = client.contents().await;
+        bench.aliases = client.aliases().await;
+        for collection in COLLECTIONS {
+            bench.placed.insert(collection.to_owned(), client.placed(collection).await);
+        }
+        for _ in 0..2 {
+            let work = TempDir::new().expect("a folder");
+            for task in ["create_snap", "create_snap_shards"] {
+                bench.site.run_in(work.path(), &[task], &[]).await.expect(0);
+            }
+            // Names have a resolution of a second.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+        bench.stored = bench.site.s3.objects();
+        let newest = bench.site.s3.keys("backup_manifests/docs/").pop().expect("a set");
+        bench.newest = newest.rsplit('/').next().expect("a name").trim_end_matches(".json").to_owned();
+        bench
+    }
+
+    async fn fill(&self) {
+        let client = self.site.source.client();
+        client.create("docs", json!({"shard_number": 2, "replication_factor": 2})).await;
+        client.index("docs").await;
+        client.fill("docs", 0, 24).await;
+        let late = json!({"params": {"read_fan_out_factor": 1}});
+        client.ok(http::Method::PATCH, "/collections/docs?timeout=60", Some(&late)).await;
+        client.create("tenants", json!({"sharding_method": "custom", "shard_number": 1})).await;
+        let key = json!("acme");
+        client.ok(http::Method::PUT, "/collections/tenants/shards?timeout=60", Some(&json!({"shard_key": key}))).await;
+        client.fill_key("tenants", 0, 8, Some(&key)).await;
+        self.alias().await;
+    }
+
+    async fn alias(&self) {
+        self.site.source.client().alias("live", "docs").await;
+    }
+
+    /// Brings all to where `start` says, and gives a new work directory.
+    pub async fn reset(&mut self, start: Start) -> TempDir {
+        self.site.s3.faults().clear();
+        self.settled().await;
+        let client = self.site.source.client();
+        let there = client.collections().await;
+        let scratch = there.iter().filter(|name| !COLLECTIONS.contains(&name.as_str()));
+        for name in scratch {
+            client.delete(name).await;
+        }
+        match start {
+            Start::Wiped => client.wipe().await,
+            _ if there.is_empty() => self.fill().await,
+            _ => self.alias().await,
+        }
+        if start == Start::Unaliased {
+            let body = json!({"actions": [{"delete_alias": {"alias_name": "live"}}]});
+            client.ok(http::Method::POST, "/collections/aliases?timeout=60", Some(&body)).await;
+        }
+        match start {
+            Start::Filled => self.site.s3.replace_all(&BTreeMap::new()),
+            _ => self.site.s3.replace_all(&self.stored),
+        }
+        self.site.source.stand_in().forget_work();
+        self.site.s3.faults().clear();
+        let work = TempDir::new().expect("a folder");
+        for (file, line) in HISTORY {
+            std::fs::write(work.path().join(file), line).expect("a file");
+        }
+        work
+    }
+
+    /// Waits until no server does anything any more.
+    pub async fn settled(&mut self) {
+        let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+        while self.site.source.stand_in().is_busy() {
+            assert!(tokio::time::Instant::now() < limit, "the stand-in does not come to rest");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What the peers did since the reset.
+    pub fn work(&mut self) -> Vec<Work> {
+        self.site.source.stand_in().work()
+    }
+
+    /// The command line of a job.
+    pub fn arguments(&self, job: Job) -> Vec<&str> {
+        let options = job.options.iter().map(|option| if *option == "SET" { self.newest.as_str() } else { option });
+        std::iter::once(job.task).chain(options).collect()
+    }
+
+    /// The settings that make waiting short.
+    pub fn settings() -> [(&'static str, &'static str); 7] {
+        [
+            ("CURL_TIMEOUT", "2"),
+            ("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", "10"),
+            ("QDRANT_VERIFY_SAMPLE_POINTS", "10"),
+            ("QDRANT_BACKUP_RETENTION_SETS", "1"),
+            ("QDRANT_LEGACY_KEEP_RUNS", "1"),
+            ("QDRANT_RUN_DEADLINE", "90s"),
+            ("HOSTNAME", "backup-1-abcde"),
+        ]
+    }
+
+    /// Runs a job.
+    pub async fn run(&self, job: Job, work: &Path) -> Run {
+        self.site.run_in(work, &self.arguments(job), &Self::settings()).await
+    }
+
+    /// The file and the lines that earlier runs left there.
+    pub fn history() -> &'static [(&'static str, &'static str)] {
+        &HISTORY
+    }
+}
