@@ -46,6 +46,10 @@ const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";
 /// Where the component sees the work directory.
 const WORK: &str = "/work";
 
+/// How many requests, files, clocks and their parts it may hold at a time: they are in the host's memory, which no limit
+/// on its own memory covers.
+const HANDLES: usize = 20_000;
+
 /// What one run gets from outside.
 pub struct Grants<'a> {
     /// The directory it may read and write.
@@ -132,10 +136,12 @@ fn state(grants: Grants<'_>) -> Result<State, String> {
     grants.io.connect(&mut wasi);
     wasi.preopened_dir(grants.work_dir, WORK, FsPerms::ReadWrite)
         .map_err(|error| format!("can't open the work directory `{}`: {error:#}", grants.work_dir.display()))?;
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(HANDLES);
     Ok(State {
         wasi: wasi.build(),
         http: WasiHttpCtx::new(),
-        table: ResourceTable::new(),
+        table,
         network: Network::new(grants.client, grants.allowed, grants.messages),
         memory: MemoryLimit::new(grants.memory_limit),
     })

@@ -5,6 +5,8 @@
 mod command_line;
 #[path = "program/component.rs"]
 mod component;
+#[path = "program/escape.rs"]
+mod escape;
 #[path = "program/library.rs"]
 mod library;
 #[path = "program/limits.rs"]

@@ -2,7 +2,7 @@ use crate::component::{Answer, ComponentFile, Status};
 use crate::process::{Ended, run};
 
 const SOURCE: (&str, &str) = ("QDRANT_SOURCE_HOSTS", "http://127.0.0.1:1");
-const RESTORE: &[(&str, &str)] = &[
+pub const RESTORE: &[(&str, &str)] = &[
     ("QDRANT_RESTORE_HOSTS", "127.0.0.1:1"),
     ("QDRANT_S3_ENDPOINT_URL", "http://127.0.0.1:1"),
     ("QDRANT_S3_BUCKET_NAME", "bucket"),
