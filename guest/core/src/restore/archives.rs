@@ -77,7 +77,7 @@ pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> 
         let joins = generations
             .last()
             .and_then(|generation| generation.last())
-            .is_some_and(|earliest| !peers.contains(&archive.peer) && archive.ended() + SLACK >= earliest.started);
+            .is_some_and(|earliest| !peers.contains(&archive.peer) && earliest.started - archive.ended() <= SLACK);
         match generations.last_mut() {
             Some(generation) if joins => generation.push(archive.clone()),
             _ => {
@@ -109,6 +109,7 @@ impl BucketArchive {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use time::macros::datetime;
@@ -180,5 +181,43 @@ mod tests {
         let found =
             generations(vec![archive(1, start, 1), archive(2, start, 1), archive(1, again, 1), archive(2, again, 1)]);
         assert_eq!(peers(&found), [Set::from([1, 2]), Set::from([1, 2])]);
+    }
+
+    /// Whatever is in the bucket: nothing is left out and nothing used twice, no backup has a peer twice, and the newest
+    /// comes first.
+    #[test]
+    fn every_archive_belongs_to_one_backup_which_has_each_peer_once() {
+        let mut state = 7_u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        // The last moment that a name can have is one of them.
+        let moments =
+            [datetime!(0000-01-01 00:00 UTC), datetime!(2026-01-29 11:44:22 UTC), datetime!(9999-12-31 23:59:59 UTC)];
+        for _ in 0..2000 {
+            let archives: Vec<BucketArchive> = (0..below(12))
+                .map(|number| {
+                    let moment = moments[below(3) as usize];
+                    let started = moment.saturating_sub(Duration::seconds(below(7200) as i64));
+                    let stored = [None, Some(started), Some(moments[below(3) as usize])][below(3) as usize];
+                    let bytes = [0, 1 << 30, u64::MAX][below(3) as usize];
+                    BucketArchive { name: number.to_string(), bytes, stored, ..archive(1 + below(4), started, 0) }
+                })
+                .collect();
+            let found = generations(archives.clone());
+            let mut used: Vec<&str> = found.iter().flatten().map(|archive| archive.name.as_str()).collect();
+            let mut all: Vec<&str> = archives.iter().map(|archive| archive.name.as_str()).collect();
+            used.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(used, all);
+            for generation in &found {
+                let peers: Set<u64> = generation.iter().map(|archive| archive.peer).collect();
+                assert_eq!(peers.len(), generation.len(), "{generation:?}");
+            }
+            let newest: Vec<_> =
+                found.iter().map(|generation| generation.iter().map(|archive| archive.started).max()).collect();
+            assert!(newest.is_sorted_by(|left, right| left >= right), "{found:?}");
+        }
     }
 }

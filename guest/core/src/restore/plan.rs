@@ -120,6 +120,14 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
     };
     let recoveries = assign(selection, target);
     let (placement, stale) = placements(selection, &recoveries);
+    let spoilt = placement.iter().find(|(shard, peers)| stale.get(shard).is_some_and(|stale| stale == *peers));
+    if let Some((shard, _)) = spoilt {
+        return Err(format!(
+            "some of its archives have shards of replicas that were not active, and on so few peers they would take the \
+             place of the good data of shard {shard}; restore it into a cluster of {} peers",
+            selection.archives.len()
+        ));
+    }
     let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
     let wanted = with_more_replicas(&placement, factor, &target.peers);
     let (create, finish) = body::of(&description.config)?;
@@ -183,7 +191,22 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
     sort_by_key(&mut recoveries, |(archive, recovery)| {
         (recovery.peer, archive.shards().all(|(_, good)| good), archive.archive.started)
     });
-    recoveries.into_iter().map(|(_, recovery)| recovery).collect()
+    let mut ordered = Vec::new();
+    while !recoveries.is_empty() {
+        let is_spoilt = |(archive, recovery): &(&Described, Recovery)| {
+            recoveries.iter().any(|(other, its)| its.peer == recovery.peer && spoils(other, archive))
+        };
+        // Where each spoils another there is no good order, and the plan is refused.
+        let next = recoveries.iter().position(|one| !is_spoilt(one)).unwrap_or_default();
+        ordered.push(recoveries.remove(next).1);
+    }
+    ordered
+}
+
+/// True when `later` has doubtful data of a shard of which `earlier` has good data.
+fn spoils(later: &Described, earlier: &Described) -> bool {
+    let good: Set<u32> = earlier.shards().filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
+    later.shards().any(|(shard, is_good)| !is_good && good.contains(&shard))
 }
 
 /// A server without clustering takes an archive only where it has every shard (Qdrant: "Can't restore snapshot in local
@@ -485,5 +508,54 @@ mod tests {
             }
             assert_eq!(current, plan.placement, "round {round}");
         }
+    }
+
+    /// A replica that was not active is fed, as the layout wants it, and made anew unless a good archive comes after it;
+    /// each shard has a place whose data can be trusted.
+    #[test]
+    fn what_was_not_active_is_never_trusted_alone() {
+        let mut numbers = Numbers(43);
+        let mut refused = 0;
+        for round in 0..3000 {
+            let peers = 1 + numbers.below(4);
+            let mut layout: Map<u32, Map<u64, String>> = Map::new();
+            for shard in 0..1 + numbers.below(5) {
+                let good = 1 + numbers.below(peers);
+                let others = (1..=peers).filter(|_| numbers.below(2) == 0).collect::<Vec<_>>();
+                let states = ["Active", "Dead", "Partial", "Listener"];
+                let mut replicas: Map<u64, String> =
+                    others.into_iter().map(|peer| (peer, states[numbers.below(4) as usize].to_owned())).collect();
+                replicas.insert(good, "Active".to_owned());
+                layout.insert(shard as u32, replicas);
+            }
+            let archives: Vec<Described> = (1..=peers).map(|peer| archive(peer, &layout, config(1))).collect();
+            let first = numbers.below(3);
+            let target: Vec<u64> = (first..=first + numbers.below(4)).collect();
+            let plan = match plan(&selection(archives.clone()), &cluster(&target)) {
+                Ok(plan) => plan,
+                Err(cause) => {
+                    // With a peer for every archive there is always a way.
+                    assert!(
+                        cause.contains("replicas that were not active") && target.len() < archives.len(),
+                        "{cause}"
+                    );
+                    refused += 1;
+                    continue;
+                }
+            };
+            for (shard, places) in &plan.placement {
+                let mut last: Map<u64, bool> = Map::new();
+                for one in plan.recoveries.iter().filter(|one| one.shards.contains_key(shard)) {
+                    let from = archives.iter().find(|archive| archive.archive.name == one.name).unwrap();
+                    last.insert(one.peer, layout[shard][&from.archive.peer] == "Active");
+                }
+                let stale = plan.stale.get(shard).cloned().unwrap_or_default();
+                for peer in places {
+                    assert_eq!(last[peer], !stale.contains(peer), "round {round}: shard {shard} on peer {peer}");
+                }
+                assert!(places.iter().any(|peer| !stale.contains(peer)), "round {round}: shard {shard}");
+            }
+        }
+        assert!(refused < 600, "{refused}");
     }
 }

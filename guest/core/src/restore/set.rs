@@ -300,4 +300,48 @@ mod tests {
         selection.manifest.shards[1].key = None;
         assert!(selection.plan(&cluster(&[1])).unwrap_err().contains("which shard key"));
     }
+
+    /// Whatever the set's layout, its states, and the target's peers: every replica gets the archive of its own shard and
+    /// none twice, nothing goes to a peer outside the target, and there are as many replicas as there can be.
+    #[test]
+    fn every_replica_of_a_set_gets_its_own_archive_and_nothing_leaves_the_target() {
+        let mut state = 11_u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        for round in 0..2000 {
+            let layout: Vec<Vec<u64>> =
+                (0..1 + below(6)).map(|_| (1..=5).filter(|_| below(2) == 0).collect()).collect();
+            let layout: Vec<&[u64]> = layout.iter().map(Vec::as_slice).collect();
+            let mut selection = set(&layout, config(1 + below(4)));
+            for shard in &mut selection.manifest.shards {
+                for state in shard.replicas.values_mut().filter(|_| below(4) == 0) {
+                    *state = "Dead".to_owned();
+                }
+            }
+            selection.replication_factor = [None, Some(1 + below(6))][below(2) as usize];
+            let first = below(4);
+            let peers: Vec<u64> = (first..=first + below(5)).collect();
+            let alone = below(4) == 0;
+            let target = if alone { Target { peers: [0].into(), distributed: false } } else { cluster(&peers) };
+            let plan = selection.plan(&target).unwrap();
+            let factor = selection.replication_factor.or_else(|| plan.create["replication_factor"].as_u64()).unwrap();
+            for shard in &selection.manifest.shards {
+                let places = &plan.wanted[&shard.id];
+                assert_eq!(places, &plan.placement[&shard.id], "round {round}");
+                assert!(places.is_subset(&target.peers), "round {round}");
+                assert_eq!(places.len(), (factor as usize).min(target.peers.len()), "round {round}");
+                let fed: Vec<(u64, &str)> = plan
+                    .recoveries
+                    .iter()
+                    .filter(|one| one.shards.contains_key(&shard.id))
+                    .map(|one| (one.peer, one.key.as_str()))
+                    .collect();
+                let all: Vec<(u64, &str)> = places.iter().map(|peer| (*peer, shard.s3_key.as_str())).collect();
+                assert_eq!(fed, all, "round {round}");
+            }
+            assert!(plan.recoveries.iter().all(|one| one.shards.len() == 1), "round {round}");
+        }
+    }
 }
