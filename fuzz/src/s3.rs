@@ -37,6 +37,7 @@ pub fn settings() -> S3Settings {
         session_token: None,
         region: None,
         addressing: Addressing::Path,
+        timeout: std::time::Duration::from_secs(60),
         key_prefix: "snapshots".to_owned(),
     }
 }
