@@ -125,7 +125,7 @@ pub fn parse_snapshots(name: &str, bytes: &[u8]) -> Result<Vec<Snapshot>, FileEr
     let lines = lines.into_iter().map(|[host, collection, snapshot_name]| {
         // People write a space after a comma. A name that really begins with one begins both.
         let exact = snapshot_name.starts_with(&format!("{collection}-")) && snapshot_name.ends_with(".snapshot");
-        let trim = |text: String| if exact { text } else { text.trim().to_owned() };
+        let trim = |text: String| if exact || text.trim().is_empty() { text } else { text.trim().to_owned() };
         Snapshot { host: optional(host), collection: trim(collection), snapshot_name: trim(snapshot_name) }
     });
     Ok(lines.collect())
@@ -234,7 +234,8 @@ fn optional(host: String) -> Option<String> {
 fn history(bytes: &[u8]) -> Vec<[String; 3]> {
     let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
     let whole = bytes.get(..end).unwrap_or_default();
-    records(whole).filter_map(|(_, fields)| fields.ok()?.try_into().ok()).collect()
+    let texts = |fields: Vec<Field>| -> Vec<String> { fields.into_iter().map(|field| field.text).collect() };
+    records(whole).filter_map(|(_, fields)| texts(fields.ok()?).try_into().ok()).collect()
 }
 
 /// One line with its line end; line breaks within a field become spaces, so that a line stays one.
@@ -244,9 +245,10 @@ fn csv_line(fields: &[&str]) -> String {
         .enumerate()
         .map(|(column, field)| {
             let field = field.replace(['\n', '\r'], " ");
-            // At the beginning of a line, or of a file, these are something else.
+            // At the beginning of a line, or of a file, these are something else; and spaces alone are nothing.
             let is_special = column == 0 && field.starts_with(['#', '\u{feff}']);
-            match is_special || field.contains([',', '"']) {
+            let is_blank = !field.is_empty() && field.trim().is_empty();
+            match is_special || is_blank || field.contains([',', '"']) {
                 true => format!("\"{}\"", field.replace('"', "\"\"")),
                 false => field,
             }
@@ -283,32 +285,46 @@ fn parse<const N: usize>(name: &str, bytes: &[u8], columns: [&str; N]) -> Result
 }
 
 /// `fields` as so many.
-fn complete<const N: usize>(fields: Vec<String>, columns: [&str; N]) -> Result<[String; N], String> {
+fn complete<const N: usize>(fields: Vec<Field>, columns: [&str; N]) -> Result<[String; N], String> {
     let there = fields.len();
-    let fields: [String; N] = fields.try_into().map_err(|_| match there < N {
+    let fields: [Field; N] = fields.try_into().map_err(|_| match there < N {
         true => format!("column {} is missing", there + 1),
         false => format!("column {} is one too many (a name with a comma goes between quotes)", N + 1),
     })?;
     let host_first = columns.first() == Some(&"host");
     let empty = fields.iter().zip(columns).enumerate().skip(usize::from(host_first));
-    match empty.into_iter().find(|(_, (field, _))| field.trim().is_empty()) {
+    match empty.into_iter().find(|(_, (field, _))| field.is_empty()) {
         Some((column, (_, title))) => Err(format!("column {} ({title}) is empty", column + 1)),
-        None => Ok(fields),
+        None => Ok(fields.map(|field| field.text)),
+    }
+}
+
+/// A field as it was written.
+struct Field {
+    text: String,
+    quoted: bool,
+}
+
+impl Field {
+    /// True without a value. Spaces between quotes are one.
+    fn is_empty(&self) -> bool {
+        if self.quoted { self.text.is_empty() } else { self.text.trim().is_empty() }
     }
 }
 
 /// The fields of every line that has some, with its number.
-fn records(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<Vec<String>, String>)> {
+fn records(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<Vec<Field>, String>)> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let numbered = bytes.split(|byte| *byte == b'\n').enumerate();
     let lines = numbered.flat_map(|(index, line)| line.split(|byte| *byte == b'\r').map(move |line| (index + 1, line)));
-    lines.filter(|(_, line)| !line.starts_with(b"#")).map(|(number, line)| (number, fields(line))).filter(
-        |(_, fields)| fields.as_ref().map_or(true, |fields| fields.iter().any(|field| !field.trim().is_empty())),
-    )
+    lines
+        .filter(|(_, line)| !line.starts_with(b"#"))
+        .map(|(number, line)| (number, fields(line)))
+        .filter(|(_, fields)| fields.as_ref().map_or(true, |fields| fields.iter().any(|field| !field.is_empty())))
 }
 
 /// The fields of one line.
-fn fields(line: &[u8]) -> Result<Vec<String>, String> {
+fn fields(line: &[u8]) -> Result<Vec<Field>, String> {
     let mut rest = std::str::from_utf8(line).map_err(|error| {
         let before = line.get(..error.valid_up_to()).unwrap_or_default();
         let column = before.iter().filter(|byte| **byte == b',').count() + 1;
@@ -316,13 +332,15 @@ fn fields(line: &[u8]) -> Result<Vec<String>, String> {
     })?;
     let mut fields = Vec::new();
     loop {
-        let (field, after) = match rest.trim_start_matches([' ', '\t']).strip_prefix('"') {
+        let unquoted = rest.trim_start_matches([' ', '\t']).strip_prefix('"');
+        let quoted = unquoted.is_some();
+        let (field, after) = match unquoted {
             None => {
                 rest.split_once(',').map_or((rest.to_owned(), None), |(field, rest)| (field.to_owned(), Some(rest)))
             }
-            Some(quoted) => unquote(quoted).map_err(|cause| format!("column {}: {cause}", fields.len() + 1))?,
+            Some(text) => unquote(text).map_err(|cause| format!("column {}: {cause}", fields.len() + 1))?,
         };
-        fields.push(field);
+        fields.push(Field { text: field, quoted });
         match after {
             Some(after) => rest = after,
             None => return Ok(fields),
@@ -424,7 +442,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for name in ["docs", "ge ün%,odd", "a \"b\"", " space ", "# no comment", "a\tb", " \"", "alias", "\u{feff}"] {
+        for name in
+            ["docs", "ge ün%,odd", "a \"b\"", " space ", "# no comment", "a\tb", " \"", "alias", "\u{feff}", "  "]
+        {
             let line =
                 Snapshot { host: None, collection: name.to_owned(), snapshot_name: format!("{name}-1.snapshot") };
             let read = parse_snapshots("snapshots", snapshots_csv(std::slice::from_ref(&line)).as_bytes()).unwrap();

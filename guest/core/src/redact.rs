@@ -21,17 +21,30 @@ const MARKERS: &[&str] = &[
     "authorization",
 ];
 
+/// Of them those whose values have no characters that end a value somewhere. The others are masked where the secrets
+/// themselves are known, or half of one would stay.
+const OF_LINKS: &[&str] = &["x-amz-signature", "x-amz-credential", "signature", "credential"];
+
 /// What stays as it is in a URL (RFC 3986, unreserved).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Masks what stands after a name such as `X-Amz-Signature=` or `api-key:`, in any case, also when the text
 /// around it was percent-encoded.
 pub fn redact(text: &str) -> Cow<'_, str> {
+    mask(text, MARKERS)
+}
+
+/// Masks the signatures of links, for texts that a [`Redactor`] is still to see.
+pub fn redact_links(text: &str) -> Cow<'_, str> {
+    mask(text, OF_LINKS)
+}
+
+fn mask<'a>(text: &'a str, markers: &[&str]) -> Cow<'a, str> {
     let lower = text.to_ascii_lowercase();
     let mut masked = String::new();
     let mut copied = 0;
     let mut at = 0;
-    while let Some((found, end)) = next_marker(&lower, at) {
+    while let Some((found, end)) = next_marker(&lower, at, markers) {
         at = end;
         let Some((from, to)) = lower.get(end..).and_then(value).map(|(from, to)| (end + from, end + to)) else {
             continue;
@@ -50,9 +63,9 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 }
 
 /// Start and end of the first marker at or after `at`.
-fn next_marker(lower: &str, at: usize) -> Option<(usize, usize)> {
+fn next_marker(lower: &str, at: usize, markers: &[&str]) -> Option<(usize, usize)> {
     let rest = lower.get(at..)?;
-    MARKERS
+    markers
         .iter()
         .filter_map(|marker| rest.find(marker).map(|start| (at + start, at + start + marker.len())))
         .min_by_key(|(start, end)| (*start, std::cmp::Reverse(*end)))
@@ -60,22 +73,22 @@ fn next_marker(lower: &str, at: usize) -> Option<(usize, usize)> {
 
 /// Where in `rest`, the text after a marker, its value stands; `None` where none follows.
 fn value(rest: &str) -> Option<(usize, usize)> {
-    let skipped =
-        ["%253d", "%3d", "\\\":", "\":", "=", ":"].into_iter().find(|separator| rest.starts_with(separator))?.len();
+    // Within a link that is escaped, the separators are, too; within one that is not, `%26` belongs to a value.
+    let separators = [("%253d", "%2526"), ("%3d", "%26"), ("\\\":", "&"), ("\":", "&"), ("=", "&"), (":", "&")];
+    let (begin, separator) = separators.into_iter().find(|(begin, _)| rest.starts_with(begin))?;
+    let skipped = begin.len();
     let after = rest.get(skipped..)?;
     let start = skipped + after.find(|c: char| !matches!(c, ' ' | '"' | '\\'))?;
     let after = rest.get(start..)?;
     // The scheme of an Authorization header, then its value; the value's own markers come later.
     let scheme = ["bearer ", "basic "].into_iter().find(|scheme| after.starts_with(scheme)).map_or(0, str::len);
     let after = after.get(scheme..)?;
-    let mut end = after
+    let end = after
         .find(|c: char| {
             !(c.is_ascii_alphanumeric() || matches!(c, '%' | '/' | '+' | '=' | '.' | '_' | '-' | '~' | '!' | '$' | '*'))
         })
         .unwrap_or(after.len());
-    for separator in ["%26", "%2526"] {
-        end = after.get(..end).and_then(|value| value.find(separator)).unwrap_or(end);
-    }
+    let end = after.get(..end).and_then(|value| value.find(separator)).unwrap_or(end);
     (end > 0).then_some((start + scheme, start + scheme + end))
 }
 
@@ -154,6 +167,9 @@ mod tests {
             assert!(!masked.contains("abcdef0123") && masked.contains(MASK), "{masked}");
         }
         assert!(redact("x%3Fx-amz-signature%3Dabcdef0123%26x-amz-date%3D1").ends_with("%26x-amz-date%3D1"));
+        let double = "x%253Fx-amz-signature%253Dabcdef0123%2526x-amz-date%253D1";
+        assert!(redact(double).ends_with("%2526x-amz-date%253D1"));
+        assert_eq!(redact("X-Amz-Security-Token=a%26b%2Fc&X-Amz-Date=1"), "X-Amz-Security-Token=***&X-Amz-Date=1");
     }
 
     #[test]

@@ -169,7 +169,8 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Map<K, V> {
     }
 }
 
-/// Panics where there is no such key, as with the library's map.
+/// Panics where there is no such key, as with the library's map: for tests alone.
+#[cfg(test)]
 impl<K: Ord + Borrow<Q>, V, Q: Ord + ?Sized> std::ops::Index<&Q> for Map<K, V> {
     type Output = V;
 

@@ -222,8 +222,10 @@ fn error_text(status: StatusCode, bytes: &[u8]) -> String {
         .and_then(|json| json.pointer("/status/error").and_then(Value::as_str).map(str::to_owned));
     let text = from_json.unwrap_or_else(|| text.trim().to_owned());
     let text = if status.is_redirection() { format!("a redirect, which is not followed: {text}") } else { text };
-    let end = text.char_indices().nth(600).map_or(text.len(), |(index, _)| index);
-    text.get(..end).unwrap_or(&text).to_owned()
+    let Some((end, _)) = text.char_indices().nth(600) else { return text };
+    // A word is left whole, or out: it may be a secret, which is known only by the whole of it.
+    let start = text.get(..end).unwrap_or_default();
+    start.rfind(char::is_whitespace).and_then(|end| start.get(..end)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -244,5 +246,8 @@ mod tests {
         assert_eq!(error_text(StatusCode::UNAUTHORIZED, b"Invalid API key or JWT"), "Invalid API key or JWT");
         assert_eq!(error_text(StatusCode::NOT_FOUND, b""), "");
         assert!(error_text(StatusCode::FOUND, b"").contains("redirect"));
+        let long = format!("{} secret-that-goes-on", "word ".repeat(117));
+        assert_eq!(error_text(StatusCode::BAD_REQUEST, long.as_bytes()), "word ".repeat(117));
+        assert_eq!(error_text(StatusCode::BAD_REQUEST, "x".repeat(700).as_bytes()), "");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ports::{HttpError, Phase};
-use crate::redact::redact;
+use crate::redact::redact_links;
 
 /// A call that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl fmt::Display for QdrantError {
             QdrantErrorKind::Status { code, text, .. } => {
                 write!(f, "{host} answered {code} to {call}")?;
                 if !text.is_empty() {
-                    write!(f, ": {}", redact(text))?;
+                    write!(f, ": {}", redact_links(text))?;
                 }
                 match advice(*code, text) {
                     Some(advice) => write!(f, " ({advice})"),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ports::HttpError;
-use crate::redact::redact;
+use crate::redact::redact_links;
 
 /// A call that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl fmt::Display for S3Error {
                 }
                 write!(f, " to {call}")?;
                 if !message.is_empty() {
-                    write!(f, ": {}", redact(message))?;
+                    write!(f, ": {}", redact_links(message))?;
                 }
                 match advice(*status, code, message) {
                     Some(advice) => write!(f, " ({advice})"),
