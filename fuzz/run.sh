@@ -27,7 +27,7 @@ for name in "${names[@]}"; do
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$folder/log")
     rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$folder/log")
     branches=$(grep -o 'cov: [0-9]*' "$folder/log" | tail -1 | cut -c6-)
-    findings=$(find "$folder" -maxdepth 1 -name '*-*' | tr '\n' ' ')
+    findings=$(find "$folder" -maxdepth 1 -type f -name '*-*' | tr '\n' ' ')
     printf '%-16s %12s %10s %9s  %s\n' "$name" "${executions:-0}" "${rate:-0}" "${branches:-0}" "${findings:-none}"
     all=$((all + ${executions:-0}))
     # A run that ended without its statistics is no proof of anything.
