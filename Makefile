@@ -14,7 +14,7 @@ VARIANT ?=
 BUILD = $(CARGO) build --locked --profile dist --target $(TARGET) --no-default-features --features "precompiled $(VARIANT)"
 BUILT = $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/dist
 
-.PHONY: demo test lint fuzz dist bench drill image compiler-image component component-image oci clean
+.PHONY: demo test lint deny fuzz dist bench drill image compiler-image component component-image oci clean
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
@@ -26,6 +26,9 @@ test: ## all tests
 lint: ## what a change has to pass besides the tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## licences, sources and advisories of the dependencies; needs `cargo install --locked cargo-deny`
+	$(CARGO) deny --locked check
 
 fuzz: ## looks for input that breaks what has to hold, FUZZ_SECONDS (20) for each kind; needs a C++ compiler
 	fuzz/run.sh
