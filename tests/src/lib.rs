@@ -3,6 +3,7 @@
 // A test that finds its ground missing has failed; there is nobody to return an error to.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod canary;
 pub mod client;
 pub mod faults;
 pub mod http_client;

@@ -17,7 +17,7 @@ pub const BUCKET: &str = "qdrant-snapshots";
 /// The access key that is known.
 pub const ACCESS_KEY: &str = "test-access";
 /// Its secret key.
-pub const SECRET_KEY: &str = "test-secret/+key";
+pub const SECRET_KEY: &str = "canary-secret/+key=(\"&%41";
 /// The region of servers that don't insist on one.
 pub const REGION: &str = "us-east-1";
 

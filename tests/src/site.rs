@@ -5,13 +5,17 @@ use std::path::Path;
 use qdrant_backup::{Environment, Io, command_line};
 use tempfile::TempDir;
 
+use crate::canary::Canaries;
 use crate::client::Client;
 use crate::qdrant::{Options, Qdrant, S3Access};
 use crate::real::{self, Real};
 use crate::s3::S3;
 
 /// The API key of every server.
-pub const API_KEY: &str = "test-api-key/+=";
+pub const API_KEY: &str = "canary-api-key/+=(\"&%41";
+
+/// The session token of the keys: the S3 server takes it with them and looks no further.
+pub const SESSION_TOKEN: &str = "canary-session-token/+=&%41";
 
 /// S3, a source and a work directory.
 pub struct Site {
@@ -119,6 +123,7 @@ impl Site {
             ("QDRANT_S3_BUCKET_NAME", crate::s3::BUCKET),
             ("QDRANT_S3_ACCESS_KEY_ID", crate::s3::ACCESS_KEY),
             ("QDRANT_S3_SECRET_ACCESS_KEY", crate::s3::SECRET_KEY),
+            ("QDRANT_S3_SESSION_TOKEN", SESSION_TOKEN),
             ("BACKUP_COLLECTION_ALIASES_ON_S3", "true"),
             ("QDRANT_VERIFY_POLL_INTERVAL_SECONDS", "1"),
             ("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", "60"),
@@ -143,7 +148,11 @@ impl Site {
         let mut settings = self.settings();
         settings.push(("QDRANT_WORK_DIR".to_owned(), work.display().to_string()));
         settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        run(arguments, settings).await
+        let run = run(arguments, settings.clone()).await;
+        let canaries = canaries(&settings).and_signatures(&self.s3);
+        canaries.are_not_in_what_was_left(&run.stdout, &run.stderr, Some(work));
+        canaries.are_not_in_bucket(&self.s3);
+        run
     }
 
     /// A state file, empty where there is none.
@@ -152,16 +161,24 @@ impl Site {
     }
 }
 
-/// Runs the program with just these settings; the last of a name counts.
+fn canaries(settings: &[(String, String)]) -> Canaries {
+    Canaries::among(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+/// Runs the program with just these settings; the last of a name counts. None of the secrets among them may be in what it
+/// prints or in its work directory.
 pub async fn run(arguments: &[&str], settings: Vec<(String, String)>) -> Run {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let (io, captured) = Io::capture();
+    let canaries = canaries(&settings);
     let settings: std::collections::BTreeMap<String, String> = settings.into_iter().collect();
+    let work = settings.get("QDRANT_WORK_DIR").cloned();
     let code = tokio::task::spawn_blocking(move || {
         let environment = Environment::from_pairs(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         command_line(&arguments, &environment, &io)
     });
     let code = code.await.unwrap();
+    canaries.are_not_in_what_was_left(&captured.stdout(), &captured.stderr(), work.as_deref().map(Path::new));
     Run { code, stdout: captured.stdout(), stderr: captured.stderr() }
 }
 

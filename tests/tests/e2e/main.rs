@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod aliases;
+mod attacks;
 mod backup;
 mod cross;
 mod drill;
