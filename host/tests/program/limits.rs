@@ -105,6 +105,44 @@ fn wait_for_handler(child: &Child, signal: u32) {
 }
 
 #[test]
+fn secrets_are_in_no_argument_and_with_no_other_process() {
+    let file = ComponentFile::new(ENDLESS);
+    let path = file.path();
+    let secrets = ["canary-api-key", "canary-restore-key", "canary-secret-key", "canary-token"];
+    let environment = [
+        SOURCE,
+        ("QDRANT_API_KEY", secrets[0]),
+        ("QDRANT_RESTORE_API_KEY", secrets[1]),
+        ("QDRANT_S3_SECRET_ACCESS_KEY", secrets[2]),
+        ("QDRANT_S3_SESSION_TOKEN", secrets[3]),
+    ];
+    let mut child = command(&["create_snap", "--component", path.to_str().unwrap()], &environment).spawn().unwrap();
+    wait_for_handler(&child, 15);
+    let of = |what: &str| std::fs::read(format!("/proc/{}/{what}", child.id())).unwrap();
+    let text = |what: &str| String::from_utf8_lossy(&of(what)).into_owned();
+    for secret in secrets {
+        assert!(text("environ").contains(secret), "this has to be able to fail");
+        for what in ["cmdline", "comm"] {
+            assert!(!text(what).contains(secret), "{what}: {}", text(what));
+        }
+    }
+    // Nobody else inherits them.
+    for thread in std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap() {
+        assert_eq!(std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default(), "");
+    }
+    child.kill().unwrap();
+    let ended = Ended::from(child.wait_with_output().unwrap());
+    assert!(secrets.iter().all(|secret| !ended.stderr.contains(secret)), "{ended:?}");
+    // There is no option by which one could be an argument.
+    let help = run(&["--help"], &[]).stdout;
+    let options = help.lines().filter(|line| line.trim_start().starts_with("--"));
+    assert!(options.clone().count() > 5, "{help}");
+    for option in options.map(str::to_ascii_lowercase) {
+        assert!(!["api-key", "secret", "token", "password"].iter().any(|word| option.contains(word)), "{option}");
+    }
+}
+
+#[test]
 fn signals_stop_a_run() {
     let file = ComponentFile::new(ENDLESS);
     let path = file.path();
