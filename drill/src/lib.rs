@@ -2,6 +2,7 @@
 //! in Qdrant's own storage engine, counted, and every point read with payload and vectors. No cluster is needed.
 //!
 //! A program of its own, since the engine is large and the program that backs up is small.
+#![forbid(unsafe_code)]
 
 mod engine;
 mod fetch;

@@ -4,6 +4,7 @@
 //! something does not hold that has to. `make fuzz` lets libFuzzer look for such bytes, led by coverage; `cargo test`
 //! tries the examples and a few thousand changes of them. What is fuzzed is the public interface of the logic, through
 //! the same ports as everywhere else.
+#![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod archive;

@@ -1,5 +1,5 @@
 //! What the end-to-end tests and the demo stand on.
-
+#![forbid(unsafe_code)]
 // A test that finds its ground missing has failed; there is nobody to return an error to.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

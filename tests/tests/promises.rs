@@ -79,6 +79,8 @@ fn lints_are_allowed_away_only_where_it_is_argued() {
     const ARGUED: &[(&str, &str)] = &[
         // Generated: exports under fixed names.
         ("guest/component/src/embedded.rs", "unsafe_code, missing_docs"),
+        // Machine code that was compiled with the program.
+        ("host/src/sandbox/precompiled.rs", "unsafe_code"),
         ("host/src/sandbox/bindings.rs", "missing_docs"),
         // The place was found or made just now.
         ("guest/core/src/ordered/map.rs", "clippy::indexing_slicing"),
@@ -101,4 +103,10 @@ fn lints_are_allowed_away_only_where_it_is_argued() {
         }
     }
     assert_eq!(argued.len(), ARGUED.len(), "an exception that nobody needs any more");
+    for root in ["guest/core/src/lib.rs", "drill/src/lib.rs", "fuzz/src/lib.rs", "tests/src/lib.rs"] {
+        assert!(
+            std::fs::read_to_string(self::root().join(root)).unwrap().contains("#![forbid(unsafe_code)]"),
+            "{root}"
+        );
+    }
 }

@@ -12,6 +12,7 @@
 //! settings, task, report, metrics, log, redact  what comes in and what goes out
 //! ports            HTTP, clock, files, console
 //! ```
+#![forbid(unsafe_code)]
 
 pub mod archive;
 pub mod backup;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use qdrant_backup_tests::faults::matrix;
 
-const USAGE: &str = "usage: faults [--minutes N] [--workers N] [--cases N] [--task NAME] [--class TEXT] [--fault TEXT] [--verbose]";
+const USAGE: &str =
+    "usage: faults [--minutes N] [--workers N] [--cases N] [--task NAME] [--class TEXT] [--fault TEXT] [--verbose]";
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -312,9 +312,8 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
     if matches!(case.kind.wrong, Wrong::Refuse(_)) {
         tokio::time::sleep(AWAY).await;
     }
-    let shown = |why: String, run: &crate::site::Run| {
-        format!("{why}\n   exit code {}\n{}", run.code, indented(&run.stderr))
-    };
+    let shown =
+        |why: String, run: &crate::site::Run| format!("{why}\n   exit code {}\n{}", run.code, indented(&run.stderr));
     bench.settled().await;
     oracle::always(bench, job, &first, work, took).await.map_err(|why| shown(why, &first))?;
     let work_done = bench.work();
@@ -351,5 +350,9 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
 fn indented(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(14);
-    lines[from..].iter().map(|line| format!("   | {}", line.chars().take(400).collect::<String>())).collect::<Vec<_>>().join("\n")
+    lines[from..]
+        .iter()
+        .map(|line| format!("   | {}", line.chars().take(400).collect::<String>()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -109,7 +109,10 @@ fn manifests(bench: &Bench) -> Result<(), String> {
         for archive in &manifest.archives {
             let bytes = s3.get(&archive.key).map(|bytes| bytes.len() as u64);
             if bytes != Some(archive.bytes) {
-                return Err(format!("`{key}` lists `{}` of {} bytes, and there are {bytes:?}", archive.key, archive.bytes));
+                return Err(format!(
+                    "`{key}` lists `{}` of {} bytes, and there are {bytes:?}",
+                    archive.key, archive.bytes
+                ));
             }
             covered.extend(archive.shards.iter().map(|(shard, _)| *shard));
         }

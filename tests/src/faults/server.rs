@@ -113,7 +113,8 @@ where
                 let handler = Arc::clone(&handler);
                 serve(request, place, faults.clone(), wire.clone(), close.clone(), move |request| handler(request))
             });
-            let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            let _ =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
@@ -225,7 +226,8 @@ async fn drip(response: Response<Body>, pause: Duration) -> Result<Response<Body
     }
     head.headers.insert(CONTENT_LENGTH, bytes.len().into());
     let size = bytes.len().div_ceil(DRIPS);
-    let pieces: Vec<Bytes> = (0..bytes.len()).step_by(size).map(|at| bytes.slice(at..bytes.len().min(at + size))).collect();
+    let pieces: Vec<Bytes> =
+        (0..bytes.len()).step_by(size).map(|at| bytes.slice(at..bytes.len().min(at + size))).collect();
     let frames = futures_util::StreamExt::then(futures_util::stream::iter(pieces), move |piece| async move {
         tokio::time::sleep(pause).await;
         Ok(Frame::data(piece))
