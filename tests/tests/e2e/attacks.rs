@@ -14,7 +14,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use qdrant_backup_tests::http_client;
 use qdrant_backup_tests::qdrant::PORT;
-use qdrant_backup_tests::real;
 use qdrant_backup_tests::site::{API_KEY, Site};
 use serde_json::{Value, json};
 use tempfile::TempDir;
