@@ -13,6 +13,7 @@ pub fn examples() -> Vec<Vec<u8>> {
         "collection,alias\ncollection,alias\ndocs,live\n",
         "http://q:6333,docs-1.snapshot,ok\nhttp://q:6333,docs-2.snap",
         ",\"  \",\"  \"\n",
+        "q,a,b\n q,a,b\n",
         "http://q:6333,docs\n,,\n ,\t,\n\"\n",
         "#\n\"#\",x,y\n\"two\nlines\",a,b\n",
         "a;b;c\na\tb\tc\n",

@@ -104,7 +104,8 @@ pub struct Begun {
 /// # Errors
 /// The file can't be read, or a line isn't `host,collection`.
 pub fn read_collections(files: &dyn Files) -> Result<Vec<Collection>, FileError> {
-    let lines = parse(COLLECTIONS, &content(files, COLLECTIONS)?, ["host", "collection"])?;
+    let tidy = |[host, collection]: [String; 2]| [host.trim().to_owned(), collection];
+    let lines = parse(COLLECTIONS, &content(files, COLLECTIONS)?, ["host", "collection"], &tidy)?;
     Ok(lines.into_iter().map(|[host, collection]| Collection { host: optional(host), collection }).collect())
 }
 
@@ -121,14 +122,16 @@ pub fn read_snapshots(files: &dyn Files) -> Result<Vec<Snapshot>, FileError> {
 /// # Errors
 /// A line isn't `host,collection,snapshot`.
 pub fn parse_snapshots(name: &str, bytes: &[u8]) -> Result<Vec<Snapshot>, FileError> {
-    let lines = parse(name, bytes, ["host", "collection", "snapshot"])?;
-    let lines = lines.into_iter().map(|[host, collection, snapshot_name]| {
+    let tidy = |[host, collection, name]: [String; 3]| {
         // People write a space after a comma. A name that really begins with one begins both.
-        let exact = snapshot_name.starts_with(&format!("{collection}-")) && snapshot_name.ends_with(".snapshot");
+        let exact = name.starts_with(&format!("{collection}-")) && name.ends_with(".snapshot");
         let trim = |text: String| if exact || text.trim().is_empty() { text } else { text.trim().to_owned() };
-        Snapshot { host: optional(host), collection: trim(collection), snapshot_name: trim(snapshot_name) }
-    });
-    Ok(lines.collect())
+        [host.trim().to_owned(), trim(collection), trim(name)]
+    };
+    let lines = parse(name, bytes, ["host", "collection", "snapshot"], &tidy)?;
+    let line =
+        |[host, collection, snapshot_name]: [String; 3]| Snapshot { host: optional(host), collection, snapshot_name };
+    Ok(lines.into_iter().map(line).collect())
 }
 
 /// Reads the text of a file or object called `name` as [`ALIASES`].
@@ -136,7 +139,7 @@ pub fn parse_snapshots(name: &str, bytes: &[u8]) -> Result<Vec<Snapshot>, FileEr
 /// # Errors
 /// A line isn't `collection,alias`.
 pub fn parse_aliases(name: &str, bytes: &[u8]) -> Result<Vec<Alias>, FileError> {
-    let lines = parse(name, bytes, ["collection", "alias"])?;
+    let lines = parse(name, bytes, ["collection", "alias"], &|fields| fields)?;
     Ok(lines.into_iter().map(|[collection, alias]| Alias { collection, alias }).collect())
 }
 
@@ -226,8 +229,7 @@ fn content(files: &dyn Files, name: &str) -> Result<Vec<u8>, FileError> {
 }
 
 fn optional(host: String) -> Option<String> {
-    let host = host.trim();
-    (!host.is_empty()).then(|| host.to_owned())
+    Some(host).filter(|host| !host.is_empty())
 }
 
 /// The lines of a history that are whole: three fields and a line end.
@@ -257,9 +259,14 @@ fn csv_line(fields: &[&str]) -> String {
     format!("{}\n", fields.join(","))
 }
 
-/// Reads lines of just these `columns`, all but the first of which must have a value (the host is optional). Of equal
-/// lines the first counts.
-fn parse<const N: usize>(name: &str, bytes: &[u8], columns: [&str; N]) -> Result<Vec<[String; N]>, FileError> {
+/// Reads lines of just these `columns`, all but the first of which must have a value (the host is optional). Of lines that
+/// are equal once they are tidy the first counts.
+fn parse<const N: usize>(
+    name: &str,
+    bytes: &[u8],
+    columns: [&str; N],
+    tidy: &dyn Fn([String; N]) -> [String; N],
+) -> Result<Vec<[String; N]>, FileError> {
     let mut lines: Vec<[String; N]> = Vec::new();
     let mut is_first = true;
     for (number, fields) in records(bytes) {
@@ -269,7 +276,7 @@ fn parse<const N: usize>(name: &str, bytes: &[u8], columns: [&str; N]) -> Result
             cause: format!("line {number}: {cause}; a line is `{}`", columns.join(",")),
         })?;
         if !(std::mem::take(&mut is_first) && is_header(&fields, columns)) {
-            lines.push(fields);
+            lines.push(tidy(fields));
         }
     }
     let mut places: Vec<usize> = (0..lines.len()).collect();
@@ -407,6 +414,8 @@ mod tests {
             ]
         );
         assert_eq!(snapshots(", x , x-1.snapshot\n").unwrap(), [line("", "x", "x-1.snapshot")]);
+        let twice = snapshots(",x,x-1.snapshot\n , x, x-1.snapshot \n").unwrap();
+        assert_eq!(twice, [line("", "x", "x-1.snapshot")]);
     }
 
     #[test]

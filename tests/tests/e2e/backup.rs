@@ -1,11 +1,18 @@
 //! `create_snap`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use http::Method;
 use qdrant_backup_core::manifest::Manifest;
 use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::real;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
+
+use crate::faults::stand_in_only;
 
 /// The manifests of a collection.
 fn manifests(site: &Site, collection: &str) -> Vec<Manifest> {
@@ -174,4 +181,44 @@ async fn the_pods_of_an_indexed_job_share_the_collections() {
     // Every collection has its own part of the records.
     assert_eq!(site.s3.keys("snapshots/").len(), 1000);
     assert_eq!(site.s3.keys("snapshot_manifests/").len(), 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_peer_is_given_more_than_it_may_do_at_once() {
+    stand_in_only!();
+    let site = Site::start(Options { peers: 2, work: Duration::from_millis(300), ..Options::default() }).await;
+    let client = site.source.client();
+    for collection in ["a", "b", "c", "d"] {
+        client.create(collection, json!({"shard_number": 2})).await;
+        client.fill(collection, 0, 10).await;
+    }
+    let most = Arc::new(AtomicU64::new(0));
+    let (seen, eye) = (Arc::clone(&most), client.clone());
+    let watching = tokio::spawn(async move {
+        loop {
+            for peer in 0..2 {
+                let (_, answer) = eye.call(peer, Method::GET, "/telemetry?details_level=2&anonymize=false", None).await;
+                let counts = answer["result"]["collections"]["snapshots"].as_array().cloned().unwrap_or_default();
+                let count = |name: &str| counts.iter().filter_map(|entry| entry[name].as_u64()).sum::<u64>();
+                seen.fetch_max(count("running_snapshots") + count("running_snapshot_recovery"), Ordering::SeqCst);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    for (task, per_peer, expected) in [
+        ("create_snap", 1, 1..=1),
+        ("create_snap", 3, 2..=3),
+        ("create_snap_shards", 1, 1..=1),
+        ("recover_snap", 1, 0..=1),
+    ] {
+        most.store(0, Ordering::SeqCst);
+        if task == "recover_snap" {
+            client.wipe().await;
+            site.run(&["reset"]).await.expect(0);
+        }
+        site.run_with(&[task], &[("QDRANT_SNAPSHOTS_PER_PEER", &per_peer.to_string())]).await.expect(0);
+        let most = most.load(Ordering::SeqCst);
+        assert!(expected.contains(&most), "{task}: {most} at once, {per_peer} allowed");
+    }
+    watching.abort();
 }
