@@ -1,26 +1,58 @@
 //! The work directory.
 
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use qdrant_backup_core::ports::{FileError, Files};
 
 /// Where the work directory is mounted.
 const WORK: &str = "/work";
 
+/// How long a line that was added may be without being on the disk. To wait for the disk after each line would stop all
+/// requests meanwhile: a slow disk takes longer than a small snapshot. What the program itself wrote survives its own end
+/// in any case; this is for the end of the whole machine.
+const SYNC: Duration = Duration::from_secs(1);
+
 /// A directory of state files.
-pub struct WorkDirectory(PathBuf);
+pub struct WorkDirectory {
+    folder: PathBuf,
+    /// The files that this run adds lines to.
+    growing: RefCell<Vec<Growing>>,
+}
+
+/// A file that lines are added to. It ends with a whole one.
+struct Growing {
+    name: String,
+    file: File,
+    synced: Option<Instant>,
+    dirty: bool,
+}
 
 impl WorkDirectory {
     /// `/work` where it is mounted, else the current directory.
     pub fn find() -> Self {
         let mounted = fs::metadata(WORK).is_ok_and(|metadata| metadata.is_dir());
-        Self(PathBuf::from(if mounted { WORK } else { "." }))
+        Self { folder: PathBuf::from(if mounted { WORK } else { "." }), growing: RefCell::default() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.folder.join(name)
+    }
+
+    /// Waits until all lines are on the disk.
+    pub fn sync(&self) {
+        for growing in self.growing.borrow_mut().iter_mut().filter(|growing| growing.dirty) {
+            // All that could be done about it is what was done: the lines are written.
+            growing.dirty = growing.file.sync_all().is_err();
+        }
+    }
+
+    /// Lets go of a file that will be another one.
+    fn forget(&self, name: &str) {
+        self.growing.borrow_mut().retain(|growing| growing.name != name);
     }
 }
 
@@ -34,6 +66,7 @@ impl Files for WorkDirectory {
     }
 
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), FileError> {
+        self.forget(name);
         let new = self.path(&format!(".{name}.new"));
         let written = File::create(&new)
             .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
@@ -45,14 +78,22 @@ impl Files for WorkDirectory {
     }
 
     fn append(&self, name: &str, content: &[u8]) -> Result<(), FileError> {
-        append(&self.path(name), content).map_err(|error| failed(name, "write", &error))
+        let appended = self.add(name, content);
+        if appended.is_err() {
+            // Half a line may be there.
+            self.forget(name);
+        }
+        appended.map_err(|error| failed(name, "write", &error))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        self.forget(from);
+        self.forget(to);
         fs::rename(self.path(from), self.path(to)).map_err(|error| failed(from, "rename", &error))
     }
 
     fn remove(&self, name: &str) -> Result<bool, FileError> {
+        self.forget(name);
         match fs::remove_file(self.path(name)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -65,21 +106,41 @@ impl Files for WorkDirectory {
     }
 }
 
-/// Writes `content` at the end, after a line end where a crash left half a line.
-fn append(path: &Path, content: &[u8]) -> io::Result<()> {
+impl WorkDirectory {
+    fn add(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let mut all = self.growing.borrow_mut();
+        let number = match all.iter().position(|growing| growing.name == name) {
+            Some(number) => number,
+            None => {
+                let file = open(&self.path(name))?;
+                all.push(Growing { name: name.to_owned(), file, synced: None, dirty: false });
+                all.len() - 1
+            }
+        };
+        let Some(growing) = all.get_mut(number) else { return Ok(()) };
+        growing.file.write_all(content)?;
+        growing.dirty = true;
+        if growing.synced.is_none_or(|synced| synced.elapsed() >= SYNC) {
+            growing.file.sync_all()?;
+            growing.dirty = false;
+            growing.synced = Some(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file to add lines to, and ends the line that a crash left half.
+fn open(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-    let mut lines = Vec::new();
     if file.metadata()?.len() > 0 {
         let mut last = [0];
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
         if last != *b"\n" {
-            lines.push(b'\n');
+            file.write_all(b"\n")?;
         }
     }
-    lines.extend_from_slice(content);
-    file.write_all(&lines)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn failed(name: &str, action: &'static str, error: &io::Error) -> FileError {

@@ -17,18 +17,21 @@ mod http;
 
 use std::rc::Rc;
 
-use qdrant_backup_core::ports::Ports;
+use qdrant_backup_core::ports::{Files, Ports};
 use qdrant_backup_core::report::Report;
 use qdrant_backup_core::task::Task;
 use qdrant_backup_core::tasks::{self, RunError};
 
 /// Runs a task to its end.
 fn run(task: Task, variables: &[(String, String)], snapshots: Option<String>) -> Result<Report, RunError> {
+    let files = Rc::new(files::WorkDirectory::find());
     let ports = Ports {
         http: Rc::new(http::WasiHttp),
         clock: Rc::new(clock::WasiClock),
-        files: Rc::new(files::WorkDirectory::find()),
+        files: Rc::clone(&files) as Rc<dyn Files>,
         console: Rc::new(console::Standard),
     };
-    executor::block_on(tasks::run(ports, task, variables, snapshots))
+    let ended = executor::block_on(tasks::run(ports, task, variables, snapshots));
+    files.sync();
+    ended
 }

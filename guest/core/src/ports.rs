@@ -183,8 +183,8 @@ pub trait Files {
     /// # Errors
     /// The directory is missing, read-only or full.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), FileError>;
-    /// Adds whole lines at the end (made if missing), so that a crash loses no earlier line. Where a crash left half
-    /// a line at the end, a new one is begun first.
+    /// Adds whole lines at the end (made if missing), so that a crash of the program loses none, and one of the machine
+    /// no more than those of its last second. Where a crash left half a line at the end, a new one is begun first.
     ///
     /// # Errors
     /// As for [`Files::replace`].
