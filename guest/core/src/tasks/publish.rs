@@ -68,7 +68,8 @@ async fn push(context: &Context, url: &str, text: String) -> Result<(), String> 
     let body = response.read_all(LIMIT).await.unwrap_or_default();
     match status.is_success() {
         true => Ok(()),
-        false => Err(format!("{status}: {}", String::from_utf8_lossy(&body).trim())),
+        // The library's names of all numbers are 3 KB.
+        false => Err(format!("status {}: {}", status.as_u16(), String::from_utf8_lossy(&body).trim())),
     }
 }
 
