@@ -64,14 +64,14 @@ async fn drive<'a>(limit: usize, next: &mut dyn FnMut() -> Option<LocalBoxFuture
 }
 
 /// How many collections are worked on at the same time. What is heavy for a peer (a snapshot, a recovery) has a limit of
-/// its own, `per_peer`; around it a collection waits for a dozen small answers. Four collections for each of these places
-/// keep all peers busy meanwhile.
+/// its own, `per_peer`; around it a collection waits for a dozen small answers, and in a restore for the cluster to come
+/// to rest. Eight collections for each of these places keep all peers busy meanwhile.
 pub(crate) fn collections_at_once(peers: usize, per_peer: usize) -> usize {
     /// A small cluster answers faster than it works.
-    const LEAST: usize = 16;
+    const LEAST: usize = 32;
     /// More would only wait in the queue of the one peer that is asked about collections.
     const MOST: usize = 256;
-    peers.saturating_mul(per_peer).saturating_mul(4).clamp(LEAST, MOST)
+    peers.saturating_mul(per_peer).saturating_mul(8).clamp(LEAST, MOST)
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
     fn more_peers_have_more_collections_at_work_but_not_without_end() {
         assert_eq!(
             [(1, 1), (3, 1), (3, 4), (10, 2), (50, 4)].map(|(peers, each)| collections_at_once(peers, each)),
-            [16, 16, 48, 80, 256]
+            [32, 32, 96, 160, 256]
         );
     }
 

@@ -20,7 +20,7 @@ mod shard_keys;
 mod state;
 mod version;
 
-pub use apply::restore;
+pub use apply::{Choice, Restored, given, restore};
 pub use archives::{BucketArchive, archives_in, generations};
 pub use backup::Backup;
 pub use layout::{Placement, Step, Transfer, next_steps};

@@ -1,5 +1,7 @@
 //! Carrying out a plan on one target cluster.
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use super::backup::Backup;
@@ -9,27 +11,67 @@ use super::state::{Start, look};
 use super::{ledger, prove, recover, settle, version};
 use crate::concurrent;
 use crate::ordered::{Map, Set};
+use crate::ports::LocalBoxFuture;
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 use crate::tasks::Context;
 
-/// Restores `backups` into `cluster`. One that fails never stops the others; their names are returned.
-pub async fn restore(context: &Context, bucket: &Bucket, cluster: &Cluster, backups: &[Backup]) -> Set<String> {
-    let mut failed = Set::new();
+/// Chooses the backup of one collection when its turn comes: what archives say of themselves is not kept for
+/// thousands of collections. An item says why there is none.
+pub type Choice<'a> = LocalBoxFuture<'a, Result<Rc<Backup>, Item>>;
+
+/// The choice of a backup that was chosen already.
+pub fn given(backup: &Rc<Backup>) -> Choice<'static> {
+    Box::pin(std::future::ready(Ok(Rc::clone(backup))))
+}
+
+/// How a restore into one cluster ended.
+#[derive(Default)]
+pub struct Restored {
+    /// The collections that failed.
+    pub failed: Set<String>,
+    /// Alias to collection, as the manifests of what was restored have them.
+    pub aliases: Map<String, String>,
+}
+
+/// Restores into `cluster` what `choices` gives for each collection, `total` in all. One that fails never stops the
+/// others.
+pub async fn restore<'a>(
+    context: &Context,
+    bucket: &Bucket,
+    cluster: &Cluster,
+    total: usize,
+    choices: &mut dyn FnMut() -> Option<(String, Choice<'a>)>,
+) -> Restored {
+    let mut restored = Restored::default();
     let mut ended = 0;
-    let work =
-        backups.iter().map(|backup| async move { (backup, restore_one(context, bucket, cluster, backup).await) });
+    let work = std::iter::from_fn(choices).map(|(collection, choice)| async move {
+        match choice.await {
+            Ok(backup) => {
+                let items = restore_one(context, bucket, cluster, &backup).await;
+                (backup.collection().to_owned(), backup.aliases().to_vec(), items)
+            }
+            Err(item) => (collection, Vec::new(), vec![item]),
+        }
+    });
     let limit = concurrent::collections_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
-    concurrent::at_most(limit, work, |(backup, done)| {
+    concurrent::at_most(limit, work, |(collection, aliases, done)| {
         ended += 1;
         if done.iter().any(|item| item.outcome == Outcome::Failed) {
-            failed.insert(backup.collection().to_owned());
+            restored.failed.insert(collection.clone());
         }
-        context.progress(&cluster.host, ended, backups.len(), backup.collection(), done);
+        context.progress(&cluster.host, ended, total, &collection, done);
+        for alias in aliases {
+            // Of two that name an alias the last by name has it, in whichever order they end.
+            let to = restored.aliases.entry(alias).or_insert_with(|| collection.clone());
+            if *to < collection {
+                to.clone_from(&collection);
+            }
+        }
     })
     .await;
-    failed
+    restored
 }
 
 /// Restores one collection: an item for each archive, one for the collection.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::layout::{Placement, Step, Transfer, next_steps};
 use crate::concurrent;
-use crate::qdrant::{Cluster, Layout};
+use crate::qdrant::{Cluster, Layout, Peer, QdrantError};
 use crate::tasks::Context;
 
 /// The first pause between two looks; it doubles up to `QDRANT_VERIFY_POLL_INTERVAL_SECONDS`.
@@ -32,12 +32,25 @@ pub(super) async fn settled_as(
     let clock = &context.ports.clock;
     let started = clock.monotonic();
     let mut pause = FIRST_PAUSE;
+    // Who saw it move is the one to ask until it does not; all peers, each time, would be a storm.
+    let mut waiting_for: Option<&Peer> = None;
     loop {
-        match at_rest(cluster, collection).await {
-            Ok(layout) if before.as_ref().is_some_and(|before| before.shards == layout.shards) => return Ok(layout),
-            Ok(layout) => before = Some(layout),
-            Err(why) => {
+        let look = match waiting_for {
+            Some(peer) => at_rest(cluster, collection, std::slice::from_ref(peer)).await.map(|_| None),
+            None => at_rest(cluster, collection, &cluster.peers).await.map(Some),
+        };
+        match look {
+            Ok(None) => {
+                waiting_for = None;
+                continue;
+            }
+            Ok(Some(layout)) if before.as_ref().is_some_and(|before| before.shards == layout.shards) => {
+                return Ok(layout);
+            }
+            Ok(Some(layout)) => before = Some(layout),
+            Err((peer, why)) => {
                 before = None;
+                waiting_for = peer;
                 let elapsed = clock.monotonic().saturating_sub(started);
                 if elapsed > context.settings.settle_timeout {
                     return Err(format!(
@@ -52,33 +65,41 @@ pub(super) async fn settled_as(
     }
 }
 
-/// One look from every peer.
-async fn at_rest(cluster: &Cluster, collection: &str) -> Result<Layout, String> {
-    let looks =
-        concurrent::all(cluster.peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
+/// One look from each of `peers`. An error comes with the peer that does not see it at rest, where it is one.
+async fn at_rest<'a>(
+    cluster: &'a Cluster,
+    collection: &str,
+    peers: &'a [Peer],
+) -> Result<Layout, (Option<&'a Peer>, String)> {
+    let looks = concurrent::all(peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
     let mut first: Option<Layout> = None;
     for (peer, look) in looks.await {
-        let host = peer.address();
-        let layout = look
-            .map_err(|error| error.to_string())?
-            .ok_or_else(|| format!("{host} does not know the collection yet"))?;
-        if layout.transfers + layout.resharding > 0 {
-            return Err(format!("{host} sees {} shard transfers running", layout.transfers + layout.resharding));
-        }
-        for (shard, replicas) in &layout.shards {
-            if let Some((peer, replica)) = replicas.replicas.iter().find(|(_, replica)| !replica.is_active()) {
-                return Err(format!("{host} sees the replica of shard {shard} on peer {peer} as {}", replica.state));
-            }
-        }
+        let layout = seen_at_rest(peer, look).map_err(|why| (Some(peer), why))?;
         match &first {
             None => first = Some(layout),
             Some(first) if first.placement() != layout.placement() => {
-                return Err(format!("{host} sees another layout than the first peer"));
+                return Err((None, format!("{} sees another layout than the first peer", peer.address())));
             }
             Some(_) => {}
         }
     }
-    first.ok_or_else(|| "there is no peer to ask".to_owned())
+    first.ok_or_else(|| (None, "there is no peer to ask".to_owned()))
+}
+
+/// What one peer sees, where all is active and nothing is moving.
+fn seen_at_rest(peer: &Peer, look: Result<Option<Layout>, QdrantError>) -> Result<Layout, String> {
+    let host = peer.address();
+    let layout =
+        look.map_err(|error| error.to_string())?.ok_or_else(|| format!("{host} does not know the collection yet"))?;
+    if layout.transfers + layout.resharding > 0 {
+        return Err(format!("{host} sees {} shard transfers running", layout.transfers + layout.resharding));
+    }
+    for (shard, replicas) in &layout.shards {
+        if let Some((peer, replica)) = replicas.replicas.iter().find(|(_, replica)| !replica.is_active()) {
+            return Err(format!("{host} sees the replica of shard {shard} on peer {peer} as {}", replica.state));
+        }
+    }
+    Ok(layout)
 }
 
 /// Brings the replicas of `collection` from the settled `layout` to the peers in `wanted`, one step a shard at a time;
@@ -123,5 +144,152 @@ async fn take(
             Ok(())
         }
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::unreachable)]
+mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+
+    use futures_executor::block_on;
+    use http::{HeaderMap, StatusCode};
+    use serde_json::json;
+    use time::OffsetDateTime;
+
+    use crate::ports::{
+        Body, Clock, Console, FileError, Files, Http, HttpError, LocalBoxFuture, Ports, Request, Response,
+    };
+    use crate::qdrant::Client;
+    use crate::settings::{DefaultPort, Host, Needs, from_variables};
+
+    /// Four peers, of which peer 2 sees one collection's replica as not active for its first looks.
+    struct Servers {
+        looks: RefCell<Vec<String>>,
+        restless: Cell<usize>,
+        clock: Cell<Duration>,
+    }
+
+    struct Text(Option<Vec<u8>>);
+
+    impl Body for Text {
+        fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
+            Box::pin(std::future::ready(Ok(self.0.take())))
+        }
+    }
+
+    impl Http for Servers {
+        fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
+            let peer = request.uri.host().unwrap().to_owned();
+            let restless = peer == "peer-2" && self.restless.get() > 0;
+            if restless {
+                self.restless.set(self.restless.get() - 1);
+            }
+            self.looks.borrow_mut().push(peer);
+            let state = if restless { "Partial" } else { "Active" };
+            let answer = json!({"status": "ok", "result": {
+                "peer_id": 1, "local_shards": [], "remote_shards": [{"shard_id": 0, "peer_id": 3, "state": state}],
+                "shard_transfers": [],
+            }});
+            let body = Box::new(Text(Some(answer.to_string().into_bytes())));
+            Box::pin(std::future::ready(Ok(Response { status: StatusCode::OK, headers: HeaderMap::new(), body })))
+        }
+    }
+
+    impl Clock for Servers {
+        fn now(&self) -> OffsetDateTime {
+            OffsetDateTime::UNIX_EPOCH
+        }
+        fn monotonic(&self) -> Duration {
+            self.clock.get()
+        }
+        fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
+            self.clock.set(self.clock.get() + duration);
+            Box::pin(std::future::ready(()))
+        }
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Waiting has no business with files or the console.
+    struct Nothing;
+
+    impl Files for Nothing {
+        fn read(&self, _: &str) -> Result<Option<Vec<u8>>, FileError> {
+            unreachable!()
+        }
+        fn replace(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
+            unreachable!()
+        }
+        fn append(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
+            unreachable!()
+        }
+        fn rename(&self, _: &str, _: &str) -> Result<(), FileError> {
+            unreachable!()
+        }
+        fn remove(&self, _: &str) -> Result<bool, FileError> {
+            unreachable!()
+        }
+        fn read_path(&self, _: &str) -> Result<Vec<u8>, FileError> {
+            unreachable!()
+        }
+    }
+
+    impl Console for Nothing {
+        fn data(&self, _: &str) {}
+        fn log(&self, _: &str) {}
+    }
+
+    fn place(restless: usize) -> (Rc<Servers>, Context, Cluster) {
+        let servers =
+            Rc::new(Servers { looks: RefCell::default(), restless: Cell::new(restless), clock: Cell::default() });
+        let ports =
+            Ports { http: servers.clone(), clock: servers.clone(), files: Rc::new(Nothing), console: Rc::new(Nothing) };
+        let variables = [("QDRANT_SOURCE_HOSTS".to_owned(), "peer-0".to_owned())];
+        let needs = Needs { source: true, restore: false, s3: false };
+        let (settings, _) = from_variables(&variables, needs).unwrap();
+        let host = |number: u64| Host::parse(&format!("http://peer-{number}"), DefaultPort::Always(6333)).unwrap();
+        let peers = (0..4).map(|number| Peer {
+            id: Some(number),
+            client: Client::new(ports.clone(), host(number), None, Duration::from_secs(1)),
+            version: "1.18.3".to_owned(),
+            commit: None,
+        });
+        let cluster = Cluster { host: host(0), distributed: true, peers: peers.collect(), missing: Vec::new() };
+        (servers, Context::new(ports, settings), cluster)
+    }
+
+    #[test]
+    fn all_peers_are_asked_twice_and_only_once_more_when_it_was_seen_settled() {
+        let (servers, context, cluster) = place(0);
+        let layout = block_on(settled(&context, &cluster, "docs")).unwrap();
+        assert_eq!(servers.looks.take().len(), 2 * 4);
+        block_on(settled_as(&context, &cluster, "docs", Some(layout))).unwrap();
+        assert_eq!(servers.looks.take(), ["peer-0", "peer-1", "peer-2", "peer-3"]);
+        block_on(settled_as(&context, &cluster, "docs", Some(Layout::default()))).unwrap();
+        assert_eq!(servers.looks.take().len(), 2 * 4, "another layout proves nothing");
+    }
+
+    #[test]
+    fn who_sees_it_move_is_asked_alone_until_it_rests_and_then_all_are() {
+        let (servers, context, cluster) = place(6);
+        block_on(settled(&context, &cluster, "docs")).unwrap();
+        let looks = servers.looks.take();
+        assert_eq!(looks.iter().filter(|peer| *peer == "peer-2").count(), 6 + 1 + 2, "{looks:?}");
+        for other in ["peer-0", "peer-1", "peer-3"] {
+            assert_eq!(looks.iter().filter(|peer| *peer == other).count(), 1 + 2, "{looks:?}");
+        }
+        // 50 ms, doubled each time.
+        assert!(servers.clock.get() >= Duration::from_millis(50 * (1 + 2 + 4 + 8 + 16 + 32)));
+    }
+
+    #[test]
+    fn what_never_rests_is_an_error_that_names_who_sees_it() {
+        let (_, context, cluster) = place(usize::MAX);
+        let error = block_on(settled(&context, &cluster, "docs")).unwrap_err();
+        assert!(error.contains("http://peer-2:6333 sees the replica of shard 0 on peer 3 as Partial"), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! `drill`: restores the newest set of every collection under a scratch name, proves it, and drops it again.
 
+use std::rc::Rc;
+
 use super::{Context, recover_sets, target};
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
@@ -36,14 +38,15 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
         };
         // A set that can't be restored is what a drill is to find, even where an older one can.
         context.report_all(skipped.into_iter().map(|item| Item { outcome: Outcome::Failed, ..item }));
-        let backup = Backup::Set(SetSelection {
+        let backup = Rc::new(Backup::Set(SetSelection {
             manifest,
             name: format!("{SCRATCH}{collection}"),
             replication_factor: context.settings.replication_factor,
             scratch: true,
-        });
+        }));
         for cluster in &targets.clusters {
-            restore::restore(context, bucket, cluster, std::slice::from_ref(&backup)).await;
+            let mut choice = Some((backup.collection().to_owned(), restore::given(&backup)));
+            restore::restore(context, bucket, cluster, 1, &mut || choice.take()).await;
             if !context.settings.dry_run {
                 clear(context, cluster).await?;
             }

@@ -1,17 +1,20 @@
 //! `recover_colla`: the aliases, in one request, last of all.
 
+use std::rc::Rc;
+
+use super::recover_snapshots::ByCollection;
 use super::{Context, get_aliases, target};
 use crate::ordered::{Map, Set};
 use crate::qdrant::Cluster;
 use crate::records;
 use crate::report::{Item, Outcome};
-use crate::restore::Backup;
+use crate::restore::{Backup, Restored};
 
 pub(super) async fn run(context: &Context) -> Result<(), String> {
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
     for cluster in &targets.clusters {
-        if let Some(saved) = find(context, cluster, &[]).await {
+        if let Some(saved) = find(context, cluster, Map::new()).await {
             context.report_all(switch(context, cluster, saved, &Set::new(), &Map::new()).await);
         }
     }
@@ -20,10 +23,10 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
 
 /// Restores the aliases of what was just restored into `cluster`: as saved in the bucket or the work directory, else
 /// as in the manifests. An alias of a collection that failed, or that was not meant, is left as it is.
-pub(super) async fn restore_some(context: &Context, cluster: &Cluster, backups: &[Backup], failed: &Set<String>) {
-    let Some(mut saved) = find(context, cluster, backups).await else { return };
+pub(super) async fn restore_some(context: &Context, cluster: &Cluster, archives: &ByCollection, restored: Restored) {
+    let Some(mut saved) = find(context, cluster, restored.aliases).await else { return };
     saved.retain(|alias, collection| {
-        let meant = failed.contains(collection) || backups.iter().any(|backup| backup.collection() == collection);
+        let meant = archives.contains_key(collection);
         if !meant {
             context.report(Item {
                 host: Some(cluster.host.to_string()),
@@ -37,13 +40,13 @@ pub(super) async fn restore_some(context: &Context, cluster: &Cluster, backups: 
         }
         meant
     });
-    context.report_all(switch(context, cluster, saved, failed, &Map::new()).await);
+    context.report_all(switch(context, cluster, saved, &restored.failed, &Map::new()).await);
 }
 
-/// The saved aliases; `None` where there are none, or none can be read.
-async fn find(context: &Context, cluster: &Cluster, backups: &[Backup]) -> Option<Map<String, String>> {
+/// The saved aliases, else those of the manifests; `None` where there are none, or none can be read.
+async fn find(context: &Context, cluster: &Cluster, in_manifests: Map<String, String>) -> Option<Map<String, String>> {
     let host = cluster.host.to_string();
-    match saved(context, backups).await {
+    match saved(context, in_manifests).await {
         Ok(saved) if saved.is_empty() => {
             context.log.info(Some(&host), "there are no saved aliases to restore");
             None
@@ -57,10 +60,10 @@ async fn find(context: &Context, cluster: &Cluster, backups: &[Backup]) -> Optio
 }
 
 /// Alias to collection, as they were saved.
-async fn saved(context: &Context, backups: &[Backup]) -> Result<Map<String, String>, String> {
+async fn saved(context: &Context, in_manifests: Map<String, String>) -> Result<Map<String, String>, String> {
     const LIMIT: usize = 64 << 20;
     let files = context.ports.files.as_ref();
-    let mut lines = Vec::new();
+    let lines;
     if context.settings.aliases_on_s3 {
         let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
         let key = format!("{}/{}", get_aliases::FOLDER, context.settings.aliases_object);
@@ -78,7 +81,7 @@ async fn saved(context: &Context, backups: &[Backup]) -> Result<Map<String, Stri
     } else if let Some(csv) = files.read(records::ALIASES).map_err(|error| error.to_string())? {
         lines = records::parse_aliases(records::ALIASES, &csv).map_err(|error| error.to_string())?;
     } else {
-        lines.extend(backups.iter().flat_map(in_manifest));
+        return Ok(in_manifests);
     }
     Ok(lines.into_iter().map(|line| (line.alias, line.collection)).collect())
 }
@@ -91,7 +94,12 @@ fn in_manifest(backup: &Backup) -> impl Iterator<Item = records::Alias> + '_ {
 
 /// Restores the aliases in the manifests of what was just restored into `cluster`. Those of a collection that was
 /// restored under another name are moved to it only if that is asked for.
-pub(super) async fn restore_of_sets(context: &Context, cluster: &Cluster, backups: &[Backup], failed: &Set<String>) {
+pub(super) async fn restore_of_sets(
+    context: &Context,
+    cluster: &Cluster,
+    backups: &[Rc<Backup>],
+    failed: &Set<String>,
+) {
     let mut wanted = Map::new();
     let mut replaces = Map::new();
     for backup in backups {

@@ -1,5 +1,7 @@
 //! `recover_snap_shards`: collections from sets, then their aliases.
 
+use std::rc::Rc;
+
 use super::{Context, recover_aliases, source, target};
 use crate::concurrent;
 use crate::lock::{self, Work};
@@ -35,8 +37,8 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                 context.settings.rename.iter().find(|(old, _)| *old == collection).map(|(_, new)| new.clone());
             let name = renamed.unwrap_or_else(|| collection.clone());
             let replication_factor = context.settings.replication_factor;
-            selections
-                .insert(collection, Backup::Set(SetSelection { manifest, name, replication_factor, scratch: false }));
+            let selection = SetSelection { manifest, name, replication_factor, scratch: false };
+            selections.insert(collection, Rc::new(Backup::Set(selection)));
         }
         Err(cause) => {
             let item = Item::new("collection", Outcome::Failed);
@@ -45,11 +47,13 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
         }
     })
     .await;
-    let backups: Vec<Backup> = selections.into_values().collect();
+    let backups: Vec<Rc<Backup>> = selections.into_values().collect();
     for cluster in &targets.clusters {
         let (mut failed, backups) = (failed.clone(), &backups);
         let run = Box::pin(async move {
-            failed.extend(restore::restore(context, bucket, cluster, backups).await);
+            let mut choices = backups.iter().map(|backup| (backup.collection().to_owned(), restore::given(backup)));
+            failed
+                .extend(restore::restore(context, bucket, cluster, backups.len(), &mut || choices.next()).await.failed);
             recover_aliases::restore_of_sets(context, cluster, backups, &failed).await;
             if context.settings.drop_old && !context.settings.dry_run {
                 for backup in backups.iter().filter(|backup| !failed.contains(backup.collection())) {
@@ -65,7 +69,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
 }
 
 /// Deletes the collection that `backup` was restored beside: only where no alias leads to it any more.
-async fn drop_replaced(cluster: &Cluster, backups: &[Backup], backup: &Backup) -> Option<Item> {
+async fn drop_replaced(cluster: &Cluster, backups: &[Rc<Backup>], backup: &Backup) -> Option<Item> {
     let old = backup.was();
     if backups.iter().any(|other| other.collection() == old) {
         return None;

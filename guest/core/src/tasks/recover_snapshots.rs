@@ -1,62 +1,59 @@
 //! `recover_snap`: collections from their archives, then the aliases.
 
+use std::rc::Rc;
+
 use super::{Context, recover_aliases, source, target};
-use crate::concurrent;
 use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ordered::{Map, Set};
 use crate::records;
 use crate::report::{Item, Outcome};
-use crate::restore::{self, Backup, BucketArchive};
+use crate::restore::{self, Backup, BucketArchive, Choice};
 use crate::s3::Bucket;
-
-/// How many collections' archives are read at the same time.
-const SELECTIONS_AT_ONCE: usize = 8;
 
 pub(super) async fn run(context: &Context, chosen: Vec<records::Snapshot>) -> Result<(), String> {
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
     let archives = archives(context, bucket, &chosen).await?;
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
-    let mut selections = Map::new();
-    let mut failed = Set::new();
-    let work = archives.into_iter().map(|(collection, archives)| async move {
-        let selection = match archives {
-            Ok(archives) => restore::select(bucket, &collection, archives).await,
-            Err(cause) => Err(cause),
-        };
-        (collection, selection)
-    });
-    concurrent::at_most(SELECTIONS_AT_ONCE, work, |(collection, selection)| match selection {
-        Ok(selection) => {
-            context.report_all(selection.skipped.iter().cloned());
-            selections.insert(selection.collection.clone(), selection);
-        }
-        Err(cause) => {
-            context.report(Item {
-                collection: Some(collection.clone()),
-                cause: Some(cause),
-                ..Item::new("collection", Outcome::Failed)
-            });
-            failed.insert(collection);
-        }
-    })
-    .await;
-    let selections: Vec<Backup> = selections.into_values().map(Backup::Archives).collect();
-    if selections.is_empty() && failed.is_empty() {
+    if archives.is_empty() {
         return Err(nothing_found(context));
     }
+    let archives = &archives;
     for cluster in &targets.clusters {
-        let (mut failed, selections) = (failed.clone(), &selections);
         let run = Box::pin(async move {
-            failed.extend(restore::restore(context, bucket, cluster, selections).await);
-            recover_aliases::restore_some(context, cluster, selections, &failed).await;
+            let mut choices = archives.iter().map(|(collection, archives)| {
+                let choice: Choice<'_> = Box::pin(choose(context, bucket, collection, archives));
+                (collection.clone(), choice)
+            });
+            let restored = restore::restore(context, bucket, cluster, archives.len(), &mut || choices.next()).await;
+            recover_aliases::restore_some(context, cluster, archives, restored).await;
         });
         if let Err(cause) = lock::while_held(context, Work::Restore, cluster, run).await {
             context.report(source::failed(cluster, cause));
         }
     }
     Ok(())
+}
+
+/// The newest backup among the archives of one collection that can be restored.
+async fn choose(
+    context: &Context,
+    bucket: &Bucket,
+    collection: &str,
+    archives: &Result<Vec<BucketArchive>, String>,
+) -> Result<Rc<Backup>, Item> {
+    let selection = match archives {
+        Ok(archives) => restore::select(bucket, collection, archives.clone()).await,
+        Err(cause) => Err(cause.clone()),
+    };
+    let mut selection = selection.map_err(|cause| Item {
+        collection: Some(collection.to_owned()),
+        cause: Some(cause),
+        ..Item::new("collection", Outcome::Failed)
+    })?;
+    context.report_all(std::mem::take(&mut selection.skipped));
+    Ok(Rc::new(Backup::Archives(selection)))
 }
 
 /// The lines of the `snapshots` file, where there is one: given by the host, named by a setting, or in the work
@@ -83,7 +80,7 @@ pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<rec
     Ok(lines)
 }
 
-type ByCollection = Map<String, Result<Vec<BucketArchive>, String>>;
+pub(super) type ByCollection = Map<String, Result<Vec<BucketArchive>, String>>;
 
 /// The archives to choose from, by collection: the named ones, or all in the bucket that pass the filter.
 async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapshot]) -> Result<ByCollection, String> {
