@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use points::Bench;
 use table::Table;
 
-const USAGE: &str = "usage: qdrant-backup-bench [--quick] PROGRAM [COMPONENT]
+const USAGE: &str = "usage: qdrant-backup-bench [--quick] [--only PART] PROGRAM [COMPONENT]
+  PART       one of sizes, start, limit, other, memory, scale, throughput
   PROGRAM    the release program, such as dist/qdrant-backup
   COMPONENT  the component alone, for its size
   BASELINE='command' is run beside it: it has to make a snapshot of every collection";
@@ -39,31 +40,37 @@ fn main() -> ExitCode {
             runtime.block_on(native::run(task));
             ExitCode::SUCCESS
         }
-        [] | ["--quick"] | ["--help"] => {
+        [] | ["--help"] => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
         }
         _ => {
-            let quick = arguments[0] == "--quick";
-            let mut files =
-                arguments.iter().skip(usize::from(quick)).map(|file| std::fs::canonicalize(file).expect(file));
+            let mut arguments = arguments.into_iter().peekable();
+            let quick = arguments.next_if(|argument| argument == "--quick").is_some();
+            let only = arguments.next_if(|argument| argument == "--only").map(|_| arguments.next().expect(USAGE));
+            let mut files = arguments.map(|file| std::fs::canonicalize(&file).expect(&file));
             let program = files.next().expect(USAGE);
-            bench(quick, program, files.next());
+            bench(quick, only.as_deref(), program, files.next());
             ExitCode::SUCCESS
         }
     }
 }
 
-fn bench(quick: bool, program: PathBuf, component: Option<PathBuf>) {
+fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<PathBuf>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let bench = Bench::new(quick, program, runtime.handle().clone());
+    let bench = Bench::new(quick, program, component, runtime.handle().clone());
+    let parts: [(&str, fn(&Bench, &mut Table)); 7] = [
+        ("sizes", Bench::sizes),
+        ("start", Bench::start),
+        ("limit", Bench::limit),
+        ("other", Bench::other),
+        ("memory", Bench::memory),
+        ("scale", Bench::scale),
+        ("throughput", Bench::throughput),
+    ];
     let mut table = Table::default();
-    bench.sizes(&mut table, component.as_deref());
-    bench.start(&mut table);
-    bench.limit(&mut table);
-    bench.other(&mut table);
-    bench.memory(&mut table);
-    bench.scale(&mut table);
-    bench.throughput(&mut table);
+    for (_, part) in parts.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        part(&bench, &mut table);
+    }
     table.print();
 }

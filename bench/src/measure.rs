@@ -49,6 +49,11 @@ pub fn child(command: &[String]) {
     let used = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
     let cpu = micros(used.user_time()) + micros(used.system_time());
+    if let Ok(status) = &status
+        && !status.success()
+    {
+        eprintln!("{status}");
+    }
     let code = status.ok().and_then(|status| status.code()).unwrap_or(255);
     // Linux counts in KiB.
     println!("{MARK}{code} {} {cpu} {}", wall.as_micros(), used.max_rss() * 1024);

@@ -14,6 +14,7 @@ use crate::table::{Figures, Goal, Table, count, seconds, size, time, times};
 pub struct Bench {
     quick: bool,
     program: PathBuf,
+    component: Option<PathBuf>,
     runtime: Handle,
 }
 
@@ -49,8 +50,8 @@ const PEERS: Options = Options {
 };
 
 impl Bench {
-    pub fn new(quick: bool, program: PathBuf, runtime: Handle) -> Self {
-        Self { quick, program, runtime }
+    pub fn new(quick: bool, program: PathBuf, component: Option<PathBuf>, runtime: Handle) -> Self {
+        Self { quick, program, component, runtime }
     }
 
     /// `full` times, or once when it has to be quick.
@@ -95,7 +96,7 @@ impl Bench {
     }
 
     /// Sizes of what is shipped.
-    pub fn sizes(&self, table: &mut Table, component: Option<&Path>) {
+    pub fn sizes(&self, table: &mut Table) {
         let bytes = |file: &Path| Figures::new([std::fs::metadata(file).unwrap().len() as f64]);
         table.add(
             "size of the program with the component",
@@ -103,7 +104,7 @@ impl Bench {
             size,
             Goal::AtMost(8.0 * 1_048_576.0),
         );
-        if let Some(component) = component {
+        if let Some(component) = &self.component {
             table.add("size of the component", &bytes(component), size, Goal::AtMost(512.0 * 1024.0));
         }
     }
