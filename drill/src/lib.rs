@@ -138,7 +138,7 @@ async fn set_of(context: &Context, bucket: &Bucket, work: &Path, collection: &st
         Err(cause) => return vec![item("set", Outcome::Failed, set.id.to_string(), cause.to_string())],
     };
     if let Err(cause) = restore::present(bucket, &manifest).await {
-        return vec![item("set", Outcome::Failed, set.id.to_string(), cause)];
+        return vec![item("set", Outcome::Failed, set.id.to_string(), cause.to_string())];
     }
     let mut items = Vec::new();
     let mut total = 0;

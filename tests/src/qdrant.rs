@@ -105,6 +105,10 @@ impl Qdrant {
     /// Starts a stand-in.
     pub async fn start(options: Options) -> Self {
         let listeners = server::listen(options.peers).await;
+        Self::with(options, listeners)
+    }
+
+    fn with(options: Options, listeners: Vec<(String, tokio::net::TcpListener)>) -> Self {
         let peers = listeners.iter().map(|(ip, _)| Peer { id: peer_id(), ip: ip.clone() }).collect();
         let storage = Arc::new(match &options.s3 {
             Some(access) => Storage::S3(access.clone()),
@@ -160,6 +164,20 @@ impl Qdrant {
     /// True while any peer is at work.
     pub fn is_busy(&self) -> bool {
         self.cluster.is_busy()
+    }
+
+    /// Has a new server with another id and nothing on it answer at the address of a peer, as where a pod has lost its
+    /// volume.
+    pub async fn replace_peer(&mut self, index: usize) -> Self {
+        self.stop_peer(index).await;
+        let ip = self.cluster.peers[index].ip.clone();
+        let listener = server::bind(&ip).await.expect("its address is free");
+        Self::with(Options { peers: 1, ..self.cluster.options.clone() }, vec![(ip, listener)])
+    }
+
+    /// Changes the status of a collection, as a failed operation would.
+    pub fn set_status(&self, collection: &str, status: &'static str) {
+        self.cluster.state().collections.get_mut(collection).expect("the collection").status = status;
     }
 
     /// Changes the state of a replica, as a fault would.

@@ -22,6 +22,8 @@ pub struct Collection {
     pub transfers: Vec<Transfer>,
     /// How many reads strict mode still allows.
     pub reads_left: Option<u64>,
+    /// `green`, or what a fault made of it.
+    pub status: &'static str,
 }
 
 /// A shard.
@@ -88,6 +90,7 @@ impl Collection {
             shards: BTreeMap::new(),
             transfers: Vec::new(),
             reads_left: None,
+            status: "green",
         })
     }
 
@@ -206,7 +209,7 @@ impl Collection {
             schema.extend(replica.indexes());
         }
         json!({
-            "status": "green", "optimizer_status": "ok", "indexed_vectors_count": 0, "points_count": points, "segments_count": self.shards.len(),
+            "status": self.status, "optimizer_status": "ok", "indexed_vectors_count": 0, "points_count": points, "segments_count": self.shards.len(),
             "config": self.config, "payload_schema": schema, "update_queue": {"length": 0},
         })
     }

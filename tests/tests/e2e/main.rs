@@ -7,7 +7,9 @@
 mod aliases;
 mod attacks;
 mod backup;
+mod changes;
 mod cross;
+mod doubt;
 mod drill;
 mod faults;
 mod lists;

@@ -82,6 +82,7 @@ pub(super) async fn make(context: &Context, client: &Client, subject: Subject<'_
             description.name
         ));
     }
+    client.expect_peer(subject.collection, subject.peer).await?;
     let key = match &context.bucket {
         None => None,
         Some(bucket) => {

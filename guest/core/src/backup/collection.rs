@@ -7,7 +7,7 @@ use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
 use crate::moment;
 use crate::ordered::{Map, Set};
-use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer};
+use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer, QdrantError};
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::tasks::Context;
@@ -44,9 +44,9 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
     if context.settings.dry_run {
         return holders.iter().map(|holder| would_make(context, collection, holder.peer, "its part")).collect();
     }
-    let before = first.client.count(collection).await.ok();
+    let before = counted(context, first, collection, first.client.count(collection).await);
     let taken = concurrent::all(holders.iter().map(|holder| take(context, holder, collection))).await;
-    let after = first.client.count(collection).await.ok();
+    let after = counted(context, first, collection, first.client.count(collection).await);
 
     let mut items = Vec::new();
     let mut proven = Vec::new();
@@ -90,6 +90,9 @@ pub(super) fn would_make(context: &Context, collection: &str, peer: &Peer, what:
     }
 }
 
+/// What to tell of a collection whose status is red.
+pub(super) const RED: &str = "its status is red: Qdrant reports failed operations; the archive may carry the fault";
+
 /// What the manifest is made from.
 struct Written {
     info: CollectionInfo,
@@ -126,8 +129,7 @@ pub(super) async fn layout_of(peer: &Peer, collection: &str) -> Result<Layout, S
 fn warnings(info: &CollectionInfo, layout: &Layout) -> Vec<String> {
     let mut warnings = Vec::new();
     if info.status == "red" {
-        warnings
-            .push("its status is red: Qdrant reports failed operations; the archive may carry the fault".to_owned());
+        warnings.push(RED.to_owned());
     }
     if layout.transfers + layout.resharding > 0 {
         warnings
@@ -163,10 +165,10 @@ fn holders<'a>(cluster: &'a Cluster, layout: &Layout) -> Vec<Holder<'a>> {
 async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item, Option<Proven>) {
     let started = context.ports.clock.monotonic();
     let host = holder.peer.address();
-    let before = counts(holder, collection).await;
+    let before = counts(context, holder, collection).await;
     let subject = Subject { collection, peer: holder.peer_id, shard: None };
     let made = archive::make(context, &holder.peer.client, subject).await;
-    let after = counts(holder, collection).await;
+    let after = counts(context, holder, collection).await;
     let elapsed = context.ports.clock.monotonic().saturating_sub(started);
     let item = |outcome| Item {
         host: Some(host.clone()),
@@ -203,12 +205,30 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
 }
 
 /// The exact count of each replica of a peer, as far as the server tells.
-async fn counts(holder: &Holder<'_>, collection: &str) -> Map<u32, u64> {
-    let counted = holder
-        .shards
-        .iter()
-        .map(|shard| async move { (*shard, holder.peer.client.count_replica(collection, *shard).await.ok()) });
+async fn counts(context: &Context, holder: &Holder<'_>, collection: &str) -> Map<u32, u64> {
+    let counted = holder.shards.iter().map(|shard| async move {
+        let count = holder.peer.client.count_replica(collection, *shard).await;
+        (*shard, counted(context, holder.peer, collection, count))
+    });
     concurrent::all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).collect()
+}
+
+/// A count, where the server gives one. Where it does not, the manifest proves less, which is told; a server that does
+/// not know the request at all (before 1.10) is too old for it.
+pub(super) fn counted(
+    context: &Context,
+    peer: &Peer,
+    collection: &str,
+    count: Result<u64, QdrantError>,
+) -> Option<u64> {
+    count
+        .map_err(|error| {
+            if !error.is_not_found() {
+                let what = format!("`{collection}`: not counted, so that a restore has less to compare with: {error}");
+                context.log.warn(Some(&peer.address()), &what);
+            }
+        })
+        .ok()
 }
 
 /// The shards that no archive has data for.

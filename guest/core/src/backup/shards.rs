@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::archive::{self, Subject};
-use super::collection::would_make;
+use super::collection::{RED, counted, would_make};
 use crate::archive::{check_shard, sha256};
 use crate::concurrent;
 use crate::manifest::{ManifestPeer, Points};
@@ -85,6 +85,9 @@ impl Job<'_> {
     ) -> Result<Option<SetManifest>, String> {
         let first = self.cluster.peers.first().ok_or("none of its peers can be reached")?;
         let (config, layout) = self.look(first).await?;
+        if config.get("status").and_then(Value::as_str) == Some("red") {
+            self.context.log.warn(Some(&first.address()), &format!("`{}`: {RED}", self.collection));
+        }
         let replicas = self.replicas(&layout)?;
         if self.context.settings.dry_run {
             for (shard, replicas) in &replicas {
@@ -95,7 +98,9 @@ impl Job<'_> {
             }
             return Ok(None);
         }
-        let before = first.client.count(self.collection).await.ok();
+        let count =
+            || async { counted(self.context, first, self.collection, first.client.count(self.collection).await) };
+        let before = count().await;
         let work = replicas.iter().map(|(shard, replicas)| self.take(*shard, replicas, stored));
         let mut shards = Vec::new();
         let mut failed = 0;
@@ -107,7 +112,7 @@ impl Job<'_> {
         if failed > 0 {
             return Err(format!("{failed} of its {} shards have no archive", replicas.len()));
         }
-        let after = first.client.count(self.collection).await.ok();
+        let after = count().await;
         let (config_now, layout_now) = self.look(first).await?;
         if layout_now.placement() != layout.placement() || params(&config_now) != params(&config) {
             return Err(
@@ -219,7 +224,9 @@ impl Job<'_> {
         stored: &RefCell<Vec<String>>,
     ) -> Result<(SetShard, Option<String>), String> {
         let client = &replica.peer.client;
-        let count = || async { client.count_replica(self.collection, shard).await.ok() };
+        let count = || async {
+            counted(self.context, replica.peer, self.collection, client.count_replica(self.collection, shard).await)
+        };
         let subject = Subject { collection: self.collection, peer: replica.id, shard: Some(shard) };
         let before = count().await;
         let made = archive::make(self.context, client, subject).await?;

@@ -79,10 +79,10 @@ fn doomed(archives: &[BucketArchive], complete: &[BucketArchive], runs: u64) -> 
 async fn forget(bucket: &Bucket, collection: &str, keys: &Set<&str>) -> Result<(), String> {
     const LIMIT: usize = 64 << 20;
     let mut manifests = Vec::new();
-    let note = |object: crate::s3::Object| manifests.push(object.key);
+    let note = |object: crate::s3::Object| manifests.push((object.key, object.bytes));
     bucket.list(&Manifest::prefix(collection), note).await.map_err(|error| error.to_string())?;
-    for key in manifests {
-        let json = bucket.get(&key, LIMIT).await.map_err(|error| error.to_string())?.unwrap_or_default();
+    for (key, bytes) in manifests {
+        let json = bucket.get_listed(&key, bytes, LIMIT).await.map_err(|error| error.to_string())?.unwrap_or_default();
         // What can't be read lists nothing that a restore would take.
         let listed = Manifest::parse(&json).map(|manifest| manifest.archives).unwrap_or_default();
         if listed.iter().any(|archive| keys.contains(archive.key.as_str())) {

@@ -204,6 +204,31 @@ fn rest_host(uri: &str, like: &Host, http_port: u16) -> Option<Host> {
 /// The id by which a server without clustering goes here: it tells its own only with a collection.
 const SINGLE: u64 = 0;
 
+impl Client {
+    /// Makes sure that the peer `id` still answers at this address: it may have been replaced since it was found, by one
+    /// that is new to the cluster or of another one. A server without clustering has no id to go by.
+    ///
+    /// # Errors
+    /// Says who answers, or why nobody does.
+    pub async fn expect_peer(&self, collection: &str, id: u64) -> Result<(), String> {
+        if id == SINGLE {
+            return Ok(());
+        }
+        match self.layout(collection).await.map_err(|error| error.to_string())? {
+            Some(layout) if layout.peer_id == id => Ok(()),
+            Some(layout) => Err(format!(
+                "{} answers as peer {} now and not as peer {id} any more: it was replaced; run the task again",
+                self.host(),
+                layout.peer_id
+            )),
+            None => Err(format!(
+                "{} has no collection `{collection}` any more: it was deleted, or the peer was replaced",
+                self.host()
+            )),
+        }
+    }
+}
+
 impl Cluster {
     /// The ids of its peers.
     pub fn ids(&self) -> Set<u64> {
@@ -217,6 +242,19 @@ impl Cluster {
     pub async fn layout(&self, peer: &Peer, collection: &str) -> Result<Option<Layout>, QdrantError> {
         let layout = peer.client.layout(collection).await?;
         Ok(layout.map(|layout| if self.distributed { layout } else { layout.of_single_peer(SINGLE) }))
+    }
+
+    /// What to tell where its peers run different versions: what a newer one writes, an older one may not read.
+    pub fn mixed_versions(&self) -> Option<String> {
+        let versions: Set<&str> = self.peers.iter().map(|peer| peer.version.as_str()).collect();
+        let list = || versions.iter().copied().collect::<Vec<_>>().join(", ");
+        (versions.len() > 1).then(|| {
+            format!(
+                "its peers run different versions of Qdrant ({}): an archive of a newer one may not be read by an older one; \
+                 end the upgrade first",
+                list()
+            )
+        })
     }
 
     /// The peer with this id. A server without clustering is every peer it is asked for.

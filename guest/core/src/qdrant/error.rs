@@ -59,13 +59,19 @@ impl QdrantError {
         }
     }
 
+    /// True for 400 and 409: what is asked for can't be, such as to create what is there.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.status(), Some(400 | 409))
+    }
+
     /// True when Qdrant may have done, or may still be doing, what it was asked: the outcome has to be looked
-    /// up before the call is repeated. An error of a proxy in between (502, 504) says nothing about Qdrant.
+    /// up before the call is repeated. An error of a proxy in between (502, 503, 504) says nothing about Qdrant: some
+    /// answer 503 when the connection broke after Qdrant was asked, and Qdrant itself only when it was asked to read.
     pub fn outcome_is_unknown(&self) -> bool {
         match &self.kind {
             QdrantErrorKind::Http(error) => !error.nothing_was_sent(),
             QdrantErrorKind::Status { code, text, .. } => {
-                matches!(code, 408 | 502 | 504)
+                matches!(code, 408 | 502 | 503 | 504)
                     || (*code == 500 && text.contains("Waiting for consensus operation commit"))
             }
             QdrantErrorKind::Shape(_) => true,
@@ -79,8 +85,8 @@ impl QdrantError {
             QdrantErrorKind::Http(HttpError::Denied) => false,
             QdrantErrorKind::Http(error) => error.nothing_was_sent() || idempotent,
             QdrantErrorKind::Status { code, text, .. } => match code {
-                429 | 503 => true,
-                408 | 500 | 502 | 504 => idempotent || text.contains("leader is not established"),
+                429 => true,
+                408 | 500 | 502 | 503 | 504 => idempotent || text.contains("leader is not established"),
                 _ => false,
             },
             QdrantErrorKind::Shape(_) => false,
@@ -190,7 +196,11 @@ mod tests {
     fn a_creation_is_never_repeated_while_its_outcome_is_unknown() {
         assert!(status(504, "").outcome_is_unknown());
         assert!(!status(504, "").may_retry(false));
-        assert!(status(503, "").may_retry(false));
+        assert!(
+            status(503, "").outcome_is_unknown()
+                && status(503, "").may_retry(true)
+                && !status(503, "").may_retry(false)
+        );
         assert!(!status(400, "").may_retry(true));
         let lost =
             QdrantError { kind: QdrantErrorKind::Http(HttpError::Interrupted("reset".to_owned())), ..status(0, "") };

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::backup::Backup;
 use super::layout::Transfer;
 use super::plan::{Plan, Target};
+use super::shard_keys::ShardKey;
 use super::state::{Start, look};
 use super::{ledger, prove, recover, settle, version};
 use crate::concurrent;
@@ -14,6 +15,7 @@ use crate::ordered::{Map, Set};
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
+use crate::retry;
 use crate::s3::Bucket;
 use crate::tasks::Context;
 
@@ -163,7 +165,7 @@ async fn run(
     ledger::note_begun(files, &cluster.host, &plan).map_err(|error| error.to_string())?;
     note_in_bucket(context, bucket, cluster, &plan, false).await;
     if !matches!(start, Start::Continue) {
-        create(client, &plan).await?;
+        create(context, client, &plan).await?;
     }
     let mut layout = settle::settled(context, cluster, &plan.collection).await?;
     if !plan.shard_keys.is_empty() {
@@ -232,15 +234,30 @@ async fn note_in_bucket(context: &Context, bucket: &Bucket, cluster: &Cluster, p
     }
 }
 
-/// Creates the collection. A lost answer is followed by looking whether it is there.
-async fn create(client: &Client, plan: &Plan) -> Result<(), String> {
-    match client.create_collection(&plan.collection, &plan.create).await {
-        Ok(()) => Ok(()),
-        Err(error) if error.outcome_is_unknown() => match client.collection(&plan.collection).await.map_err(text)? {
-            Some(_) => Ok(()),
-            None => Err(text(error)),
-        },
-        Err(error) => Err(text(error)),
+/// Creates the collection. A lost answer is followed by looking whether it is there, and only where it is not, it is
+/// asked for once more.
+async fn create(context: &Context, client: &Client, plan: &Plan) -> Result<(), String> {
+    let mut lost = false;
+    loop {
+        let Err(error) = client.create_collection(&plan.collection, &plan.create).await else { return Ok(()) };
+        // That it is there already is what the one before has done.
+        let may_be_there = error.outcome_is_unknown() || (lost && error.is_refused());
+        if !may_be_there {
+            return Err(text(error));
+        }
+        context.log.warn(
+            Some(&client.host().to_string()),
+            &format!("`{}`: {error}; looking whether it was created", plan.collection),
+        );
+        let clock = context.ports.clock.as_ref();
+        clock.sleep(retry::pause(clock, 1, None)).await;
+        if client.collection(&plan.collection).await.map_err(text)?.is_some() {
+            return Ok(());
+        }
+        if lost {
+            return Err(text(error));
+        }
+        lost = true;
     }
 }
 
@@ -248,20 +265,16 @@ async fn create(client: &Client, plan: &Plan) -> Result<(), String> {
 /// them the ids that the archives have.
 async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client, plan: &Plan) -> Result<(), String> {
     for key in &plan.shard_keys {
-        let there = keys_there(context, cluster, plan).await?;
-        let present = key.shards.iter().all(|shard| there.get(shard) == Some(&key.key));
-        if present || (key.filler && there.keys().any(|shard| Some(shard) > key.shards.last())) {
-            continue;
-        }
-        match client.create_shard_key(&plan.collection, &key.key, key.shards.len()).await {
+        create_shard_key(context, cluster, client, plan, key).await?;
+    }
+    let there = keys_there(context, cluster, plan).await?;
+    for filler in plan.shard_keys.iter().filter(|key| key.filler && there.values().any(|there| *there == key.key)) {
+        match client.drop_shard_key(&plan.collection, &filler.key).await {
             Ok(()) => {}
             // The look at the end tells whether it was done.
             Err(error) if error.outcome_is_unknown() => context.log.warn(None, &text(error)),
             Err(error) => return Err(text(error)),
         }
-    }
-    for filler in plan.shard_keys.iter().filter(|key| key.filler) {
-        client.drop_shard_key(&plan.collection, &filler.key).await.map_err(text)?;
     }
     let there = keys_there(context, cluster, plan).await?;
     let wanted: Map<u32, Value> = plan
@@ -279,6 +292,37 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
             numbered(&wanted),
         )),
     }
+}
+
+/// Creates a shard key where it is not there yet; after a lost answer once more.
+async fn create_shard_key(
+    context: &Context,
+    cluster: &Cluster,
+    client: &Client,
+    plan: &Plan,
+    key: &ShardKey,
+) -> Result<(), String> {
+    let mut lost: Option<QdrantError> = None;
+    for attempt in 0..3 {
+        let there = keys_there(context, cluster, plan).await?;
+        let present = key.shards.iter().all(|shard| there.get(shard) == Some(&key.key));
+        if present || (key.filler && there.keys().any(|shard| Some(shard) > key.shards.last())) {
+            return Ok(());
+        }
+        // The last look is for the second answer.
+        if attempt == 2 {
+            break;
+        }
+        match client.create_shard_key(&plan.collection, &key.key, key.shards.len()).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.outcome_is_unknown() || (lost.is_some() && error.is_refused()) => {
+                context.log.warn(None, &format!("{error}; looking whether the shard key was created"));
+                lost = Some(error);
+            }
+            Err(error) => return Err(text(error)),
+        }
+    }
+    Err(lost.map(text).unwrap_or_default())
 }
 
 /// Shard ids and their keys as text.

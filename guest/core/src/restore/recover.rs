@@ -106,6 +106,7 @@ impl Job<'_> {
         let mut lost: Option<QdrantError> = None;
         let mut sent = 0;
         while sent < 2 {
+            client.expect_peer(&plan.collection, recovery.peer).await?;
             let answer = if by_link { self.link().await } else { self.upload().await };
             match answer {
                 Ok(()) => return Ok((!by_link).then(|| "sent through this program".to_owned())),

@@ -1,7 +1,7 @@
 //! Which backup of a collection to restore: the newest one whose archives prove to hold all of it.
 
 use super::archives::{BucketArchive, generations, newest_first};
-use crate::archive::{self, ArchiveDescription};
+use crate::archive::{self, ArchiveDescription, ArchiveError};
 use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive};
 use crate::ordered::{Set, sort, sort_by_key};
@@ -41,7 +41,16 @@ impl Described {
     }
 }
 
-/// Chooses from all archives of one collection.
+/// Why a backup is not taken.
+enum Unfit {
+    /// The bucket can't be read: nothing is known of it.
+    Unreadable(String),
+    /// It is not complete, or damaged.
+    Damaged(String),
+}
+
+/// Chooses from all archives of one collection. An older backup is taken only in place of one that is known to be no
+/// whole one, and not of one that can't be read right now.
 ///
 /// # Errors
 /// No backup is complete: says for each what is missing.
@@ -73,7 +82,12 @@ pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchi
             Ok(archives) => {
                 chosen = Some(Selection { collection: collection.to_owned(), archives, manifest, skipped: Vec::new() });
             }
-            Err(cause) => {
+            Err(Unfit::Unreadable(cause)) => {
+                return Err(format!(
+                    "{names}: {cause}; whether this backup is whole is not known, and no older one is taken in its place"
+                ));
+            }
+            Err(Unfit::Damaged(cause)) => {
                 skipped.extend(generation.into_iter().map(|archive| skip(archive, &cause)));
                 refused.push(format!("{names}: {cause}"));
             }
@@ -106,14 +120,16 @@ pub(crate) async fn newest_manifest(
     bucket
         .list(&Manifest::prefix(collection), |object| {
             if object.key.ends_with(".json") {
-                keys.push(object.key);
+                keys.push((object.key, object.bytes));
             }
         })
         .await
         .map_err(|error| error.to_string())?;
     sort(&mut keys, Ord::cmp);
-    for key in keys.into_iter().rev() {
-        let Some(json) = bucket.get(&key, LIMIT).await.map_err(|error| error.to_string())? else { continue };
+    for (key, bytes) in keys.into_iter().rev() {
+        let Some(json) = bucket.get_listed(&key, bytes, LIMIT).await.map_err(|error| error.to_string())? else {
+            continue;
+        };
         let manifest = Manifest::parse(&json).map_err(|cause| format!("the manifest `{key}`: {cause}"))?;
         if manifest.collection != collection {
             return Err(format!("the manifest `{key}` is about the collection `{}`", manifest.collection));
@@ -136,23 +152,29 @@ async fn describe(
     bucket: &Bucket,
     generation: &[BucketArchive],
     manifest: Option<&Manifest>,
-) -> Result<Vec<Described>, String> {
+) -> Result<Vec<Described>, Unfit> {
     for archive in generation {
         let listed = manifest.and_then(|manifest| manifest.archives.iter().find(|listed| listed.key == archive.key));
         if let Some(listed) = listed.filter(|listed| listed.bytes != archive.bytes) {
-            return Err(format!(
+            return Err(Unfit::Damaged(format!(
                 "`{}` has {} bytes and its manifest says {}: it is not the archive that was made",
                 archive.name, archive.bytes, listed.bytes
-            ));
+            )));
         }
     }
     let read = generation.iter().map(|archive| async move {
         let description = archive::describe(bucket, &archive.key, archive.bytes).await;
-        let description = description.map_err(|error| format!("`{}`: {error}", archive.name))?;
+        let description = description.map_err(|error| {
+            let cause = format!("`{}`: {error}", archive.name);
+            match error {
+                ArchiveError::Unreadable(_) => Unfit::Unreadable(cause),
+                ArchiveError::Broken(_) => Unfit::Damaged(cause),
+            }
+        })?;
         Ok(Described { archive: archive.clone(), description })
     });
-    let described = concurrent::all(read).await.into_iter().collect::<Result<Vec<_>, String>>()?;
-    complete(&described)?;
+    let described = concurrent::all(read).await.into_iter().collect::<Result<Vec<_>, Unfit>>()?;
+    complete(&described).map_err(Unfit::Damaged)?;
     Ok(described)
 }
 

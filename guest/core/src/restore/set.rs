@@ -10,7 +10,7 @@ use crate::concurrent;
 use crate::ordered::{Map, Set};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
-use crate::sets::{self, Found, SetManifest};
+use crate::sets::{self, Found, ReadError, SetManifest};
 
 /// How many objects are looked at at the same time.
 const OBJECTS_AT_ONCE: usize = 16;
@@ -28,7 +28,8 @@ pub struct SetSelection {
     pub scratch: bool,
 }
 
-/// Chooses the newest of `sets` (the oldest first) whose archives are all there, as they were made.
+/// Chooses the newest of `sets` (the oldest first) whose archives are all there, as they were made. An older one is taken
+/// only in place of one that is known to be damaged, and not of one that can't be read right now.
 ///
 /// # Errors
 /// There is none: says what is wrong with each.
@@ -37,14 +38,20 @@ pub async fn select_set(bucket: &Bucket, collection: &str, sets: &[Found]) -> Re
     for found in sets.iter().rev() {
         let usable = match sets::read(bucket, collection, found).await {
             Ok(manifest) => present(bucket, &manifest).await.map(|()| manifest),
-            Err(cause) => Err(cause.to_string()),
+            Err(cause) => Err(cause),
         };
         match usable {
             Ok(manifest) => return Ok((manifest, skipped)),
+            Err(ReadError::Unreadable(cause)) => {
+                return Err(format!(
+                    "{}: {cause}; whether this set is whole is not known, and no older one is taken in its place",
+                    found.id
+                ));
+            }
             Err(cause) => skipped.push(Item {
                 collection: Some(collection.to_owned()),
                 name: Some(found.id.to_string()),
-                cause: Some(cause),
+                cause: Some(cause.to_string()),
                 ..Item::new("set", Outcome::Skipped)
             }),
         }
@@ -59,12 +66,15 @@ pub async fn select_set(bucket: &Bucket, collection: &str, sets: &[Found]) -> Re
 ///
 /// # Errors
 /// Names all that are not.
-pub async fn present(bucket: &Bucket, manifest: &SetManifest) -> Result<(), String> {
-    let mut wrong = Vec::new();
+pub async fn present(bucket: &Bucket, manifest: &SetManifest) -> Result<(), ReadError> {
+    let (mut wrong, mut unreadable) = (Vec::new(), false);
     let work = manifest.shards.iter().map(|shard| async move { (shard, bucket.stat(&shard.s3_key).await) });
     concurrent::at_most(OBJECTS_AT_ONCE, work, |(shard, stat)| {
         let cause = match stat {
-            Err(error) => error.to_string(),
+            Err(error) => {
+                unreadable = true;
+                error.to_string()
+            }
             Ok(None) => format!("the object `{}` is missing", shard.s3_key),
             Ok(Some(stat)) if shard.size.is_some_and(|size| size != stat.bytes) => format!(
                 "the object `{}` has {} bytes and had {}",
@@ -80,9 +90,10 @@ pub async fn present(bucket: &Bucket, manifest: &SetManifest) -> Result<(), Stri
         wrong.push(cause);
     })
     .await;
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(wrong.join("; ")),
+    match (wrong.is_empty(), unreadable) {
+        (true, _) => Ok(()),
+        (false, true) => Err(ReadError::Unreadable(wrong.join("; "))),
+        (false, false) => Err(ReadError::Damaged(wrong.join("; "))),
     }
 }
 

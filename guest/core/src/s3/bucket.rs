@@ -159,6 +159,22 @@ impl Bucket {
         self.found(self.receive(&call, limit).await.map(|(_, bytes)| bytes))
     }
 
+    /// The whole object, which a listing has with `bytes` bytes. What comes with another size is not the object: a proxy's
+    /// page, or an error that is called a success. Nothing may be concluded from it.
+    ///
+    /// # Errors
+    /// The bucket can't be read, or something else came.
+    pub async fn get_listed(&self, key: &str, bytes: u64, limit: usize) -> Result<Option<Vec<u8>>, S3Error> {
+        let read = self.get(key, limit).await?;
+        match read.as_ref().filter(|read| read.len() as u64 != bytes) {
+            None => Ok(read),
+            Some(other) => {
+                let what = format!("{} bytes came of an object that is listed with {bytes}", other.len());
+                Err(self.error(&Call::new(Method::GET, key), S3ErrorKind::Shape(what)))
+            }
+        }
+    }
+
     /// `length` bytes of the object from `start` on.
     ///
     /// # Errors
@@ -299,7 +315,7 @@ impl Bucket {
         let mut moved = false;
         loop {
             let (error, wish) = match self.send_once(call).await {
-                Ok(response) if response.status.is_success() => return Ok(response),
+                Ok(response) if response.status.is_success() => return self.genuine(call, response),
                 Ok(response) => {
                     let wish = retry::retry_after(&response.headers);
                     let (error, region) = self.refused(call, response).await;
@@ -318,6 +334,28 @@ impl Bucket {
             }
             self.ports.clock.sleep(retry::pause(self.ports.clock.as_ref(), attempt, wish)).await;
             attempt += 1;
+        }
+    }
+
+    /// A success as an S3 service gives it: an object's answers have its ETag, and a deletion has no content. A proxy's page
+    /// that says 200 to everything has stored and deleted nothing.
+    fn genuine(&self, call: &Call<'_>, response: Response) -> Result<Response, S3Error> {
+        let genuine = match call.method {
+            _ if call.key.is_empty() => true,
+            Method::DELETE => {
+                response.status == StatusCode::NO_CONTENT || header(&response.headers, &CONTENT_LENGTH) == Some("0")
+            }
+            _ => response.headers.contains_key(ETAG),
+        };
+        match genuine {
+            true => Ok(response),
+            false => {
+                let what = format!(
+                    "the answer says {}, and is not an S3 service's: nothing is known to be done",
+                    response.status
+                );
+                Err(self.error(call, S3ErrorKind::Shape(what)))
+            }
         }
     }
 
@@ -405,6 +443,7 @@ mod tests {
         now: OffsetDateTime,
         answers: RefCell<Vec<(u16, String)>>,
         sent: RefCell<Vec<Request>>,
+        slept: RefCell<Vec<Duration>>,
     }
 
     struct Text(Option<Vec<u8>>);
@@ -421,7 +460,11 @@ mod tests {
             let (status, body) = self.answers.borrow_mut().remove(0);
             let status = StatusCode::from_u16(status).unwrap();
             let body = Box::new(Text(Some(body.into_bytes())));
-            Box::pin(std::future::ready(Ok(Response { status, headers: HeaderMap::new(), body })))
+            let mut headers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("\"e\""))]);
+            if status == StatusCode::TOO_MANY_REQUESTS {
+                headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("7"));
+            }
+            Box::pin(std::future::ready(Ok(Response { status, headers, body })))
         }
     }
 
@@ -432,7 +475,8 @@ mod tests {
         fn monotonic(&self) -> Duration {
             Duration::ZERO
         }
-        fn sleep(&self, _: Duration) -> LocalBoxFuture<'_, ()> {
+        fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
+            self.slept.borrow_mut().push(duration);
             Box::pin(std::future::ready(()))
         }
         fn random(&self) -> u64 {
@@ -473,7 +517,12 @@ mod tests {
 
     fn server(now: OffsetDateTime, answers: &[(u16, &str)]) -> (Rc<Server>, Ports) {
         let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
-        let server = Rc::new(Server { now, answers: RefCell::new(answers), sent: RefCell::default() });
+        let server = Rc::new(Server {
+            now,
+            answers: RefCell::new(answers),
+            sent: RefCell::default(),
+            slept: RefCell::default(),
+        });
         let ports =
             Ports { http: server.clone(), clock: server.clone(), files: Rc::new(Nothing), console: Rc::new(Nothing) };
         (server, ports)
@@ -573,6 +622,24 @@ mod tests {
             compared += 1;
         }
         assert_eq!(compared, 4000);
+    }
+
+    #[test]
+    fn a_server_that_says_when_to_come_back_is_obeyed() {
+        let (seen, ports) = server(OffsetDateTime::UNIX_EPOCH, &[(429, ""), (503, ""), (200, EMPTY)]);
+        futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
+        assert_eq!(*seen.slept.borrow(), [Duration::from_secs(7), Duration::from_millis(500)]);
+    }
+
+    #[test]
+    fn what_comes_with_another_size_than_listed_is_not_the_object() {
+        let page = "<html>Down for maintenance</html>";
+        let answers = [(200, EMPTY), (200, page), (200, page)];
+        let (_, ports) = server(OffsetDateTime::UNIX_EPOCH, &answers);
+        let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
+        let read = |bytes| futures_executor::block_on(bucket.get_listed("key", bytes, 1000));
+        assert!(read(1234).unwrap_err().to_string().contains("listed with 1234"));
+        assert_eq!(read(page.len() as u64).unwrap().unwrap(), page.as_bytes());
     }
 
     /// Garage's recorded answers to a wrong region, with a body and without.

@@ -101,6 +101,9 @@ fn advice(status: u16, code: &str, message: &str) -> Option<&'static str> {
         "RequestTimeTooSkewed" => {
             Some("the clock of this machine and that of the S3 service differ by more than 15 minutes")
         }
+        _ if status == 507 || code.contains("StorageFull") || code.contains("QuotaExceeded") => {
+            Some("the bucket, or the disk of the S3 service, is full")
+        }
         "PermanentRedirect" | "TemporaryRedirect" => {
             Some("the bucket is served elsewhere: set QDRANT_S3_ENDPOINT_URL to the endpoint of its region")
         }
@@ -136,6 +139,8 @@ mod tests {
             (status(403, "", ""), "s3:ListBucket"),
             (status(404, "NoSuchBucket", ""), "QDRANT_S3_BUCKET_NAME"),
             (status(403, "RequestTimeTooSkewed", ""), "clock"),
+            (status(507, "", ""), "is full"),
+            (status(400, "XMinioStorageFull", ""), "is full"),
             (status(301, "PermanentRedirect", ""), "endpoint of its region"),
             (status(302, "", ""), "redirects"),
         ] {

@@ -2,7 +2,7 @@
 
 use super::manifest::{MANIFESTS, SetId, SetManifest};
 use crate::ordered::{Map, Set};
-use crate::s3::Bucket;
+use crate::s3::{Bucket, Object};
 
 /// The largest manifest: 1,000 shards take 1 MB.
 const LIMIT: usize = 64 << 20;
@@ -14,6 +14,8 @@ pub struct Found {
     pub id: SetId,
     /// The manifest's key, as the server lists it.
     pub key: String,
+    /// Its size, as the server lists it.
+    pub bytes: u64,
 }
 
 /// Why a manifest can't be used.
@@ -42,12 +44,13 @@ impl std::error::Error for ReadError {}
 /// The bucket can't be listed.
 pub async fn list(bucket: &Bucket) -> Result<Map<String, Vec<Found>>, String> {
     let mut found: Map<String, Vec<Found>> = Map::new();
-    let note = |key: String| {
+    let note = |object: Object| {
+        let Object { key, bytes, .. } = object;
         if let Some((collection, id)) = SetId::of_key(&key) {
-            found.entry(collection).or_default().push(Found { id, key });
+            found.entry(collection).or_default().push(Found { id, key, bytes });
         }
     };
-    each_key(bucket, &format!("{MANIFESTS}/"), note).await?;
+    bucket.list(&format!("{MANIFESTS}/"), note).await.map_err(|error| error.to_string())?;
     for sets in found.values_mut() {
         sort(sets);
     }
@@ -60,20 +63,17 @@ pub async fn list(bucket: &Bucket) -> Result<Map<String, Vec<Found>>, String> {
 /// The bucket can't be listed.
 pub async fn list_one(bucket: &Bucket, collection: &str) -> Result<(Vec<Found>, Set<String>), String> {
     let (mut found, mut pinned) = (Vec::new(), Set::new());
-    let note = |key: String| {
+    let note = |object: Object| {
+        let Object { key, bytes, .. } = object;
         if let Some(id) = SetId::of_pin(&key) {
             pinned.insert(id.to_owned());
         } else if let Some((_, id)) = SetId::of_key(&key) {
-            found.push(Found { id, key });
+            found.push(Found { id, key, bytes });
         }
     };
-    each_key(bucket, &SetId::folder(collection), note).await?;
+    bucket.list(&SetId::folder(collection), note).await.map_err(|error| error.to_string())?;
     sort(&mut found);
     Ok((found, pinned))
-}
-
-async fn each_key(bucket: &Bucket, prefix: &str, mut note: impl FnMut(String)) -> Result<(), String> {
-    bucket.list(prefix, |object| note(object.key)).await.map_err(|error| error.to_string())
 }
 
 fn sort(sets: &mut Vec<Found>) {
@@ -85,7 +85,8 @@ fn sort(sets: &mut Vec<Found>) {
 /// # Errors
 /// It can't be read, or is not one: says which and why.
 pub async fn read(bucket: &Bucket, collection: &str, set: &Found) -> Result<SetManifest, ReadError> {
-    let json = bucket.get(&set.key, LIMIT).await.map_err(|error| ReadError::Unreadable(error.to_string()))?;
+    let json = bucket.get_listed(&set.key, set.bytes, LIMIT).await;
+    let json = json.map_err(|error| ReadError::Unreadable(error.to_string()))?;
     let json = json.ok_or_else(|| ReadError::Damaged(format!("there is no manifest `{}` any more", set.key)))?;
     SetManifest::parse(&json, collection, &set.id, bucket.key_prefix()).map_err(|why| {
         let text = format!("the manifest `{}` can't be used: {why}", set.key);

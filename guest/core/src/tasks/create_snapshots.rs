@@ -19,6 +19,8 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
         context.log.info(None, &format!("this is share {} of 0 to {}", share.index, share.of - 1));
     }
     let mut written = Vec::new();
+    // A file with some of the collections would choose these for every task from now on.
+    let mut whole = source.is_whole();
     for cluster in &source.clusters {
         match source::selected(context, cluster).await {
             Ok(collections) => {
@@ -35,10 +37,13 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                     context.report(source::failed(cluster, cause));
                 }
             }
-            Err(cause) => context.report(source::failed(cluster, cause)),
+            Err(cause) => {
+                whole = false;
+                context.report(source::failed(cluster, cause));
+            }
         }
     }
-    if chosen.is_empty() && !written.is_empty() && !context.settings.dry_run {
+    if chosen.is_empty() && whole && !written.is_empty() && !context.settings.dry_run {
         context
             .ports
             .files

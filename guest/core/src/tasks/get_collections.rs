@@ -24,6 +24,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
 /// Lists the collections of every cluster of the source and writes the file.
 async fn list(context: &Context, source: &Source) -> Result<(), String> {
     let mut lines = Vec::new();
+    let mut whole = source.is_whole();
     context.report_all(source.missing_items());
     for cluster in &source.clusters {
         match source::collections(cluster).await {
@@ -32,11 +33,14 @@ async fn list(context: &Context, source: &Source) -> Result<(), String> {
                     .into_iter()
                     .map(|collection| records::Collection { host: Some(cluster.host.to_string()), collection }),
             ),
-            Err(cause) => context.report(Item {
-                host: Some(cluster.host.to_string()),
-                cause: Some(cause),
-                ..Item::new("cluster", Outcome::Failed)
-            }),
+            Err(cause) => {
+                whole = false;
+                context.report(Item {
+                    host: Some(cluster.host.to_string()),
+                    cause: Some(cause),
+                    ..Item::new("cluster", Outcome::Failed)
+                });
+            }
         }
     }
     if lines.is_empty() {
@@ -44,6 +48,14 @@ async fn list(context: &Context, source: &Source) -> Result<(), String> {
         return Ok(());
     }
     let csv = records::collections_csv(&lines);
+    if !whole {
+        // A file with some of them would choose these for every task from now on.
+        context.ports.console.data(&csv);
+        context
+            .log
+            .warn(None, &format!("the file `{}` is not written, as the list is not whole", records::COLLECTIONS));
+        return Ok(());
+    }
     context.ports.files.replace(records::COLLECTIONS, csv.as_bytes()).map_err(|error| error.to_string())?;
     context.ports.console.data(&csv);
     context.report(Item {

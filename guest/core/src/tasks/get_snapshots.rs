@@ -17,10 +17,12 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
     context.report_all(source.missing_items());
     let mut lines = Set::new();
+    let mut whole = source.is_whole();
     for cluster in &source.clusters {
         let collections = match source::selected(context, cluster).await {
             Ok(collections) => collections,
             Err(cause) => {
+                whole = false;
                 context.report(failed(cluster.host.to_string(), None, cause));
                 continue;
             }
@@ -36,7 +38,10 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                             .filter(|snapshot| filter.matches(&snapshot.name))
                             .map(|snapshot| (collection.clone(), snapshot.name, cluster.host.to_string())),
                     ),
-                    Err(error) => context.report(failed(peer.address(), Some(collection.clone()), error.to_string())),
+                    Err(error) => {
+                        whole = false;
+                        context.report(failed(peer.address(), Some(collection.clone()), error.to_string()));
+                    }
                 }
             }
         }
@@ -46,6 +51,12 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
         collection,
         snapshot_name,
     });
+    if !whole {
+        // A file with some of them would pass for all of them, and is not made anew while it is there.
+        context.ports.console.data(&records::snapshots_csv(&lines.collect::<Vec<_>>()));
+        context.log.warn(None, &format!("the file `{}` is not written, as the list is not whole", records::SNAPSHOTS));
+        return Ok(());
+    }
     context.report(write(context, lines.collect())?);
     Ok(())
 }

@@ -13,6 +13,11 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// True where every host and every peer is there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.missing.is_empty() && self.clusters.iter().all(|cluster| !cluster.peers.is_empty())
+    }
+
     /// Configured hosts that did not answer: each a failure, since their collections are not backed up.
     pub(super) fn missing_items(&self) -> Vec<Item> {
         self.missing
@@ -44,6 +49,9 @@ pub(super) async fn find(context: &Context) -> Result<Source, String> {
         for peer in &cluster.peers {
             let id = peer.id.map_or_else(|| "without clustering".to_owned(), |id| format!("peer {id}"));
             context.log.info(Some(&peer.address()), &format!("Qdrant {}, {id}", peer.version));
+        }
+        if let Some(warning) = cluster.mixed_versions() {
+            context.log.warn(Some(&cluster.host.to_string()), &warning);
         }
     }
     Ok(Source { clusters: discovered.clusters, missing: discovered.missing })

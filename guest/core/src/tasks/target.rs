@@ -39,6 +39,9 @@ pub(super) async fn find(context: &Context) -> Result<Targets, String> {
                 let id = peer.id.map_or_else(|| "without clustering".to_owned(), |id| format!("peer {id}"));
                 context.log.info(Some(&peer.address()), &format!("Qdrant {}, {id}", peer.version));
             }
+            if let Some(warning) = cluster.mixed_versions() {
+                context.log.warn(Some(&cluster.host.to_string()), &warning);
+            }
             targets.clusters.push(cluster);
         } else {
             targets.unusable.extend(cluster.missing);

@@ -97,7 +97,7 @@ async fn verify(
     part: Option<Part>,
     seen: &mut Set<String>,
 ) -> Result<String, String> {
-    restore::present(bucket, manifest).await?;
+    restore::present(bucket, manifest).await.map_err(|error| error.to_string())?;
     let shards: Vec<&SetShard> = manifest.shards.iter().filter(|shard| !seen.contains(&shard.s3_key)).collect();
     seen.extend(shards.iter().map(|shard| shard.s3_key.clone()));
     let (mut wrong, mut whole, mut without) = (Vec::new(), 0, 0);
