@@ -7,6 +7,8 @@ IMAGE ?= qdrant-backup:0.1.0
 COMPILER_IMAGE ?= qdrant-backup-compiler:0.1.0
 COMPONENT_IMAGE ?= qdrant-backup-component:0.1.0
 
+# How long `make faults` tries.
+MINUTES ?= 15
 # The shipped program is static, with its component compiled ahead of time. VARIANT=compiler: it also runs others
 # (--component FILE).
 TARGET ?= $(shell uname -m)-unknown-linux-musl
@@ -14,7 +16,7 @@ VARIANT ?=
 BUILD = $(CARGO) build --locked --profile dist --target $(TARGET) --no-default-features --features "precompiled $(VARIANT)"
 BUILT = $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/dist
 
-.PHONY: demo test lint deny fuzz dist bench drill image compiler-image component component-image oci clean
+.PHONY: demo test faults lint deny fuzz dist bench drill image compiler-image component component-image oci clean
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
@@ -22,6 +24,10 @@ demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 
 test: ## all tests
 	$(CARGO) test --locked --workspace
+
+faults: ## every task × request × fault, and a kill at every request, as far as MINUTES go
+	$(CARGO) build --locked -p qdrant-backup -p qdrant-backup-tests --bins
+	target/debug/faults target/debug/qdrant-backup --minutes $(MINUTES)
 
 lint: ## what a change has to pass besides the tests
 	$(CARGO) fmt --all --check

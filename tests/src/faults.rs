@@ -7,6 +7,7 @@
 
 mod bench;
 mod class;
+pub mod crash;
 mod fault;
 mod kind;
 pub mod matrix;

@@ -57,12 +57,21 @@ pub const JOBS: [Job; 14] = [
 /// The collections of a bench.
 pub const COLLECTIONS: [&str; 2] = ["docs", "tenants"];
 
+/// How many points `docs` has.
+const DOCS: u64 = 24;
+
 /// Lines that earlier runs left; none of them may be lost.
 const HISTORY: [(&str, &str); 3] = [
     ("snapshot_recovery_history", "http://elsewhere:6333,docs-1-2026-01-01-00-00-00.snapshot,ok\n"),
     ("failed_snapshot_recovery", "http://elsewhere:6333,docs-2-2026-01-01-00-00-00.snapshot,why\n"),
     ("alias_recovery_history", "elsewhere,an-alias,ok\n"),
 ];
+
+/// How long an answer may take where none is withheld: a busy machine is no fault.
+pub const PATIENT: &str = "60";
+
+/// How long an answer is waited for that will not come in time.
+pub const IMPATIENT: &str = "3";
 
 /// The place.
 pub struct Bench {
@@ -98,7 +107,12 @@ impl Bench {
         for collection in COLLECTIONS {
             bench.placed.insert(collection.to_owned(), client.placed(collection).await);
         }
-        for _ in 0..2 {
+        // The older backup has less, so that a restore from it is seen.
+        client.delete_points("docs", 20, DOCS).await;
+        for round in 0..2 {
+            if round == 1 {
+                client.fill("docs", 20, DOCS).await;
+            }
             let work = TempDir::new().expect("a folder");
             for task in ["create_snap", "create_snap_shards"] {
                 bench.site.run_in(work.path(), &[task], &[]).await.expect(0);
@@ -116,7 +130,7 @@ impl Bench {
         let client = self.site.source.client();
         client.create("docs", json!({"shard_number": 2, "replication_factor": 2})).await;
         client.index("docs").await;
-        client.fill("docs", 0, 24).await;
+        client.fill("docs", 0, DOCS).await;
         let late = json!({"params": {"read_fan_out_factor": 1}});
         client.ok(http::Method::PATCH, "/collections/docs?timeout=60", Some(&late)).await;
         client.create("tenants", json!({"sharding_method": "custom", "shard_number": 1})).await;
@@ -182,22 +196,27 @@ impl Bench {
         std::iter::once(job.task).chain(options).collect()
     }
 
-    /// The settings that make waiting short.
-    pub fn settings() -> [(&'static str, &'static str); 7] {
+    /// The settings with which a task is run; `seconds` is how long it waits for an answer.
+    pub fn settings(seconds: &'static str) -> [(&'static str, &'static str); 7] {
         [
-            ("CURL_TIMEOUT", "2"),
-            ("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", "10"),
+            ("CURL_TIMEOUT", seconds),
+            ("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", "20"),
             ("QDRANT_VERIFY_SAMPLE_POINTS", "10"),
             ("QDRANT_BACKUP_RETENTION_SETS", "1"),
             ("QDRANT_LEGACY_KEEP_RUNS", "1"),
-            ("QDRANT_RUN_DEADLINE", "90s"),
+            ("QDRANT_RUN_DEADLINE", "120s"),
             ("HOSTNAME", "backup-1-abcde"),
         ]
     }
 
-    /// Runs a job.
+    /// Runs a job, with all the time it may need.
     pub async fn run(&self, job: Job, work: &Path) -> Run {
-        self.site.run_in(work, &self.arguments(job), &Self::settings()).await
+        self.run_within(PATIENT, job, work).await
+    }
+
+    /// Runs a job that waits for an answer for so many seconds.
+    pub async fn run_within(&self, seconds: &'static str, job: Job, work: &Path) -> Run {
+        self.site.run_in(work, &self.arguments(job), &Self::settings(seconds)).await
     }
 
     /// The file and the lines that earlier runs left there.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tempfile::TempDir;
 
-use super::bench::{Bench, JOBS, Job, Start};
+use super::bench::{Bench, IMPATIENT, JOBS, Job, PATIENT, Start};
 use super::fault::{Chosen, Fault, Wrong};
 use super::kind::{AWAY, Api, Kind, kinds};
 use super::oracle::{self, Clean};
@@ -305,7 +305,8 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
     let fault = Fault { method: None, uri, skip, times, wrong: case.kind.wrong.clone() };
     faults.add(Chosen::Class(case.class.clone()), fault);
     let begun = Instant::now();
-    let first = bench.run(job, work).await;
+    let seconds = if matches!(case.kind.wrong, Wrong::Stall(_)) { IMPATIENT } else { PATIENT };
+    let first = bench.run_within(seconds, job, work).await;
     let took = begun.elapsed();
     let met = faults.hits() > 0;
     faults.clear();

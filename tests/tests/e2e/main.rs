@@ -14,6 +14,7 @@ mod drill;
 mod faults;
 mod lists;
 mod locks;
+mod matrix;
 mod names;
 mod refusals;
 mod restore;
