@@ -39,7 +39,8 @@ pub fn check(bytes: &[u8]) {
                 // Nor is the better half of it left, unless the text had it by itself.
                 let rest = form.char_indices().map(|(at, _)| at).find(|at| *at >= form.len().div_ceil(2));
                 let rest = rest.map_or("", |at| &form[at..]);
-                if rest.len() >= 4 && !text.contains(rest) && !"api-key=".contains(rest) {
+                let had_it = [text, &format!("{before}api-key={after}")].iter().any(|around| around.contains(rest));
+                if rest.len() >= 4 && !had_it {
                     assert!(!clean.contains(rest), "{clean:?} of {whole:?}");
                 }
             }
