@@ -47,8 +47,8 @@ const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";
 const WORK: &str = "/work";
 
 /// How many requests, files, clocks and their parts it may hold at a time: they are in the host's memory, which no limit
-/// on its own memory covers.
-const HANDLES: usize = 20_000;
+/// on its own memory covers. A restore that counts ten thousand replicas at once has half as many.
+const HANDLES: usize = 200_000;
 
 /// What one run gets from outside.
 pub struct Grants<'a> {
