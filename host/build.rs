@@ -15,19 +15,21 @@ const TARGET: &str = "wasm32-wasip2";
 const READY_MADE: &str = "COMPONENT_WASM_FILE";
 
 fn main() -> ExitCode {
-    let made = component().and_then(|file| {
-        println!("cargo::rustc-env=COMPONENT_WASM={}", file.display());
-        #[cfg(feature = "precompiled")]
-        println!("cargo::rustc-env=COMPONENT_PRECOMPILED={}", precompile::precompile(&file)?.display());
-        Ok(())
-    });
-    match made {
+    match component().and_then(|file| hand_over(&file)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             println!("cargo::error={why}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells the program's code where the component is.
+fn hand_over(file: &Path) -> Result<(), String> {
+    println!("cargo::rustc-env=COMPONENT_WASM={}", file.display());
+    #[cfg(feature = "precompiled")]
+    println!("cargo::rustc-env=COMPONENT_PRECOMPILED={}", precompile::precompile(file)?.display());
+    Ok(())
 }
 
 fn component() -> Result<PathBuf, String> {
