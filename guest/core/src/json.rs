@@ -1,178 +1,269 @@
-//! Reading JSON.
+//! Reading JSON: a tree of values first, of which structures take their fields.
+//!
+//! Readers that `serde` derives are compiled anew for every structure, each with all the kinds of value that its fields
+//! can't be: they were 60 KB of the component.
 
-use std::vec::IntoIter;
+use serde_json::Value;
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
-use serde::forward_to_deserialize_any;
-use serde_json::{Error, Value};
+use crate::ordered::Map;
 
-/// Reads a `T` from text: through [`Value`], since everything else would be compiled once for text and once for values.
+/// Reads a `T` from text.
 ///
 /// # Errors
 /// It is no JSON, or no `T`: says where or which field.
-pub(crate) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
-    from_value(value(json)?)
+pub(crate) fn read<T: FromJson>(json: &[u8]) -> Result<T, String> {
+    let value: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    T::from_json(value)
 }
 
-fn value(json: &[u8]) -> Result<Value, Error> {
-    serde_json::from_slice(json)
+/// What is read from a value.
+pub(crate) trait FromJson: Sized {
+    /// # Errors
+    /// The value is something else: says what, or which field.
+    fn from_json(value: Value) -> Result<Self, String>;
+
+    /// What it is where it is not there; `None` where it has to be.
+    fn absent() -> Option<Self> {
+        None
+    }
 }
 
-/// Reads a `T`.
-///
-/// # Errors
-/// It is none: says which field.
-pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
-    T::deserialize(Json(value))
+/// A structure, read from an object. Fields that it does not know are ignored.
+pub(crate) trait FromFields {
+    /// Takes each of its fields.
+    fn from_fields(fields: &mut Fields) -> Self;
 }
 
-/// A value that is read as what it is. `serde_json`'s own way also reads every structure from an array of its fields,
-/// which nobody writes, and which is 15 KB of the component.
-struct Json(Value);
+/// The key of a map, which may stand for a number.
+pub(crate) trait FromKey: Sized {
+    /// `None`: it stands for none.
+    fn from_key(key: String) -> Option<Self>;
+}
 
-impl<'de> Deserializer<'de> for Json {
-    type Error = Error;
+/// The fields of an object. The first that is wrong is noted, so that a structure is made in one go.
+pub(crate) struct Fields {
+    object: serde_json::Map<String, Value>,
+    wrong: Option<String>,
+}
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.0.deserialize_any(visitor)
+impl Fields {
+    /// A field that has to be there, but for an `Option`.
+    pub(crate) fn required<T: FromJson + Default>(&mut self, name: &str) -> T {
+        self.field(name, T::absent())
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    /// A field that is the default where it is not there.
+    pub(crate) fn optional<T: FromJson + Default>(&mut self, name: &str) -> T {
+        self.field(name, Some(T::default()))
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Json))),
-            other => Err(unexpected("an array", &other)),
+    fn field<T: FromJson + Default>(&mut self, name: &str, absent: Option<T>) -> T {
+        let field = match self.object.get_mut(name).map(Value::take) {
+            Some(value) => T::from_json(value).map_err(|cause| within(name, &cause)),
+            None => absent.ok_or_else(|| format!("missing field `{name}`")),
+        };
+        field.unwrap_or_else(|cause| {
+            self.wrong.get_or_insert(cause);
+            T::default()
+        })
+    }
+}
+
+impl<T: FromFields> FromJson for T {
+    fn from_json(value: Value) -> Result<Self, String> {
+        let mut fields = Fields { object: object(value)?, wrong: None };
+        let made = T::from_fields(&mut fields);
+        match fields.wrong {
+            None => Ok(made),
+            Some(cause) => Err(cause),
         }
     }
+}
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Object(fields) => {
-                let fields: Vec<(Key, Json)> =
-                    fields.into_iter().map(|(name, value)| (Key(name), Json(value))).collect();
-                visitor.visit_map(MapDeserializer::<IntoIter<(Key, Json)>, Error>::new(fields.into_iter()))
-            }
-            other => Err(unexpected("an object", &other)),
+impl FromJson for Value {
+    fn from_json(value: Value) -> Result<Self, String> {
+        Ok(value)
+    }
+}
+
+impl FromJson for bool {
+    fn from_json(value: Value) -> Result<Self, String> {
+        value.as_bool().ok_or_else(|| unexpected("true or false", &value))
+    }
+}
+
+impl FromJson for u64 {
+    fn from_json(value: Value) -> Result<Self, String> {
+        value.as_u64().ok_or_else(|| unexpected("a whole number", &value))
+    }
+}
+
+impl FromJson for u32 {
+    fn from_json(value: Value) -> Result<Self, String> {
+        let number = value.as_u64().and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| unexpected("a whole number below 2^32", &value))
+    }
+}
+
+impl FromJson for String {
+    fn from_json(value: Value) -> Result<Self, String> {
+        match value {
+            Value::String(text) => Ok(text),
+            other => Err(unexpected("a text", &other)),
         }
     }
+}
 
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.deserialize_map(visitor)
+impl<T: FromJson> FromJson for Option<T> {
+    fn from_json(value: Value) -> Result<Self, String> {
+        if value.is_null() { Ok(None) } else { T::from_json(value).map(Some) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple
-        tuple_struct enum identifier ignored_any
+    fn absent() -> Option<Self> {
+        Some(None)
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Json {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
-    }
-}
-
-/// The name of a field, which may stand for a number.
-struct Key(String);
-
-impl<'de> Deserializer<'de> for Key {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_string(self.0)
-    }
-
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0.parse() {
-            Ok(number) => visitor.visit_u64(number),
-            Err(_) => visitor.visit_string(self.0),
+impl<T: FromJson> FromJson for Vec<T> {
+    fn from_json(value: Value) -> Result<Self, String> {
+        let Value::Array(values) = value else { return Err(unexpected("an array", &value)) };
+        let mut items = Self::new();
+        for value in values {
+            items.push(T::from_json(value)?);
         }
-    }
-
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_u64(visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        Ok(items)
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Key {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
+impl<K: FromKey + Ord, V: FromJson> FromJson for Map<K, V> {
+    fn from_json(value: Value) -> Result<Self, String> {
+        let mut map = Self::new();
+        for (name, value) in object(value)? {
+            let value = V::from_json(value).map_err(|cause| within(&name, &cause))?;
+            map.insert(key(name)?, value);
+        }
+        Ok(map)
     }
 }
 
-fn unexpected(wanted: &str, value: &Value) -> Error {
+impl FromKey for String {
+    fn from_key(key: String) -> Option<Self> {
+        Some(key)
+    }
+}
+
+impl FromKey for u64 {
+    fn from_key(key: String) -> Option<Self> {
+        key.parse().ok()
+    }
+}
+
+impl FromKey for u32 {
+    fn from_key(key: String) -> Option<Self> {
+        key.parse().ok()
+    }
+}
+
+fn key<K: FromKey>(name: String) -> Result<K, String> {
+    let wrong = format!("the name `{name}` in place of a number");
+    K::from_key(name).ok_or(wrong)
+}
+
+fn object(value: Value) -> Result<serde_json::Map<String, Value>, String> {
+    match value {
+        Value::Object(fields) => Ok(fields),
+        other => Err(unexpected("an object", &other)),
+    }
+}
+
+fn within(name: &str, cause: &str) -> String {
+    format!("field `{name}`: {cause}")
+}
+
+fn unexpected(wanted: &str, value: &Value) -> String {
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
+        Value::Number(number) => return format!("{number} in place of {wanted}"),
         Value::String(_) => "a text",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     };
-    Error::custom(format!("{kind} in place of {wanted}"))
+    format!("{kind} in place of {wanted}")
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ordered::Map;
-    use serde::Deserialize;
 
-    #[derive(Debug, PartialEq, Deserialize)]
+    #[derive(Debug, Default, PartialEq)]
     struct Part {
         id: u32,
-        #[serde(default)]
         note: Option<String>,
-        #[serde(default)]
         counts: Map<u64, Vec<u64>>,
-        #[serde(default)]
         rest: Value,
+        parts: Vec<Part>,
+    }
+
+    impl FromFields for Part {
+        fn from_fields(fields: &mut Fields) -> Self {
+            Self {
+                id: fields.required("id"),
+                note: fields.required("note"),
+                counts: fields.optional("counts"),
+                rest: fields.optional("rest"),
+                parts: fields.optional("parts"),
+            }
+        }
     }
 
     #[test]
-    fn it_reads_what_serde_json_reads() {
-        for json in [
-            r#"{"id": 1}"#,
-            r#"{"id": 1, "note": null, "counts": {}, "rest": null, "unknown": [1, {"a": 2}]}"#,
-            r#"{"id": 4294967295, "note": "x", "counts": {"18446744073709551615": [1, 2], "7": []}, "rest": {"a": [1.5, -1]}}"#,
+    fn a_structure_is_read_from_its_fields() {
+        let one = Part { id: 1, ..Part::default() };
+        let whole = Part {
+            id: u32::MAX,
+            note: Some("x".to_owned()),
+            counts: Map::from([(7, vec![]), (u64::MAX, vec![1, 2])]),
+            rest: serde_json::json!({"a": [1.5, -1]}),
+            parts: vec![Part { id: 1, ..Part::default() }],
+        };
+        for (json, part) in [
+            (r#"{"id": 1}"#, &one),
+            (r#"{"id": 1, "note": null, "counts": {}, "rest": null, "unknown": [1, {"a": 2}]}"#, &one),
+            (
+                r#"{"id": 4294967295, "note": "x", "counts": {"18446744073709551615": [1, 2], "7": []},
+                    "rest": {"a": [1.5, -1]}, "parts": [{"id": 1}]}"#,
+                &whole,
+            ),
         ] {
-            assert_eq!(read::<Part>(json.as_bytes()).unwrap(), serde_json::from_str::<Part>(json).unwrap(), "{json}");
+            assert_eq!(&read::<Part>(json.as_bytes()).unwrap(), part, "{json}");
         }
-        for json in [
-            "{",
-            "[]",
-            "null",
-            r#"{"id": -1}"#,
-            r#"{"id": 1, "note": 1}"#,
-            r#"{"id": 1, "counts": {"x": []}}"#,
-            r#"{"id": 1, "counts": []}"#,
-            r#"{"id": 1, "counts": {"1": {}}}"#,
-            "{}",
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, cause) in [
+            ("{", "EOF while parsing an object at line 1 column 1"),
+            ("[]", "an array in place of an object"),
+            ("null", "null in place of an object"),
+            ("{}", "missing field `id`"),
+            (r#"{"id": null}"#, "field `id`: null in place of a whole number below 2^32"),
+            (r#"{"id": -1}"#, "field `id`: -1 in place of a whole number below 2^32"),
+            (r#"{"id": 1.0}"#, "field `id`: 1.0 in place of a whole number below 2^32"),
+            (r#"{"id": 4294967296}"#, "field `id`: 4294967296 in place of a whole number below 2^32"),
+            (r#"{"id": "1"}"#, "field `id`: a text in place of a whole number below 2^32"),
+            (r#"{"id": 1, "note": 1}"#, "field `note`: 1 in place of a text"),
+            (r#"{"id": 1, "counts": null}"#, "field `counts`: null in place of an object"),
+            (r#"{"id": 1, "counts": {"x": []}}"#, "field `counts`: the name `x` in place of a number"),
+            (r#"{"id": 1, "counts": []}"#, "field `counts`: an array in place of an object"),
+            (r#"{"id": 1, "counts": {"1": {}}}"#, "field `counts`: field `1`: an object in place of an array"),
+            (r#"{"id": 1, "counts": {"1": [-1]}}"#, "field `counts`: field `1`: -1 in place of a whole number"),
+            // The first of two.
+            (r#"{"note": true, "parts": [{"id": 1}, {}]}"#, "missing field `id`"),
+            (r#"{"id": 1, "parts": [{"id": 1}, {}]}"#, "field `parts`: missing field `id`"),
         ] {
-            assert!(read::<Part>(json.as_bytes()).is_err() && serde_json::from_str::<Part>(json).is_err(), "{json}");
+            assert_eq!(read::<Part>(json.as_bytes()).unwrap_err(), cause, "{json}");
         }
     }
 }

@@ -3,10 +3,11 @@
 //! It is written last, so that its presence means that every shard has an archive that was found in the bucket.
 //! Readers ignore fields they do not know; a change that old readers would misread raises `schema_version`.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::json::{Fields, FromFields, FromJson};
 use crate::moment;
 use crate::naming;
 use crate::ordered::Map;
@@ -18,7 +19,7 @@ pub const FOLDER: &str = "snapshot_manifests";
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A manifest of archives of whole collections, one for each peer.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Manifest {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -47,7 +48,7 @@ pub struct Manifest {
 }
 
 /// A peer of the source.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 pub struct ManifestPeer {
     /// Peer id.
     pub id: u64,
@@ -60,19 +61,19 @@ pub struct ManifestPeer {
 }
 
 /// A shard of the source.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct ManifestShard {
     /// Shard id.
     pub id: u32,
     /// Shard key, with custom sharding.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Value>,
     /// Peer id (as text, since JSON readers lose digits of large numbers) to replica state.
     pub replicas: Map<String, String>,
 }
 
 /// Exact counts around the making of an archive; equal ones mean that the archive holds just so many.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub struct Points {
     /// Before; missing where the server refuses exact counts.
     pub before: Option<u64>,
@@ -88,7 +89,7 @@ impl Points {
 }
 
 /// An archive in the bucket.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 pub struct ManifestArchive {
     /// Object key.
     pub key: String,
@@ -100,6 +101,60 @@ pub struct ManifestArchive {
     pub peer_id: u64,
     /// The shards it has data for, with their counts on that peer.
     pub shards: Map<u32, Points>,
+}
+
+impl FromFields for Manifest {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            schema_version: fields.required("schema_version"),
+            created_at: fields.required("created_at"),
+            created_by: fields.required("created_by"),
+            collection: fields.required("collection"),
+            distributed: fields.required("distributed"),
+            peers: fields.required("peers"),
+            config: fields.required("config"),
+            payload_schema: fields.required("payload_schema"),
+            shards: fields.required("shards"),
+            points: fields.required("points"),
+            aliases: fields.required("aliases"),
+            archives: fields.required("archives"),
+        }
+    }
+}
+
+impl FromFields for ManifestPeer {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            id: fields.required("id"),
+            host: fields.required("host"),
+            version: fields.required("version"),
+            commit: fields.required("commit"),
+        }
+    }
+}
+
+impl FromFields for ManifestShard {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { id: fields.required("id"), key: fields.optional("key"), replicas: fields.required("replicas") }
+    }
+}
+
+impl FromFields for Points {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { before: fields.required("before"), after: fields.required("after") }
+    }
+}
+
+impl FromFields for ManifestArchive {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            key: fields.required("key"),
+            name: fields.required("name"),
+            bytes: fields.required("bytes"),
+            peer_id: fields.required("peer_id"),
+            shards: fields.required("shards"),
+        }
+    }
 }
 
 impl Manifest {
@@ -123,7 +178,7 @@ impl Manifest {
         let version = value.get("schema_version").and_then(Value::as_u64);
         match version {
             Some(version) if version <= u64::from(SCHEMA_VERSION) => {
-                crate::json::from_value(value).map_err(|error| format!("not a manifest: {error}"))
+                Self::from_json(value).map_err(|cause| format!("not a manifest: {cause}"))
             }
             Some(version) => Err(format!("schema version {version} is newer than this program ({SCHEMA_VERSION})")),
             None => Err("not a manifest: no schema_version".to_owned()),

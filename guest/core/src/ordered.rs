@@ -121,7 +121,7 @@ mod tests {
             assert!(map.iter().eq(other.iter()) && map.len() == other.len());
             let json = serde_json::to_string(&map).unwrap();
             assert_eq!(json, serde_json::to_string(&other).unwrap());
-            assert_eq!(serde_json::from_str::<Map<u64, u64>>(&json).unwrap(), map);
+            assert_eq!(crate::json::read::<Map<u64, u64>>(json.as_bytes()).unwrap(), map);
             let set: Set<u64> = entries.iter().map(|entry| entry.1).collect();
             assert!(set.iter().eq(&entries.iter().map(|entry| entry.1).collect::<BTreeSet<u64>>()));
         }

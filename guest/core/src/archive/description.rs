@@ -1,10 +1,9 @@
 //! The tables of an archive as values.
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::walk::{Entry, Want};
+use crate::json::{Fields, FromFields, FromJson};
 use crate::ordered::Map;
 
 /// What an archive of a collection says about itself.
@@ -42,7 +41,7 @@ pub struct ShardDescription {
 }
 
 /// A shard key and its shards.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardKeyMapping {
     /// A string or a number.
     pub key: Value,
@@ -50,16 +49,36 @@ pub struct ShardKeyMapping {
     pub shard_ids: Vec<u32>,
 }
 
-#[derive(Deserialize)]
 struct ReplicaState {
     is_local: bool,
     this_peer_id: u64,
     peers: Map<u64, String>,
 }
 
-#[derive(Deserialize)]
 struct PayloadIndex {
     schema: Map<String, Value>,
+}
+
+impl FromFields for ShardKeyMapping {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { key: fields.required("key"), shard_ids: fields.required("shard_ids") }
+    }
+}
+
+impl FromFields for ReplicaState {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            is_local: fields.required("is_local"),
+            this_peer_id: fields.required("this_peer_id"),
+            peers: fields.required("peers"),
+        }
+    }
+}
+
+impl FromFields for PayloadIndex {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { schema: fields.required("schema") }
+    }
 }
 
 /// All of the files that describe an archive.
@@ -136,7 +155,7 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
     })
 }
 
-fn read<T: DeserializeOwned>(path: &str, content: &[u8]) -> Result<T, String> {
+fn read<T: FromJson>(path: &str, content: &[u8]) -> Result<T, String> {
     crate::json::read(content).map_err(|error| format!("its `{path}` can't be read: {error}"))
 }
 

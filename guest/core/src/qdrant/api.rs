@@ -1,12 +1,12 @@
 //! The calls a backup and a restore make, one method each.
 
 use http::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Client, Effect, segment};
 use super::collection::{CollectionCluster, CollectionInfo, Layout};
 use super::error::QdrantError;
+use crate::json::{Fields, FromFields, FromJson};
 use crate::ordered::Map;
 use crate::s3::PresignedUrl;
 
@@ -15,73 +15,116 @@ use crate::s3::PresignedUrl;
 const CONSENSUS_TIMEOUT: u32 = 60;
 
 /// A snapshot as Qdrant describes it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotDescription {
     /// File name.
     pub name: String,
     /// Bytes, as Qdrant found it where it stored it.
-    #[serde(default)]
     pub size: u64,
     /// SHA-256 in hex; only from nodes that store snapshots on their own disk.
-    #[serde(default)]
     pub checksum: Option<String>,
 }
 
 /// `GET /`: what the server is.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerVersion {
     pub version: String,
-    #[serde(default)]
     pub commit: Option<String>,
 }
 
 /// `GET /cluster`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct ClusterInfo {
     pub status: String,
-    #[serde(default)]
     pub peer_id: Option<u64>,
-    #[serde(default)]
     pub peers: Map<String, PeerUri>,
 }
 
 /// A peer's address for other peers (not its REST address).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct PeerUri {
     pub uri: String,
 }
 
-#[derive(Deserialize)]
 struct Collections {
     collections: Vec<CollectionName>,
 }
 
-#[derive(Deserialize)]
 struct CollectionName {
     name: String,
 }
 
-#[derive(Deserialize)]
 struct Aliases {
     aliases: Vec<Alias>,
 }
 
-#[derive(Deserialize)]
 struct Alias {
     alias_name: String,
     collection_name: String,
 }
 
-#[derive(Deserialize)]
 struct Count {
     count: u64,
+}
+
+impl FromFields for SnapshotDescription {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { name: fields.required("name"), size: fields.optional("size"), checksum: fields.optional("checksum") }
+    }
+}
+
+impl FromFields for ServerVersion {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { version: fields.required("version"), commit: fields.optional("commit") }
+    }
+}
+
+impl FromFields for ClusterInfo {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { status: fields.required("status"), peer_id: fields.optional("peer_id"), peers: fields.optional("peers") }
+    }
+}
+
+impl FromFields for PeerUri {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { uri: fields.required("uri") }
+    }
+}
+
+impl FromFields for Collections {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { collections: fields.required("collections") }
+    }
+}
+
+impl FromFields for CollectionName {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { name: fields.required("name") }
+    }
+}
+
+impl FromFields for Aliases {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { aliases: fields.required("aliases") }
+    }
+}
+
+impl FromFields for Alias {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { alias_name: fields.required("alias_name"), collection_name: fields.required("collection_name") }
+    }
+}
+
+impl FromFields for Count {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { count: fields.required("count") }
+    }
 }
 
 impl Client {
     pub(super) async fn version(&self) -> Result<ServerVersion, QdrantError> {
         let bytes = self.send(Method::GET, "/", None, Effect::Idempotent).await?;
-        crate::json::read(&bytes)
-            .map_err(|error| self.error(&Method::GET, "/", super::error::QdrantErrorKind::Shape(error.to_string())))
+        self.typed(&Method::GET, "/", crate::json::read(&bytes))
     }
 
     pub(super) async fn cluster_info(&self) -> Result<ClusterInfo, QdrantError> {
@@ -97,9 +140,7 @@ impl Client {
     /// A collection, or `None` where there is none. An alias' name finds the collection behind it.
     pub async fn collection(&self, collection: &str) -> Result<Option<CollectionInfo>, QdrantError> {
         let Some(whole) = self.collection_as_told(collection).await? else { return Ok(None) };
-        crate::json::from_value(whole).map(Some).map_err(|error| {
-            self.error(&Method::GET, "/collections", super::error::QdrantErrorKind::Shape(error.to_string()))
-        })
+        self.typed(&Method::GET, "/collections", CollectionInfo::from_json(whole)).map(Some)
     }
 
     /// The same with every field that the server knows.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{QdrantError, QdrantErrorKind};
+use crate::json::FromJson;
 use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::retry;
 use crate::settings::{Host, Secret};
@@ -59,28 +59,35 @@ impl Client {
     }
 
     /// Sends a call and returns the `result` of its envelope; `None` for an answer without one (202).
-    pub(super) async fn call<T: DeserializeOwned>(
+    pub(super) async fn call<T: FromJson>(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         effect: Effect,
     ) -> Result<Option<T>, QdrantError> {
-        let result = self.result(&method, path, body, effect).await?;
-        let typed = result.map(crate::json::from_value).transpose();
-        typed.map_err(|error| self.error(&method, path, QdrantErrorKind::Shape(error.to_string())))
+        match self.result(&method, path, body, effect).await? {
+            Some(result) => self.typed(&method, path, T::from_json(result)).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// As [`Client::call`] where an answer without a result is not one.
-    pub(super) async fn read<T: DeserializeOwned>(
+    pub(super) async fn read<T: FromJson>(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         effect: Effect,
     ) -> Result<T, QdrantError> {
-        let result = self.call(method.clone(), path, body, effect).await?;
-        result.ok_or_else(|| self.error(&method, path, QdrantErrorKind::Shape("no result".to_owned())))
+        let result = self.result(&method, path, body, effect).await?;
+        let typed = result.map_or_else(|| Err("no result".to_owned()), T::from_json);
+        self.typed(&method, path, typed)
+    }
+
+    /// What was read from an answer, or that it is not one.
+    pub(super) fn typed<T>(&self, method: &Method, path: &str, read: Result<T, String>) -> Result<T, QdrantError> {
+        read.map_err(|cause| self.error(method, path, QdrantErrorKind::Shape(cause)))
     }
 
     /// Boxed, so that the many calls share this code and don't each contain it.

@@ -1,20 +1,17 @@
 //! A collection as Qdrant describes it, and where its shards live.
 
+use crate::json::{Fields, FromFields};
 use crate::ordered::{Map, Set};
-use serde::Deserialize;
 use serde_json::Value;
 
 /// `GET /collections/{c}`: kept as JSON, since a backup must not lose fields it does not know.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct CollectionInfo {
     /// `green`, `yellow`, `grey` or `red`.
-    #[serde(default)]
     pub status: String,
     /// `params`, `hnsw_config`, `optimizer_config`, `wal_config`, `quantization_config`, ...
-    #[serde(default)]
     pub config: Value,
     /// The payload indexes: field to `{"data_type", "params"?, "points"}`.
-    #[serde(default)]
     pub payload_schema: Map<String, Value>,
 }
 
@@ -90,36 +87,61 @@ impl Layout {
 }
 
 /// The answer of `GET /collections/{c}/cluster`.
-#[derive(Deserialize)]
 pub(super) struct CollectionCluster {
     peer_id: u64,
-    #[serde(default)]
     local_shards: Vec<LocalShard>,
-    #[serde(default)]
     remote_shards: Vec<RemoteShard>,
-    #[serde(default)]
     shard_transfers: Vec<Value>,
-    #[serde(default)]
     resharding_operations: Option<Vec<Value>>,
 }
 
-#[derive(Deserialize)]
 struct LocalShard {
     shard_id: u32,
-    #[serde(default)]
     shard_key: Option<Value>,
-    #[serde(default)]
     state: String,
 }
 
-#[derive(Deserialize)]
 struct RemoteShard {
-    shard_id: u32,
-    #[serde(default)]
-    shard_key: Option<Value>,
     peer_id: u64,
-    #[serde(default)]
-    state: String,
+    shard: LocalShard,
+}
+
+impl FromFields for CollectionInfo {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            status: fields.optional("status"),
+            config: fields.optional("config"),
+            payload_schema: fields.optional("payload_schema"),
+        }
+    }
+}
+
+impl FromFields for CollectionCluster {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            peer_id: fields.required("peer_id"),
+            local_shards: fields.optional("local_shards"),
+            remote_shards: fields.optional("remote_shards"),
+            shard_transfers: fields.optional("shard_transfers"),
+            resharding_operations: fields.optional("resharding_operations"),
+        }
+    }
+}
+
+impl FromFields for LocalShard {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self {
+            shard_id: fields.required("shard_id"),
+            shard_key: fields.optional("shard_key"),
+            state: fields.optional("state"),
+        }
+    }
+}
+
+impl FromFields for RemoteShard {
+    fn from_fields(fields: &mut Fields) -> Self {
+        Self { peer_id: fields.required("peer_id"), shard: LocalShard::from_fields(fields) }
+    }
 }
 
 impl From<CollectionCluster> for Layout {
@@ -130,12 +152,13 @@ impl From<CollectionCluster> for Layout {
             resharding: answer.resharding_operations.map_or(0, |operations| operations.len()),
             shards: Map::new(),
         };
-        let local = answer.local_shards.into_iter().map(|s| (s.shard_id, s.shard_key, answer.peer_id, s.state));
-        let remote = answer.remote_shards.into_iter().map(|s| (s.shard_id, s.shard_key, s.peer_id, s.state));
-        for (shard_id, key, peer, state) in local.chain(remote) {
+        let mut all: Vec<RemoteShard> = Vec::new();
+        all.extend(answer.local_shards.into_iter().map(|shard| RemoteShard { peer_id: answer.peer_id, shard }));
+        all.extend(answer.remote_shards);
+        for RemoteShard { peer_id, shard: LocalShard { shard_id, shard_key, state } } in all {
             let shard = layout.shards.entry(shard_id).or_default();
-            shard.key = shard.key.take().or(key);
-            shard.replicas.insert(peer, Replica { state });
+            shard.key = shard.key.take().or(shard_key);
+            shard.replicas.insert(peer_id, Replica { state });
         }
         layout
     }
@@ -145,6 +168,7 @@ impl From<CollectionCluster> for Layout {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::json::FromJson;
 
     #[test]
     fn one_answer_becomes_the_whole_layout() {
@@ -155,7 +179,7 @@ mod tests {
                               {"shard_id": 3, "shard_key": 7, "peer_id": 7, "state": "Active"}],
             "shard_transfers": [{"shard_id": 1, "from": 7, "to": 8, "sync": true}]
         });
-        let layout = Layout::from(crate::json::from_value::<CollectionCluster>(answer).unwrap());
+        let layout = Layout::from(CollectionCluster::from_json(answer).unwrap());
         assert_eq!(layout.peers(), Set::from([7, u64::MAX]));
         assert_eq!(layout.active_on(7).collect::<Vec<_>>(), [3]);
         assert_eq!(layout.shards.get(&3).unwrap().key, Some(Value::from(7)));
