@@ -15,7 +15,7 @@ pub(crate) fn sort<T>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) 
         (Some(left), Some(right)) => compare(left, right),
         _ => Ordering::Equal,
     });
-    pick(items, places);
+    pick(items, &places);
 }
 
 /// Sorts by a key.
@@ -30,7 +30,7 @@ fn sort_in_place<T>(items: &mut Vec<T>, compare: &dyn Fn(&T, &T) -> Ordering) {
         _ => Ordering::Equal,
     };
     if let Some(places) = distinct_places(items.len(), &order) {
-        pick(items, places);
+        pick(items, &places);
     }
 }
 
@@ -72,9 +72,30 @@ fn sorted_places(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Ve
 }
 
 /// Puts the items at `places` in that order and drops the others.
-fn pick<T>(items: &mut Vec<T>, places: Vec<usize>) {
-    let mut taken: Vec<Option<T>> = items.drain(..).map(Some).collect();
-    items.extend(places.into_iter().filter_map(|place| taken.get_mut(place).and_then(Option::take)));
+fn pick<T>(items: &mut Vec<T>, places: &[usize]) {
+    arrange(items.len(), places, &mut |left, right| items.swap(left, right));
+    items.truncate(places.len());
+}
+
+/// Swaps `count` items until those at `places` come first, in that order.
+fn arrange(count: usize, places: &[usize], swap: &mut dyn FnMut(usize, usize)) {
+    let mut aims: Vec<Option<usize>> = vec![None; count];
+    for (aim, place) in places.iter().enumerate() {
+        if let Some(item) = aims.get_mut(*place) {
+            *item = Some(aim);
+        }
+    }
+    let mut behind = places.len()..count;
+    for item in &mut aims {
+        *item = item.or_else(|| behind.next());
+    }
+    for place in 0..count {
+        // Each swap brings one item to where it stays.
+        while let Some(aim) = aims.get(place).copied().flatten().filter(|aim| *aim != place) {
+            swap(place, aim);
+            aims.swap(place, aim);
+        }
+    }
 }
 
 #[cfg(test)]
