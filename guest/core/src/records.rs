@@ -104,8 +104,7 @@ pub struct Begun {
 /// # Errors
 /// The file can't be read, or a line isn't `host,collection`.
 pub fn read_collections(files: &dyn Files) -> Result<Vec<Collection>, FileError> {
-    let tidy = |[host, collection]: [String; 2]| [host.trim().to_owned(), collection];
-    let lines = parse(COLLECTIONS, &content(files, COLLECTIONS)?, ["host", "collection"], &tidy)?;
+    let lines = parse(COLLECTIONS, &content(files, COLLECTIONS)?, ["host", "collection"], &trim_host)?;
     Ok(lines.into_iter().map(|[host, collection]| Collection { host: optional(host), collection }).collect())
 }
 
@@ -122,11 +121,16 @@ pub fn read_snapshots(files: &dyn Files) -> Result<Vec<Snapshot>, FileError> {
 /// # Errors
 /// A line isn't `host,collection,snapshot`.
 pub fn parse_snapshots(name: &str, bytes: &[u8]) -> Result<Vec<Snapshot>, FileError> {
-    let tidy = |[host, collection, name]: [String; 3]| {
+    let tidy = |fields: &mut [String]| {
+        trim_host(fields);
+        let [_, collection, name] = fields else { return };
         // People write a space after a comma. A name that really begins with one begins both.
         let exact = name.starts_with(&format!("{collection}-")) && name.ends_with(".snapshot");
-        let trim = |text: String| if exact || text.trim().is_empty() { text } else { text.trim().to_owned() };
-        [host.trim().to_owned(), trim(collection), trim(name)]
+        for text in [collection, name] {
+            if !exact && !text.trim().is_empty() {
+                *text = text.trim().to_owned();
+            }
+        }
     };
     let lines = parse(name, bytes, ["host", "collection", "snapshot"], &tidy)?;
     let line =
@@ -134,12 +138,19 @@ pub fn parse_snapshots(name: &str, bytes: &[u8]) -> Result<Vec<Snapshot>, FileEr
     Ok(lines.into_iter().map(line).collect())
 }
 
+/// Hosts have no spaces around them.
+fn trim_host(fields: &mut [String]) {
+    if let Some(host) = fields.first_mut() {
+        *host = host.trim().to_owned();
+    }
+}
+
 /// Reads the text of a file or object called `name` as [`ALIASES`].
 ///
 /// # Errors
 /// A line isn't `collection,alias`.
 pub fn parse_aliases(name: &str, bytes: &[u8]) -> Result<Vec<Alias>, FileError> {
-    let lines = parse(name, bytes, ["collection", "alias"], &|fields| fields)?;
+    let lines = parse(name, bytes, ["collection", "alias"], &|_| ())?;
     Ok(lines.into_iter().map(|[collection, alias]| Alias { collection, alias }).collect())
 }
 
@@ -176,7 +187,7 @@ pub fn aliases_csv(lines: &[Alias]) -> String {
     let columns = ["collection", "alias"];
     let first = lines.first().map(|line| [line.collection.clone(), line.alias.clone()]);
     // An alias `alias` of a collection `collection` would be taken for the header.
-    let header = first.filter(|first| is_header(first, columns)).map(|_| csv_line(&columns));
+    let header = first.filter(|first| is_header(first, &columns)).map(|_| csv_line(&columns));
     header.into_iter().chain(lines.iter().map(|line| csv_line(&[&line.collection, &line.alias]))).collect()
 }
 
@@ -259,24 +270,33 @@ fn csv_line(fields: &[&str]) -> String {
     format!("{}\n", fields.join(","))
 }
 
-/// Reads lines of just these `columns`, all but the first of which must have a value (the host is optional). Of lines that
-/// are equal once they are tidy the first counts.
+/// Changes the fields of a line to what they mean.
+type Tidy<'a> = &'a dyn Fn(&mut [String]);
+
+/// Reads lines of just these `columns`, as [`lines`] does.
 fn parse<const N: usize>(
     name: &str,
     bytes: &[u8],
     columns: [&str; N],
-    tidy: &dyn Fn([String; N]) -> [String; N],
+    tidy: Tidy<'_>,
 ) -> Result<Vec<[String; N]>, FileError> {
-    let mut lines: Vec<[String; N]> = Vec::new();
+    Ok(lines(name, bytes, &columns, tidy)?.into_iter().filter_map(|line| line.try_into().ok()).collect())
+}
+
+/// Reads lines of just these `columns`, all but the first of which must have a value (the host is optional). Of lines that
+/// are equal once they are tidy the first counts.
+fn lines(name: &str, bytes: &[u8], columns: &[&str], tidy: Tidy<'_>) -> Result<Vec<Vec<String>>, FileError> {
+    let mut lines: Vec<Vec<String>> = Vec::new();
     let mut is_first = true;
     for (number, fields) in records(bytes) {
-        let fields = fields.and_then(|fields| complete(fields, columns)).map_err(|cause| FileError {
+        let mut fields = fields.and_then(|fields| complete(fields, columns)).map_err(|cause| FileError {
             name: name.to_owned(),
             action: "use",
             cause: format!("line {number}: {cause}; a line is `{}`", columns.join(",")),
         })?;
         if !(std::mem::take(&mut is_first) && is_header(&fields, columns)) {
-            lines.push(tidy(fields));
+            tidy(&mut fields);
+            lines.push(fields);
         }
     }
     let mut places: Vec<usize> = (0..lines.len()).collect();
@@ -291,18 +311,20 @@ fn parse<const N: usize>(
     Ok(lines)
 }
 
-/// `fields` as so many.
-fn complete<const N: usize>(fields: Vec<Field>, columns: [&str; N]) -> Result<[String; N], String> {
-    let there = fields.len();
-    let fields: [Field; N] = fields.try_into().map_err(|_| match there < N {
-        true => format!("column {} is missing", there + 1),
-        false => format!("column {} is one too many (a name with a comma goes between quotes)", N + 1),
-    })?;
+/// The texts of `fields`, where they are those of a line.
+fn complete(fields: Vec<Field>, columns: &[&str]) -> Result<Vec<String>, String> {
+    if fields.len() < columns.len() {
+        return Err(format!("column {} is missing", fields.len() + 1));
+    }
+    if fields.len() > columns.len() {
+        let cause = "is one too many (a name with a comma goes between quotes)";
+        return Err(format!("column {} {cause}", columns.len() + 1));
+    }
     let host_first = columns.first() == Some(&"host");
-    let empty = fields.iter().zip(columns).enumerate().skip(usize::from(host_first));
-    match empty.into_iter().find(|(_, (field, _))| field.is_empty()) {
+    let mut empty = fields.iter().zip(columns).enumerate().skip(usize::from(host_first));
+    match empty.find(|(_, (field, _))| field.is_empty()) {
         Some((column, (_, title))) => Err(format!("column {} ({title}) is empty", column + 1)),
-        None => Ok(fields.map(|field| field.text)),
+        None => Ok(fields.into_iter().map(|field| field.text).collect()),
     }
 }
 
@@ -382,10 +404,10 @@ fn unquote(text: &str) -> Result<(String, Option<&str>), String> {
 }
 
 /// True for a first line such as `host,collection,snapshot_name`.
-fn is_header<const N: usize>(fields: &[String; N], columns: [&str; N]) -> bool {
+fn is_header(fields: &[String], columns: &[&str]) -> bool {
     fields.iter().zip(columns).all(|(field, column)| {
         let field = field.trim().to_ascii_lowercase();
-        field == column || field.strip_suffix("_name") == Some(column)
+        field == *column || field.strip_suffix("_name") == Some(column)
     })
 }
 
