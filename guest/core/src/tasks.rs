@@ -70,23 +70,25 @@ async fn carry_out(
         context.bucket = Some(bucket.map_err(|error| RunError::Failed(context.log.clean(&error.to_string())))?);
     }
     let name = task.name();
-    let ended = match task {
-        Task::GetCollections => get_collections::run(&context).await,
-        Task::GetSnapshots => get_snapshots::run(&context).await,
-        Task::GetSnapshotsS3 => get_snapshots::run_s3(&context).await,
-        Task::GetAliases => get_aliases::run(&context).await,
-        Task::CreateSnapshots => create_snapshots::run(&context).await,
-        Task::CreateSets => create_sets::run(&context).await,
-        Task::RecoverSets => recover_sets::run(&context).await,
-        Task::Prune { legacy } => prune::run(&context, legacy).await,
-        Task::Drill => drill::run(&context).await,
-        Task::Verify => verify::run(&context).await,
-        Task::Pin { set, remove } => prune::pin(&context, &set, remove).await,
-        Task::ListSets { json } => list_sets::run(&context, json).await,
-        Task::RecoverSnapshots => recover_snapshots::run(&context, chosen).await,
-        Task::RecoverAliases => recover_aliases::run(&context).await,
-        Task::Reset { keep_backup } => reset::run(&context, keep_backup).await,
+    // Boxed, each a function of its own: in one, numbers of variables and places in it are long ones.
+    let run: LocalBoxFuture<'_, Result<(), String>> = match &task {
+        Task::GetCollections => Box::pin(get_collections::run(&context)),
+        Task::GetSnapshots => Box::pin(get_snapshots::run(&context)),
+        Task::GetSnapshotsS3 => Box::pin(get_snapshots::run_s3(&context)),
+        Task::GetAliases => Box::pin(get_aliases::run(&context)),
+        Task::CreateSnapshots => Box::pin(create_snapshots::run(&context)),
+        Task::CreateSets => Box::pin(create_sets::run(&context)),
+        Task::RecoverSets => Box::pin(recover_sets::run(&context)),
+        Task::Prune { legacy } => Box::pin(prune::run(&context, *legacy)),
+        Task::Drill => Box::pin(drill::run(&context)),
+        Task::Verify => Box::pin(verify::run(&context)),
+        Task::Pin { set, remove } => Box::pin(prune::pin(&context, set, *remove)),
+        Task::ListSets { json } => Box::pin(list_sets::run(&context, *json)),
+        Task::RecoverSnapshots => Box::pin(recover_snapshots::run(&context, chosen)),
+        Task::RecoverAliases => Box::pin(recover_aliases::run(&context)),
+        Task::Reset { keep_backup } => Box::pin(reset::run(&context, *keep_backup)),
     };
+    let ended = run.await;
     if let Err(cause) = ended.map_err(|cause| context.log.clean(&cause)) {
         if context.has_reported_nothing() {
             let item = Item { cause: Some(cause.clone()), ..Item::new("task", Outcome::Failed) };
