@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::error::{S3Error, S3ErrorKind};
 use super::listing::{parse_error, parse_page};
 use super::sign::{self, PresignedUrl, encode_key, encode_query};
-use crate::ports::{HttpError, Ports, Request, Response, Timeouts};
+use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::retry;
 use crate::settings::{Addressing, Host, S3Settings};
 
@@ -235,6 +235,11 @@ impl Bucket {
     /// # Errors
     /// A page can't be read; `each` may have been called for those before it.
     pub async fn list(&self, prefix: &str, mut each: impl FnMut(Object)) -> Result<(), S3Error> {
+        self.pages(prefix, &mut each).await
+    }
+
+    /// [`Bucket::list`], compiled once.
+    async fn pages(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), S3Error> {
         let mut from = String::new();
         loop {
             let query = format!("{from}list-type=2&prefix={}", encode_query(prefix));
@@ -242,7 +247,7 @@ impl Bucket {
             let (_, xml) = self.receive(&call, PAGE_LIMIT).await?;
             let page = parse_page(&xml).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
             let last = page.objects.last().map(|object| object.key.clone());
-            page.objects.into_iter().for_each(&mut each);
+            page.objects.into_iter().for_each(&mut *each);
             if !page.truncated {
                 return Ok(());
             }
@@ -294,8 +299,17 @@ impl Bucket {
         }
     }
 
+    /// Sends a call and reads its answer whole. Boxed, so that the many calls don't each contain it.
+    fn receive<'a>(
+        &'a self,
+        call: &'a Call<'_>,
+        limit: usize,
+    ) -> LocalBoxFuture<'a, Result<(HeaderMap, Vec<u8>), S3Error>> {
+        Box::pin(self.received(call, limit))
+    }
+
     /// Sends a call and reads its answer whole, beginning anew when it breaks off.
-    async fn receive(&self, call: &Call<'_>, limit: usize) -> Result<(HeaderMap, Vec<u8>), S3Error> {
+    async fn received(&self, call: &Call<'_>, limit: usize) -> Result<(HeaderMap, Vec<u8>), S3Error> {
         let mut attempt = 1;
         loop {
             let response = self.send(call).await?;
@@ -434,7 +448,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::ordered::Set;
-    use crate::ports::{Body, Clock, Console, FileError, Files, Http, LocalBoxFuture};
+    use crate::ports::{Body, Clock, Console, FileError, Files, Http};
     use crate::settings::{DefaultPort, Secret};
     use serde_json::Value;
 
