@@ -9,12 +9,14 @@ COMPONENT_IMAGE ?= qdrant-backup-component:0.1.0
 
 # How long `make faults` tries.
 MINUTES ?= 15
-# The shipped program is static, with its component compiled ahead of time. VARIANT=compiler: it also runs others
-# (--component FILE).
-TARGET ?= $(shell uname -m)-unknown-linux-musl
+
+# The shipped program has its component compiled ahead of time. VARIANT=compiler: it also runs others (--component FILE).
 VARIANT ?=
-BUILD = $(CARGO) build --locked --profile dist --target $(TARGET) --no-default-features --features "precompiled $(VARIANT)"
-BUILT = $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/dist
+# Static in the image, where there is nothing else; for this machine in dist/.
+STATIC ?= $(shell uname -m)-unknown-linux-musl
+TARGET ?= $(shell $(CARGO) -vV | sed -n 's/^host: //p')
+BUILD = $(CARGO) build --locked --profile dist --no-default-features --features "precompiled $(VARIANT)" -p qdrant-backup
+BUILT = $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: demo test faults lint deny fuzz dist bench drill image compiler-image component component-image oci clean
 
@@ -40,11 +42,12 @@ fuzz: ## looks for input that breaks what has to hold, FUZZ_SECONDS (20) for eac
 	fuzz/run.sh
 
 dist: ## the program and the component, in dist/
-	$(BUILD) -p qdrant-backup
-	mkdir -p dist && cp $(BUILT)/qdrant-backup dist/
+	$(BUILD) --target $(TARGET)
+	mkdir -p dist && cp $(BUILT)/$(TARGET)/dist/qdrant-backup dist/
 	dist/qdrant-backup component dist/qdrant-backup.wasm
 
-bench: dist ## the program beside a plain client; QUICK=--quick for a short run, BASELINE='command' for another one
+bench: ## the static program beside a plain client; QUICK=--quick for a short run, BASELINE='command' for another one
+	$(MAKE) dist TARGET=$(STATIC)
 	$(CARGO) build --locked --release -p qdrant-backup-bench
 	$(or $(CARGO_TARGET_DIR),target)/release/qdrant-backup-bench $(QUICK) dist/qdrant-backup dist/qdrant-backup.wasm
 
@@ -53,9 +56,9 @@ drill: ## the program that opens archives in Qdrant's own engine, in dist/
 	mkdir -p dist && cp target/release/qdrant-backup-drill dist/
 
 image: ## a container image of the program alone; BUILDER=docker BUILD_FLAGS= builds it by Docker
-	$(BUILD) -p qdrant-backup
-	$(BUILDER) build $(BUILD_FLAGS) -f k8s/Containerfile -t $(IMAGE) $(BUILT)
-	@ls -l $(BUILT)/qdrant-backup | awk '{print "$(IMAGE): " $$5 " bytes"}'
+	$(BUILD) --target $(STATIC)
+	$(BUILDER) build $(BUILD_FLAGS) -f k8s/Containerfile -t $(IMAGE) $(BUILT)/$(STATIC)/dist
+	@ls -l $(BUILT)/$(STATIC)/dist/qdrant-backup | awk '{print "$(IMAGE): " $$5 " bytes"}'
 
 compiler-image: ## the same with the compiler, for pods that mount a component
 	$(MAKE) image VARIANT=compiler IMAGE=$(COMPILER_IMAGE)
