@@ -27,7 +27,11 @@ pub(crate) async fn all<T>(work: impl IntoIterator<Item = impl Future<Output = T
         }))
     };
     drive(usize::MAX, &mut next, &mut || {}).await;
-    results.take().into_iter().flatten().collect()
+    let mut all = Vec::new();
+    for result in results.take() {
+        all.extend(result);
+    }
+    all
 }
 
 /// Does `work`, `limit` pieces at the same time, and calls `each` with every result as it comes.
