@@ -142,26 +142,27 @@ impl Context {
 
 /// A time for people: seconds and a tenth.
 fn seconds(elapsed: Duration) -> String {
-    let tenths = elapsed.as_millis() / 100;
-    format!("{}.{} s", tenths / 10, tenths % 10)
+    format!("{}.{} s", elapsed.as_secs(), elapsed.subsec_millis() / 100)
 }
 
 /// Bytes for people: one decimal and a binary unit.
 pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut tenths = u128::from(bytes) * 10;
+    let mut power = 0;
     let mut unit = "B";
-    for next in UNITS {
-        if tenths < 10 * 1024 {
+    for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        if bytes >> power < 1024 {
             break;
         }
-        tenths /= 1024;
+        power += 10;
         unit = next;
     }
-    match unit {
-        "B" => format!("{bytes} B"),
-        _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    if power == 0 {
+        return format!("{bytes} B");
     }
+    let whole = bytes >> power;
+    // Less than 2^60, which has room for ten times as much.
+    let rest = bytes - (whole << power);
+    format!("{whole}.{} {unit}", (rest * 10) >> power)
 }
 
 #[cfg(test)]
@@ -173,6 +174,8 @@ mod tests {
         assert_eq!(size(0), "0 B");
         assert_eq!(size(1023), "1023 B");
         assert_eq!(size(1024), "1.0 KiB");
+        assert_eq!(size((1 << 20) - 1), "1023.9 KiB");
+        assert_eq!(size(1 << 20), "1.0 MiB");
         assert_eq!(size(556_544), "543.5 KiB");
         assert_eq!(size(u64::MAX), "15.9 EiB");
         assert_eq!(seconds(Duration::from_millis(61_250)), "61.2 s");
