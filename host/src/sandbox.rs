@@ -4,6 +4,7 @@
 mod bindings;
 mod config;
 mod engine;
+mod handler;
 mod interfaces;
 mod memory;
 mod network;
@@ -20,7 +21,8 @@ use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings as wasi;
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::p2::bindings::http;
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::client::Client;
 use crate::egress::AllowList;
@@ -153,7 +155,8 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let l = &mut linker;
     // io, clocks, random, stdin, stdout, stderr
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async::<State>(l)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    http::types::add_to_linker::<State, WasiHttp>(l, &http::types::LinkOptions::default(), State::http)?;
+    handler::add_to_linker(l)?;
     wasi::random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| state.wasi.random())?;
     wasi::filesystem::preopens::add_to_linker::<State, WasiFilesystem>(l, State::filesystem)?;
     wasi::filesystem::types::add_to_linker::<State, WasiFilesystem>(l, State::filesystem)?;
