@@ -122,7 +122,9 @@ fn flags() -> Vec<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     let sources = home.map(|home| home.join("registry").join("src"));
-    let remap = sources.map(|sources| format!("--remap-path-prefix={}=crates", sources.display()));
+    // A folder for each registry, with a long name.
+    let registries = sources.and_then(|sources| std::fs::read_dir(sources).ok()).into_iter().flatten().flatten();
+    let remap = registries.map(|registry| format!("--remap-path-prefix={}=crates", registry.path().display()));
     ["-Clink-arg=--compress-relocations".to_string()].into_iter().chain(remap).collect()
 }
 

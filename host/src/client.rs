@@ -4,6 +4,7 @@
 //! Redirects are not followed, no proxy is used, bodies are passed on as they are.
 
 mod body;
+mod connect;
 mod failure;
 mod tls;
 
@@ -14,7 +15,6 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -22,6 +22,7 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
+use connect::Connector;
 pub use failure::Failure;
 pub use tls::{CaFileError, configuration};
 
@@ -37,12 +38,21 @@ const BETWEEN_BYTES: Duration = Duration::from_secs(600);
 /// A client with its pool; clones share it.
 #[derive(Clone)]
 pub struct Client {
-    inner: legacy::Client<HttpsConnector<HttpConnector>, WasiBody>,
+    inner: legacy::Client<Connector, WasiBody>,
 }
 
 impl Client {
     /// A client that trusts what `tls` trusts.
     pub fn new(tls: ClientConfig) -> Self {
+        Self::with(Some(tls))
+    }
+
+    /// A client that trusts what the system trusts (see [`configuration`]).
+    pub fn trusting_the_system() -> Self {
+        Self::with(None)
+    }
+
+    fn with(tls: Option<ClientConfig>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -51,8 +61,7 @@ impl Client {
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         tcp.set_keepalive_interval(Some(Duration::from_secs(20)));
         tcp.set_keepalive_retries(Some(6));
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let connector = Connector::new(tcp, tls, || Ok(configuration(None)?));
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())

@@ -158,10 +158,14 @@ fn prepare(options: &Options) -> Result<Prepared, Vec<String>> {
             )),
         }
     }
-    let tls = client::configuration(options.ca_file.as_deref())
-        .map_err(|error| problems.push(format!("--ca-file (QDRANT_CA_FILE): {error}")));
-    match tls {
-        Ok(tls) if problems.is_empty() => Ok(Prepared { client: Client::new(tls), snapshots }),
+    let client = match &options.ca_file {
+        None => Ok(Client::trusting_the_system()),
+        Some(file) => client::configuration(Some(file))
+            .map(Client::new)
+            .map_err(|error| problems.push(format!("--ca-file (QDRANT_CA_FILE): {error}"))),
+    };
+    match client {
+        Ok(client) if problems.is_empty() => Ok(Prepared { client, snapshots }),
         _ => {
             problems.extend(settings_problems(&options.settings, &options.task));
             Err(problems)
