@@ -1,14 +1,32 @@
 //! Sets, when servers are slow or down, and while the cluster goes on living.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use qdrant_backup_tests::faults::{Chosen, Event};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3::{Fault, Wrong};
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::faults::stand_in_only;
 use crate::sets::{another_second, manifests};
+
+/// Tells when the first archive is asked for.
+fn archives_begin(site: &Site) -> Arc<Notify> {
+    let begun = Arc::new(Notify::new());
+    let event = {
+        let begun = Arc::clone(&begun);
+        Event::new(move || {
+            begun.notify_one();
+            std::future::ready(())
+        })
+    };
+    let (method, uri, wrong) = (Some(http::Method::POST), "/snapshots".to_owned(), Wrong::Before(event));
+    site.s3.faults().add(Chosen::Qdrant, Fault { method, uri, skip: 0, times: 1, wrong });
+    begun
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_lost_is_looked_up_and_no_archive_is_made_twice() {
@@ -64,8 +82,9 @@ async fn shards_that_move_during_the_backup_are_noticed_and_its_archives_deleted
     let from = *placed[&0].keys().next().unwrap();
     let peers = site.source.stand_in().peers();
     let (from, to) = (peers[from].id, peers[1 - from].id);
+    let begun = archives_begin(&site);
     let moving = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        begun.notified().await;
         let body = json!({"replicate_shard": {"shard_id": 0, "from_peer_id": from, "to_peer_id": to}});
         client.ok(http::Method::POST, "/collections/docs/cluster?timeout=60", Some(&body)).await;
     };
@@ -82,8 +101,9 @@ async fn writes_go_on_and_the_set_says_that_its_counts_are_not_exact() {
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     client.fill("docs", 0, 100).await;
+    let begun = archives_begin(&site);
     let writing = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        begun.notified().await;
         client.fill("docs", 100, 130).await;
     };
     let (run, ()) = tokio::join!(site.run(&["create_snap_shards"]), writing);
