@@ -30,7 +30,7 @@ async fn no_kill_at_any_request_does_harm() {
     let options = crash::Options {
         program: vec![env!("CARGO_BIN_EXE_faults").into(), "as-program".into()],
         budget: Duration::from_secs(600),
-        every: 29,
+        every: 61,
         workers: 2,
         task: None,
         verbose: false,
