@@ -8,7 +8,6 @@ use std::time::Duration;
 use http::Method;
 use qdrant_backup_core::manifest::Manifest;
 use qdrant_backup_tests::qdrant::Options;
-use qdrant_backup_tests::real;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 
