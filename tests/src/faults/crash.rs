@@ -261,7 +261,7 @@ async fn attempt(
         return Err(failed("it does not complete what was cut off".to_owned()));
     }
     oracle::always(bench, job, &next, work.path(), took).await.map_err(failed)?;
-    oracle::complete(bench, job, &next, work.path(), &clean[job.task]).await.map_err(failed)?;
+    oracle::complete(bench, job, &next, work.path(), &clean[job.task], true).await.map_err(failed)?;
     if job.task != "drill" {
         oracle::nothing_twice(&bench.work(), true).map_err(failed)?;
     }

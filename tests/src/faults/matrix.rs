@@ -325,7 +325,7 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
         oracle::nothing_twice(&work_done, true).map_err(|why| shown(why, &first))?;
     }
     if first.code == 0 {
-        oracle::complete(bench, job, &first, work, clean).await.map_err(|why| shown(why, &first))?;
+        oracle::complete(bench, job, &first, work, clean, false).await.map_err(|why| shown(why, &first))?;
         return Ok(if met { Verdict::Survived } else { Verdict::Missed });
     }
     oracle::truthful(bench, &first).map_err(|why| shown(why, &first))?;
@@ -341,7 +341,7 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
     }
     bench.settled().await;
     oracle::always(bench, job, &second, work, took).await.map_err(shown)?;
-    oracle::complete(bench, job, &second, work, clean).await.map_err(shown)?;
+    oracle::complete(bench, job, &second, work, clean, true).await.map_err(shown)?;
     if counted {
         oracle::nothing_twice(&bench.work(), true).map_err(shown)?;
     }

@@ -284,7 +284,7 @@ async fn keys_in_a_bucket_make_no_files_and_no_lines_of_their_own() {
     assert!(lines.iter().all(|line| line.host.is_none()), "{lines:?}");
     for line in &lines {
         let known = |name: &&str| line.collection == name.replace(['\n', '\r'], " ") || line.collection == name.trim();
-        assert!(hostile.iter().any(|name| known(name)), "{line:?}");
+        assert!(hostile.iter().any(known), "{line:?}");
     }
     // None is an archive: every restore of them is refused, each in lines of the log's own form.
     let run = site.run_in(&work, &["recover_snap"], &[]).await.expect(1);
