@@ -58,8 +58,9 @@ pub fn answer(state: &State, head: &Parts, path: &[&str], body: Bytes) -> Answer
             }
         }
         "PUT" => {
+            let etag = ("etag", format!("\"{}\"", body.len()));
             objects.insert(key, Object::Stored(body));
-            empty(200)
+            Answer { headers: vec![etag], ..empty(200) }
         }
         "DELETE" => {
             objects.remove(&key);
