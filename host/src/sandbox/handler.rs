@@ -69,6 +69,7 @@ mod tests {
             let request = types::HostOutgoingRequest::new(&mut view, fields).unwrap();
             view.set_scheme(Resource::new_own(request.rep()), Some(Scheme::Http)).unwrap().unwrap();
             view.set_authority(Resource::new_own(request.rep()), Some("denied".to_owned())).unwrap().unwrap();
+            view.set_path_with_query(Resource::new_own(request.rep()), Some("/".to_owned())).unwrap().unwrap();
             let options = types::HostRequestOptions::new(&mut view).unwrap();
             let answer = handle(&mut view, request, Some(options)).unwrap();
             types::HostFutureIncomingResponse::drop(&mut view, answer).unwrap();
