@@ -59,7 +59,8 @@ fn main() -> ExitCode {
 fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<PathBuf>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = Bench::new(quick, program, component, runtime.handle().clone());
-    let parts: [(&str, fn(&Bench, &mut Table)); 7] = [
+    type Part = (&'static str, fn(&Bench, &mut Table));
+    let parts: [Part; 7] = [
         ("sizes", Bench::sizes),
         ("start", Bench::start),
         ("limit", Bench::limit),

@@ -51,6 +51,6 @@ mod tests {
     #[test]
     fn what_is_no_component_is_refused() {
         assert!(interfaces(b"hello").is_err());
-        assert!(interfaces(&COMPONENT[..COMPONENT.len() / 2]).is_err());
+        assert!(COMPONENT.get(..COMPONENT.len() / 2).is_some_and(|half| interfaces(half).is_err()));
     }
 }
