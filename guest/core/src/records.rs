@@ -4,6 +4,8 @@
 //! and a line that is there twice. A record is one line, whatever is in it: a quote that isn't closed, or half a line
 //! that a crash left, spoils that line and not those after it, as it would with CSV's quoted line breaks.
 
+use csv::{QuoteStyle, ReaderBuilder, StringRecord, WriterBuilder};
+
 use crate::ordered::sort;
 use crate::ports::{FileError, Files};
 
@@ -248,26 +250,20 @@ fn history(bytes: &[u8]) -> Vec<[String; 3]> {
     let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
     let whole = bytes.get(..end).unwrap_or_default();
     let texts = |fields: Vec<Field>| -> Vec<String> { fields.into_iter().map(|field| field.text).collect() };
-    records(whole).filter_map(|(_, fields)| texts(fields.ok()?).try_into().ok()).collect()
+    records(whole).into_iter().filter_map(|(_, fields)| texts(fields.ok()?).try_into().ok()).collect()
 }
 
 /// One line with its line end; line breaks within a field become spaces, so that a line stays one.
 fn csv_line(fields: &[&str]) -> String {
-    let fields: Vec<String> = fields
-        .iter()
-        .enumerate()
-        .map(|(column, field)| {
-            let field = field.replace(['\n', '\r'], " ");
-            // At the beginning of a line, or of a file, these are something else; and spaces alone are nothing.
-            let is_special = column == 0 && field.starts_with(['#', '\u{feff}']);
-            let is_blank = !field.is_empty() && field.trim().is_empty();
-            match is_special || is_blank || field.contains([',', '"']) {
-                true => format!("\"{}\"", field.replace('"', "\"\"")),
-                false => field,
-            }
-        })
-        .collect();
-    format!("{}\n", fields.join(","))
+    let fields: Vec<String> = fields.iter().map(|field| field.replace(['\n', '\r'], " ")).collect();
+    // At the beginning of a file this is something else; and spaces alone are nothing.
+    let is_special = fields.first().is_some_and(|first| first.starts_with('\u{feff}'))
+        || fields.iter().any(|field| !field.is_empty() && field.trim().is_empty());
+    let style = if is_special { QuoteStyle::Always } else { QuoteStyle::Necessary };
+    let mut writer = WriterBuilder::new().comment(Some(b'#')).quote_style(style).from_writer(Vec::new());
+    // Writing to memory does not fail.
+    let _ = writer.write_record(&fields);
+    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 /// Changes the fields of a line to what they mean.
@@ -328,79 +324,87 @@ fn complete(fields: Vec<Field>, columns: &[&str]) -> Result<Vec<String>, String>
     }
 }
 
-/// A field as it was written.
+/// A field, and whether there are quotes in its line.
 struct Field {
     text: String,
     quoted: bool,
 }
 
 impl Field {
-    /// True without a value. Spaces between quotes are one.
+    /// True without a value. In a line with quotes, spaces are one.
     fn is_empty(&self) -> bool {
         if self.quoted { self.text.is_empty() } else { self.text.trim().is_empty() }
     }
 }
 
 /// The fields of every line that has some, with its number.
-fn records(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<Vec<Field>, String>)> {
+fn records(bytes: &[u8]) -> Vec<(usize, Result<Vec<Field>, String>)> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let numbered = bytes.split(|byte| *byte == b'\n').enumerate();
     let lines = numbered.flat_map(|(index, line)| line.split(|byte| *byte == b'\r').map(move |line| (index + 1, line)));
-    lines
-        .filter(|(_, line)| !line.starts_with(b"#"))
-        .map(|(number, line)| (number, fields(line)))
+    // Only lines that are one record each get to the reader, which would make one of several where a quote stays open.
+    let mut checked = Vec::new();
+    let mut sound = String::new();
+    for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty() && !line.starts_with(b"#")) {
+        let line = check(line);
+        if let Ok(line) = &line {
+            sound.push_str(line);
+            sound.push('\n');
+        }
+        checked.push((number, line.map(|line| line.contains('"'))));
+    }
+    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(sound.as_bytes());
+    let mut record = StringRecord::new();
+    let mut fields = |quoted| -> Result<Vec<Field>, String> {
+        reader.read_record(&mut record).map_err(|error| error.to_string())?;
+        Ok(record.iter().map(|text| Field { text: text.to_owned(), quoted }).collect())
+    };
+    checked
+        .into_iter()
+        .map(|(number, line)| (number, line.and_then(&mut fields)))
         .filter(|(_, fields)| fields.as_ref().map_or(true, |fields| fields.iter().any(|field| !field.is_empty())))
+        .collect()
 }
 
-/// The fields of one line.
-fn fields(line: &[u8]) -> Result<Vec<Field>, String> {
-    let mut rest = std::str::from_utf8(line).map_err(|error| {
+/// The line as text without spaces around quotes, unless the reader would forgive it and make something else of it: a
+/// quote that is not closed, or text beside quotes.
+fn check(line: &[u8]) -> Result<String, String> {
+    let text = std::str::from_utf8(line).map_err(|error| {
         let before = line.get(..error.valid_up_to()).unwrap_or_default();
         let column = before.iter().filter(|byte| **byte == b',').count() + 1;
         format!("column {column} is not UTF-8 text")
     })?;
-    let mut fields = Vec::new();
-    loop {
-        let unquoted = rest.trim_start_matches([' ', '\t']).strip_prefix('"');
-        let quoted = unquoted.is_some();
-        let (field, after) = match unquoted {
-            None => {
-                rest.split_once(',').map_or((rest.to_owned(), None), |(field, rest)| (field.to_owned(), Some(rest)))
-            }
-            Some(text) => unquote(text).map_err(|cause| format!("column {}: {cause}", fields.len() + 1))?,
+    let mut fields: Vec<&str> = Vec::new();
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let column = fields.len() + 1;
+        let trimmed = text.trim_start_matches([' ', '\t']);
+        let Some(quoted) = trimmed.strip_prefix('"') else {
+            let (field, after) = text.split_once(',').map_or((text, None), |(field, after)| (field, Some(after)));
+            fields.push(field);
+            rest = after;
+            continue;
         };
-        fields.push(Field { text: field, quoted });
-        match after {
-            Some(after) => rest = after,
-            None => return Ok(fields),
+        // Two quotes stand for one.
+        let mut quotes = quoted.match_indices('"').map(|(place, _)| place).peekable();
+        let close = loop {
+            let place =
+                quotes.next().ok_or_else(|| format!("column {column}: its quote is not closed in this line"))?;
+            if quotes.next_if_eq(&(place + 1)).is_none() {
+                break place + 2;
+            }
+        };
+        let (field, after) = trimmed.split_at(close);
+        let after = after.trim_start_matches([' ', '\t']);
+        fields.push(field);
+        rest = after.strip_prefix(',');
+        if rest.is_none() && !after.is_empty() {
+            return Err(format!(
+                "column {column}: something follows its closing quote (a quote within quotes is written twice)"
+            ));
         }
     }
-}
-
-/// The field that begins behind a quote, and what follows its comma.
-fn unquote(text: &str) -> Result<(String, Option<&str>), String> {
-    let mut field = String::new();
-    let mut rest = text;
-    loop {
-        let (part, after) = rest.split_once('"').ok_or("its quote is not closed in this line")?;
-        field.push_str(part);
-        match after.strip_prefix('"') {
-            Some(after) => {
-                field.push('"');
-                rest = after;
-            }
-            None => {
-                let after = after.trim_start_matches([' ', '\t']);
-                return match after.strip_prefix(',') {
-                    Some(after) => Ok((field, Some(after))),
-                    None if after.is_empty() => Ok((field, None)),
-                    None => {
-                        Err("something follows its closing quote (a quote within quotes is written twice)".to_owned())
-                    }
-                };
-            }
-        }
-    }
+    Ok(fields.join(","))
 }
 
 /// True for a first line such as `host,collection,snapshot_name`.
