@@ -225,6 +225,8 @@ impl Node {
                 call.manage()
                     .and_then(|()| call.upload())
                     .and_then(|bytes| recover::upload_shard(cluster, peer, name, id, &bytes, call.priority(), checksum))
+                    // Unlike a recovery by link.
+                    .map(|_| Value::Null)
             }
             _ => return None,
         };

@@ -57,6 +57,7 @@ async fn where_links_are_refused_the_archives_are_sent() {
         let run = site.run_in(work.path(), &[restore], &[]).await.expect(0);
         // Who reads the log learns how it would go faster.
         let run = run.says(&["QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY=true", "sent through this program"]);
+        assert!(!run.stderr.contains("watching the peer"), "{}", run.stderr);
         assert_same(&client.contents().await, &before);
         assert!(client.placed("docs").await.values().all(|replicas| replicas.len() == 2), "{}", run.stderr);
     }

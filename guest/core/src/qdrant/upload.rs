@@ -51,11 +51,12 @@ impl Client {
         request.timeouts.first_byte = request.timeouts.first_byte.saturating_add(sending);
         let sent = self.ports.http.send_stream(request, length + around, &mut parts).await;
         let bytes = self.receive(sent).await.map_err(error)?;
+        // Its result is null where a recovery by link has true.
         match self.unwrap(&Method::POST, &path, &bytes)? {
-            Some(serde_json::Value::Bool(true)) => Ok(()),
+            Some(serde_json::Value::Null | serde_json::Value::Bool(true)) => Ok(()),
             other => {
                 let other = other.unwrap_or_default();
-                Err(error(QdrantErrorKind::Shape(format!("result {other} in place of true"))))
+                Err(error(QdrantErrorKind::Shape(format!("result {other} in place of null"))))
             }
         }
     }
