@@ -96,6 +96,13 @@ async fn download(cluster: &Cluster, body: &Value) -> Result<Vec<u8>, Refusal> {
     if !cluster.options.url_recovery {
         return Err(forbidden("Snapshot recovery from remote URLs is disabled in the configuration"));
     }
+    // It is unpacked into a folder of its name and 16 letters more.
+    let name = location.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    if name.len() + 16 > 255 {
+        return Err(failure(&format!(
+            "Failed to create temporary directory {name}-: File name too long (os error 36)"
+        )));
+    }
     let answer = http_client::get(location).await;
     let (status, bytes) =
         answer.map_err(|_| failure(&format!("Http request error: error sending request for url ({location})")))?;

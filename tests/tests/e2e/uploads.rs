@@ -100,3 +100,18 @@ async fn an_archive_that_can_not_be_read_to_its_end_restores_nothing() {
     site.run_in(work.path(), &["recover_snap_shards"], &[]).await.expect(0);
     assert_same(&client.contents().await, &before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_whose_name_is_too_long_for_a_link_is_sent() {
+    let site = Site::cluster(1).await;
+    let client = site.source.client();
+    // Qdrant unpacks what it fetches into a folder of the archive's name and 16 letters more.
+    let name = "n".repeat(205);
+    client.create(&name, json!({"shard_number": 1})).await;
+    client.fill(&name, 0, 30).await;
+    let before = client.contents().await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.wipe().await;
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["File name too long", "sent through this program"]);
+    assert_same(&client.contents().await, &before);
+}
