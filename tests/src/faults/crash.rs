@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::bench::{Bench, COLLECTIONS, JOBS, Job, PATIENT, Start};
 use super::fault::{Chosen, Event, Fault, Who, Wrong};
+use super::matrix::another_second;
 use super::oracle::{self, Clean};
 use crate::site::Run;
 
@@ -252,6 +253,7 @@ async fn attempt(
         format!("{why}\n   exit code {}\n   | {}", run.code, lines[from..].join("\n   | "))
     };
     oracle::always(bench, job, &dead, work.path(), Duration::ZERO).await.map_err(|why| shown(why, &dead))?;
+    another_second().await;
     let begun = Instant::now();
     let next = bench.run(job, work.path()).await;
     let took = begun.elapsed();
