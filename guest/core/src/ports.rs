@@ -3,6 +3,9 @@
 //! Everything is single-threaded and asynchronous without a runtime: many requests are in flight at once
 //! because their futures are polled together, not because there are threads.
 
+#[cfg(test)]
+pub(crate) mod nothing;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

@@ -159,9 +159,8 @@ mod tests {
     use serde_json::json;
     use time::OffsetDateTime;
 
-    use crate::ports::{
-        Body, Clock, Console, FileError, Files, Http, HttpError, LocalBoxFuture, Ports, Request, Response,
-    };
+    use crate::ports::nothing::Nothing;
+    use crate::ports::{Body, Clock, Http, HttpError, LocalBoxFuture, Ports, Request, Response};
     use crate::qdrant::Client;
     use crate::settings::{DefaultPort, Host, Needs, from_variables};
 
@@ -212,35 +211,6 @@ mod tests {
         fn random(&self) -> u64 {
             0
         }
-    }
-
-    /// Waiting has no business with files or the console.
-    struct Nothing;
-
-    impl Files for Nothing {
-        fn read(&self, _: &str) -> Result<Option<Vec<u8>>, FileError> {
-            unreachable!()
-        }
-        fn replace(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn append(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn rename(&self, _: &str, _: &str) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn remove(&self, _: &str) -> Result<bool, FileError> {
-            unreachable!()
-        }
-        fn read_path(&self, _: &str) -> Result<Vec<u8>, FileError> {
-            unreachable!()
-        }
-    }
-
-    impl Console for Nothing {
-        fn data(&self, _: &str) {}
-        fn log(&self, _: &str) {}
     }
 
     fn place(restless: usize) -> (Rc<Servers>, Context, Cluster) {

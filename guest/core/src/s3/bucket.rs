@@ -448,7 +448,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::ordered::Set;
-    use crate::ports::{Body, Clock, Console, FileError, Files, Http};
+    use crate::ports::nothing::Nothing;
+    use crate::ports::{Body, Clock, Http};
     use crate::settings::{DefaultPort, Secret};
     use serde_json::Value;
 
@@ -496,35 +497,6 @@ mod tests {
         fn random(&self) -> u64 {
             0
         }
-    }
-
-    /// S3 has no business with files or the console.
-    struct Nothing;
-
-    impl Files for Nothing {
-        fn read(&self, _: &str) -> Result<Option<Vec<u8>>, FileError> {
-            unreachable!()
-        }
-        fn replace(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn append(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn rename(&self, _: &str, _: &str) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn remove(&self, _: &str) -> Result<bool, FileError> {
-            unreachable!()
-        }
-        fn read_path(&self, _: &str) -> Result<Vec<u8>, FileError> {
-            unreachable!()
-        }
-    }
-
-    impl Console for Nothing {
-        fn data(&self, _: &str) {}
-        fn log(&self, _: &str) {}
     }
 
     const EMPTY: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
