@@ -191,10 +191,11 @@ impl Node {
                 self.read(call, name, |collection, body| scroll(collection, peer, body))
             }
             ["collections", name, "points", "query"] if *method == post => self.read(call, name, |collection, body| {
+                let given = |name: &str| body.get(name).cloned().unwrap_or(json!(false));
                 let points = scroll(
                     collection,
                     peer,
-                    &json!({"limit": body["limit"], "with_payload": body["with_payload"], "with_vector": body["with_vector"]}),
+                    &json!({"limit": body["limit"], "with_payload": given("with_payload"), "with_vector": given("with_vector")}),
                 )?["points"]
                     .clone();
                 let scored = points.as_array().into_iter().flatten().cloned().map(|mut point| {
