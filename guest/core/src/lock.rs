@@ -182,7 +182,8 @@ impl Lock<'_> {
             if !mine {
                 let found = watch(self.context, self.bucket, &self.key).await.map_err(Refusal::Impossible)?;
                 if let Some(content) = found {
-                    return Err(Refusal::Held(describe(&self.key, &content)));
+                    let by = describe(&self.key, &content);
+                    return Err(Refusal::Held(format!("{by}; run this one again when that has ended")));
                 }
             }
             self.bucket.put(&self.key, JSON, self.content()).await.map_err(Refusal::Impossible)?;

@@ -48,7 +48,7 @@ async fn running(site: &Site, task: &str) -> impl Future<Output = Run> + use<> {
 }
 
 /// A cluster of two peers with a shard on each.
-async fn filled() -> Site {
+pub(crate) async fn filled() -> Site {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;

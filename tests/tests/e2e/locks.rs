@@ -6,6 +6,7 @@ use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 
+use crate::changes::filled;
 use crate::faults::stand_in_only;
 
 /// The lock of a run that says it is `pod`.
@@ -33,14 +34,6 @@ async fn lock_of(site: &Site, task: &str) -> String {
     site.s3.requests().iter().skip(before).find_map(put).expect("a lock")
 }
 
-async fn filled() -> Site {
-    let site = Site::cluster(2).await;
-    let client = site.source.client();
-    client.create("docs", json!({"shard_number": 2})).await;
-    client.fill("docs", 0, 40).await;
-    site
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_is_gone_when_the_run_has_ended() {
     let site = filled().await;
@@ -65,7 +58,11 @@ async fn the_second_run_says_who_is_at_work_and_changes_nothing() {
     };
     let arguments = ["create_snap_shards"];
     let (run, ()) = tokio::join!(site.run(&arguments), beating);
-    run.expect(1).says(&["another run holds the lock", "pod other-pod, since 2026-01-29T11:00:00Z"]);
+    run.expect(1).says(&[
+        "another run holds the lock",
+        "pod other-pod, since 2026-01-29T11:00:00Z",
+        "run this one again when that has ended",
+    ]);
     assert_eq!(site.s3.keys("backup_manifests/"), sets);
     assert!(site.s3.get(&key).is_some(), "somebody else's lock");
 }
