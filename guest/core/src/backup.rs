@@ -22,7 +22,7 @@ pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<Stri
         (collection, items)
     });
     let mut ended = 0;
-    let limit = concurrent::collections_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
+    let limit = concurrent::backups_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
     concurrent::at_most(limit, work, |(collection, done)| {
         ended += 1;
         context.progress(&cluster.host, ended, total, &collection, done);
@@ -49,7 +49,7 @@ pub async fn back_up_set(
     });
     let mut ended = 0;
     let mut whole = Set::new();
-    let limit = concurrent::collections_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
+    let limit = concurrent::backups_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
     concurrent::at_most(limit, work, |(collection, done)| {
         ended += 1;
         if done.iter().all(|item| item.outcome == Outcome::Done) {

@@ -67,15 +67,25 @@ async fn drive<'a>(limit: usize, next: &mut dyn FnMut() -> Option<LocalBoxFuture
     }
 }
 
-/// How many collections are worked on at the same time. What is heavy for a peer (a snapshot, a recovery) has a limit of
-/// its own, `per_peer`; around it a collection waits for a dozen small answers, and in a restore for the cluster to come
-/// to rest. Eight collections for each of these places keep all peers busy meanwhile.
-pub(crate) fn collections_at_once(peers: usize, per_peer: usize) -> usize {
+/// How many collections are backed up at the same time. What is heavy for a peer, a snapshot, has a limit of its own,
+/// `per_peer`; around it a collection waits for a dozen small answers. Eight collections for each of these places keep
+/// all peers busy meanwhile.
+pub(crate) fn backups_at_once(peers: usize, per_peer: usize) -> usize {
+    at_once(peers, per_peer, 8)
+}
+
+/// How many collections are restored at the same time: more, as each waits most of its time for the cluster to come to
+/// rest, which must not keep others from peers that are idle.
+pub(crate) fn restores_at_once(peers: usize, per_peer: usize) -> usize {
+    at_once(peers, per_peer, 32)
+}
+
+fn at_once(peers: usize, per_peer: usize, for_each: usize) -> usize {
     /// A small cluster answers faster than it works.
     const LEAST: usize = 32;
     /// More would only wait in the queue of the one peer that is asked about collections.
-    const MOST: usize = 256;
-    peers.saturating_mul(per_peer).saturating_mul(8).clamp(LEAST, MOST)
+    const MOST: usize = 512;
+    peers.saturating_mul(per_peer).saturating_mul(for_each).clamp(LEAST, MOST)
 }
 
 #[cfg(test)]
@@ -114,8 +124,12 @@ mod tests {
     #[test]
     fn more_peers_have_more_collections_at_work_but_not_without_end() {
         assert_eq!(
-            [(1, 1), (3, 1), (3, 4), (10, 2), (50, 4)].map(|(peers, each)| collections_at_once(peers, each)),
-            [32, 32, 96, 160, 256]
+            [(1, 1), (3, 1), (3, 4), (10, 2), (50, 4)].map(|(peers, each)| backups_at_once(peers, each)),
+            [32, 32, 96, 160, 512]
+        );
+        assert_eq!(
+            [(1, 1), (3, 1), (10, 1), (50, 1)].map(|(peers, each)| restores_at_once(peers, each)),
+            [32, 96, 320, 512]
         );
     }
 

@@ -153,7 +153,11 @@ impl Client {
     pub async fn layout(&self, collection: &str) -> Result<Option<Layout>, QdrantError> {
         let path = format!("/collections/{}/cluster", segment(collection));
         let answer: Result<CollectionCluster, _> = self.read(Method::GET, &path, None, Effect::Idempotent).await;
-        Ok(optional(answer)?.map(Layout::from))
+        let layout = optional(answer)?.map(Layout::from);
+        if let Some(layout) = &layout {
+            self.note_answered_as(layout.peer_id);
+        }
+        Ok(layout)
     }
 
     /// All aliases: alias to collection.

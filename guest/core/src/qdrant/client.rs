@@ -1,5 +1,7 @@
 //! One server's REST API: envelope, key, timeouts, and the retries that can do no harm.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -29,6 +31,7 @@ pub struct Client {
     host: Host,
     api_key: Option<Secret>,
     work_timeout: Duration,
+    answered_as: Rc<Cell<Option<(u64, Duration)>>>,
 }
 
 /// How a call may be treated.
@@ -45,17 +48,31 @@ pub(super) enum Effect {
 impl Client {
     /// A client for `host`; `work_timeout` limits calls that do long work.
     pub fn new(ports: Ports, host: Host, api_key: Option<Secret>, work_timeout: Duration) -> Self {
-        Self { ports, host, api_key, work_timeout }
+        Self { ports, host, api_key, work_timeout, answered_as: Rc::default() }
     }
 
     /// The same access to another host.
     pub fn to_host(&self, host: Host) -> Self {
-        Self { host, ..self.clone() }
+        Self { host, answered_as: Rc::default(), ..self.clone() }
     }
 
     /// The server's address.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Notes that the server has just answered as the peer `id`.
+    pub(super) fn note_answered_as(&self, id: u64) {
+        self.answered_as.set(Some((id, self.ports.clock.monotonic())));
+    }
+
+    /// True when the server was peer `id` within the last second and no call has gone without an answer since: in that
+    /// time no other server takes over an address.
+    pub(super) fn has_just_answered_as(&self, id: u64) -> bool {
+        const FRESH: Duration = Duration::from_secs(1);
+        self.answered_as
+            .get()
+            .is_some_and(|(answered, when)| answered == id && self.ports.clock.monotonic().saturating_sub(when) < FRESH)
     }
 
     /// Sends a call and returns the `result` of its envelope; `None` for an answer without one (202).
@@ -155,7 +172,10 @@ impl Client {
 
     /// The whole body of a 2xx answer.
     pub(super) async fn receive(&self, sent: Result<Response, HttpError>) -> Result<Vec<u8>, QdrantErrorKind> {
-        let response = sent.map_err(QdrantErrorKind::Http)?;
+        let response = sent.map_err(|error| {
+            self.answered_as.set(None);
+            QdrantErrorKind::Http(error)
+        })?;
         let status = response.status;
         let retry_after = retry::retry_after(&response.headers);
         match response.read_all(ANSWER_LIMIT).await {
@@ -167,7 +187,10 @@ impl Client {
             Err(_) if !status.is_success() => {
                 Err(QdrantErrorKind::Status { code: status.as_u16(), text: String::new(), retry_after })
             }
-            Err(Some(error)) => Err(QdrantErrorKind::Http(error)),
+            Err(Some(error)) => {
+                self.answered_as.set(None);
+                Err(QdrantErrorKind::Http(error))
+            }
             Err(None) => Err(QdrantErrorKind::Shape(format!("an answer of more than {ANSWER_LIMIT} bytes"))),
         }
     }

@@ -206,12 +206,13 @@ const SINGLE: u64 = 0;
 
 impl Client {
     /// Makes sure that the peer `id` still answers at this address: it may have been replaced since it was found, by one
-    /// that is new to the cluster or of another one. A server without clustering has no id to go by.
+    /// that is new to the cluster or of another one. Asks only where it has not just answered as that peer. A server
+    /// without clustering has no id to go by.
     ///
     /// # Errors
     /// Says who answers, or why nobody does.
     pub async fn expect_peer(&self, collection: &str, id: u64) -> Result<(), String> {
-        if id == SINGLE {
+        if id == SINGLE || self.has_just_answered_as(id) {
             return Ok(());
         }
         match self.layout(collection).await.map_err(|error| error.to_string())? {

@@ -57,7 +57,7 @@ pub async fn restore<'a>(
             Err(item) => (collection, Vec::new(), vec![item]),
         }
     });
-    let limit = concurrent::collections_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
+    let limit = concurrent::restores_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
     concurrent::at_most(limit, work, |(collection, aliases, done)| {
         ended += 1;
         if done.iter().any(|item| item.outcome == Outcome::Failed) {
@@ -179,8 +179,8 @@ async fn run(
     let continued = matches!(start, Start::Continue);
     recover::all(context, bucket, cluster, &plan, continued, items).await?;
     let layout = settle::settled(context, cluster, &plan.collection).await?;
-    let layout = prove::equalise(context, cluster, &plan, layout).await?;
-    let points = prove::check(context, cluster, &plan, Some(layout)).await?;
+    let counts = prove::equalise(context, cluster, &plan, layout).await?;
+    let points = prove::check(context, cluster, &plan, counts).await?;
     prove::sample(context, cluster, &plan, points).await?;
     if let Some(finish) = &plan.finish {
         client.update_collection(&plan.collection, finish).await.map_err(text)?;

@@ -10,19 +10,19 @@ use crate::qdrant::{Cluster, Layout};
 use crate::tasks::Context;
 
 /// The exact count of every replica: shard to peer to count.
-type Counts = Map<u32, Map<u64, u64>>;
+pub(super) type Counts = Map<u32, Map<u64, u64>>;
 
 /// Makes the replicas of each shard equal where they are not, and gives the shards the further replicas they
-/// shall have. Until here only replicas that got an archive exist, in the settled `layout`. Returns the layout in the end.
+/// shall have. Until here only replicas that got an archive exist, in the settled `layout`. Returns the counts in the end.
 ///
 /// # Errors
-/// The cluster does not settle, or a step is refused.
+/// The cluster does not settle, a step is refused, or a replica can't be counted.
 pub(super) async fn equalise(
     context: &Context,
     cluster: &Cluster,
     plan: &Plan,
     layout: Layout,
-) -> Result<Layout, String> {
+) -> Result<Counts, String> {
     let counts = counts(cluster, plan, &plan.placement).await?;
     let mut keep = plan.placement.clone();
     for (shard, replicas) in &mut keep {
@@ -46,27 +46,38 @@ pub(super) async fn equalise(
             *replicas = [best].into();
         }
     }
+    if keep == plan.placement && plan.placement == plan.wanted && is_placed(plan, &layout).is_ok() {
+        return Ok(counts);
+    }
     let layout = settle::lay_out(context, cluster, &plan.collection, layout, &keep, Transfer::Snapshot).await?;
-    settle::lay_out(context, cluster, &plan.collection, layout, &plan.wanted, Transfer::Snapshot).await
+    settle::lay_out(context, cluster, &plan.collection, layout, &plan.wanted, Transfer::Snapshot).await?;
+    counts_at_rest(context, cluster, plan).await
 }
 
-/// Proves that the collection on the target is what the plan wants; returns its number of points. `before`: how it was
-/// seen settled already.
+/// Waits until the collection is at rest, and counts its replicas.
+///
+/// # Errors
+/// The cluster does not settle, the replicas are not where the plan wants them, or one can't be counted.
+pub(super) async fn counts_at_rest(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Counts, String> {
+    let layout = settle::settled(context, cluster, &plan.collection).await?;
+    is_placed(plan, &layout)?;
+    counts(cluster, plan, &plan.wanted).await
+}
+
+fn is_placed(plan: &Plan, layout: &Layout) -> Result<(), String> {
+    let there = layout.placement();
+    match there.keys().eq(plan.wanted.keys()) && next_steps(&there, &plan.wanted).is_empty() {
+        true => Ok(()),
+        false => Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted))),
+    }
+}
+
+/// Proves that the collection on the target, whose replicas hold `counts`, is what the plan wants; returns its number of
+/// points.
 ///
 /// # Errors
 /// Says what is not as it has to be.
-pub(super) async fn check(
-    context: &Context,
-    cluster: &Cluster,
-    plan: &Plan,
-    before: Option<Layout>,
-) -> Result<u64, String> {
-    let layout = settle::settled_as(context, cluster, &plan.collection, before).await?;
-    let there = layout.placement();
-    if there.keys().ne(plan.wanted.keys()) || !next_steps(&there, &plan.wanted).is_empty() {
-        return Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted)));
-    }
-    let counts = counts(cluster, plan, &plan.wanted).await?;
+pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan, counts: Counts) -> Result<u64, String> {
     let mut total = 0_u64;
     for (shard, replicas) in &counts {
         let Some(count) = replicas.values().max().copied() else { continue };

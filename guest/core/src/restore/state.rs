@@ -48,7 +48,11 @@ pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, 
     // One that was begun and not ended may never settle, and is not worth waiting for.
     if finished || in_bucket == ledger::State::Done {
         let host = cluster.host.to_string();
-        match prove::check(context, cluster, plan, None).await {
+        let proven = match prove::counts_at_rest(context, cluster, plan).await {
+            Ok(counts) => prove::check(context, cluster, plan, counts).await,
+            Err(cause) => Err(cause),
+        };
+        match proven {
             Ok(_) if points > 0 || plan.points == Some(0) => return Ok(Start::Restored),
             Ok(_) => context
                 .log
