@@ -69,12 +69,28 @@ impl Subject<'_> {
     }
 }
 
-/// Makes an archive of `subject` on the peer behind `client`.
+/// The archives of `subject` that are there already.
+pub(super) struct Known(Set<String>);
+
+/// Asks which archives of `subject` are there already.
 ///
 /// # Errors
-/// In words: Qdrant refused, the archive never appeared, or it isn't where it has to be.
-pub(super) async fn make(context: &Context, client: &Client, subject: Subject<'_>) -> Result<Archive, String> {
-    let known: Set<String> = names(client, subject).await.map_err(|error| error.to_string())?;
+/// The peer does not tell.
+pub(super) async fn known(client: &Client, subject: Subject<'_>) -> Result<Known, String> {
+    let listed = subject.list(client).await.map_err(|error| error.to_string())?;
+    Ok(Known(listed.into_iter().map(|snapshot| snapshot.name).collect()))
+}
+
+/// Makes an archive of `subject` on the peer behind `client`, other than the `known` ones.
+///
+/// # Errors
+/// In words: Qdrant refused, or the archive never appeared.
+pub(super) async fn make(
+    context: &Context,
+    client: &Client,
+    subject: Subject<'_>,
+    Known(known): Known,
+) -> Result<Made, String> {
     let permit = context.peer_permit(client.host()).await;
     wait_for_another_second(context, subject, &known).await;
     let (description, note) = create(context, client, subject, &known).await?;
@@ -87,14 +103,35 @@ pub(super) async fn make(context: &Context, client: &Client, subject: Subject<'_
             description.name
         ));
     }
-    if !subject.is_signed(&description.name) {
-        client.expect_peer(subject.collection, subject.peer).await?;
-    }
-    let key = match &context.bucket {
-        None => None,
-        Some(bucket) => {
-            let key = subject.key(bucket.key_prefix(), &description.name);
-            let stored = bucket.size(&key).await.map_err(|error| error.to_string())?.ok_or_else(|| {
+    Ok(Made { description, note })
+}
+
+/// An archive that Qdrant says it has made.
+pub(super) struct Made {
+    description: SnapshotDescription,
+    note: Option<String>,
+}
+
+impl Made {
+    /// Proves that the right peer has made it and that it is in the bucket.
+    ///
+    /// # Errors
+    /// In words: it is of another peer, or isn't where it has to be.
+    pub(super) async fn stored(
+        self,
+        context: &Context,
+        client: &Client,
+        subject: Subject<'_>,
+    ) -> Result<Archive, String> {
+        let Self { description, note } = self;
+        if !subject.is_signed(&description.name) {
+            client.expect_peer(subject.collection, subject.peer).await?;
+        }
+        let key = match &context.bucket {
+            None => None,
+            Some(bucket) => {
+                let key = subject.key(bucket.key_prefix(), &description.name);
+                let stored = bucket.size(&key).await.map_err(|error| error.to_string())?.ok_or_else(|| {
                 format!(
                     "{} says that it made `{}`, but there is no object `{key}` in the bucket `{}`: this peer stores \
                      snapshots on its own disk, in another bucket or under another path; check its \
@@ -104,16 +141,17 @@ pub(super) async fn make(context: &Context, client: &Client, subject: Subject<'_
                     bucket.name(),
                 )
             })?;
-            if stored != description.size {
-                return Err(format!(
-                    "the object `{key}` has {stored} bytes and Qdrant says {}: it is not the whole archive",
-                    description.size
-                ));
+                if stored != description.size {
+                    return Err(format!(
+                        "the object `{key}` has {stored} bytes and Qdrant says {}: it is not the whole archive",
+                        description.size
+                    ));
+                }
+                Some(key)
             }
-            Some(key)
-        }
-    };
-    Ok(Archive { name: description.name, key, bytes: description.size, note })
+        };
+        Ok(Archive { name: description.name, key, bytes: description.size, note })
+    }
 }
 
 /// Names have a resolution of a second, and Qdrant puts a new archive in the place of an old one of the same name.
@@ -210,8 +248,4 @@ async fn find(
         clock.sleep(pause).await;
         pause = (pause * 2).min(context.settings.poll_interval);
     }
-}
-
-async fn names(client: &Client, subject: Subject<'_>) -> Result<Set<String>, QdrantError> {
-    Ok(subject.list(client).await?.into_iter().map(|snapshot| snapshot.name).collect())
 }

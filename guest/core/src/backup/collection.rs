@@ -1,5 +1,6 @@
 //! One collection: which peers to ask, their archives, the counts around them, and the manifest at the end.
 
+use futures_util::future::{join, join3};
 use serde_json::Value;
 
 use super::archive::{self, Archive, Subject};
@@ -27,7 +28,10 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
     let Some(first) = cluster.peers.first() else {
         return failed("none of its peers can be reached".to_owned());
     };
-    let (info, layout) = match look(first, collection).await {
+    let count = || async { counted(context, first, collection, first.client.count(collection).await) };
+    let count_first = async { if context.settings.dry_run { None } else { count().await } };
+    let (found, before) = join(look(first, collection), count_first).await;
+    let (info, layout) = match found {
         Ok(found) => found,
         Err(cause) => return failed(cause),
     };
@@ -44,9 +48,7 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
     if context.settings.dry_run {
         return holders.iter().map(|holder| would_make(context, collection, holder.peer, "its part")).collect();
     }
-    let before = counted(context, first, collection, first.client.count(collection).await);
     let taken = concurrent::all(holders.iter().map(|holder| take(context, holder, collection))).await;
-    let after = counted(context, first, collection, first.client.count(collection).await);
 
     let mut items = Vec::new();
     let mut proven = Vec::new();
@@ -67,14 +69,14 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
         items.extend(failed(cause));
         return items;
     }
-    let now = layout_of(first, collection).await;
+    let (after, now, aliases) = join3(count(), layout_of(first, collection), first.client.aliases_of(collection)).await;
     if now.as_ref().is_ok_and(|now| now.placement() != layout.placement()) {
         items.extend(failed(
             "its shards were moved while the archives were made, so that they may not fit together; run the backup again".to_owned(),
         ));
         return items;
     }
-    let written = Written { info, layout, proven, points: Points { before, after } };
+    let written = Written { info, layout, aliases, proven, points: Points { before, after } };
     items.extend(write_manifest(context, cluster, collection, written).await);
     items
 }
@@ -97,6 +99,7 @@ pub(super) const RED: &str = "its status is red: Qdrant reports failed operation
 struct Written {
     info: CollectionInfo,
     layout: Layout,
+    aliases: Result<Vec<String>, QdrantError>,
     proven: Vec<Proven>,
     points: Points,
 }
@@ -117,8 +120,9 @@ struct Holder<'a> {
 
 pub(super) async fn look(peer: &Peer, collection: &str) -> Result<(CollectionInfo, Layout), String> {
     let missing = || format!("there is no collection `{collection}` on {} any more", peer.address());
-    let info = peer.client.collection(collection).await.map_err(|error| error.to_string())?.ok_or_else(missing)?;
-    Ok((info, layout_of(peer, collection).await?))
+    let (info, layout) = join(peer.client.collection(collection), layout_of(peer, collection)).await;
+    let info = info.map_err(|error| error.to_string())?.ok_or_else(missing)?;
+    Ok((info, layout?))
 }
 
 pub(super) async fn layout_of(peer: &Peer, collection: &str) -> Result<Layout, String> {
@@ -165,10 +169,18 @@ fn holders<'a>(cluster: &'a Cluster, layout: &Layout) -> Vec<Holder<'a>> {
 async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item, Option<Proven>) {
     let started = context.ports.clock.monotonic();
     let host = holder.peer.address();
-    let before = counts(context, holder, collection).await;
+    let client = &holder.peer.client;
     let subject = Subject { collection, peer: holder.peer_id, shard: None };
-    let made = archive::make(context, &holder.peer.client, subject).await;
-    let after = counts(context, holder, collection).await;
+    let counts = || counts(context, holder, collection);
+    let (known, before) = join(archive::known(client, subject), counts()).await;
+    let made = match known {
+        Ok(known) => archive::make(context, client, subject, known).await,
+        Err(cause) => Err(cause),
+    };
+    let (made, after) = match made {
+        Ok(made) => join(made.stored(context, client, subject), counts()).await,
+        Err(cause) => (Err(cause), Map::new()),
+    };
     let elapsed = context.ports.clock.monotonic().saturating_sub(started);
     let item = |outcome| Item {
         host: Some(host.clone()),
@@ -258,12 +270,10 @@ async fn write_manifest(context: &Context, cluster: &Cluster, collection: &str, 
         cause: Some(cause),
         ..Item::new("manifest", Outcome::Failed)
     };
-    let first = cluster.peers.first()?;
-    let aliases = match first.client.aliases_of(collection).await {
-        Ok(aliases) => aliases,
+    let manifest = match describe(cluster, collection, written, now) {
+        Ok(manifest) => manifest,
         Err(error) => return Some(failed(error.to_string())),
     };
-    let manifest = describe(cluster, collection, written, aliases, now);
     let json = match serde_json::to_vec_pretty(&manifest) {
         Ok(json) => json,
         Err(error) => return Some(failed(error.to_string())),
@@ -279,10 +289,9 @@ fn describe(
     cluster: &Cluster,
     collection: &str,
     written: Written,
-    aliases: Vec<String>,
     now: time::OffsetDateTime,
-) -> Manifest {
-    let Written { info, layout, proven, points } = written;
+) -> Result<Manifest, QdrantError> {
+    let Written { info, layout, aliases, proven, points } = written;
     let peers = cluster.peers.iter().map(|peer| ManifestPeer {
         id: peer.id.unwrap_or(layout.peer_id),
         host: peer.address(),
@@ -301,7 +310,7 @@ fn describe(
         peer_id: proven.peer_id,
         shards: proven.shards,
     });
-    Manifest {
+    Ok(Manifest {
         schema_version: crate::manifest::SCHEMA_VERSION,
         created_at: moment::RFC3339.write(now),
         created_by: crate::CREATED_BY.to_owned(),
@@ -316,9 +325,9 @@ fn describe(
             .collect(),
         shards: shards.collect(),
         points,
-        aliases,
+        aliases: aliases?,
         archives: archives.collect(),
-    }
+    })
 }
 
 /// `points` of an index is approximate and changes by itself; type and parameters are what was configured.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use futures_util::future::join;
 use serde_json::Value;
 
 use super::archive::{self, Subject};
@@ -112,8 +113,8 @@ impl Job<'_> {
         if failed > 0 {
             return Err(format!("{failed} of its {} shards have no archive", replicas.len()));
         }
-        let after = count().await;
-        let (config_now, layout_now) = self.look(first).await?;
+        let (after, now) = join(count(), self.look(first)).await;
+        let (config_now, layout_now) = now?;
         if layout_now.placement() != layout.placement() || params(&config_now) != params(&config) {
             return Err(
                 "its shards were moved or its parameters changed while the archives were made, so that they may \
@@ -141,9 +142,11 @@ impl Job<'_> {
 
     /// The whole description of the collection, and its layout, which has to be at rest.
     async fn look(&self, peer: &Peer) -> Result<(Value, Layout), String> {
-        let config = peer.client.collection_as_told(self.collection).await.map_err(|error| error.to_string())?;
+        let told = peer.client.collection_as_told(self.collection);
+        let (config, layout) = join(told, self.cluster.layout(peer, self.collection)).await;
+        let config = config.map_err(|error| error.to_string())?;
         let config = config.ok_or_else(|| format!("there is no such collection on {} any more", peer.address()))?;
-        let layout = self.cluster.layout(peer, self.collection).await.map_err(|error| error.to_string())?;
+        let layout = layout.map_err(|error| error.to_string())?;
         let layout = layout.ok_or_else(|| format!("there is no such collection on {} any more", peer.address()))?;
         if layout.transfers + layout.resharding > 0 {
             return Err("its shards are being moved right now; run the backup again when that has ended".to_owned());
@@ -228,9 +231,10 @@ impl Job<'_> {
             counted(self.context, replica.peer, self.collection, client.count_replica(self.collection, shard).await)
         };
         let subject = Subject { collection: self.collection, peer: replica.id, shard: Some(shard) };
-        let before = count().await;
-        let made = archive::make(self.context, client, subject).await?;
-        let after = count().await;
+        let (known, before) = join(archive::known(client, subject), count()).await;
+        let made = archive::make(self.context, client, subject, known?).await?;
+        let (made, after) = join(made.stored(self.context, client, subject), count()).await;
+        let made = made?;
         let key = made.key.ok_or("no bucket is configured")?;
         stored.borrow_mut().push(key.clone());
         let stat = self.bucket.stat(&key).await.map_err(|error| error.to_string())?;

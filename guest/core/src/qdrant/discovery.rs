@@ -3,6 +3,7 @@
 //! A snapshot or a recovery concerns the one peer that gets the request, so that the name of a Service, which
 //! leads to any of the pods, is good for asking who is there and for nothing else.
 
+use futures_util::future::join;
 use http::Uri;
 
 use super::api::{ClusterInfo, ServerVersion};
@@ -116,9 +117,8 @@ async fn discover(
 }
 
 async fn ask(client: Client) -> Result<Answer, QdrantError> {
-    let info = client.cluster_info().await?;
-    let version = client.version().await?;
-    Ok(Answer { client, info, version })
+    let (info, version) = join(client.cluster_info(), client.version()).await;
+    Ok(Answer { info: info?, version: version?, client })
 }
 
 /// True when both answers name a common peer; servers without clustering are each on their own.
