@@ -109,7 +109,7 @@ pub async fn run(
     grants: Grants<'_>,
     request: &tasks::Request,
 ) -> Result<Result<tasks::Status, tasks::Error>, String> {
-    let engine = engine::engine()?;
+    let engine = component.engine();
     let interface = component.get_export_index(None, INTERFACE);
     let function = interface.and_then(|interface| component.get_export_index(Some(&interface), "run"));
     let function = function.ok_or_else(|| {
@@ -117,8 +117,8 @@ pub async fn run(
             "the component does not export `{INTERFACE}`; take the qdrant-backup.wasm of the same release as this program"
         )
     })?;
-    let linker = linker(&engine).map_err(engine::in_one_line)?;
-    let mut store = Store::new(&engine, state(grants)?);
+    let linker = linker(engine).map_err(engine::in_one_line)?;
+    let mut store = Store::new(engine, state(grants)?);
     store.limiter(|state| &mut state.memory);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);

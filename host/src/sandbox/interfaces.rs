@@ -39,11 +39,11 @@ mod tests {
 
     #[test]
     fn they_are_what_the_engine_sees() {
-        let engine = engine::engine().unwrap();
         let component = engine::component(None).unwrap();
+        let engine = component.engine();
         let kind = component.component_type();
-        let imports: Vec<_> = kind.imports(&engine).map(|(name, _)| name.to_owned()).collect();
-        let exports: Vec<_> = kind.exports(&engine).map(|(name, _)| name.to_owned()).collect();
+        let imports: Vec<_> = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
         assert!(imports.len() > 10 && exports.len() > 1, "{imports:?} {exports:?}");
         assert_eq!(interfaces(COMPONENT), Ok((imports, exports)));
     }

@@ -117,10 +117,14 @@ pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
         if known().any(|known| known == name) || made_by_kubernetes(name) || name.starts_with("QDRANT__") {
             continue;
         }
-        let nearest = known().map(|known| (distance(name, known), known)).min();
+        // Foreign names are none of our business unless they are a slip of the pen away from ours. A pod has hundreds of
+        // them, which are not worth the start's time.
+        const SLIP: usize = 2;
+        let length = name.chars().count();
+        let may_be = |known: &&str| name.starts_with("QDRANT_") || known.len().abs_diff(length) <= SLIP;
+        let nearest = known().filter(may_be).map(|known| (distance(name, known), known)).min();
         let Some((distance, nearest)) = nearest else { continue };
-        // Foreign names are none of our business unless they are a slip of the pen away from ours.
-        if distance <= 2 && name.len() > 6 && !name.starts_with("AWS_") {
+        if distance <= SLIP && name.len() > 6 && !name.starts_with("AWS_") {
             warnings.push(format!("the variable {name} is not known and ignored; did you mean {nearest}?"));
         } else if name.starts_with("QDRANT_") {
             warnings.push(format!("the variable {name} is not known and ignored (the nearest known one is {nearest})"));
@@ -141,21 +145,19 @@ fn made_by_kubernetes(name: &str) -> bool {
 
 /// Levenshtein distance.
 pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    // The costs of a's beginning and each beginning of b but the empty one.
+    let mut row: Vec<usize> = (1..=b.chars().count()).collect();
     for (i, ca) in a.chars().enumerate() {
         let mut diagonal = i;
         let mut left = i + 1;
-        let mut next = vec![left];
-        for (above, cb) in row.iter().skip(1).zip(&b) {
-            let cost = if ca == *cb { diagonal } else { 1 + diagonal.min(*above).min(left) };
+        for (above, cb) in row.iter_mut().zip(b.chars()) {
+            let cost = if ca == cb { diagonal } else { 1 + diagonal.min(*above).min(left) };
             diagonal = *above;
             left = cost;
-            next.push(cost);
+            *above = cost;
         }
-        row = next;
     }
-    row.last().copied().unwrap_or_default()
+    row.last().copied().unwrap_or_else(|| a.chars().count())
 }
 
 /// Reads a duration: `3600`, `3600s`, `60m`, `1h`, `7d`; seconds.
@@ -525,6 +527,20 @@ mod tests {
         ("QDRANT_SNAPSHOT_DATETIME_FILTER", ""),
         ("MC_CONFIG_DIR", "mc"),
     ];
+
+    #[test]
+    fn a_distance_counts_letters_to_change_add_or_leave_out() {
+        for (a, b, letters) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("same", "same", 0),
+            ("kitten", "sitting", 3),
+            ("été", "ete", 2),
+        ] {
+            assert_eq!((distance(a, b), distance(b, a)), (letters, letters), "{a} {b}");
+        }
+    }
 
     #[test]
     fn the_guides_settings_are_taken_as_they_are() {
