@@ -71,7 +71,7 @@ async fn drive<'a>(limit: usize, next: &mut dyn FnMut() -> Option<LocalBoxFuture
 /// `per_peer`; around it a collection waits for a dozen small answers. Eight collections for each of these places keep
 /// all peers busy meanwhile.
 pub(crate) fn backups_at_once(peers: usize, per_peer: usize) -> usize {
-    at_once(peers, per_peer, 8)
+    at_once(peers, per_peer, 6)
 }
 
 /// How many collections are restored at the same time: more, as each waits most of its time for the cluster to come to

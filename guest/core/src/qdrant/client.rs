@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_lock::Semaphore;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -24,6 +26,10 @@ const ANSWER_LIMIT: usize = 64 << 20;
 /// How long reading the state of things may take; work has the user's own limit.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How many calls that are no long work a server gets at the same time: hundreds of collections begin at once, and each
+/// call that is under way has a connection, with its memory on both sides.
+const SMALL_CALLS: usize = 32;
+
 /// Calls one server.
 #[derive(Clone)]
 pub struct Client {
@@ -32,6 +38,7 @@ pub struct Client {
     api_key: Option<Secret>,
     work_timeout: Duration,
     answered_as: Rc<Cell<Option<(u64, Duration)>>>,
+    small_calls: Arc<Semaphore>,
 }
 
 /// How a call may be treated.
@@ -48,12 +55,13 @@ pub(super) enum Effect {
 impl Client {
     /// A client for `host`; `work_timeout` limits calls that do long work.
     pub fn new(ports: Ports, host: Host, api_key: Option<Secret>, work_timeout: Duration) -> Self {
-        Self { ports, host, api_key, work_timeout, answered_as: Rc::default() }
+        let small_calls = Arc::new(Semaphore::new(SMALL_CALLS));
+        Self { ports, host, api_key, work_timeout, answered_as: Rc::default(), small_calls }
     }
 
     /// The same access to another host.
     pub fn to_host(&self, host: Host) -> Self {
-        Self { host, answered_as: Rc::default(), ..self.clone() }
+        Self::new(self.ports.clone(), host, self.api_key.clone(), self.work_timeout)
     }
 
     /// The server's address.
@@ -167,6 +175,10 @@ impl Client {
         effect: Effect,
     ) -> Result<Vec<u8>, QdrantErrorKind> {
         let request = self.request(method, path, body, effect)?;
+        let _permit = match effect {
+            Effect::Work => None,
+            Effect::Idempotent | Effect::Once => Some(self.small_calls.acquire().await),
+        };
         self.receive(self.ports.http.send(request).await).await
     }
 
