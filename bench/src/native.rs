@@ -102,6 +102,10 @@ pub async fn run(task: &str) {
                 })
                 .await;
         }
+        "copy" => {
+            let key = setting("BENCH_OBJECT");
+            plain.copy(&key, &format!("{first}/collections/c/shards/0/snapshots/upload")).await;
+        }
         "read" => {
             let key = setting("BENCH_OBJECT");
             let digest = plain.sha256(&key).await;
@@ -263,6 +267,14 @@ impl Plain {
             }
         }
         format!("{:x}", hash.finalize())
+    }
+
+    /// Sends an object on as it comes.
+    async fn copy(&self, key: &str, to: &str) {
+        let url = format!("{}/{key}", self.bucket).parse().unwrap();
+        let body = self.client.get(url).await.unwrap().into_body();
+        let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+        client.request(Request::post(to).body(body).unwrap()).await.unwrap();
     }
 
     async fn json(&self, method: Method, url: &str, body: Option<Value>) -> Value {

@@ -23,6 +23,9 @@ pub struct Bench {
 const SCRIPT_WALL: f64 = 0.43;
 const SCRIPT_CPU: f64 = 0.32;
 
+/// A shard's archive in a request.
+const UPLOAD: &str = "POST /collections/{c}/shards/{s}/snapshots/upload";
+
 /// What is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -47,6 +50,7 @@ const PEERS: Options = Options {
     source: true,
     settle: Duration::ZERO,
     data: 4096,
+    links: true,
 };
 
 impl Bench {
@@ -309,6 +313,24 @@ impl Bench {
         );
         let ratio = Figures::new(pairs.iter().map(|(own, native)| seconds(own.wall) / seconds(native.wall)));
         table.add("its wall to that of a native read with SHA-256", &ratio, times, Goal::None);
+        let memory = Figures::new(pairs.iter().map(|(own, _)| own.memory as f64));
+        table.add("its peak memory", &memory, size, Goal::None);
+        let options = Options { source: false, links: false, ..options };
+        let pairs: Vec<(Run, Run)> = (0..self.times(3))
+            .map(|_| {
+                let own = self.once(Who::Program, "recover_snap", options, 1);
+                assert_eq!(own.kinds.get(UPLOAD), Some(&1), "the archive was not sent");
+                let object = [("BENCH_OBJECT", format!("snapshots/{}", crate::stub::first_archive()))];
+                let native = self.with(&self.command(Who::Native, "copy"), options, 1, &object);
+                assert_eq!(native.kinds.get(UPLOAD), Some(&1), "the archive was not copied");
+                (own.run, native.run)
+            })
+            .collect();
+        let case = format!("recover_snap that sends an archive of {mib:.0} MiB");
+        let rate = Figures::new(pairs.iter().map(|(own, _)| mib / seconds(own.wall)));
+        table.add(&case, &rate, |rate| format!("{rate:.0} MiB/s"), Goal::None);
+        let ratio = Figures::new(pairs.iter().map(|(own, native)| seconds(own.wall) / seconds(native.wall)));
+        table.add("its wall to that of a native copy", &ratio, times, Goal::None);
         let memory = Figures::new(pairs.iter().map(|(own, _)| own.memory as f64));
         table.add("its peak memory", &memory, size, Goal::None);
     }

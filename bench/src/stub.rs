@@ -46,6 +46,8 @@ pub struct Options {
     pub settle: Duration,
     /// How many bytes of data each archive has.
     pub data: u64,
+    /// False: the peers fetch no archives, all have to be sent to them.
+    pub links: bool,
 }
 
 /// The servers; they stop when this is dropped.
@@ -222,10 +224,19 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     state.counters.first.lock().unwrap().get_or_insert_with(Instant::now);
     state.counters.requests.fetch_add(1, Ordering::Relaxed);
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let (head, mut body) = request.into_parts();
     let path: Vec<String> = head.uri.path().split('/').filter(|part| !part.is_empty()).map(ToOwned::to_owned).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let body = match path.last() {
+        // An archive, which nobody looks at.
+        Some(&"upload") => {
+            while let Some(frame) = body.frame().await {
+                drop(frame.unwrap());
+            }
+            Bytes::new()
+        }
+        _ => body.collect().await.map(|body| body.to_bytes()).unwrap_or_default(),
+    };
     let kind = match peer {
         None => s3::kind(&head, &path),
         Some(_) => qdrant::kind(&head.method, &path),

@@ -68,10 +68,10 @@ fn there_are_no_sockets_and_nothing_but_wasi() {
     }
 }
 
-/// It has to fit a ConfigMap (1,048,576 bytes). The ceiling is its present size (1,009,926) and 1 %: who adds more looks at
+/// It has to fit a ConfigMap (1,048,576 bytes). The ceiling is its present size (1,019,957) and 1 %: who adds more looks at
 /// bench/README.md for what it is made of, and then raises the ceiling.
 #[test]
 fn the_component_fits_a_config_map() {
     let size = qdrant_backup::COMPONENT.len();
-    assert!(size < 1_020_000, "{size} bytes");
+    assert!(size < 1_030_000, "{size} bytes");
 }

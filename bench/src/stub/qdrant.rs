@@ -71,7 +71,8 @@ pub fn kind(method: &Method, path: &[&str]) -> String {
 
 /// True for calls that a peer has a limit for: snapshots and recoveries.
 pub fn is_work(method: &Method, path: &[&str]) -> bool {
-    (*method == Method::POST && path.last() == Some(&"snapshots")) || path.last() == Some(&"recover")
+    (*method == Method::POST && path.last() == Some(&"snapshots"))
+        || matches!(path.last(), Some(&"recover" | &"upload"))
 }
 
 pub fn answer(state: &State, peer: usize, port: u16, method: &Method, path: &[&str], body: &Bytes) -> Answer {
@@ -142,6 +143,13 @@ fn of_collection(state: &State, peer: usize, number: usize, method: &Method, res
         ("GET", ["snapshots"] | ["shards", _, "snapshots"]) => ok(json!([])),
         ("POST", ["snapshots"]) => stored(state, number, peer, None),
         ("POST", ["shards", shard, "snapshots"]) => stored(state, number, peer, Some(shard.parse().unwrap())),
+        ("PUT", ["snapshots", "recover"]) if !state.options.links => {
+            error(403, "Snapshot recovery from remote URLs is disabled in the configuration")
+        }
+        ("POST", ["shards", shard, "snapshots", "upload"]) => {
+            there.recovered.insert(shard.parse().unwrap());
+            ok(Value::Null)
+        }
         ("PUT", ["snapshots", "recover"]) => {
             there.recovered.extend((0..spread).filter(|shard| holder(*shard) == peer));
             there.rest = Instant::now() + state.options.settle;

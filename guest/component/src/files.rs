@@ -87,6 +87,8 @@ impl Files for WorkDirectory {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        // What gets the name of a whole file has to be whole, whatever happens to the machine.
+        self.sync();
         self.forget(from);
         self.forget(to);
         fs::rename(self.path(from), self.path(to)).map_err(|error| failed(from, "rename", &error))

@@ -192,7 +192,7 @@ pub trait Files {
     /// # Errors
     /// As for [`Files::replace`].
     fn append(&self, name: &str, content: &[u8]) -> Result<(), FileError>;
-    /// Renames a file; the target is replaced.
+    /// Renames a file, with all that was added to it; the target is replaced.
     ///
     /// # Errors
     /// As for [`Files::replace`].

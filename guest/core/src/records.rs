@@ -233,7 +233,8 @@ pub fn append_begun(files: &dyn Files, line: &Begun) -> Result<(), FileError> {
     files.append(RESTORE_BEGUN, csv_line(&[&line.host, &line.collection, &line.snapshots]).as_bytes())
 }
 
-fn snapshot_line(line: &Snapshot) -> String {
+/// A line of [`SNAPSHOTS`].
+pub fn snapshot_line(line: &Snapshot) -> String {
     csv_line(&[line.host.as_deref().unwrap_or_default(), &line.collection, &line.snapshot_name])
 }
 

@@ -21,7 +21,7 @@ mod state;
 mod version;
 
 pub use apply::{Choice, Restored, given, restore};
-pub use archives::{BucketArchive, archives_in, generations};
+pub use archives::{BucketArchive, archives_in, by_time, each_archive_in, generations};
 pub use backup::Backup;
 pub use layout::{Placement, Step, Transfer, next_steps};
 pub use plan::{Plan, Recovery, ShardArchive, Target, plan};

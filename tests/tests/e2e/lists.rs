@@ -1,5 +1,6 @@
 //! `get_coll`, `get_snap`, `get_snap_s3`, `reset`: what prints or removes and changes no server.
 
+use qdrant_backup_tests::faults::{Fault, Wrong};
 use qdrant_backup_tests::site::{Site, run};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -65,6 +66,28 @@ async fn a_listing_of_many_objects_has_pages() {
     let run = site.run(&["get_snap_s3"]).await.expect(0);
     assert_eq!(run.stdout.lines().count(), 1500);
     assert!(run.stdout.starts_with(",many,many-1-2026-01-01-00-00-00.snapshot\n"), "{}", &run.stdout[..200]);
+    assert_eq!(site.file("snapshots"), run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_breaks_off_leaves_no_file() {
+    let site = Site::standalone().await;
+    for number in 0..1500 {
+        let (name, second) = (format!("c{:03}", number / 10), number % 10);
+        site.s3.put(&format!("snapshots/{name}/{name}-1-2026-01-01-00-00-0{second}.snapshot"), vec![b'x']);
+    }
+    // What a run left that was killed.
+    let work = TempDir::new().unwrap();
+    std::fs::write(work.path().join(".snapshots.new"), "half a li").unwrap();
+    let denied = Wrong::Status(403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>".to_owned());
+    let uri = "continuation-token".to_owned();
+    site.s3.fail(Fault { method: None, uri, skip: 0, times: 1, wrong: denied });
+    site.run_in(work.path(), &["get_snap_s3"], &[]).await.expect(1).says(&["AccessDenied"]);
+    assert_eq!(std::fs::read_dir(work.path()).unwrap().count(), 0);
+    let run = site.run_in(work.path(), &["get_snap_s3"], &[]).await.expect(0);
+    assert_eq!(run.stdout.lines().count(), 1500);
+    assert_eq!(std::fs::read_to_string(work.path().join("snapshots")).unwrap(), run.stdout);
+    assert_eq!(std::fs::read_dir(work.path()).unwrap().count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use qdrant_backup_tests::client::{Client, Content, assert_same};
+use qdrant_backup_tests::faults::Who;
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 use tempfile::TempDir;
+
+use crate::faults::stand_in_only;
 
 /// Collections of every kind that a cluster knows.
 pub(crate) async fn fill(client: &Client) {
@@ -37,6 +40,34 @@ async fn back_up_and_wipe(site: &Site) -> BTreeMap<String, Content> {
     std::fs::remove_file(site.work.path().join("snapshots")).unwrap();
     std::fs::remove_file(site.work.path().join("collections")).unwrap();
     before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_asked_that_was_answered_already() {
+    stand_in_only!();
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 3})).await;
+    client.fill("docs", 0, 90).await;
+    let calls = |class: &str| {
+        let requests = site.s3.faults().requests();
+        requests.iter().filter(|request| request.who() == Who::Program && request.class() == class).count()
+    };
+    site.s3.faults().clear();
+    site.run(&["create_snap"]).await.expect(0);
+    // Each peer's name is in its archive's.
+    assert_eq!(calls("GET qdrant /collections/{collection}/cluster"), 2);
+    assert_eq!(calls("POST qdrant /collections/{collection}/snapshots"), 3);
+    assert_eq!(calls("POST qdrant /collections/{collection}/shards/{shard}/points/count"), 2 * 3);
+    client.wipe().await;
+    site.s3.faults().clear();
+    site.run(&["recover_snap"]).await.expect(0);
+    assert_eq!(calls("PUT qdrant /collections/{collection}/snapshots/recover"), 3);
+    assert_eq!(calls("POST qdrant /collections/{collection}/shards/{shard}/points/count"), 3);
+    assert_eq!(calls("POST qdrant /collections/{collection}/points/count"), 3);
+    // Two looks from each peer after it was created, two after the recoveries, and those that saw it move.
+    let looks = calls("GET qdrant /collections/{collection}/cluster");
+    assert!((12..24).contains(&looks), "{looks}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,12 @@
-//! For tests of what has no business with files or the console.
+//! For tests of what has no business with files, the console or time.
 
-use super::{Console, FileError, Files};
+use std::time::Duration;
 
-/// No files at all, and nobody who listens.
+use time::OffsetDateTime;
+
+use super::{Clock, Console, FileError, Files, LocalBoxFuture};
+
+/// No files at all, nobody who listens, and no time that passes.
 pub(crate) struct Nothing;
 
 impl Files for Nothing {
@@ -29,4 +33,19 @@ impl Files for Nothing {
 impl Console for Nothing {
     fn data(&self, _: &str) {}
     fn log(&self, _: &str) {}
+}
+
+impl Clock for Nothing {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+    fn sleep(&self, _: Duration) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+    fn random(&self) -> u64 {
+        0
+    }
 }

@@ -271,8 +271,54 @@ fn error_text(status: StatusCode, bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use futures_executor::block_on;
+
+    use crate::concurrent;
+    use crate::ports::Http;
+    use crate::ports::nothing::Nothing;
+    use crate::settings::DefaultPort;
+
+    /// A server that answers nothing, a moment later, and counts who waits.
+    #[derive(Default)]
+    struct Slow {
+        waiting: Cell<usize>,
+        most: Cell<usize>,
+    }
+
+    impl Http for Slow {
+        fn send(&self, _: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
+            Box::pin(async move {
+                self.waiting.set(self.waiting.get() + 1);
+                self.most.set(self.most.get().max(self.waiting.get()));
+                let mut pending = true;
+                std::future::poll_fn(|context| {
+                    context.waker().wake_by_ref();
+                    if std::mem::take(&mut pending) { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+                })
+                .await;
+                self.waiting.set(self.waiting.get() - 1);
+                Err(HttpError::Denied)
+            })
+        }
+    }
+
+    #[test]
+    fn a_server_gets_few_small_calls_at_a_time_and_work_beside_them() {
+        let slow = Rc::new(Slow::default());
+        let nothing = Rc::new(Nothing);
+        let ports = Ports { http: slow.clone(), clock: nothing.clone(), files: nothing.clone(), console: nothing };
+        let host = Host::parse("http://peer-1", DefaultPort::Always(6333)).unwrap();
+        let client = Client::new(ports, host, None, Duration::from_secs(1));
+        let call = |effect| client.send(Method::GET, "/", None, effect);
+        block_on(concurrent::all((0..100).map(|_| call(Effect::Idempotent))));
+        assert_eq!(slow.most.take(), SMALL_CALLS);
+        let both = [Effect::Idempotent, Effect::Work].into_iter().cycle();
+        block_on(concurrent::all(both.take(200).map(call)));
+        assert_eq!(slow.most.get(), SMALL_CALLS + 100, "work has limits of its own");
+    }
 
     #[test]
     fn names_become_one_path_segment() {

@@ -33,6 +33,26 @@ pub struct BucketArchive {
 /// The bucket can't be listed.
 pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec<BucketArchive>, String> {
     let mut archives = Vec::new();
+    each_archive_in(bucket, filter, &mut |archive| archives.push(archive)).await?;
+    by_time(&mut archives);
+    Ok(archives)
+}
+
+/// Sorts by collection and time.
+pub fn by_time(archives: &mut Vec<BucketArchive>) {
+    sort(archives, BucketArchive::order);
+}
+
+/// Calls `each` for every archive of a whole collection in the bucket whose name passes `filter`. Those of one collection
+/// come one after another.
+///
+/// # Errors
+/// The bucket can't be listed; `each` may have been called for some.
+pub async fn each_archive_in(
+    bucket: &Bucket,
+    filter: &SnapshotFilter,
+    each: &mut dyn FnMut(BucketArchive),
+) -> Result<(), String> {
     let prefix = bucket.key_prefix().to_owned();
     let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     bucket
@@ -40,7 +60,7 @@ pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec
             let Some(found) = naming::snapshot_of_key(&prefix, &object.key) else { return };
             let name = found.to_string();
             if filter.matches(&name) {
-                archives.push(BucketArchive {
+                each(BucketArchive {
                     // Not as listed: some servers undo the escapes within keys.
                     key: naming::snapshot_key(&prefix, &found.collection, &name),
                     collection: found.collection,
@@ -53,9 +73,7 @@ pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec
             }
         })
         .await
-        .map_err(|error| error.to_string())?;
-    sort(&mut archives, BucketArchive::order);
-    Ok(archives)
+        .map_err(|error| error.to_string())
 }
 
 /// How long after one peer's archive was stored the next peer's may have begun, in the same backup.

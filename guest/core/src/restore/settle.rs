@@ -163,6 +163,7 @@ mod tests {
     struct Servers {
         looks: RefCell<Vec<String>>,
         restless: Cell<usize>,
+        away: Cell<bool>,
         clock: Cell<Duration>,
     }
 
@@ -177,6 +178,9 @@ mod tests {
     impl Http for Servers {
         fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
             let peer = request.uri.host().unwrap().to_owned();
+            if self.away.get() {
+                return Box::pin(std::future::ready(Err(HttpError::Interrupted("reset".to_owned()))));
+            }
             let restless = peer == "peer-2" && self.restless.get() > 0;
             if restless {
                 self.restless.set(self.restless.get() - 1);
@@ -209,8 +213,12 @@ mod tests {
     }
 
     fn place(restless: usize) -> (Rc<Servers>, Context, Cluster) {
-        let servers =
-            Rc::new(Servers { looks: RefCell::default(), restless: Cell::new(restless), clock: Cell::default() });
+        let servers = Rc::new(Servers {
+            looks: RefCell::default(),
+            restless: Cell::new(restless),
+            away: Cell::default(),
+            clock: Cell::default(),
+        });
         let ports =
             Ports { http: servers.clone(), clock: servers.clone(), files: Rc::new(Nothing), console: Rc::new(Nothing) };
         let variables = [("QDRANT_SOURCE_HOSTS".to_owned(), "peer-0".to_owned())];
@@ -246,6 +254,29 @@ mod tests {
         }
         // 50 ms, doubled each time; and 50 ms between the two looks at the end.
         assert_eq!(servers.clock.get(), Duration::from_millis(50 * (1 + 2 + 4 + 8 + 16 + 32) + 50));
+    }
+
+    #[test]
+    fn who_has_just_answered_is_known_and_asked_again_a_second_later_or_after_a_failure() {
+        let (servers, _, cluster) = place(0);
+        // All of them say that they are peer 1.
+        let client = &cluster.peers[0].client;
+        let expect = |id| block_on(client.expect_peer("docs", id));
+        expect(1).unwrap();
+        expect(1).unwrap();
+        assert_eq!(servers.looks.take().len(), 1);
+        assert!(expect(2).unwrap_err().contains("answers as peer 1 now and not as peer 2"));
+        assert_eq!(servers.looks.take().len(), 1);
+        servers.clock.set(servers.clock.get() + Duration::from_secs(1));
+        expect(1).unwrap();
+        assert_eq!(servers.looks.take().len(), 1, "it may have been replaced meanwhile");
+        servers.away.set(true);
+        assert!(block_on(client.count("docs")).is_err());
+        assert!(expect(1).is_err());
+        servers.away.set(false);
+        servers.looks.take();
+        expect(1).unwrap();
+        assert_eq!(servers.looks.take().len(), 1, "what was away may be another one");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use super::{Context, source};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ordered::Set;
+use crate::ports::FileError;
 use crate::records;
 use crate::report::{Item, Outcome};
-use crate::restore;
+use crate::restore::{self, BucketArchive};
 
 /// As Qdrant lists them.
 pub(super) async fn run(context: &Context) -> Result<(), String> {
@@ -68,20 +69,80 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
         return Ok(());
     }
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
-    let mut lines = restore::archives_in(bucket, &SnapshotFilter::new(&context.settings.snapshot_filter)).await?;
     let chosen: Set<String> = records::read_collections(context.ports.files.as_ref())
         .map_err(|error| error.to_string())?
         .into_iter()
         .map(|line| line.collection)
         .collect();
-    lines.retain(|archive| chosen.is_empty() || chosen.contains(&archive.collection));
-    let lines = lines.into_iter().map(|archive| records::Snapshot {
-        host: None,
-        collection: archive.collection,
-        snapshot_name: archive.name,
-    });
-    context.report(write(context, lines.collect())?);
+    let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
+    let mut list = List { context, archives: Vec::new(), text: String::new(), lines: 0 };
+    list.begin().map_err(|error| error.to_string())?;
+    let mut written = Ok(());
+    let mut each = |archive: BucketArchive| {
+        if written.is_ok() && (chosen.is_empty() || chosen.contains(&archive.collection)) {
+            written = list.add(archive);
+        }
+    };
+    let listed = restore::each_archive_in(bucket, &filter, &mut each).await;
+    let listed = listed.and_then(|()| written.and_then(|()| list.end()).map_err(|error| error.to_string()));
+    if listed.is_err() {
+        let _ = list.begin();
+    }
+    context.report(done(listed?));
     Ok(())
+}
+
+/// The file `snapshots` while the bucket is listed: a bucket may hold more archives than a pod has memory for.
+struct List<'a> {
+    context: &'a Context,
+    /// The archives of one collection, which the bucket lists by peer.
+    archives: Vec<BucketArchive>,
+    /// Lines that are not written yet.
+    text: String,
+    lines: usize,
+}
+
+impl List<'_> {
+    /// The name that the file has until it is whole.
+    const UNFINISHED: &'static str = ".snapshots.new";
+
+    /// Removes what an earlier run may have left.
+    fn begin(&self) -> Result<(), FileError> {
+        self.context.ports.files.remove(Self::UNFINISHED).map(drop)
+    }
+
+    fn add(&mut self, archive: BucketArchive) -> Result<(), FileError> {
+        const ENOUGH: usize = 64 << 10;
+        if self.archives.first().is_some_and(|first| first.collection != archive.collection) {
+            self.write_lines();
+        }
+        self.archives.push(archive);
+        if self.text.len() > ENOUGH { self.write() } else { Ok(()) }
+    }
+
+    fn write_lines(&mut self) {
+        restore::by_time(&mut self.archives);
+        self.lines += self.archives.len();
+        for archive in self.archives.drain(..) {
+            let BucketArchive { collection, name: snapshot_name, .. } = archive;
+            self.text.push_str(&records::snapshot_line(&records::Snapshot { host: None, collection, snapshot_name }));
+        }
+    }
+
+    fn write(&mut self) -> Result<(), FileError> {
+        self.context.ports.files.append(Self::UNFINISHED, self.text.as_bytes())?;
+        self.context.ports.console.data(&self.text);
+        self.text.clear();
+        Ok(())
+    }
+
+    /// Puts the whole file in its place; returns the number of its lines.
+    fn end(&mut self) -> Result<usize, FileError> {
+        self.write_lines();
+        self.write()?;
+        self.context.ports.files.rename(Self::UNFINISHED, records::SNAPSHOTS)?;
+        Ok(self.lines)
+    }
 }
 
 /// A `snapshots` file that is there is kept: it may be a person's own choice.
@@ -99,11 +160,15 @@ fn write(context: &Context, lines: Vec<records::Snapshot>) -> Result<Item, Strin
     let csv = records::snapshots_csv(&lines);
     context.ports.files.replace(records::SNAPSHOTS, csv.as_bytes()).map_err(|error| error.to_string())?;
     context.ports.console.data(&csv);
-    Ok(Item {
+    Ok(done(lines.len()))
+}
+
+fn done(lines: usize) -> Item {
+    Item {
         name: Some(records::SNAPSHOTS.to_owned()),
-        cause: Some(format!("{} snapshots", lines.len())),
+        cause: Some(format!("{lines} snapshots")),
         ..Item::new("file", Outcome::Done)
-    })
+    }
 }
 
 fn failed(host: String, collection: Option<String>, cause: String) -> Item {
