@@ -18,6 +18,7 @@ mod table;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use points::Bench;
 use table::Table;
 
@@ -28,6 +29,9 @@ const USAGE: &str = "usage: qdrant-backup-bench [--quick] [--only PART] PROGRAM 
   BASELINE='command' is run beside it: it has to make a snapshot of every collection";
 
 fn main() -> ExitCode {
+    // Thousands of connections; the processes that are started inherit it.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         // The bench starts itself for what has to be a process of its own.

@@ -18,9 +18,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-/// How many collections are at work at the same time: more than any limit of a peer, fewer than the sockets that a
-/// process may have.
-const COLLECTIONS_AT_ONCE: usize = 512;
+/// How many collections are at work at the same time: more than any limit of a peer, and each asks all peers at once,
+/// which makes sockets, of which a process may have so many only.
+fn collections_at_once(peers: usize) -> usize {
+    (8_000 / peers).min(512)
+}
 
 /// The pause before the second of two looks at a collection, as the program makes it.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -121,7 +123,7 @@ impl Plain {
         names: Vec<String>,
         work: impl Fn(Arc<Self>, String) -> F,
     ) {
-        let slots = Arc::new(Semaphore::new(COLLECTIONS_AT_ONCE));
+        let slots = Arc::new(Semaphore::new(collections_at_once(self.peers.len())));
         let mut running = tokio::task::JoinSet::new();
         for name in names {
             let slot = Arc::clone(&slots).acquire_owned().await.unwrap();

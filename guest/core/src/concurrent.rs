@@ -68,7 +68,7 @@ async fn drive<'a>(limit: usize, next: &mut dyn FnMut() -> Option<LocalBoxFuture
 }
 
 /// How many collections are backed up at the same time. What is heavy for a peer, a snapshot, has a limit of its own,
-/// `per_peer`; around it a collection waits for a dozen small answers. Eight collections for each of these places keep
+/// `per_peer`; around it a collection waits five times for small answers. Six collections for each of these places keep
 /// all peers busy meanwhile.
 pub(crate) fn backups_at_once(peers: usize, per_peer: usize) -> usize {
     at_once(peers, per_peer, 6)
@@ -125,7 +125,7 @@ mod tests {
     fn more_peers_have_more_collections_at_work_but_not_without_end() {
         assert_eq!(
             [(1, 1), (3, 1), (3, 4), (10, 2), (50, 4)].map(|(peers, each)| backups_at_once(peers, each)),
-            [32, 32, 96, 160, 512]
+            [32, 32, 72, 120, 512]
         );
         assert_eq!(
             [(1, 1), (3, 1), (10, 1), (50, 1)].map(|(peers, each)| restores_at_once(peers, each)),

@@ -16,6 +16,7 @@ pub use host::{DefaultPort, Host};
 pub use parse::{distance, from_variables, parse_duration, unknown_names};
 pub use retention::{Keep, Sweep};
 pub use share::Share;
+pub(crate) use share::hash;
 pub use variables::{Scope, VARIABLES, Variable, markdown_table};
 
 use crate::task::Task;

@@ -25,7 +25,7 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
             ..Item::new("collection", Outcome::Failed)
         }]
     };
-    let Some(first) = cluster.peers.first() else {
+    let Some(first) = cluster.peer_to_ask(collection) else {
         return failed("none of its peers can be reached".to_owned());
     };
     let count = || async { counted(context, first, collection, first.client.count(collection).await) };

@@ -84,7 +84,7 @@ impl Job<'_> {
         stored: &RefCell<Vec<String>>,
         items: &mut Vec<Item>,
     ) -> Result<Option<SetManifest>, String> {
-        let first = self.cluster.peers.first().ok_or("none of its peers can be reached")?;
+        let first = self.cluster.peer_to_ask(self.collection).ok_or("none of its peers can be reached")?;
         let (config, layout) = self.look(first).await?;
         if config.get("status").and_then(Value::as_str) == Some("red") {
             self.context.log.warn(Some(&first.address()), &format!("`{}`: {RED}", self.collection));

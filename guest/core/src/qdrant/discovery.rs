@@ -13,7 +13,7 @@ use super::error::QdrantError;
 use crate::concurrent;
 use crate::ordered::{Map, Set};
 use crate::ports::Ports;
-use crate::settings::{Host, Secret, Settings};
+use crate::settings::{Host, Secret, Settings, hash};
 
 /// Servers that form one cluster, or one server on its own.
 #[derive(Clone)]
@@ -234,6 +234,14 @@ impl Cluster {
     /// The ids of its peers.
     pub fn ids(&self) -> Set<u64> {
         self.peers.iter().map(|peer| peer.id.unwrap_or(SINGLE)).collect()
+    }
+
+    /// The peer that is asked about a collection where any of them can tell: not the same for all collections, which is
+    /// what would hold up a backup of many peers.
+    pub fn peer_to_ask(&self, collection: &str) -> Option<&Peer> {
+        // By what the shares of an Indexed Job are not cut by, so that each pod asks all peers.
+        let number = hash(collection).checked_rem(self.peers.len() as u64)?;
+        self.peers.get(usize::try_from(number).ok()?)
     }
 
     /// Where the shards of a collection live as `peer` sees it, in terms of [`Cluster::ids`].

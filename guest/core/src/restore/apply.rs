@@ -147,7 +147,7 @@ async fn run(
     if context.settings.dry_run {
         return Ok(Proof::Would(would(context, cluster, &plan, &start)));
     }
-    let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
+    let client = &cluster.peer_to_ask(&plan.collection).ok_or("the target has no peer that answers")?.client;
     let files = context.ports.files.as_ref();
     let aliases = match start {
         Start::Restored => return Ok(Proof::WasThere),

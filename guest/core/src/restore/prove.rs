@@ -165,7 +165,7 @@ pub(super) async fn sample(context: &Context, cluster: &Cluster, plan: &Plan, to
 }
 
 async fn indexes(cluster: &Cluster, plan: &Plan) -> Result<(), String> {
-    let client = &cluster.peers.first().ok_or("there is no peer to ask")?.client;
+    let client = &cluster.peer_to_ask(&plan.collection).ok_or("there is no peer to ask")?.client;
     let info = client.collection(&plan.collection).await.map_err(|error| error.to_string())?;
     let info = info.ok_or("the collection is gone")?;
     for (field, wanted) in &plan.indexes {

@@ -130,7 +130,7 @@ async fn take(
     step: Step,
     transfer: Transfer,
 ) -> Result<(), String> {
-    let peer = cluster.peers.first().ok_or("there is no peer to ask")?;
+    let peer = cluster.peer_to_ask(collection).ok_or("there is no peer to ask")?;
     match peer.client.change_layout(collection, &step.body(transfer)).await {
         Ok(()) => Ok(()),
         // The step may be under way: the next look tells, and repeats it if it is not.
@@ -260,7 +260,7 @@ mod tests {
     fn who_has_just_answered_is_known_and_asked_again_a_second_later_or_after_a_failure() {
         let (servers, _, cluster) = place(0);
         // All of them say that they are peer 1.
-        let client = &cluster.peers[0].client;
+        let client = &cluster.peers.first().unwrap().client;
         let expect = |id| block_on(client.expect_peer("docs", id));
         expect(1).unwrap();
         expect(1).unwrap();

@@ -27,7 +27,7 @@ pub(super) enum Start {
 /// The collection may not be touched: says why and what to do.
 pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, plan: &Plan) -> Result<Start, String> {
     let collection = &plan.collection;
-    let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
+    let client = &cluster.peer_to_ask(collection).ok_or("the target has no peer that answers")?.client;
     // Qdrant knows an alias as a collection, too: where there is none, there is no alias, either.
     let Some(info) = client.collection(collection).await.map_err(|error| error.to_string())? else {
         return Ok(Start::Create);
