@@ -112,9 +112,29 @@ impl Client {
         self.ok(Method::POST, "/collections/aliases?timeout=60", Some(&body)).await;
     }
 
+    /// Removes aliases, and waits until every peer knows: who asks another one must not find them again.
+    pub async fn drop_aliases(&self, aliases: &[&str]) {
+        let actions: Vec<Value> = aliases.iter().map(|alias| json!({"delete_alias": {"alias_name": alias}})).collect();
+        let path = "/collections/aliases?timeout=60";
+        self.ok(Method::POST, path, Some(&json!({ "actions": actions }))).await;
+        for peer in 0..self.hosts.len() {
+            loop {
+                let there = self.aliases_at(peer).await;
+                if !aliases.iter().any(|alias| there.contains_key(*alias)) {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
+    }
+
     /// Alias to collection.
     pub async fn aliases(&self) -> BTreeMap<String, String> {
-        let aliases = self.ok(Method::GET, "/aliases", None).await;
+        self.aliases_at(0).await
+    }
+
+    async fn aliases_at(&self, peer: usize) -> BTreeMap<String, String> {
+        let aliases = self.ok_at(peer, Method::GET, "/aliases", None).await;
         let text = |alias: &Value, name: &str| alias[name].as_str().unwrap().to_owned();
         aliases["aliases"]
             .as_array()

@@ -17,10 +17,7 @@ async fn aliases_go_to_the_file_and_the_bucket_and_come_back_from_both() {
     let before = client.aliases().await;
     let run = site.run(&["get_colla"]).await.expect(0);
     assert_eq!(run.stdout, "\"ge ün%,odd\",\"odd, too\"\ndocs,prod\n");
-    let drop =
-        json!({"actions": [{"delete_alias": {"alias_name": "prod"}}, {"delete_alias": {"alias_name": "odd, too"}}]});
-
-    client.ok(http::Method::POST, "/collections/aliases", Some(&drop)).await;
+    client.drop_aliases(&["prod", "odd, too"]).await;
     site.run_with(&["recover_colla"], &[("BACKUP_COLLECTION_ALIASES_ON_S3", "false")])
         .await
         .expect(0)
@@ -28,7 +25,7 @@ async fn aliases_go_to_the_file_and_the_bucket_and_come_back_from_both() {
     assert_eq!(client.aliases().await, before);
     site.run(&["recover_collection_alias"]).await.expect(0).says(&["it is there already", "2 skipped"]);
 
-    client.ok(http::Method::POST, "/collections/aliases", Some(&drop)).await;
+    client.drop_aliases(&["prod", "odd, too"]).await;
     site.run(&["reset"]).await.expect(0);
     site.run(&["recover_colla"]).await.expect(0);
     assert_eq!(client.aliases().await, before);
@@ -46,8 +43,7 @@ async fn an_alias_of_somebody_else_is_not_taken_and_the_others_are_set() {
     client.alias("other", "a").await;
     site.run(&["get_colla"]).await.expect(0);
     client.alias("prod", "b").await;
-    let drop = json!({"actions": [{"delete_alias": {"alias_name": "other"}}]});
-    client.ok(http::Method::POST, "/collections/aliases", Some(&drop)).await;
+    client.drop_aliases(&["other"]).await;
     site.run(&["recover_colla"]).await.expect(3).says(&["it belongs to `b`"]);
     let aliases =
         |prod: &str| BTreeMap::from([("other".to_owned(), "a".to_owned()), ("prod".to_owned(), prod.to_owned())]);
