@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all, join3};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -140,9 +140,10 @@ impl Plain {
 
     async fn back_up(&self, name: &str) {
         let first = format!("{}/collections/{name}", self.peers[0].url);
-        self.json(Method::GET, &first, None).await;
-        let layout = self.json(Method::GET, &format!("{first}/cluster"), None).await;
-        self.count(&first).await;
+        let cluster = format!("{first}/cluster");
+        let (_, layout, ()) =
+            join3(self.json(Method::GET, &first, None), self.json(Method::GET, &cluster, None), self.count(&first))
+                .await;
         let mut holders: Vec<(u64, u64)> = Vec::new();
         for shard in layout["local_shards"].as_array().unwrap() {
             holders.push((self.peers[0].id, shard["shard_id"].as_u64().unwrap()));
@@ -154,19 +155,17 @@ impl Plain {
             let peer = self.peers.iter().find(|peer| peer.id == *id).unwrap();
             let collection = format!("{}/collections/{name}", peer.url);
             let replica = format!("{collection}/shards/{shard}");
-            self.count(&replica).await;
-            self.json(Method::GET, &format!("{collection}/snapshots"), None).await;
+            let snapshots = format!("{collection}/snapshots");
+            join(self.count(&replica), self.json(Method::GET, &snapshots, None)).await;
             let permit = peer.limit.acquire().await.unwrap();
             let made = self.json(Method::POST, &format!("{collection}/snapshots?wait=true"), None).await;
             drop(permit);
             let key = format!("{}/snapshots/{name}/{}", self.bucket, made["name"].as_str().unwrap());
-            self.send(Method::HEAD, &key, None).await;
-            self.count(&replica).await;
+            join(self.send(Method::HEAD, &key, None), self.count(&replica)).await;
         }))
         .await;
-        self.count(&first).await;
-        self.json(Method::GET, &format!("{first}/cluster"), None).await;
-        self.json(Method::GET, &format!("{first}/aliases"), None).await;
+        let aliases = format!("{first}/aliases");
+        join3(self.count(&first), self.json(Method::GET, &cluster, None), self.json(Method::GET, &aliases, None)).await;
         let manifest = format!("{}/snapshot_manifests/{name}/2026.json", self.bucket);
         self.send(Method::PUT, &manifest, Some(Bytes::from(vec![b' '; 2000]))).await;
     }

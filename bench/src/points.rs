@@ -148,7 +148,7 @@ impl Bench {
         let mut cases = vec![(at(1, 3, 10), 3), (at(20, 3, 10), 3), (at(200, 3, 10), 1)];
         cases.push((at(20, 3, self.collections(1000)), 2));
         if !self.quick {
-            cases.extend([(at(1, 3, 1000), 2), (at(20, 10, 1000), 2), (at(20, 50, 1000), 2), (at(1, 3, 10_000), 1)]);
+            cases.extend([(at(1, 3, 1000), 2), (at(20, 10, 1000), 1), (at(20, 50, 1000), 1), (at(1, 3, 10_000), 1)]);
         }
         for task in ["create_snap", "recover_snap"] {
             for (options, runs) in &cases {
