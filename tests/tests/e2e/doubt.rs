@@ -62,7 +62,8 @@ async fn an_older_backup_does_not_take_the_place_of_one_that_cannot_be_read_righ
     let archive = newest("snapshots/docs/shards/0/");
     unread("recover_snap_shards", archive, Method::HEAD, denied()).await;
     let archives = site.s3.keys("snapshots/docs/docs-");
-    let moment = |key: &String| key.trim_end_matches(".snapshot").rsplit('-').take(6).collect::<Vec<_>>().concat();
+    // The time at the end of a name, from the year on.
+    let moment = |key: &String| key[key.len() - "2026-01-01-00-00-00.snapshot".len()..].to_owned();
     let of_newest = archives.iter().max_by_key(|key| moment(key)).unwrap().clone();
     unread("recover_snap", of_newest, Method::GET, denied()).await;
 }
