@@ -88,7 +88,9 @@ impl Files for WorkDirectory {
 
     fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
         // What gets the name of a whole file has to be whole, whatever happens to the machine.
-        self.sync();
+        for growing in self.growing.borrow().iter().filter(|growing| growing.name == from) {
+            growing.file.sync_all().map_err(|error| failed(from, "write", &error))?;
+        }
         self.forget(from);
         self.forget(to);
         fs::rename(self.path(from), self.path(to)).map_err(|error| failed(from, "rename", &error))
