@@ -374,6 +374,7 @@ async fn links_in_the_work_directory_lead_nowhere() {
         ("recover_snap", &["collection_restore_begun"], "collection_restore_begun"),
         ("create_snap", &["collections"], "can't read the file `collections`"),
         ("get_snap_s3", &["snapshots"], "can't read the file `snapshots`"),
+        ("get_snap", &[".snapshots.new"], "can't write the file `snapshots`"),
     ] {
         prepare(files);
         let run = site.run_in(&work, &[task], &[]).await;
