@@ -295,43 +295,34 @@ impl Bench {
     pub fn throughput(&self, table: &mut Table) {
         let data = if self.quick { 32 << 20 } else { 512 << 20 };
         let options = Options { peers: 1, spread: 1, collections: 1, latency: Duration::ZERO, data, ..PEERS };
+        let mib = data as f64 / 1_048_576.0;
+        let rows = |table: &mut Table, case: &str, native: &str, pairs: Vec<(Run, Run)>| {
+            let rate = Figures::new(pairs.iter().map(|(own, _)| mib / seconds(own.wall)));
+            table.add(&format!("{case} of {mib:.0} MiB"), &rate, |rate| format!("{rate:.0} MiB/s"), Goal::None);
+            let ratio = Figures::new(pairs.iter().map(|(own, native)| seconds(own.wall) / seconds(native.wall)));
+            table.add(&format!("its wall to that of a native {native}"), &ratio, times, Goal::None);
+            let memory = Figures::new(pairs.iter().map(|(own, _)| own.memory as f64));
+            table.add("its peak memory", &memory, size, Goal::None);
+        };
+        let object = [("BENCH_OBJECT", format!("snapshots/{}", crate::stub::first_archive()))];
         let pairs: Vec<(Run, Run)> = (0..self.times(3))
             .map(|_| {
                 let own = self.once(Who::Program, "create_snap_shards", options, 1).run;
                 let options = Options { source: false, ..options };
-                let object = [("BENCH_OBJECT", format!("snapshots/{}", crate::stub::first_archive()))];
                 (own, self.with(&self.command(Who::Native, "read"), options, 1, &object).run)
             })
             .collect();
-        let mib = data as f64 / 1_048_576.0;
-        let rate = Figures::new(pairs.iter().map(|(own, _)| mib / seconds(own.wall)));
-        table.add(
-            &format!("create_snap_shards, an archive of {mib:.0} MiB"),
-            &rate,
-            |rate| format!("{rate:.0} MiB/s"),
-            Goal::None,
-        );
-        let ratio = Figures::new(pairs.iter().map(|(own, native)| seconds(own.wall) / seconds(native.wall)));
-        table.add("its wall to that of a native read with SHA-256", &ratio, times, Goal::None);
-        let memory = Figures::new(pairs.iter().map(|(own, _)| own.memory as f64));
-        table.add("its peak memory", &memory, size, Goal::None);
+        rows(table, "create_snap_shards, an archive", "read with SHA-256", pairs);
         let options = Options { source: false, links: false, ..options };
         let pairs: Vec<(Run, Run)> = (0..self.times(3))
             .map(|_| {
                 let own = self.once(Who::Program, "recover_snap", options, 1);
                 assert_eq!(own.kinds.get(UPLOAD), Some(&1), "the archive was not sent");
-                let object = [("BENCH_OBJECT", format!("snapshots/{}", crate::stub::first_archive()))];
                 let native = self.with(&self.command(Who::Native, "copy"), options, 1, &object);
                 assert_eq!(native.kinds.get(UPLOAD), Some(&1), "the archive was not copied");
                 (own.run, native.run)
             })
             .collect();
-        let case = format!("recover_snap that sends an archive of {mib:.0} MiB");
-        let rate = Figures::new(pairs.iter().map(|(own, _)| mib / seconds(own.wall)));
-        table.add(&case, &rate, |rate| format!("{rate:.0} MiB/s"), Goal::None);
-        let ratio = Figures::new(pairs.iter().map(|(own, native)| seconds(own.wall) / seconds(native.wall)));
-        table.add("its wall to that of a native copy", &ratio, times, Goal::None);
-        let memory = Figures::new(pairs.iter().map(|(own, _)| own.memory as f64));
-        table.add("its peak memory", &memory, size, Goal::None);
+        rows(table, "recover_snap that sends an archive", "copy", pairs);
     }
 }

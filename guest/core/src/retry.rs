@@ -32,36 +32,18 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::LocalBoxFuture;
-    use time::OffsetDateTime;
-
-    struct Fixed(u64);
-
-    impl Clock for Fixed {
-        fn now(&self) -> OffsetDateTime {
-            OffsetDateTime::UNIX_EPOCH
-        }
-        fn monotonic(&self) -> Duration {
-            Duration::ZERO
-        }
-        fn sleep(&self, _: Duration) -> LocalBoxFuture<'_, ()> {
-            Box::pin(std::future::ready(()))
-        }
-        fn random(&self) -> u64 {
-            self.0
-        }
-    }
+    use crate::ports::nothing::Still;
 
     #[test]
     fn pauses_grow_with_jitter_and_stay_bounded() {
         for random in [0, 7, u64::MAX] {
             for attempt in 1..40 {
-                let pause = pause(&Fixed(random), attempt, None);
+                let pause = pause(&Still(random), attempt, None);
                 let ceiling = Duration::from_millis(250 << attempt.min(6));
                 assert!(pause >= ceiling / 2 && pause <= ceiling, "{attempt}: {pause:?}");
             }
         }
-        assert_eq!(pause(&Fixed(0), 1, Some(Duration::from_secs(9))), Duration::from_secs(9));
-        assert_eq!(pause(&Fixed(0), 1, Some(Duration::from_secs(1 << 40))), LONGEST);
+        assert_eq!(pause(&Still(0), 1, Some(Duration::from_secs(9))), Duration::from_secs(9));
+        assert_eq!(pause(&Still(0), 1, Some(Duration::from_secs(1 << 40))), LONGEST);
     }
 }

@@ -127,30 +127,24 @@ impl Made {
         if !subject.is_signed(&description.name) {
             client.expect_peer(subject.collection, subject.peer).await?;
         }
-        let key = match &context.bucket {
-            None => None,
-            Some(bucket) => {
-                let key = subject.key(bucket.key_prefix(), &description.name);
-                let stored = bucket.size(&key).await.map_err(|error| error.to_string())?.ok_or_else(|| {
-                format!(
-                    "{} says that it made `{}`, but there is no object `{key}` in the bucket `{}`: this peer stores \
-                     snapshots on its own disk, in another bucket or under another path; check its \
-                     QDRANT__STORAGE__SNAPSHOTS_CONFIG settings and QDRANT_S3_KEY_PREFIX",
-                    client.host(),
-                    description.name,
-                    bucket.name(),
-                )
-            })?;
-                if stored != description.size {
-                    return Err(format!(
-                        "the object `{key}` has {stored} bytes and Qdrant says {}: it is not the whole archive",
-                        description.size
-                    ));
-                }
-                Some(key)
-            }
+        let SnapshotDescription { name, size: bytes, .. } = description;
+        let Some(bucket) = &context.bucket else { return Ok(Archive { name, key: None, bytes, note }) };
+        let key = subject.key(bucket.key_prefix(), &name);
+        let Some(stored) = bucket.size(&key).await.map_err(|error| error.to_string())? else {
+            return Err(format!(
+                "{} says that it made `{name}`, but there is no object `{key}` in the bucket `{}`: this peer stores \
+                 snapshots on its own disk, in another bucket or under another path; check its \
+                 QDRANT__STORAGE__SNAPSHOTS_CONFIG settings and QDRANT_S3_KEY_PREFIX",
+                client.host(),
+                bucket.name(),
+            ));
         };
-        Ok(Archive { name: description.name, key, bytes: description.size, note })
+        match stored == bytes {
+            true => Ok(Archive { name, key: Some(key), bytes, note }),
+            false => Err(format!(
+                "the object `{key}` has {stored} bytes and Qdrant says {bytes}: it is not the whole archive"
+            )),
+        }
     }
 }
 

@@ -6,8 +6,11 @@ use time::OffsetDateTime;
 
 use super::{Clock, Console, FileError, Files, LocalBoxFuture};
 
-/// No files at all, nobody who listens, and no time that passes.
+/// No files at all, and nobody who listens.
 pub(crate) struct Nothing;
+
+/// A clock that stands still, and always gives this random number.
+pub(crate) struct Still(pub(crate) u64);
 
 impl Files for Nothing {
     fn read(&self, _: &str) -> Result<Option<Vec<u8>>, FileError> {
@@ -35,7 +38,7 @@ impl Console for Nothing {
     fn log(&self, _: &str) {}
 }
 
-impl Clock for Nothing {
+impl Clock for Still {
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::UNIX_EPOCH
     }
@@ -46,6 +49,6 @@ impl Clock for Nothing {
         Box::pin(std::future::ready(()))
     }
     fn random(&self) -> u64 {
-        0
+        self.0
     }
 }

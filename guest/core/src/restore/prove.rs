@@ -46,7 +46,8 @@ pub(super) async fn equalise(
             *replicas = [best].into();
         }
     }
-    if keep == plan.placement && plan.placement == plan.wanted && is_placed(plan, &layout).is_ok() {
+    // Nothing is to be copied or placed: the counts stay as they are.
+    if keep == plan.wanted && is_placed(plan, &layout).is_ok() {
         return Ok(counts);
     }
     let layout = settle::lay_out(context, cluster, &plan.collection, layout, &keep, Transfer::Snapshot).await?;
@@ -54,11 +55,17 @@ pub(super) async fn equalise(
     counts_at_rest(context, cluster, plan).await
 }
 
-/// Waits until the collection is at rest, and counts its replicas.
+/// [`check`] of a collection that was restored before.
 ///
 /// # Errors
-/// The cluster does not settle, the replicas are not where the plan wants them, or one can't be counted.
-pub(super) async fn counts_at_rest(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Counts, String> {
+/// The cluster does not settle, or as for [`check`].
+pub(super) async fn check_again(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<u64, String> {
+    let counts = counts_at_rest(context, cluster, plan).await?;
+    check(context, cluster, plan, counts).await
+}
+
+/// Waits until the collection is at rest, and counts its replicas.
+async fn counts_at_rest(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Counts, String> {
     let layout = settle::settled(context, cluster, &plan.collection).await?;
     is_placed(plan, &layout)?;
     counts(cluster, plan, &plan.wanted).await

@@ -48,11 +48,7 @@ pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, 
     // One that was begun and not ended may never settle, and is not worth waiting for.
     if finished || in_bucket == ledger::State::Done {
         let host = cluster.host.to_string();
-        let proven = match prove::counts_at_rest(context, cluster, plan).await {
-            Ok(counts) => prove::check(context, cluster, plan, counts).await,
-            Err(cause) => Err(cause),
-        };
-        match proven {
+        match prove::check_again(context, cluster, plan).await {
             Ok(_) if points > 0 || plan.points == Some(0) => return Ok(Start::Restored),
             Ok(_) => context
                 .log

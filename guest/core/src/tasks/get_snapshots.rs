@@ -76,7 +76,7 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
         .collect();
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
     let mut list = List { context, archives: Vec::new(), text: String::new(), lines: 0 };
-    list.begin().map_err(|error| error.to_string())?;
+    list.clear().map_err(|error| error.to_string())?;
     let mut written = Ok(());
     let mut each = |archive: BucketArchive| {
         if written.is_ok() && (chosen.is_empty() || chosen.contains(&archive.collection)) {
@@ -86,7 +86,7 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
     let listed = restore::each_archive_in(bucket, &filter, &mut each).await;
     let listed = listed.and_then(|()| written.and_then(|()| list.end()).map_err(|error| error.to_string()));
     if listed.is_err() {
-        let _ = list.begin();
+        let _ = list.clear();
     }
     context.report(done(listed?));
     Ok(())
@@ -106,8 +106,8 @@ impl List<'_> {
     /// The name that the file has until it is whole.
     const UNFINISHED: &'static str = ".snapshots.new";
 
-    /// Removes what an earlier run may have left.
-    fn begin(&self) -> Result<(), FileError> {
+    /// Removes what this run, or an earlier one, has not ended.
+    fn clear(&self) -> Result<(), FileError> {
         self.context.ports.files.remove(Self::UNFINISHED).map(drop)
     }
 
