@@ -6,12 +6,12 @@ mod collection;
 mod shards;
 
 use crate::concurrent;
-use crate::ordered::Set;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 use crate::sets::SetId;
 use crate::tasks::Context;
+use std::collections::BTreeSet;
 
 /// Backs up `collections` of `cluster`. One that fails never stops the others.
 pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) {
@@ -38,7 +38,7 @@ pub async fn back_up_set(
     cluster: &Cluster,
     collections: Vec<String>,
     set: &SetId,
-) -> Set<String> {
+) -> BTreeSet<String> {
     let total = collections.len();
     let load = shards::Load::default();
     context.report_all(missing_peers(cluster));
@@ -48,7 +48,7 @@ pub async fn back_up_set(
         (collection, items)
     });
     let mut ended = 0;
-    let mut whole = Set::new();
+    let mut whole = BTreeSet::new();
     let limit = concurrent::backups_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
     concurrent::at_most(limit, work, |(collection, done)| {
         ended += 1;

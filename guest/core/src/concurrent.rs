@@ -1,69 +1,20 @@
 //! Many things at the same time, on the one thread there is.
-//!
-//! All futures are boxed to one type: `join_all` and `buffer_unordered` would be compiled anew for each of a dozen.
 
-use std::cell::RefCell;
 use std::future::Future;
 
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::iter;
 
-use crate::ports::LocalBoxFuture;
-
-/// Does all of `work` at the same time. The results are in the order of the work.
-pub(crate) async fn all<T>(work: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let results: RefCell<Vec<Option<T>>> = RefCell::default();
-    let note = &results;
-    let mut work = work.into_iter();
-    let mut next = || -> Option<LocalBoxFuture<'_, ()>> {
-        let one = work.next()?;
-        let number = note.borrow().len();
-        note.borrow_mut().push(None);
-        Some(Box::pin(async move {
-            let result = one.await;
-            if let Some(slot) = note.borrow_mut().get_mut(number) {
-                *slot = Some(result);
-            }
-        }))
-    };
-    drive(usize::MAX, &mut next, &mut || {}).await;
-    let mut all = Vec::new();
-    for result in results.take() {
-        all.extend(result);
-    }
-    all
-}
-
-/// Does `work`, `limit` pieces at the same time, and calls `each` with every result as it comes.
+/// Does `work`, `limit` pieces at the same time, and calls `each` with every result as it comes. A piece is made only
+/// when its turn comes.
 pub(crate) async fn at_most<T>(
     limit: usize,
     work: impl IntoIterator<Item = impl Future<Output = T>>,
     mut each: impl FnMut(T),
 ) {
-    let ended = RefCell::new(Vec::new());
-    let note = &ended;
-    let mut work = work.into_iter();
-    let mut next = || -> Option<LocalBoxFuture<'_, ()>> {
-        let one = work.next()?;
-        Some(Box::pin(async move {
-            let result = one.await;
-            note.borrow_mut().push(result);
-        }))
-    };
-    drive(limit, &mut next, &mut || ended.take().into_iter().for_each(&mut each)).await;
-}
-
-/// Runs what `next` gives, made only when its turn comes; `after` is called when one or more have ended. Closures and
-/// not iterators: these come with a dozen methods each.
-async fn drive<'a>(limit: usize, next: &mut dyn FnMut() -> Option<LocalBoxFuture<'a, ()>>, after: &mut dyn FnMut()) {
-    let mut running: FuturesUnordered<LocalBoxFuture<'a, ()>> = FuturesUnordered::new();
-    while running.len() < limit {
-        let Some(one) = next() else { break };
-        running.push(one);
-    }
-    while running.next().await.is_some() {
-        after();
-        running.extend(next());
+    let mut results = iter(work).buffer_unordered(limit);
+    while let Some(result) = results.next().await {
+        each(result);
     }
 }
 
@@ -107,18 +58,6 @@ mod tests {
             Poll::Pending
         })
         .await;
-    }
-
-    #[test]
-    fn results_are_in_the_order_of_the_work() {
-        let work = (0..50_u32).map(|number| async move {
-            for _ in 0..(50 - number) {
-                pause().await;
-            }
-            number
-        });
-        assert_eq!(block_on(all(work)), (0..50).collect::<Vec<_>>());
-        assert!(block_on(all(std::iter::empty::<std::future::Ready<u8>>())).is_empty());
     }
 
     #[test]

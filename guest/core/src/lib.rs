@@ -17,14 +17,13 @@
 pub mod archive;
 pub mod backup;
 mod concurrent;
-mod json;
+mod decode;
 pub mod lock;
 pub mod log;
 pub mod manifest;
 pub mod metrics;
 pub mod moment;
 pub mod naming;
-mod ordered;
 pub mod ports;
 pub mod prune;
 pub mod qdrant;

@@ -3,14 +3,13 @@
 //! It is written last, so that its presence means that every shard has an archive that was found in the bucket.
 //! Readers ignore fields they do not know; a change that old readers would misread raises `schema_version`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
-use crate::json::{Fields, FromFields, FromJson};
 use crate::moment;
 use crate::naming;
-use crate::ordered::Map;
 
 /// The folder of all manifests in the bucket.
 pub const FOLDER: &str = "snapshot_manifests";
@@ -19,7 +18,7 @@ pub const FOLDER: &str = "snapshot_manifests";
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A manifest of archives of whole collections, one for each peer.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Deserialize)]
 pub struct Manifest {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -36,7 +35,7 @@ pub struct Manifest {
     /// `config` of `GET /collections/{c}`.
     pub config: Value,
     /// `payload_schema` of `GET /collections/{c}`.
-    pub payload_schema: Map<String, Value>,
+    pub payload_schema: BTreeMap<String, Value>,
     /// Every shard with its replicas, those without an archive included.
     pub shards: Vec<ManifestShard>,
     /// The exact number of points in the collection, before and after the archives were made.
@@ -48,7 +47,7 @@ pub struct Manifest {
 }
 
 /// A peer of the source.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Eq, Deserialize)]
 pub struct ManifestPeer {
     /// Peer id.
     pub id: u64,
@@ -61,7 +60,7 @@ pub struct ManifestPeer {
 }
 
 /// A shard of the source.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Deserialize)]
 pub struct ManifestShard {
     /// Shard id.
     pub id: u32,
@@ -69,11 +68,11 @@ pub struct ManifestShard {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Value>,
     /// Peer id (as text, since JSON readers lose digits of large numbers) to replica state.
-    pub replicas: Map<String, String>,
+    pub replicas: BTreeMap<String, String>,
 }
 
 /// Exact counts around the making of an archive; equal ones mean that the archive holds just so many.
-#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq, Deserialize)]
 pub struct Points {
     /// Before; missing where the server refuses exact counts.
     pub before: Option<u64>,
@@ -89,7 +88,7 @@ impl Points {
 }
 
 /// An archive in the bucket.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Eq, Deserialize)]
 pub struct ManifestArchive {
     /// Object key.
     pub key: String,
@@ -100,61 +99,7 @@ pub struct ManifestArchive {
     /// The peer that made it.
     pub peer_id: u64,
     /// The shards it has data for, with their counts on that peer.
-    pub shards: Map<u32, Points>,
-}
-
-impl FromFields for Manifest {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            schema_version: fields.required("schema_version"),
-            created_at: fields.required("created_at"),
-            created_by: fields.required("created_by"),
-            collection: fields.required("collection"),
-            distributed: fields.required("distributed"),
-            peers: fields.required("peers"),
-            config: fields.required("config"),
-            payload_schema: fields.required("payload_schema"),
-            shards: fields.required("shards"),
-            points: fields.required("points"),
-            aliases: fields.required("aliases"),
-            archives: fields.required("archives"),
-        }
-    }
-}
-
-impl FromFields for ManifestPeer {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            id: fields.required("id"),
-            host: fields.required("host"),
-            version: fields.required("version"),
-            commit: fields.required("commit"),
-        }
-    }
-}
-
-impl FromFields for ManifestShard {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { id: fields.required("id"), key: fields.optional("key"), replicas: fields.required("replicas") }
-    }
-}
-
-impl FromFields for Points {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { before: fields.required("before"), after: fields.required("after") }
-    }
-}
-
-impl FromFields for ManifestArchive {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            key: fields.required("key"),
-            name: fields.required("name"),
-            bytes: fields.required("bytes"),
-            peer_id: fields.required("peer_id"),
-            shards: fields.required("shards"),
-        }
-    }
+    pub shards: BTreeMap<u32, Points>,
 }
 
 impl Manifest {
@@ -178,7 +123,7 @@ impl Manifest {
         let version = value.get("schema_version").and_then(Value::as_u64);
         match version {
             Some(version) if version <= u64::from(SCHEMA_VERSION) => {
-                Self::from_json(value).map_err(|cause| format!("not a manifest: {cause}"))
+                crate::decode::from_value(value).map_err(|cause| format!("not a manifest: {cause}"))
             }
             Some(version) => Err(format!("schema version {version} is newer than this program ({SCHEMA_VERSION})")),
             None => Err("not a manifest: no schema_version".to_owned()),

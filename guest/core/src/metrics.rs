@@ -1,12 +1,12 @@
 //! Metrics of a run for Prometheus, as text (Prometheus, "Exposition formats"). Names and labels are an interface; the
 //! README lists them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::ordered::Map;
 use crate::report::{Outcome, Report, Status};
 
 /// Where the time of the last success stands: it outlives runs that fail.
@@ -25,7 +25,7 @@ pub fn write(task: &str, report: &Report, now: OffsetDateTime, elapsed: Duration
             let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
             Some((labels.to_owned(), value.to_owned()))
         });
-        let lines: Map<String, String> = kept.chain(lines).collect();
+        let lines: BTreeMap<String, String> = kept.chain(lines).collect();
         if !lines.is_empty() {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
         }
@@ -48,7 +48,7 @@ pub fn write(task: &str, report: &Report, now: OffsetDateTime, elapsed: Duration
     let outcomes = [("done", Outcome::Done), ("failed", Outcome::Failed), ("skipped", Outcome::Skipped)];
     metric("qdrant_backup_last_run_items", "How the parts of the run ended.", outcomes.map(count).to_vec());
 
-    let mut collections: Map<&str, (u64, bool, bool)> = Map::new();
+    let mut collections: BTreeMap<&str, (u64, bool, bool)> = BTreeMap::new();
     for item in &report.items {
         let Some(collection) = &item.collection else { continue };
         let (bytes, done, failed) = collections.entry(collection.as_str()).or_default();

@@ -49,9 +49,10 @@ pub trait Http {
             while let Some(chunk) = body.chunk().await? {
                 request.body.extend_from_slice(&chunk);
             }
-            match request.body.len() as u64 == length {
-                true => self.send(request).await,
-                false => Err(HttpError::Interrupted("the request's body has another length".to_owned())),
+            if request.body.len() as u64 == length {
+                self.send(request).await
+            } else {
+                Err(HttpError::Interrupted("the request's body has another length".to_owned()))
             }
         })
     }

@@ -80,9 +80,10 @@ async fn carry_out(
             Err(error) => vec![error.to_string()],
             Ok(()) => delete(bucket, objects).await,
         };
-        items.push(match left.is_empty() {
-            true => item("set", Outcome::Done, id, format!("removed: {reason}")),
-            false => item("set", Outcome::Failed, id, format!("not removed whole: {}", left.join("; "))),
+        items.push(if left.is_empty() {
+            item("set", Outcome::Done, id, format!("removed: {reason}"))
+        } else {
+            item("set", Outcome::Failed, id, format!("not removed whole: {}", left.join("; ")))
         });
     }
     // An archive that outlived its manifest in this very run is left to the next one.
@@ -93,9 +94,10 @@ async fn carry_out(
     let left = delete(bucket, &keys).await;
     let bytes = crate::report::total(plan.orphans.iter().map(|orphan| orphan.bytes));
     let swept = format!("{} archives that belong to no set", keys.len());
-    items.push(match left.is_empty() {
-        true => Item { bytes: Some(bytes), ..item("snapshot", Outcome::Done, "sweep", format!("{swept} deleted")) },
-        false => item("snapshot", Outcome::Failed, "sweep", format!("{swept}, not all deleted: {}", left.join("; "))),
+    items.push(if left.is_empty() {
+        Item { bytes: Some(bytes), ..item("snapshot", Outcome::Done, "sweep", format!("{swept} deleted")) }
+    } else {
+        item("snapshot", Outcome::Failed, "sweep", format!("{swept}, not all deleted: {}", left.join("; ")))
     });
 }
 

@@ -6,7 +6,6 @@
 
 use csv::{QuoteStyle, ReaderBuilder, StringRecord, WriterBuilder};
 
-use crate::ordered::sort;
 use crate::ports::{FileError, Files};
 
 /// `host,collection`: the collections a task is about.
@@ -297,11 +296,11 @@ fn lines(name: &str, bytes: &[u8], columns: &[&str], tidy: Tidy<'_>) -> Result<V
         }
     }
     let mut places: Vec<usize> = (0..lines.len()).collect();
-    sort(&mut places, |left, right| lines.get(*left).cmp(&lines.get(*right)));
+    places.sort_by(|left, right| lines.get(*left).cmp(&lines.get(*right)));
     let again =
         places.iter().zip(places.iter().skip(1)).filter(|(left, right)| lines.get(**left) == lines.get(**right));
     let mut again: Vec<usize> = again.map(|(_, right)| *right).collect();
-    sort(&mut again, Ord::cmp);
+    again.sort();
     let mut again = again.into_iter().peekable();
     let mut place = 0..;
     lines.retain(|_| again.next_if_eq(&place.next().unwrap_or_default()).is_none());

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::ordered::sort_by_key;
 use crate::settings::Secret;
 
 const MASK: &str = "***";
@@ -111,7 +110,7 @@ impl Redactor {
             }
         }
         // The longest first: one secret may begin with another.
-        sort_by_key(&mut forms, |form| std::cmp::Reverse(form.len()));
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         Self { forms }
     }
 

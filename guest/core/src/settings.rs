@@ -13,7 +13,7 @@ mod variables;
 
 pub use choice::Choice;
 pub use host::{DefaultPort, Host};
-pub use parse::{distance, from_variables, parse_duration, unknown_names};
+pub use parse::{from_variables, parse_duration, unknown_names};
 pub use retention::{Keep, Sweep};
 pub use share::Share;
 pub(crate) use share::hash;

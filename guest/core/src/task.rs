@@ -311,7 +311,7 @@ fn find(name: &str) -> Result<&'static Entry, UsageError> {
     if name.starts_with('-') {
         return Err(UsageError(format!("there is no option `{name}`; {HINT}")));
     }
-    let nearest = TASKS.iter().flat_map(names).map(|known| (crate::settings::distance(name, known), known)).min();
+    let nearest = TASKS.iter().flat_map(names).map(|known| (strsim::levenshtein(name, known), known)).min();
     let guess = match nearest {
         Some((distance, known)) if distance <= 4 && distance < name.chars().count() => {
             format!("; did you mean `{known}`?")

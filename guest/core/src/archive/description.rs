@@ -1,10 +1,11 @@
 //! The tables of an archive as values.
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 use super::walk::{Entry, Want};
-use crate::json::{Fields, FromFields, FromJson};
-use crate::ordered::Map;
 
 /// What an archive of a collection says about itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,11 +21,11 @@ pub struct ArchiveDescription {
     /// True when points are put into shards by a shard key.
     pub custom_sharding: bool,
     /// The payload indexes: field to schema.
-    pub payload_indexes: Map<String, Value>,
+    pub payload_indexes: BTreeMap<String, Value>,
     /// Which shards belong to which shard key.
     pub shard_keys: Vec<ShardKeyMapping>,
     /// Every shard of the collection, those included that the archive has no data for.
-    pub shards: Map<u32, ShardDescription>,
+    pub shards: BTreeMap<u32, ShardDescription>,
 }
 
 /// A shard as the peer saw it when it made the archive.
@@ -35,13 +36,13 @@ pub struct ShardDescription {
     /// The peer that made the archive.
     pub this_peer: u64,
     /// Peer to the state of its replica, such as `Active`.
-    pub replicas: Map<u64, String>,
+    pub replicas: BTreeMap<u64, String>,
     /// How many bytes of the archive are its data.
     pub bytes: u64,
 }
 
 /// A shard key and its shards.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ShardKeyMapping {
     /// A string or a number.
     pub key: Value,
@@ -49,36 +50,16 @@ pub struct ShardKeyMapping {
     pub shard_ids: Vec<u32>,
 }
 
+#[derive(Deserialize)]
 struct ReplicaState {
     is_local: bool,
     this_peer_id: u64,
-    peers: Map<u64, String>,
+    peers: BTreeMap<u64, String>,
 }
 
+#[derive(Deserialize)]
 struct PayloadIndex {
-    schema: Map<String, Value>,
-}
-
-impl FromFields for ShardKeyMapping {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { key: fields.required("key"), shard_ids: fields.required("shard_ids") }
-    }
-}
-
-impl FromFields for ReplicaState {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            is_local: fields.required("is_local"),
-            this_peer_id: fields.required("this_peer_id"),
-            peers: fields.required("peers"),
-        }
-    }
-}
-
-impl FromFields for PayloadIndex {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { schema: fields.required("schema") }
-    }
+    schema: BTreeMap<String, Value>,
 }
 
 /// All of the files that describe an archive.
@@ -99,9 +80,9 @@ fn shard_of(path: &str) -> Option<(u32, &str)> {
 /// # Errors
 /// A table is missing or not what Qdrant writes.
 pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String> {
-    let mut tables = Map::new();
-    let mut shards: Map<u32, ShardDescription> = Map::new();
-    let mut local = Map::new();
+    let mut tables = BTreeMap::new();
+    let mut shards: BTreeMap<u32, ShardDescription> = BTreeMap::new();
+    let mut local = BTreeMap::new();
     for entry in entries {
         if let Some((id, file)) = shard_of(&entry.path) {
             let shard = shards.entry(id).or_default();
@@ -155,8 +136,8 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
     })
 }
 
-fn read<T: FromJson>(path: &str, content: &[u8]) -> Result<T, String> {
-    crate::json::read(content).map_err(|error| format!("its `{path}` can't be read: {error}"))
+fn read<T: DeserializeOwned>(path: &str, content: &[u8]) -> Result<T, String> {
+    crate::decode::json(content).map_err(|error| format!("its `{path}` can't be read: {error}"))
 }
 
 #[cfg(test)]
@@ -197,7 +178,7 @@ mod tests {
         assert_eq!((&description.shard_keys[0].key, &description.shard_keys[1].key), (&json!("acme"), &json!(7)));
         let shard = &description.shards[&0];
         assert_eq!((shard.has_data, shard.this_peer, shard.bytes), (true, u64::MAX, 30));
-        assert_eq!(shard.replicas, Map::from([(2, "Dead".to_owned()), (u64::MAX, "Active".to_owned())]));
+        assert_eq!(shard.replicas, BTreeMap::from([(2, "Dead".to_owned()), (u64::MAX, "Active".to_owned())]));
         assert!(!description.shards[&1].has_data);
     }
 

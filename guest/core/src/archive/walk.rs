@@ -123,9 +123,10 @@ async fn end(window: &mut Window<'_>, at: u64, entries: Vec<Entry>) -> Result<Ve
     if !(2 * BLOCK..=64 * BLOCK).contains(&rest) {
         return Err(broken(at, &format!("{rest} bytes in place of the end of a tar")));
     }
-    match window.read(at, rest).await?.iter().all(|byte| *byte == 0) {
-        true => Ok(entries),
-        false => Err(broken(at, "something else than zeros after the end")),
+    if window.read(at, rest).await?.iter().all(|byte| *byte == 0) {
+        Ok(entries)
+    } else {
+        Err(broken(at, "something else than zeros after the end"))
     }
 }
 
@@ -219,9 +220,8 @@ mod tests {
     fn list(bytes: Vec<u8>) -> (Result<Vec<Entry>, ArchiveError>, usize) {
         let total = bytes.len() as u64;
         let source = Memory { bytes, reads: RefCell::default() };
-        let entries = futures_executor::block_on(walk(&source, total, &|path| match path.ends_with(".json") {
-            true => Want::Content,
-            false => Want::Place,
+        let entries = futures_executor::block_on(walk(&source, total, &|path| {
+            if path.ends_with(".json") { Want::Content } else { Want::Place }
         }));
         let reads = source.reads.borrow().len();
         (entries, reads)

@@ -1,11 +1,11 @@
 //! One archive: asked of one peer, found again when the answer is lost, and proven to be in the bucket.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use crate::naming::{self, ShardSnapshotName, SnapshotName};
-use crate::ordered::Set;
 use crate::qdrant::{Client, QdrantError, SnapshotDescription};
 use crate::tasks::Context;
 
@@ -70,7 +70,7 @@ impl Subject<'_> {
 }
 
 /// The archives of `subject` that are there already.
-pub(super) struct Known(Set<String>);
+pub(super) struct Known(BTreeSet<String>);
 
 /// Asks which archives of `subject` are there already.
 ///
@@ -139,17 +139,16 @@ impl Made {
                 bucket.name(),
             ));
         };
-        match stored == bytes {
-            true => Ok(Archive { name, key: Some(key), bytes, note }),
-            false => Err(format!(
-                "the object `{key}` has {stored} bytes and Qdrant says {bytes}: it is not the whole archive"
-            )),
+        if stored == bytes {
+            Ok(Archive { name, key: Some(key), bytes, note })
+        } else {
+            Err(format!("the object `{key}` has {stored} bytes and Qdrant says {bytes}: it is not the whole archive"))
         }
     }
 }
 
 /// Names have a resolution of a second, and Qdrant puts a new archive in the place of an old one of the same name.
-async fn wait_for_another_second(context: &Context, subject: Subject<'_>, known: &Set<String>) {
+async fn wait_for_another_second(context: &Context, subject: Subject<'_>, known: &BTreeSet<String>) {
     /// Qdrant's clock may be ahead of ours; what is further ahead is not waited for.
     const SKEW: i64 = 3;
     let Some(newest) = known.iter().filter_map(|name| subject.started(name)).max() else { return };
@@ -169,7 +168,7 @@ async fn create(
     context: &Context,
     client: &Client,
     subject: Subject<'_>,
-    known: &Set<String>,
+    known: &BTreeSet<String>,
 ) -> Result<(SnapshotDescription, Option<String>), String> {
     let host = client.host().to_string();
     let collection = subject.collection;
@@ -205,7 +204,7 @@ async fn find(
     context: &Context,
     client: &Client,
     subject: Subject<'_>,
-    known: &Set<String>,
+    known: &BTreeSet<String>,
 ) -> Result<Option<SnapshotDescription>, String> {
     let clock = &context.ports.clock;
     let started = clock.monotonic();

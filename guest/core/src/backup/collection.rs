@@ -1,13 +1,12 @@
 //! One collection: which peers to ask, their archives, the counts around them, and the manifest at the end.
 
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join_all, join3};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::archive::{self, Archive, Subject};
-use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
 use crate::moment;
-use crate::ordered::{Map, Set};
 use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer, QdrantError};
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -48,7 +47,7 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
     if context.settings.dry_run {
         return holders.iter().map(|holder| would_make(context, collection, holder.peer, "its part")).collect();
     }
-    let taken = concurrent::all(holders.iter().map(|holder| take(context, holder, collection))).await;
+    let taken = join_all(holders.iter().map(|holder| take(context, holder, collection))).await;
 
     let mut items = Vec::new();
     let mut proven = Vec::new();
@@ -59,12 +58,13 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
     let uncovered = uncovered(&layout, &proven);
     if !uncovered.is_empty() {
         let shards = uncovered.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-        let cause = match proven.is_empty() {
-            true => "no archive of it could be made".to_owned(),
-            false => format!(
+        let cause = if proven.is_empty() {
+            "no archive of it could be made".to_owned()
+        } else {
+            format!(
                 "incomplete: no archive has data for shard {shards}; see the failures of its peers (with \
                  GET_PEERS_FROM_CLUSTER_INFO=false every peer has to be among QDRANT_SOURCE_HOSTS)"
-            ),
+            )
         };
         items.extend(failed(cause));
         return items;
@@ -108,7 +108,7 @@ struct Written {
 struct Proven {
     peer_id: u64,
     archive: Archive,
-    shards: Map<u32, Points>,
+    shards: BTreeMap<u32, Points>,
 }
 
 /// A peer to be asked, with the shards it holds.
@@ -159,9 +159,10 @@ fn holders<'a>(cluster: &'a Cluster, layout: &Layout) -> Vec<Holder<'a>> {
             Holder { peer, peer_id, shards: layout.active_on(peer_id).collect() }
         })
         .collect();
-    match layout.shards.is_empty() {
-        true => holders.into_iter().take(1).collect(),
-        false => holders.into_iter().filter(|holder| !holder.shards.is_empty()).collect(),
+    if layout.shards.is_empty() {
+        holders.into_iter().take(1).collect()
+    } else {
+        holders.into_iter().filter(|holder| !holder.shards.is_empty()).collect()
     }
 }
 
@@ -179,7 +180,7 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
     };
     let (made, after) = match made {
         Ok(made) => join(made.stored(context, client, subject), counts()).await,
-        Err(cause) => (Err(cause), Map::new()),
+        Err(cause) => (Err(cause), BTreeMap::new()),
     };
     let elapsed = context.ports.clock.monotonic().saturating_sub(started);
     let item = |outcome| Item {
@@ -207,7 +208,7 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
         // The archive is there, but a restore by the `snapshots` file would not know of it.
         return (Item { cause: Some(error.to_string()), outcome: Outcome::Failed, ..done }, None);
     }
-    let points = |of: &Map<u32, u64>, shard: &u32| of.get(shard).copied();
+    let points = |of: &BTreeMap<u32, u64>, shard: &u32| of.get(shard).copied();
     let shards = holder
         .shards
         .iter()
@@ -217,12 +218,12 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
 }
 
 /// The exact count of each replica of a peer, as far as the server tells.
-async fn counts(context: &Context, holder: &Holder<'_>, collection: &str) -> Map<u32, u64> {
+async fn counts(context: &Context, holder: &Holder<'_>, collection: &str) -> BTreeMap<u32, u64> {
     let counted = holder.shards.iter().map(|shard| async move {
         let count = holder.peer.client.count_replica(collection, *shard).await;
         (*shard, counted(context, holder.peer, collection, count))
     });
-    concurrent::all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).collect()
+    join_all(counted).await.into_iter().filter_map(|(shard, count)| Some((shard, count?))).collect()
 }
 
 /// A count, where the server gives one. Where it does not, the manifest proves less, which is told; a server that does
@@ -244,9 +245,9 @@ pub(super) fn counted(
 }
 
 /// The shards that no archive has data for.
-fn uncovered(layout: &Layout, proven: &[Proven]) -> Set<u32> {
-    let covered: Set<u32> = proven.iter().flat_map(|archive| archive.shards.keys().copied()).collect();
-    let mut uncovered: Set<u32> = layout.shards.keys().copied().collect();
+fn uncovered(layout: &Layout, proven: &[Proven]) -> BTreeSet<u32> {
+    let covered: BTreeSet<u32> = proven.iter().flat_map(|archive| archive.shards.keys().copied()).collect();
+    let mut uncovered: BTreeSet<u32> = layout.shards.keys().copied().collect();
     uncovered.retain(|shard| !covered.contains(shard));
     if proven.is_empty() && uncovered.is_empty() {
         // A collection without shards has no archive either.
@@ -338,9 +339,10 @@ fn without_counts(mut schema: Value) -> Value {
     schema
 }
 
-fn names_of(peers: &Set<u64>) -> String {
-    match peers.is_empty() {
-        true => "no peer at all".to_owned(),
-        false => format!("peer {}", peers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
+fn names_of(peers: &BTreeSet<u64>) -> String {
+    if peers.is_empty() {
+        "no peer at all".to_owned()
+    } else {
+        format!("peer {}", peers.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
     }
 }

@@ -1,18 +1,17 @@
 //! A collection as a set: one archive of each shard, from one active replica, proven; the manifest last.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use serde_json::Value;
 
 use super::archive::{self, Subject};
 use super::collection::{RED, counted, would_make};
 use crate::archive::{check_shard, sha256};
-use crate::concurrent;
 use crate::manifest::{ManifestPeer, Points};
 use crate::moment;
-use crate::ordered::{Map, sort_by_key};
 use crate::qdrant::{Cluster, Layout, Peer};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
@@ -21,7 +20,7 @@ use crate::settings::ArchiveCheck;
 use crate::tasks::Context;
 
 /// How many archives each peer was asked for in this run, so that the load is spread over all collections.
-pub(super) type Load = RefCell<Map<u64, usize>>;
+pub(super) type Load = RefCell<BTreeMap<u64, usize>>;
 
 /// Everything that one collection's backup is about.
 pub(super) struct Job<'a> {
@@ -105,7 +104,7 @@ impl Job<'_> {
         let work = replicas.iter().map(|(shard, replicas)| self.take(*shard, replicas, stored));
         let mut shards = Vec::new();
         let mut failed = 0;
-        for (item, shard) in concurrent::all(work).await {
+        for (item, shard) in join_all(work).await {
             failed += usize::from(item.outcome == Outcome::Failed);
             items.push(item);
             shards.extend(shard);
@@ -160,8 +159,8 @@ impl Job<'_> {
     }
 
     /// For every shard its active replicas on peers that can be reached, the one to ask first.
-    fn replicas(&self, layout: &Layout) -> Result<Map<u32, Vec<Replica<'_>>>, String> {
-        let mut all = Map::new();
+    fn replicas(&self, layout: &Layout) -> Result<BTreeMap<u32, Vec<Replica<'_>>>, String> {
+        let mut all = BTreeMap::new();
         for (shard, there) in &layout.shards {
             let mut replicas: Vec<Replica<'_>> = there
                 .replicas
@@ -170,7 +169,7 @@ impl Job<'_> {
                 .filter_map(|(id, _)| Some(Replica { id: *id, peer: self.cluster.peer(*id)? }))
                 .collect();
             let mut load = self.load.borrow_mut();
-            sort_by_key(&mut replicas, |replica| (load.get(&replica.id).copied().unwrap_or_default(), replica.id));
+            replicas.sort_by_key(|replica| (load.get(&replica.id).copied().unwrap_or_default(), replica.id));
             let first = replicas.first().ok_or_else(|| {
                 let states = there.replicas.iter().map(|(peer, replica)| format!("{} on peer {peer}", replica.state));
                 format!(
@@ -262,7 +261,7 @@ impl Job<'_> {
             source_peer_id: replica.id,
             created_at: moment::RFC3339.write(self.context.ports.clock.now()),
             key: None,
-            replicas: Map::new(),
+            replicas: BTreeMap::new(),
             points: Points { before, after },
         };
         Ok((shard, made.note))
@@ -348,9 +347,10 @@ impl Job<'_> {
                 left.push(format!("`{key}` ({error})"));
             }
         }
-        match left.is_empty() {
-            true => String::new(),
-            false => format!("; these of its archives could not be deleted: {}", left.join(", ")),
+        if left.is_empty() {
+            String::new()
+        } else {
+            format!("; these of its archives could not be deleted: {}", left.join(", "))
         }
     }
 }

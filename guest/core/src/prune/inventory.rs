@@ -2,9 +2,9 @@
 
 use crate::concurrent;
 use crate::naming::{self, ShardSnapshotName};
-use crate::ordered::{Map, Set};
 use crate::s3::{Bucket, Object};
 use crate::sets::{self, Found, ReadError, SetId, SetManifest};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many manifests are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 8;
@@ -19,9 +19,9 @@ pub(super) struct Inventory {
     /// The oldest first.
     pub sets: Vec<Listed>,
     /// By their keys without escapes, which some servers undo in listings.
-    pub archives: Map<String, Object>,
+    pub archives: BTreeMap<String, Object>,
     /// The ids of sets that were pinned.
-    pub pinned: Set<String>,
+    pub pinned: BTreeSet<String>,
 }
 
 /// A set whose manifest was read.
@@ -49,7 +49,7 @@ impl Inventory {
             manifest => sets.push(Listed { found, manifest }),
         })
         .await;
-        crate::ordered::sort(&mut sets, |left: &Listed, right: &Listed| left.found.id.cmp(&right.found.id));
+        sets.sort_by(|left: &Listed, right: &Listed| left.found.id.cmp(&right.found.id));
         match failed {
             Some(cause) => Err(cause),
             None => Ok(Self {
@@ -104,8 +104,8 @@ pub(super) fn plain(key: &str) -> String {
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn collections(bucket: &Bucket) -> Result<Set<String>, String> {
-    let mut names: Set<String> = sets::list(bucket).await?.into_iter().map(|(collection, _)| collection).collect();
+pub async fn collections(bucket: &Bucket) -> Result<BTreeSet<String>, String> {
+    let mut names: BTreeSet<String> = sets::list(bucket).await?.into_iter().map(|(collection, _)| collection).collect();
     let prefix = bucket.key_prefix();
     let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     let note = |object: Object| {

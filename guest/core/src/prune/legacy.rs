@@ -3,11 +3,11 @@
 use super::delete;
 use crate::manifest::Manifest;
 use crate::naming::SnapshotFilter;
-use crate::ordered::{Map, Set};
 use crate::report::{Item, Outcome};
 use crate::restore::{self, BucketArchive};
 use crate::s3::Bucket;
 use crate::tasks::Context;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deletes the archives of whole collections but the newest `QDRANT_LEGACY_KEEP_RUNS` of each peer. Those that the
 /// newest complete manifest lists always stay: peers that fail must not cost the last whole backup.
@@ -15,7 +15,7 @@ use crate::tasks::Context;
 /// # Errors
 /// The bucket can't be listed.
 pub async fn prune_legacy(context: &Context, bucket: &Bucket, wanted: &dyn Fn(&str) -> bool) -> Result<(), String> {
-    let mut all: Map<String, Vec<BucketArchive>> = Map::new();
+    let mut all: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
     for archive in restore::archives_in(bucket, &SnapshotFilter::new("")).await? {
         if wanted(&archive.collection) {
             all.entry(archive.collection.clone()).or_default().push(archive);
@@ -43,16 +43,17 @@ pub async fn prune_legacy(context: &Context, bucket: &Bucket, wanted: &dyn Fn(&s
             }
             continue;
         }
-        let keys: Set<&str> = doomed.iter().map(|archive| archive.key.as_str()).collect();
+        let keys: BTreeSet<&str> = doomed.iter().map(|archive| archive.key.as_str()).collect();
         if let Err(cause) = forget(bucket, &collection, &keys).await {
             context.report(item(Outcome::Failed, "", format!("nothing was pruned: {cause}")));
             continue;
         }
         for archive in &doomed {
             let left = delete(bucket, &[archive.key.clone(), format!("{}.checksum", archive.key)]).await;
-            context.report(match left.is_empty() {
-                true => Item { bytes: Some(archive.bytes), ..item(Outcome::Done, &archive.name, "deleted".to_owned()) },
-                false => item(Outcome::Failed, &archive.name, left.join("; ")),
+            context.report(if left.is_empty() {
+                Item { bytes: Some(archive.bytes), ..item(Outcome::Done, &archive.name, "deleted".to_owned()) }
+            } else {
+                item(Outcome::Failed, &archive.name, left.join("; "))
             });
         }
     }
@@ -61,10 +62,10 @@ pub async fn prune_legacy(context: &Context, bucket: &Bucket, wanted: &dyn Fn(&s
 
 /// All but the newest `runs` of each peer, and but those of the newest complete backup.
 fn doomed(archives: &[BucketArchive], complete: &[BucketArchive], runs: u64) -> Vec<BucketArchive> {
-    let mut kept: Map<u64, u64> = Map::new();
+    let mut kept: BTreeMap<u64, u64> = BTreeMap::new();
     let mut doomed = Vec::new();
     let mut newest_first: Vec<&BucketArchive> = archives.iter().collect();
-    crate::ordered::sort(&mut newest_first, |left, right| right.started.cmp(&left.started));
+    newest_first.sort_by(|left, right| right.started.cmp(&left.started));
     for archive in newest_first {
         let count = kept.entry(archive.peer).or_default();
         *count += 1;
@@ -76,7 +77,7 @@ fn doomed(archives: &[BucketArchive], complete: &[BucketArchive], runs: u64) -> 
 }
 
 /// Deletes the manifests that list one of `keys`: before the archives, so that no manifest ever lists one that is gone.
-async fn forget(bucket: &Bucket, collection: &str, keys: &Set<&str>) -> Result<(), String> {
+async fn forget(bucket: &Bucket, collection: &str, keys: &BTreeSet<&str>) -> Result<(), String> {
     const LIMIT: usize = 64 << 20;
     let mut manifests = Vec::new();
     let note = |object: crate::s3::Object| manifests.push((object.key, object.bytes));

@@ -1,9 +1,9 @@
 //! What is to be deleted: a pure function of what is there, the rules, and the time.
 
+use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 use super::inventory::{Inventory, archive_of, companion, plain};
-use crate::ordered::Set;
 use crate::report::Outcome;
 use crate::s3::Object;
 use crate::sets::retention::{Candidate, judge};
@@ -45,7 +45,7 @@ pub(super) fn plan(inventory: &Inventory, keep: &Keep, sweep: &Sweep, now: Offse
     let verdicts = judge(&candidates, keep, now);
     let judged = || inventory.sets.iter().zip(&verdicts);
     // Two sets may name one archive: Qdrant's names have no more than the second in them.
-    let of_kept: Set<String> = judged()
+    let of_kept: BTreeSet<String> = judged()
         .filter(|(_, verdict)| verdict.keep)
         .filter_map(|(set, _)| set.manifest.as_ref().ok())
         .flat_map(|manifest| &manifest.shards)
@@ -85,7 +85,7 @@ pub(super) fn plan(inventory: &Inventory, keep: &Keep, sweep: &Sweep, now: Offse
 }
 
 fn find_orphans(inventory: &Inventory, sweep: &Sweep, now: OffsetDateTime, plan: &mut Plan, unreadable: bool) {
-    let named: Set<String> = inventory
+    let named: BTreeSet<String> = inventory
         .sets
         .iter()
         .filter_map(|set| set.manifest.as_ref().ok())

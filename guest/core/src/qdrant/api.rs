@@ -1,13 +1,13 @@
 //! The calls a backup and a restore make, one method each.
 
 use http::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::client::{Client, Effect, segment};
 use super::collection::{CollectionCluster, CollectionInfo, Layout};
 use super::error::QdrantError;
-use crate::json::{Fields, FromFields, FromJson};
-use crate::ordered::Map;
 use crate::s3::PresignedUrl;
 
 /// How long a change of the cluster's shared state may take, in seconds; Qdrant's own default of 10 is short
@@ -15,116 +15,69 @@ use crate::s3::PresignedUrl;
 const CONSENSUS_TIMEOUT: u32 = 60;
 
 /// A snapshot as Qdrant describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SnapshotDescription {
     /// File name.
     pub name: String,
     /// Bytes, as Qdrant found it where it stored it.
+    #[serde(default)]
     pub size: u64,
     /// SHA-256 in hex; only from nodes that store snapshots on their own disk.
     pub checksum: Option<String>,
 }
 
 /// `GET /`: what the server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct ServerVersion {
     pub version: String,
     pub commit: Option<String>,
 }
 
 /// `GET /cluster`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct ClusterInfo {
     pub status: String,
     pub peer_id: Option<u64>,
-    pub peers: Map<String, PeerUri>,
+    #[serde(default)]
+    pub peers: BTreeMap<String, PeerUri>,
 }
 
 /// A peer's address for other peers (not its REST address).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct PeerUri {
     pub uri: String,
 }
 
+#[derive(Deserialize)]
 struct Collections {
     collections: Vec<CollectionName>,
 }
 
+#[derive(Deserialize)]
 struct CollectionName {
     name: String,
 }
 
+#[derive(Deserialize)]
 struct Aliases {
     aliases: Vec<Alias>,
 }
 
+#[derive(Deserialize)]
 struct Alias {
     alias_name: String,
     collection_name: String,
 }
 
+#[derive(Deserialize)]
 struct Count {
     count: u64,
-}
-
-impl FromFields for SnapshotDescription {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { name: fields.required("name"), size: fields.optional("size"), checksum: fields.optional("checksum") }
-    }
-}
-
-impl FromFields for ServerVersion {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { version: fields.required("version"), commit: fields.optional("commit") }
-    }
-}
-
-impl FromFields for ClusterInfo {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { status: fields.required("status"), peer_id: fields.optional("peer_id"), peers: fields.optional("peers") }
-    }
-}
-
-impl FromFields for PeerUri {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { uri: fields.required("uri") }
-    }
-}
-
-impl FromFields for Collections {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { collections: fields.required("collections") }
-    }
-}
-
-impl FromFields for CollectionName {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { name: fields.required("name") }
-    }
-}
-
-impl FromFields for Aliases {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { aliases: fields.required("aliases") }
-    }
-}
-
-impl FromFields for Alias {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { alias_name: fields.required("alias_name"), collection_name: fields.required("collection_name") }
-    }
-}
-
-impl FromFields for Count {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { count: fields.required("count") }
-    }
 }
 
 impl Client {
     pub(super) async fn version(&self) -> Result<ServerVersion, QdrantError> {
         let bytes = self.send(Method::GET, "/", None, Effect::Idempotent).await?;
-        self.typed(&Method::GET, "/", crate::json::read(&bytes))
+        self.typed(&Method::GET, "/", crate::decode::json(&bytes))
     }
 
     pub(super) async fn cluster_info(&self) -> Result<ClusterInfo, QdrantError> {
@@ -140,7 +93,7 @@ impl Client {
     /// A collection, or `None` where there is none. An alias' name finds the collection behind it.
     pub async fn collection(&self, collection: &str) -> Result<Option<CollectionInfo>, QdrantError> {
         let Some(whole) = self.collection_as_told(collection).await? else { return Ok(None) };
-        self.typed(&Method::GET, "/collections", CollectionInfo::from_json(whole)).map(Some)
+        self.typed(&Method::GET, "/collections", crate::decode::from_value(whole)).map(Some)
     }
 
     /// The same with every field that the server knows.
@@ -161,7 +114,7 @@ impl Client {
     }
 
     /// All aliases: alias to collection.
-    pub async fn aliases(&self) -> Result<Map<String, String>, QdrantError> {
+    pub async fn aliases(&self) -> Result<BTreeMap<String, String>, QdrantError> {
         let answer: Aliases = self.read(Method::GET, "/aliases", None, Effect::Idempotent).await?;
         Ok(answer.aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name)).collect())
     }
@@ -175,7 +128,7 @@ impl Client {
     }
 
     /// Points aliases to collections, all in one request, so that readers never see half of it.
-    pub async fn set_aliases(&self, aliases: &Map<String, String>) -> Result<(), QdrantError> {
+    pub async fn set_aliases(&self, aliases: &BTreeMap<String, String>) -> Result<(), QdrantError> {
         let actions: Vec<Value> = aliases
             .iter()
             .map(|(alias, collection)| json!({"create_alias": {"collection_name": collection, "alias_name": alias}}))

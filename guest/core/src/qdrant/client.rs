@@ -9,10 +9,11 @@ use async_lock::Semaphore;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{QdrantError, QdrantErrorKind};
-use crate::json::FromJson;
+use crate::decode;
 use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::retry;
 use crate::settings::{Host, Secret};
@@ -84,7 +85,7 @@ impl Client {
     }
 
     /// Sends a call and returns the `result` of its envelope; `None` for an answer without one (202).
-    pub(super) async fn call<T: FromJson>(
+    pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -92,13 +93,13 @@ impl Client {
         effect: Effect,
     ) -> Result<Option<T>, QdrantError> {
         match self.result(&method, path, body, effect).await? {
-            Some(result) => self.typed(&method, path, T::from_json(result)).map(Some),
+            Some(result) => self.typed(&method, path, decode::from_value(result)).map(Some),
             None => Ok(None),
         }
     }
 
     /// As [`Client::call`] where an answer without a result is not one.
-    pub(super) async fn read<T: FromJson>(
+    pub(super) async fn read<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -106,7 +107,7 @@ impl Client {
         effect: Effect,
     ) -> Result<T, QdrantError> {
         let result = self.result(&method, path, body, effect).await?;
-        let typed = result.map_or_else(|| Err("no result".to_owned()), T::from_json);
+        let typed = result.map_or_else(|| Err("no result".to_owned()), decode::from_value);
         self.typed(&method, path, typed)
     }
 
@@ -275,8 +276,8 @@ fn error_text(status: StatusCode, bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use futures_executor::block_on;
+    use futures_util::future::join_all;
 
-    use crate::concurrent;
     use crate::ports::Http;
     use crate::ports::nothing::{Nothing, Still};
     use crate::settings::DefaultPort;
@@ -313,10 +314,10 @@ mod tests {
         let host = Host::parse("http://peer-1", DefaultPort::Always(6333)).unwrap();
         let client = Client::new(ports, host, None, Duration::from_secs(1));
         let call = |effect| client.send(Method::GET, "/", None, effect);
-        block_on(concurrent::all((0..100).map(|_| call(Effect::Idempotent))));
+        block_on(join_all((0..100).map(|_| call(Effect::Idempotent))));
         assert_eq!(slow.most.take(), SMALL_CALLS);
         let both = [Effect::Idempotent, Effect::Work].into_iter().cycle();
-        block_on(concurrent::all(both.take(200).map(call)));
+        block_on(join_all(both.take(200).map(call)));
         assert_eq!(slow.most.get(), SMALL_CALLS + 100, "work has limits of its own");
     }
 

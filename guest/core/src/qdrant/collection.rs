@@ -1,18 +1,21 @@
 //! A collection as Qdrant describes it, and where its shards live.
 
-use crate::json::{Fields, FromFields};
-use crate::ordered::{Map, Set};
+use serde::Deserialize;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `GET /collections/{c}`: kept as JSON, since a backup must not lose fields it does not know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct CollectionInfo {
     /// `green`, `yellow`, `grey` or `red`.
+    #[serde(default)]
     pub status: String,
     /// `params`, `hnsw_config`, `optimizer_config`, `wal_config`, `quantization_config`, ...
+    #[serde(default)]
     pub config: Value,
     /// The payload indexes: field to `{"data_type", "params"?, "points"}`.
-    pub payload_schema: Map<String, Value>,
+    #[serde(default)]
+    pub payload_schema: BTreeMap<String, Value>,
 }
 
 /// Which peers hold which shard, in which state; as one peer sees it.
@@ -21,7 +24,7 @@ pub struct Layout {
     /// The peer that answered.
     pub peer_id: u64,
     /// Shards by id.
-    pub shards: Map<u32, ShardReplicas>,
+    pub shards: BTreeMap<u32, ShardReplicas>,
     /// How many shard transfers are running.
     pub transfers: usize,
     /// How many resharding operations are running.
@@ -34,7 +37,7 @@ pub struct ShardReplicas {
     /// The shard key, where the user chose one: a string or a number.
     pub key: Option<Value>,
     /// Replicas by peer.
-    pub replicas: Map<u64, Replica>,
+    pub replicas: BTreeMap<u64, Replica>,
 }
 
 /// One replica.
@@ -53,7 +56,7 @@ impl Replica {
 
 impl Layout {
     /// The peers that hold any replica.
-    pub fn peers(&self) -> Set<u64> {
+    pub fn peers(&self) -> BTreeSet<u64> {
         self.shards.values().flat_map(|shard| shard.replicas.keys().copied()).collect()
     }
 
@@ -81,67 +84,37 @@ impl Layout {
     }
 
     /// Shard to the peers that hold it.
-    pub fn placement(&self) -> Map<u32, Set<u64>> {
+    pub fn placement(&self) -> BTreeMap<u32, BTreeSet<u64>> {
         self.shards.iter().map(|(id, shard)| (*id, shard.replicas.keys().copied().collect())).collect()
     }
 }
 
 /// The answer of `GET /collections/{c}/cluster`.
+#[derive(Deserialize)]
 pub(super) struct CollectionCluster {
     peer_id: u64,
+    #[serde(default)]
     local_shards: Vec<LocalShard>,
+    #[serde(default)]
     remote_shards: Vec<RemoteShard>,
+    #[serde(default)]
     shard_transfers: Vec<Value>,
     resharding_operations: Option<Vec<Value>>,
 }
 
+#[derive(Deserialize)]
 struct LocalShard {
     shard_id: u32,
     shard_key: Option<Value>,
+    #[serde(default)]
     state: String,
 }
 
+#[derive(Deserialize)]
 struct RemoteShard {
     peer_id: u64,
+    #[serde(flatten)]
     shard: LocalShard,
-}
-
-impl FromFields for CollectionInfo {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            status: fields.optional("status"),
-            config: fields.optional("config"),
-            payload_schema: fields.optional("payload_schema"),
-        }
-    }
-}
-
-impl FromFields for CollectionCluster {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            peer_id: fields.required("peer_id"),
-            local_shards: fields.optional("local_shards"),
-            remote_shards: fields.optional("remote_shards"),
-            shard_transfers: fields.optional("shard_transfers"),
-            resharding_operations: fields.optional("resharding_operations"),
-        }
-    }
-}
-
-impl FromFields for LocalShard {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            shard_id: fields.required("shard_id"),
-            shard_key: fields.optional("shard_key"),
-            state: fields.optional("state"),
-        }
-    }
-}
-
-impl FromFields for RemoteShard {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self { peer_id: fields.required("peer_id"), shard: LocalShard::from_fields(fields) }
-    }
 }
 
 impl From<CollectionCluster> for Layout {
@@ -150,7 +123,7 @@ impl From<CollectionCluster> for Layout {
             peer_id: answer.peer_id,
             transfers: answer.shard_transfers.len(),
             resharding: answer.resharding_operations.map_or(0, |operations| operations.len()),
-            shards: Map::new(),
+            shards: BTreeMap::new(),
         };
         let mut all: Vec<RemoteShard> = Vec::new();
         all.extend(answer.local_shards.into_iter().map(|shard| RemoteShard { peer_id: answer.peer_id, shard }));
@@ -168,7 +141,6 @@ impl From<CollectionCluster> for Layout {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::json::FromJson;
 
     #[test]
     fn one_answer_becomes_the_whole_layout() {
@@ -179,8 +151,8 @@ mod tests {
                               {"shard_id": 3, "shard_key": 7, "peer_id": 7, "state": "Active"}],
             "shard_transfers": [{"shard_id": 1, "from": 7, "to": 8, "sync": true}]
         });
-        let layout = Layout::from(CollectionCluster::from_json(answer).unwrap());
-        assert_eq!(layout.peers(), Set::from([7, u64::MAX]));
+        let layout = Layout::from(crate::decode::from_value::<CollectionCluster>(answer).unwrap());
+        assert_eq!(layout.peers(), BTreeSet::from([7, u64::MAX]));
         assert_eq!(layout.active_on(7).collect::<Vec<_>>(), [3]);
         assert_eq!(layout.shards.get(&3).unwrap().key, Some(Value::from(7)));
         assert!(!layout.is_settled());

@@ -3,15 +3,14 @@
 //! A snapshot or a recovery concerns the one peer that gets the request, so that the name of a Service, which
 //! leads to any of the pods, is good for asking who is there and for nothing else.
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use http::Uri;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{ClusterInfo, ServerVersion};
 use super::client::Client;
 use super::collection::Layout;
 use super::error::QdrantError;
-use crate::concurrent;
-use crate::ordered::{Map, Set};
 use crate::ports::Ports;
 use crate::settings::{Host, Secret, Settings, hash};
 
@@ -95,7 +94,7 @@ async fn discover(
     });
     let mut discovered = Discovered::default();
     let mut groups: Vec<Vec<Answer>> = Vec::new();
-    for (host, answer) in concurrent::all(asked).await {
+    for (host, answer) in join_all(asked).await {
         match answer {
             Err(error) => {
                 discovered.missing.push(Missing { host: host.to_string(), id: None, cause: error.to_string() });
@@ -133,15 +132,15 @@ async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Opti
         let peers = group.into_iter().map(|answer| peer(None, answer.client, answer.version)).collect();
         return Some(Cluster { host, distributed: false, peers, missing: Vec::new() });
     }
-    let mut uris: Map<u64, String> = Map::new();
+    let mut uris: BTreeMap<u64, String> = BTreeMap::new();
     for (id, peer) in group.iter().flat_map(|answer| &answer.info.peers) {
         if let Ok(id) = id.parse() {
             uris.insert(id, peer.uri.clone());
         }
     }
-    let answered: Set<u64> = group.iter().filter_map(|answer| answer.info.peer_id).collect();
+    let answered: BTreeSet<u64> = group.iter().filter_map(|answer| answer.info.peer_id).collect();
     let wanted: Vec<u64> = if all_peers { uris.keys().copied().collect() } else { answered.iter().copied().collect() };
-    let found = concurrent::all(wanted.into_iter().map(|id| {
+    let found = join_all(wanted.into_iter().map(|id| {
         let configured = group.iter().find(|answer| answer.info.peer_id == Some(id)).map(|answer| &answer.client);
         let derived =
             uris.get(&id).and_then(|uri| rest_host(uri, &host, http_port)).map(|host| first.client.to_host(host));
@@ -232,7 +231,7 @@ impl Client {
 
 impl Cluster {
     /// The ids of its peers.
-    pub fn ids(&self) -> Set<u64> {
+    pub fn ids(&self) -> BTreeSet<u64> {
         self.peers.iter().map(|peer| peer.id.unwrap_or(SINGLE)).collect()
     }
 
@@ -255,7 +254,7 @@ impl Cluster {
 
     /// What to tell where its peers run different versions: what a newer one writes, an older one may not read.
     pub fn mixed_versions(&self) -> Option<String> {
-        let versions: Set<&str> = self.peers.iter().map(|peer| peer.version.as_str()).collect();
+        let versions: BTreeSet<&str> = self.peers.iter().map(|peer| peer.version.as_str()).collect();
         let list = || versions.iter().copied().collect::<Vec<_>>().join(", ");
         (versions.len() > 1).then(|| {
             format!(
@@ -268,10 +267,7 @@ impl Cluster {
 
     /// The peer with this id. A server without clustering is every peer it is asked for.
     pub fn peer(&self, id: u64) -> Option<&Peer> {
-        match self.distributed {
-            true => self.peers.iter().find(|peer| peer.id == Some(id)),
-            false => self.peers.first(),
-        }
+        if self.distributed { self.peers.iter().find(|peer| peer.id == Some(id)) } else { self.peers.first() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Carrying out a plan on one target cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -11,7 +12,6 @@ use super::shard_keys::ShardKey;
 use super::state::{Start, look};
 use super::{ledger, prove, recover, settle, version};
 use crate::concurrent;
-use crate::ordered::{Map, Set};
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
@@ -32,9 +32,9 @@ pub fn given(backup: &Rc<Backup>) -> Choice<'static> {
 #[derive(Default)]
 pub struct Restored {
     /// The collections that failed.
-    pub failed: Set<String>,
+    pub failed: BTreeSet<String>,
     /// Alias to collection, as the manifests of what was restored have them.
-    pub aliases: Map<String, String>,
+    pub aliases: BTreeMap<String, String>,
 }
 
 /// Restores into `cluster` what `choices` gives for each collection, `total` in all. One that fails never stops the
@@ -151,7 +151,7 @@ async fn run(
     let files = context.ports.files.as_ref();
     let aliases = match start {
         Start::Restored => return Ok(Proof::WasThere),
-        Start::Create | Start::Continue => Map::new(),
+        Start::Create | Start::Continue => BTreeMap::new(),
         Start::Replace => {
             // Deleting a collection deletes its aliases, those made since the backup among them.
             let aliases = client.aliases().await.map_err(text)?;
@@ -188,7 +188,7 @@ async fn run(
     if !aliases.is_empty() {
         client.set_aliases(&aliases).await.map_err(text)?;
     }
-    let names: Set<&String> = plan.recoveries.iter().map(|recovery| &recovery.name).collect();
+    let names: BTreeSet<&String> = plan.recoveries.iter().map(|recovery| &recovery.name).collect();
     for name in names {
         ledger::note_recovered(files, &cluster.host, name).map_err(|error| error.to_string())?;
     }
@@ -277,20 +277,21 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
         }
     }
     let there = keys_there(context, cluster, plan).await?;
-    let wanted: Map<u32, Value> = plan
+    let wanted: BTreeMap<u32, Value> = plan
         .shard_keys
         .iter()
         .filter(|key| !key.filler)
         .flat_map(|key| key.shards.iter().map(|shard| (*shard, key.key.clone())))
         .collect();
-    match there == wanted {
-        true => Ok(()),
-        false => Err(format!(
+    if there == wanted {
+        Ok(())
+    } else {
+        Err(format!(
             "Qdrant gave its shard keys other shard ids ({}) than the backup has ({}); nothing was recovered. Delete the \
              collection and restore it again",
             numbered(&there),
             numbered(&wanted),
-        )),
+        ))
     }
 }
 
@@ -326,12 +327,12 @@ async fn create_shard_key(
 }
 
 /// Shard ids and their keys as text.
-fn numbered(keys: &Map<u32, Value>) -> String {
+fn numbered(keys: &BTreeMap<u32, Value>) -> String {
     keys.iter().map(|(shard, key)| format!("{shard}: {key}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Shard to shard key, on the target now.
-async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Map<u32, Value>, String> {
+async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<u32, Value>, String> {
     let layout = settle::settled(context, cluster, &plan.collection).await?;
     Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).collect())
 }

@@ -1,11 +1,11 @@
 //! The archives in the bucket, and which of them belong together.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
 
 use crate::naming::{self, SnapshotFilter};
-use crate::ordered::{Set, sort};
 use crate::s3::Bucket;
 
 /// An archive of a whole collection, made by one peer.
@@ -40,7 +40,7 @@ pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec
 
 /// Sorts by collection and time.
 pub fn by_time(archives: &mut Vec<BucketArchive>) {
-    sort(archives, BucketArchive::order);
+    archives.sort_by(BucketArchive::order);
 }
 
 /// Calls `each` for every archive of a whole collection in the bucket whose name passes `filter`. Those of one collection
@@ -90,7 +90,7 @@ const SLOWEST: u64 = 2 << 20;
 pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> {
     newest_first(&mut archives);
     let mut generations: Vec<Vec<BucketArchive>> = Vec::new();
-    let mut peers = Set::new();
+    let mut peers = BTreeSet::new();
     for archive in archives {
         let joins = generations
             .last()
@@ -110,7 +110,7 @@ pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> 
 
 /// Sorts the archives of one collection.
 pub(super) fn newest_first(archives: &mut Vec<BucketArchive>) {
-    sort(archives, BucketArchive::order);
+    archives.sort_by(BucketArchive::order);
     archives.reverse();
 }
 
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    fn peers(generations: &[Vec<BucketArchive>]) -> Vec<Set<u64>> {
+    fn peers(generations: &[Vec<BucketArchive>]) -> Vec<BTreeSet<u64>> {
         generations.iter().map(|generation| generation.iter().map(|archive| archive.peer).collect()).collect()
     }
 
@@ -157,7 +157,7 @@ mod tests {
             archive(1, new, 2),
             archive(2, new + Duration::seconds(3), 2),
         ]);
-        assert_eq!(peers(&found), [Set::from([1, 2]), Set::from([1, 2])]);
+        assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2])]);
         assert!(found.first().is_some_and(|newest| newest.iter().all(|archive| archive.started >= new)));
     }
 
@@ -171,7 +171,7 @@ mod tests {
             archive(1, new, 1),
             archive(2, new, 1),
         ]);
-        assert_eq!(peers(&found), [Set::from([1, 2]), Set::from([1, 2, 3])]);
+        assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])]);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let mut second = archive(1, start, 7200);
         second.bytes = 100 << 30;
         let found = generations(vec![second, archive(2, start + Duration::hours(2), 10)]);
-        assert_eq!(peers(&found), [Set::from([1, 2])]);
+        assert_eq!(peers(&found), [BTreeSet::from([1, 2])]);
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         let mut copied = archive(3, old, 1);
         copied.stored = Some(datetime!(2026-03-01 00:00 UTC));
         let found = generations(vec![copied, archive(1, new, 1)]);
-        assert_eq!(peers(&found), [Set::from([1]), Set::from([3])]);
+        assert_eq!(peers(&found), [BTreeSet::from([1]), BTreeSet::from([3])]);
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
         let again = start + Duration::minutes(1);
         let found =
             generations(vec![archive(1, start, 1), archive(2, start, 1), archive(1, again, 1), archive(2, again, 1)]);
-        assert_eq!(peers(&found), [Set::from([1, 2]), Set::from([1, 2])]);
+        assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2])]);
     }
 
     /// Whatever is in the bucket: nothing is left out and nothing used twice, no backup has a peer twice, and the newest
@@ -230,7 +230,7 @@ mod tests {
             all.sort_unstable();
             assert_eq!(used, all);
             for generation in &found {
-                let peers: Set<u64> = generation.iter().map(|archive| archive.peer).collect();
+                let peers: BTreeSet<u64> = generation.iter().map(|archive| archive.peer).collect();
                 assert_eq!(peers.len(), generation.len(), "{generation:?}");
             }
             let newest: Vec<_> =

@@ -1,10 +1,10 @@
 //! From the layout there is to the layout that is wanted, one step a shard at a time.
 
-use crate::ordered::{Map, Set};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Shard to the peers that hold, or shall hold, a replica of it.
-pub type Placement = Map<u32, Set<u64>>;
+pub type Placement = BTreeMap<u32, BTreeSet<u64>>;
 
 /// One change of the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_shard_that_is_not_there_and_one_that_is_not_wanted_are_left_alone() {
         let current = placement(&[&[1]]);
-        let wanted = Map::from([(5, Set::from([2]))]);
+        let wanted = BTreeMap::from([(5, BTreeSet::from([2]))]);
         assert!(next_steps(&current, &wanted).is_empty());
     }
 }

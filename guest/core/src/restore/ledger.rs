@@ -3,14 +3,14 @@
 //! target itself is always asked before it is believed.
 
 use super::plan::Plan;
-use crate::ordered::{Map, Set, sort};
 use crate::ports::{FileError, Files};
 use crate::records;
 use crate::s3::Bucket;
 use crate::settings::Host;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The archives that `target` was given and that were proven there.
-pub(super) fn recovered(files: &dyn Files, target: &Host) -> Result<Set<String>, FileError> {
+pub(super) fn recovered(files: &dyn Files, target: &Host) -> Result<BTreeSet<String>, FileError> {
     let target = target.to_string();
     let lines = records::read_recovery_history(files)?;
     Ok(lines.into_iter().filter(|line| line.host == target).map(|line| line.snapshot_name).collect())
@@ -63,7 +63,7 @@ pub(super) fn note_begun(files: &dyn Files, target: &Host, plan: &Plan) -> Resul
 
 fn begin(target: &Host, plan: &Plan) -> records::Begun {
     let mut names: Vec<&str> = plan.recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
-    sort(&mut names, Ord::cmp);
+    names.sort();
     records::Begun { host: target.to_string(), collection: plan.collection.clone(), snapshots: names.join(" ") }
 }
 
@@ -107,12 +107,12 @@ pub(super) async fn note_in_bucket(bucket: &Bucket, target: &Host, plan: &Plan, 
 }
 
 /// Target and collection to state.
-async fn states(bucket: &Bucket, plan: &Plan) -> Result<Map<String, String>, String> {
+async fn states(bucket: &Bucket, plan: &Plan) -> Result<BTreeMap<String, String>, String> {
     const LIMIT: usize = 1 << 20;
-    let Some(key) = &plan.ledger else { return Ok(Map::new()) };
+    let Some(key) = &plan.ledger else { return Ok(BTreeMap::new()) };
     let json = bucket.get(key, LIMIT).await.map_err(|error| error.to_string())?;
     // What can't be understood says nothing: at worst a person has to ask for the restore by force.
-    Ok(json.and_then(|json| crate::json::read(&json).ok()).unwrap_or_default())
+    Ok(json.and_then(|json| crate::decode::json(&json).ok()).unwrap_or_default())
 }
 
 fn place(target: &Host, plan: &Plan) -> String {

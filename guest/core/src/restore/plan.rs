@@ -1,12 +1,12 @@
 //! The plan of one restore: a value, made before anything is changed, from the archives and the target's peers.
 
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::body;
 use super::layout::Placement;
 use super::selection::{Described, Selection};
 use super::shard_keys::{ShardKey, in_order};
-use crate::ordered::{Map, Set, sort_by_key};
 
 /// What will be done to one target cluster for one collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Plan {
     /// would limit the checks.
     pub finish: Option<Value>,
     /// The payload indexes: field to schema, as `PUT /collections/{c}/index` takes it.
-    pub indexes: Map<String, Value>,
+    pub indexes: BTreeMap<String, Value>,
     /// The shard keys in the order in which they are created, each with its shard ids.
     pub shard_keys: Vec<ShardKey>,
     /// The archives, each with the peer that gets it. Those of one peer go in this order, one after another.
@@ -45,7 +45,7 @@ impl Plan {
     /// What the target is too small for: how many replicas of each shard there will be, and how many there shall be.
     pub(super) fn fewer_replicas(&self) -> Option<(usize, u64)> {
         let configured = self.create.get("replication_factor").and_then(Value::as_u64)?;
-        let fewest = self.wanted.values().map(Set::len).min()?;
+        let fewest = self.wanted.values().map(BTreeSet::len).min()?;
         ((fewest as u64) < configured).then_some((fewest, configured))
     }
 }
@@ -62,7 +62,7 @@ pub struct Recovery {
     /// Object size in bytes.
     pub bytes: u64,
     /// Its shards with the exact count that the manifest gives for them.
-    pub shards: Map<u32, Option<u64>>,
+    pub shards: BTreeMap<u32, Option<u64>>,
     /// For an archive of one shard.
     pub shard: Option<ShardArchive>,
 }
@@ -90,7 +90,7 @@ pub struct ShardArchive {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Peer ids.
-    pub peers: Set<u64>,
+    pub peers: BTreeSet<u64>,
     /// False for a server without clustering.
     pub distributed: bool,
 }
@@ -111,12 +111,11 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
                 .to_owned(),
         );
     }
-    let shard_keys = match description.custom_sharding {
-        false => Vec::new(),
-        true => {
-            let keys = description.shard_keys.iter().map(|mapping| (mapping.key.clone(), mapping.shard_ids.clone()));
-            in_order(keys.collect(), description.shards.keys())?
-        }
+    let shard_keys = if description.custom_sharding {
+        let keys = description.shard_keys.iter().map(|mapping| (mapping.key.clone(), mapping.shard_ids.clone()));
+        in_order(keys.collect(), description.shards.keys())?
+    } else {
+        Vec::new()
     };
     let recoveries = assign(selection, target);
     let (placement, stale) = placements(selection, &recoveries);
@@ -168,13 +167,14 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         return for_one_server(selection, &archives, target.peers.first().copied().unwrap_or_default());
     }
     // Own peers first, then the largest: these leave the least choice.
-    sort_by_key(&mut archives, |archive| {
+    archives.sort_by_key(|archive| {
         (!target.peers.contains(&archive.archive.peer), std::cmp::Reverse(archive.archive.bytes), archive.archive.peer)
     });
-    let mut given: Map<u64, (Set<u32>, u64)> = target.peers.iter().map(|peer| (*peer, (Set::new(), 0))).collect();
+    let mut given: BTreeMap<u64, (BTreeSet<u32>, u64)> =
+        target.peers.iter().map(|peer| (*peer, (BTreeSet::new(), 0))).collect();
     let mut recoveries = Vec::new();
     for archive in archives {
-        let shards: Set<u32> = archive.shards().map(|(shard, _)| shard).collect();
+        let shards: BTreeSet<u32> = archive.shards().map(|(shard, _)| shard).collect();
         let own = Some(archive.archive.peer).filter(|peer| target.peers.contains(peer));
         let fewest = given
             .iter()
@@ -188,7 +188,7 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         recoveries.push((archive, recovery(selection, archive, peer)));
     }
     // Of two archives with the same shard on one peer the later wins: those with doubtful data go first.
-    sort_by_key(&mut recoveries, |(archive, recovery)| {
+    recoveries.sort_by_key(|(archive, recovery)| {
         (recovery.peer, archive.shards().all(|(_, good)| good), archive.archive.started)
     });
     let mut ordered = Vec::new();
@@ -205,7 +205,7 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
 
 /// True when `later` has doubtful data of a shard of which `earlier` has good data.
 fn spoils(later: &Described, earlier: &Described) -> bool {
-    let good: Set<u32> = earlier.shards().filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
+    let good: BTreeSet<u32> = earlier.shards().filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
     later.shards().any(|(shard, is_good)| !is_good && good.contains(&shard))
 }
 
@@ -242,7 +242,7 @@ fn for_one_server(selection: &Selection, archives: &[&Described], peer: u64) -> 
 
 /// True when the manifest has different counts for two replicas of a shard.
 fn differ(recoveries: &[Recovery]) -> bool {
-    let mut counts: Map<u32, u64> = Map::new();
+    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
     let known =
         recoveries.iter().flat_map(|recovery| &recovery.shards).filter_map(|(shard, count)| Some((*shard, (*count)?)));
     known.into_iter().any(|(shard, count)| counts.insert(shard, count).is_some_and(|other| other != count))
@@ -266,7 +266,7 @@ fn recovery(selection: &Selection, archive: &Described, peer: u64) -> Recovery {
 
 /// Where the data will be, and which of it comes last from a replica that was not active.
 fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Placement) {
-    let mut good_at: Map<(u32, u64), bool> = Map::new();
+    let mut good_at: BTreeMap<(u32, u64), bool> = BTreeMap::new();
     for recovery in recoveries {
         let archive = selection.archives.iter().find(|archive| archive.archive.key == recovery.key);
         for (shard, good) in archive.into_iter().flat_map(Described::shards) {
@@ -287,9 +287,9 @@ fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Pla
 }
 
 /// `placement` with replicas added up to `factor`, on the peers with the fewest replicas.
-pub(super) fn with_more_replicas(placement: &Placement, factor: usize, peers: &Set<u64>) -> Placement {
+pub(super) fn with_more_replicas(placement: &Placement, factor: usize, peers: &BTreeSet<u64>) -> Placement {
     let mut wanted = placement.clone();
-    let mut load: Map<u64, usize> = peers.iter().map(|peer| (*peer, 0)).collect();
+    let mut load: BTreeMap<u64, usize> = peers.iter().map(|peer| (*peer, 0)).collect();
     for peer in placement.values().flatten() {
         *load.entry(*peer).or_default() += 1;
     }
@@ -318,8 +318,8 @@ mod tests {
     use time::OffsetDateTime;
 
     /// The archive of `peer`, which holds `shards`; `states` is the layout: shard to peer to state.
-    fn archive(peer: u64, states: &Map<u32, Map<u64, String>>, config: Value) -> Described {
-        let shards: Map<u32, ShardDescription> = states
+    fn archive(peer: u64, states: &BTreeMap<u32, BTreeMap<u64, String>>, config: Value) -> Described {
+        let shards: BTreeMap<u32, ShardDescription> = states
             .iter()
             .map(|(shard, replicas)| {
                 let has_data = replicas.contains_key(&peer);
@@ -342,7 +342,7 @@ mod tests {
                 replication_factor: config.pointer("/params/replication_factor").and_then(Value::as_u64).unwrap_or(1)
                     as u32,
                 custom_sharding: false,
-                payload_indexes: Map::new(),
+                payload_indexes: BTreeMap::new(),
                 shard_keys: Vec::new(),
                 shards,
                 config,
@@ -358,7 +358,7 @@ mod tests {
         Selection { collection: "docs".to_owned(), archives, manifest: None, skipped: Vec::new() }
     }
 
-    fn states(layout: &[&[u64]]) -> Map<u32, Map<u64, String>> {
+    fn states(layout: &[&[u64]]) -> BTreeMap<u32, BTreeMap<u64, String>> {
         let replicas = |peers: &&[u64]| peers.iter().map(|peer| (*peer, "Active".to_owned())).collect();
         layout.iter().enumerate().map(|(shard, peers)| (shard as u32, replicas(peers))).collect()
     }
@@ -413,14 +413,14 @@ mod tests {
             assert_eq!((part.shard.as_ref(), part.shards.keys().collect::<Vec<_>>()), (Some(&shard), vec![&id]));
         }
         assert_eq!((whole.fewer_replicas(), parts.fewer_replicas()), (Some((1, 2)), None));
-        assert!(parts.stale.is_empty() && parts.wanted.values().all(|peers| *peers == Set::from([0])));
+        assert!(parts.stale.is_empty() && parts.wanted.values().all(|peers| *peers == BTreeSet::from([0])));
     }
 
     #[test]
     fn gaps_in_the_shards_of_keys_are_filled_and_what_cannot_be_numbered_is_refused() {
         let keyed = |mapping: &[(&str, &[u32])]| {
             let shards: Vec<u32> = mapping.iter().flat_map(|(_, shards)| shards.iter().copied()).collect();
-            let layout = shards.iter().map(|shard| (*shard, Map::from([(1, "Active".to_owned())]))).collect();
+            let layout = shards.iter().map(|shard| (*shard, BTreeMap::from([(1, "Active".to_owned())]))).collect();
             let mut described = archive(1, &layout, config(1));
             described.description.custom_sharding = true;
             described.description.shard_keys = mapping
@@ -467,7 +467,7 @@ mod tests {
         for round in 0..3000 {
             let (peers, shards) = (1 + numbers.below(5), 1 + numbers.below(6));
             let factor = 1 + numbers.below(peers);
-            let mut layout: Map<u32, Map<u64, String>> = Map::new();
+            let mut layout: BTreeMap<u32, BTreeMap<u64, String>> = BTreeMap::new();
             for shard in 0..shards {
                 let first = numbers.below(peers);
                 let replicas =
@@ -479,13 +479,13 @@ mod tests {
             let target: Vec<u64> = (start..=start + numbers.below(6)).collect();
             let plan = plan(&selection(archives.clone()), &cluster(&target)).unwrap();
 
-            let with_data: Set<&str> = archives
+            let with_data: BTreeSet<&str> = archives
                 .iter()
                 .filter(|archive| archive.shards().next().is_some())
                 .map(|archive| archive.archive.name.as_str())
                 .collect();
             let used: Vec<&str> = plan.recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
-            assert_eq!(used.iter().copied().collect::<Set<_>>(), with_data, "round {round}");
+            assert_eq!(used.iter().copied().collect::<BTreeSet<_>>(), with_data, "round {round}");
             assert_eq!(used.len(), with_data.len(), "round {round}: one used twice");
             let everywhere =
                 plan.recoveries.iter().map(|recovery| recovery.peer).chain(plan.wanted.values().flatten().copied());
@@ -500,7 +500,7 @@ mod tests {
                 assert!(plan.wanted[shard].len() >= (factor as usize).min(target.len()), "round {round}");
             }
             // From all shards on one peer, as a creation may leave them.
-            let mut current: Placement = layout.keys().map(|shard| (*shard, Set::from([target[0]]))).collect();
+            let mut current: Placement = layout.keys().map(|shard| (*shard, BTreeSet::from([target[0]]))).collect();
             for _ in 0..64 {
                 for step in next_steps(&current, &plan.placement) {
                     step.apply(&mut current);
@@ -518,12 +518,12 @@ mod tests {
         let mut refused = 0;
         for round in 0..3000 {
             let peers = 1 + numbers.below(4);
-            let mut layout: Map<u32, Map<u64, String>> = Map::new();
+            let mut layout: BTreeMap<u32, BTreeMap<u64, String>> = BTreeMap::new();
             for shard in 0..1 + numbers.below(5) {
                 let good = 1 + numbers.below(peers);
                 let others = (1..=peers).filter(|_| numbers.below(2) == 0).collect::<Vec<_>>();
                 let states = ["Active", "Dead", "Partial", "Listener"];
-                let mut replicas: Map<u64, String> =
+                let mut replicas: BTreeMap<u64, String> =
                     others.into_iter().map(|peer| (peer, states[numbers.below(4) as usize].to_owned())).collect();
                 replicas.insert(good, "Active".to_owned());
                 layout.insert(shard as u32, replicas);
@@ -544,7 +544,7 @@ mod tests {
                 }
             };
             for (shard, places) in &plan.placement {
-                let mut last: Map<u64, bool> = Map::new();
+                let mut last: BTreeMap<u64, bool> = BTreeMap::new();
                 for one in plan.recoveries.iter().filter(|one| one.shards.contains_key(shard)) {
                     let from = archives.iter().find(|archive| archive.archive.name == one.name).unwrap();
                     last.insert(one.peer, layout[shard][&from.archive.peer] == "Active");

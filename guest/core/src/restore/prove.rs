@@ -4,13 +4,13 @@ use super::layout::{Placement, Transfer, next_steps};
 use super::plan::Plan;
 use super::settle;
 use super::state::same_index;
-use crate::concurrent;
-use crate::ordered::Map;
 use crate::qdrant::{Cluster, Layout};
 use crate::tasks::Context;
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
 
 /// The exact count of every replica: shard to peer to count.
-pub(super) type Counts = Map<u32, Map<u64, u64>>;
+pub(super) type Counts = BTreeMap<u32, BTreeMap<u64, u64>>;
 
 /// Makes the replicas of each shard equal where they are not, and gives the shards the further replicas they
 /// shall have. Until here only replicas that got an archive exist, in the settled `layout`. Returns the counts in the end.
@@ -73,9 +73,10 @@ async fn counts_at_rest(context: &Context, cluster: &Cluster, plan: &Plan) -> Re
 
 fn is_placed(plan: &Plan, layout: &Layout) -> Result<(), String> {
     let there = layout.placement();
-    match there.keys().eq(plan.wanted.keys()) && next_steps(&there, &plan.wanted).is_empty() {
-        true => Ok(()),
-        false => Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted))),
+    if there.keys().eq(plan.wanted.keys()) && next_steps(&there, &plan.wanted).is_empty() {
+        Ok(())
+    } else {
+        Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted)))
     }
 }
 
@@ -109,10 +110,9 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan, cou
             ));
         }
     }
-    for (peer, seen) in concurrent::all(
-        cluster.peers.iter().map(|peer| async move { (peer, peer.client.count(&plan.collection).await) }),
-    )
-    .await
+    for (peer, seen) in
+        join_all(cluster.peers.iter().map(|peer| async move { (peer, peer.client.count(&plan.collection).await) }))
+            .await
     {
         let seen = seen.map_err(|error| error.to_string())?;
         if seen != total {
@@ -125,7 +125,7 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan, cou
 
 /// The counts of the manifest, shard by shard. Where its replicas differed, the one with the most points has won.
 fn expected_counts(plan: &Plan, counts: &Counts) -> Result<(), String> {
-    let mut expected: Map<u32, u64> = Map::new();
+    let mut expected: BTreeMap<u32, u64> = BTreeMap::new();
     for (shard, count) in plan.recoveries.iter().flat_map(|recovery| &recovery.shards) {
         if let Some(count) = count {
             let most = expected.entry(*shard).or_default();
@@ -190,7 +190,7 @@ async fn indexes(cluster: &Cluster, plan: &Plan) -> Result<(), String> {
 /// Counts every replica in `placement`, each on its own peer.
 async fn counts(cluster: &Cluster, plan: &Plan, placement: &Placement) -> Result<Counts, String> {
     let replicas = placement.iter().flat_map(|(shard, peers)| peers.iter().map(move |peer| (*shard, *peer)));
-    let counted = concurrent::all(replicas.map(|(shard, id)| async move {
+    let counted = join_all(replicas.map(|(shard, id)| async move {
         let peer = cluster.peer(id).ok_or_else(|| format!("peer {id} is gone"))?;
         let count = peer.client.count_replica(&plan.collection, shard).await;
         count.map(|count| (shard, id, count)).map_err(|error| error.to_string())

@@ -1,11 +1,11 @@
 //! Giving every peer its archives: by links, and where a peer does not take links by sending them.
 
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::plan::{Plan, Recovery};
 use crate::archive::{self, Assembly, Piece};
-use crate::concurrent;
-use crate::ordered::Map;
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
 use crate::retry;
@@ -21,7 +21,7 @@ pub(super) async fn all(
     continued: bool,
     items: &mut Vec<Item>,
 ) -> Result<(), String> {
-    let mut by_peer: Map<u64, Vec<&Recovery>> = Map::new();
+    let mut by_peer: BTreeMap<u64, Vec<&Recovery>> = BTreeMap::new();
     for recovery in &plan.recoveries {
         by_peer.entry(recovery.peer).or_default().push(recovery);
     }
@@ -65,7 +65,7 @@ pub(super) async fn all(
         }
         items
     });
-    let recovered: Vec<Item> = concurrent::all(peers).await.into_iter().flatten().collect();
+    let recovered: Vec<Item> = join_all(peers).await.into_iter().flatten().collect();
     let failed = recovered.iter().filter(|item| item.outcome == Outcome::Failed).count();
     items.extend(recovered);
     match failed {

@@ -2,11 +2,11 @@
 
 use super::archives::{BucketArchive, generations, newest_first};
 use crate::archive::{self, ArchiveDescription, ArchiveError};
-use crate::concurrent;
 use crate::manifest::{Manifest, ManifestArchive};
-use crate::ordered::{Set, sort, sort_by_key};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
+use futures_util::future::join_all;
+use std::collections::BTreeSet;
 
 /// The archives to restore one collection from.
 #[derive(Clone, Debug)]
@@ -59,13 +59,11 @@ pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchi
     let manifest = newest_manifest(bucket, collection, &archives).await?;
     if let Some((manifest, listed)) = &manifest {
         // The manifest says exactly what belongs together; whatever is left over is grouped by time.
-        let keys: Set<&str> = manifest.archives.iter().map(|archive| archive.key.as_str()).collect();
+        let keys: BTreeSet<&str> = manifest.archives.iter().map(|archive| archive.key.as_str()).collect();
         let rest = archives.into_iter().filter(|archive| !keys.contains(archive.key.as_str())).collect();
         candidates = generations(rest);
         candidates.push(listed.clone());
-        sort_by_key(&mut candidates, |generation| {
-            std::cmp::Reverse(generation.iter().map(|archive| archive.started).max())
-        });
+        candidates.sort_by_key(|generation| std::cmp::Reverse(generation.iter().map(|archive| archive.started).max()));
     }
     let mut chosen: Option<Selection> = None;
     let mut skipped = Vec::new();
@@ -125,7 +123,7 @@ pub(crate) async fn newest_manifest(
         })
         .await
         .map_err(|error| error.to_string())?;
-    sort(&mut keys, Ord::cmp);
+    keys.sort();
     for (key, bytes) in keys.into_iter().rev() {
         let Some(json) = bucket.get_listed(&key, bytes, LIMIT).await.map_err(|error| error.to_string())? else {
             continue;
@@ -173,7 +171,7 @@ async fn describe(
         })?;
         Ok(Described { archive: archive.clone(), description })
     });
-    let described = concurrent::all(read).await.into_iter().collect::<Result<Vec<_>, Unfit>>()?;
+    let described = join_all(read).await.into_iter().collect::<Result<Vec<_>, Unfit>>()?;
     complete(&described).map_err(Unfit::Damaged)?;
     Ok(described)
 }
@@ -201,7 +199,7 @@ pub fn complete(archives: &[Described]) -> Result<(), String> {
             ));
         }
     }
-    let good: Set<u32> =
+    let good: BTreeSet<u32> =
         archives.iter().flat_map(Described::shards).filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
     let missing: Vec<String> =
         first.description.shards.keys().filter(|shard| !good.contains(shard)).map(u32::to_string).collect();

@@ -1,13 +1,13 @@
 //! From a set to a plan: every replica gets the archive of its shard, all at once.
 
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::body;
 use super::layout::Placement;
 use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
 use super::shard_keys::in_order;
 use crate::concurrent;
-use crate::ordered::{Map, Set};
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 use crate::sets::{self, Found, ReadError, SetManifest};
@@ -153,7 +153,7 @@ impl SetSelection {
         let places = self.manifest.shards.iter().map(|shard| {
             let old = shard.replicas.iter().filter(|(_, state)| *state == "Active");
             let old = old.filter_map(|(peer, _)| peer.parse().ok()).filter(|peer| target.peers.contains(peer));
-            let peers: Set<u64> = if target.distributed { old.take(factor).collect() } else { Set::new() };
+            let peers: BTreeSet<u64> = if target.distributed { old.take(factor).collect() } else { BTreeSet::new() };
             (shard.id, peers)
         });
         with_more_replicas(&places.collect(), factor, &target.peers)
@@ -194,7 +194,7 @@ impl SetSelection {
 }
 
 /// The payload indexes as `PUT /collections/{c}/index` takes them, from `payload_schema` of `GET /collections/{c}`.
-fn indexes(told: &Value) -> Map<String, Value> {
+fn indexes(told: &Value) -> BTreeMap<String, Value> {
     let schema = told.get("payload_schema").and_then(Value::as_object);
     let field = |(field, index): (&String, &Value)| {
         let params = index.get("params").filter(|params| params.is_object());

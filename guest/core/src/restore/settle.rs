@@ -1,9 +1,9 @@
 //! Waiting until a cluster has come to rest: a 200 from Qdrant means "proposed", not "done".
 
+use futures_util::future::join_all;
 use std::time::Duration;
 
 use super::layout::{Placement, Step, Transfer, next_steps};
-use crate::concurrent;
 use crate::qdrant::{Cluster, Layout, Peer, QdrantError};
 use crate::tasks::Context;
 
@@ -66,7 +66,7 @@ async fn at_rest<'a>(
     collection: &str,
     peers: &'a [Peer],
 ) -> Result<Layout, (Option<&'a Peer>, String)> {
-    let looks = concurrent::all(peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
+    let looks = join_all(peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
     let mut first: Option<Layout> = None;
     for (peer, look) in looks.await {
         let layout = seen_at_rest(peer, look).map_err(|why| (Some(peer), why))?;

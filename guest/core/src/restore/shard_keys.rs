@@ -1,7 +1,7 @@
 //! Shard keys, and the order that gives them their old shard ids.
 
-use crate::ordered::{Set, sort, sort_by_key};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The most shards that only fill a gap. Ids grow by resharding and by keys that are dropped and made anew; a backup that
 /// says more is damaged, or means harm.
@@ -30,13 +30,13 @@ pub(super) fn in_order<'a>(
     let mut keys: Vec<ShardKey> = keys
         .into_iter()
         .map(|(key, mut shards)| {
-            sort(&mut shards, Ord::cmp);
+            shards.sort();
             ShardKey { key, shards, filler: false }
         })
         .filter(|key| !key.shards.is_empty())
         .collect();
-    sort_by_key(&mut keys, |key| key.shards.first().copied());
-    let named: Set<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).collect();
+    keys.sort_by_key(|key| key.shards.first().copied());
+    let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).collect();
     if all.any(|shard| !named.contains(shard)) {
         return Err("the backup does not say which shard key some of the shards belong to".to_owned());
     }

@@ -189,12 +189,13 @@ impl Bucket {
         let (head, bytes) = self.receive(&call, length).await?;
         let expected = format!("bytes {start}-{last}/");
         let right = header(&head, &CONTENT_RANGE).is_some_and(|range| range.starts_with(&expected));
-        match right && bytes.len() == length {
-            true => Ok(bytes),
-            false => Err(self.error(
+        if right && bytes.len() == length {
+            Ok(bytes)
+        } else {
+            Err(self.error(
                 &call,
                 S3ErrorKind::Shape(format!("the answer is not the range {start}-{last} that was asked for")),
-            )),
+            ))
         }
     }
 
@@ -361,15 +362,12 @@ impl Bucket {
             }
             _ => response.headers.contains_key(ETAG),
         };
-        match genuine {
-            true => Ok(response),
-            false => {
-                let what = format!(
-                    "the answer says {}, and is not an S3 service's: nothing is known to be done",
-                    response.status
-                );
-                Err(self.error(call, S3ErrorKind::Shape(what)))
-            }
+        if genuine {
+            Ok(response)
+        } else {
+            let what =
+                format!("the answer says {}, and is not an S3 service's: nothing is known to be done", response.status);
+            Err(self.error(call, S3ErrorKind::Shape(what)))
         }
     }
 
@@ -447,7 +445,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::ordered::Set;
+    use std::collections::BTreeSet;
+
     use crate::ports::nothing::Nothing;
     use crate::ports::{Body, Clock, Http};
     use crate::settings::{DefaultPort, Secret};
@@ -536,7 +535,7 @@ mod tests {
     }
 
     /// Host and path, and the parameters whose order is free.
-    fn parts(url: &str) -> (String, Set<String>) {
+    fn parts(url: &str) -> (String, BTreeSet<String>) {
         let (path, query) = url.split_once('?').unwrap();
         (path.to_owned(), query.split('&').map(str::to_owned).collect())
     }
@@ -557,9 +556,10 @@ mod tests {
             let validity = Duration::from_secs(entry["expires"].as_u64().unwrap());
             let url = bucket.presigned_get(&text("key"), validity).unwrap();
             // boto3 writes a port that is the scheme's own; it is not signed, and means the same.
-            let theirs = match text("endpoint").starts_with("https") {
-                true => text("url").replacen(":443/", "/", 1),
-                false => text("url").replacen(":80/", "/", 1),
+            let theirs = if text("endpoint").starts_with("https") {
+                text("url").replacen(":443/", "/", 1)
+            } else {
+                text("url").replacen(":80/", "/", 1)
             };
             assert_eq!(parts(url.reveal()), parts(&theirs), "{line}");
             compared += 1;

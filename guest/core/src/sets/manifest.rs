@@ -1,16 +1,15 @@
 //! The manifest of a set, in the bash script's schema 2.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::json::{Fields, FromFields};
 use crate::manifest::{ManifestPeer, Points};
 use crate::moment;
 use crate::naming;
-use crate::ordered::Map;
 use crate::report::total;
 
 /// The folder of the manifests of all sets in the bucket.
@@ -89,7 +88,7 @@ impl fmt::Display for SetId {
 }
 
 /// One collection in one set.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Deserialize)]
 pub struct SetManifest {
     /// 2.
     pub schema_version: u32,
@@ -98,20 +97,25 @@ pub struct SetManifest {
     /// The collection's name.
     pub collection: String,
     /// Qdrant's version, `unknown` where the script could not ask.
+    #[serde(default)]
     pub qdrant_version: String,
     /// `auto` or `custom`.
+    #[serde(default)]
     pub sharding_method: String,
     /// The number of shards.
     pub shard_count: u64,
     /// The number of points, exact where `source.points` says so.
+    #[serde(default)]
     pub points_count: u64,
     /// The whole `result` of `GET /collections/{c}`, as it was before the first archive.
     pub collection_config: Value,
     /// The names of the collection's aliases.
+    #[serde(default)]
     pub aliases: Vec<String>,
     /// The shards, by id.
     pub shards: Vec<SetShard>,
     /// The tool and its version.
+    #[serde(default)]
     pub created_by: String,
     /// What the script does not record.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +123,7 @@ pub struct SetManifest {
 }
 
 /// One shard and its archive.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Deserialize)]
 pub struct SetShard {
     /// Shard id.
     pub id: u32,
@@ -131,89 +135,49 @@ pub struct SetShard {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// The archive's ETag, opaque.
+    #[serde(default)]
     pub etag: String,
     /// SHA-256 of the archive, 64 hexadecimal digits; empty where it was not computed.
+    #[serde(default)]
     pub checksum: String,
     /// The peer that made it.
+    #[serde(default)]
     pub source_peer_id: u64,
     /// When it was proven, RFC 3339 in UTC.
+    #[serde(default)]
     pub created_at: String,
     /// The shard key, with custom sharding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Value>,
     /// The replicas: peer id (as text, since JSON readers lose digits of large numbers) to state.
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub replicas: Map<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<String, String>,
     /// Exact counts of the replica around the making of the archive.
+    #[serde(default)]
     pub points: Points,
 }
 
 /// Where a set comes from, and how it was made.
-#[derive(Clone, Debug, Default, Serialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, PartialEq, Deserialize)]
 pub struct SetSource {
     /// False when it ran without clustering.
+    #[serde(default)]
     pub distributed: bool,
     /// The peers.
+    #[serde(default)]
     pub peers: Vec<ManifestPeer>,
     /// The exact number of points in the collection, before and after.
+    #[serde(default)]
     pub points: Points,
     /// When the manifest was written, RFC 3339 in UTC.
+    #[serde(default)]
     pub created_at: String,
     /// How long the collection took.
+    #[serde(default)]
     pub seconds: u64,
     /// `QDRANT_BACKUP_LABEL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-}
-
-impl FromFields for SetManifest {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            schema_version: fields.required("schema_version"),
-            backup_set_id: fields.required("backup_set_id"),
-            collection: fields.required("collection"),
-            qdrant_version: fields.optional("qdrant_version"),
-            sharding_method: fields.optional("sharding_method"),
-            shard_count: fields.required("shard_count"),
-            points_count: fields.optional("points_count"),
-            collection_config: fields.required("collection_config"),
-            aliases: fields.optional("aliases"),
-            shards: fields.required("shards"),
-            created_by: fields.optional("created_by"),
-            source: fields.optional("source"),
-        }
-    }
-}
-
-impl FromFields for SetShard {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            id: fields.required("id"),
-            snapshot_name: fields.required("snapshot_name"),
-            s3_key: fields.required("s3_key"),
-            size: fields.optional("size"),
-            etag: fields.optional("etag"),
-            checksum: fields.optional("checksum"),
-            source_peer_id: fields.optional("source_peer_id"),
-            created_at: fields.optional("created_at"),
-            key: fields.optional("key"),
-            replicas: fields.optional("replicas"),
-            points: fields.optional("points"),
-        }
-    }
-}
-
-impl FromFields for SetSource {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            distributed: fields.optional("distributed"),
-            peers: fields.optional("peers"),
-            points: fields.optional("points"),
-            created_at: fields.optional("created_at"),
-            seconds: fields.optional("seconds"),
-            label: fields.optional("label"),
-        }
-    }
 }
 
 impl SetManifest {
@@ -230,14 +194,14 @@ impl SetManifest {
         if let Some(version) = Self::newer(json) {
             return Err(format!("schema version {version} is newer than this program ({SCHEMA_VERSION})"));
         }
-        let manifest: Self = crate::json::read(json).map_err(|error| format!("not a manifest: {error}"))?;
+        let manifest: Self = crate::decode::json(json).map_err(|error| format!("not a manifest: {error}"))?;
         manifest.check(collection, id, key_prefix)?;
         Ok(manifest)
     }
 
     /// The schema version, where a later version of this program wrote the manifest.
     pub fn newer(json: &[u8]) -> Option<u64> {
-        let value: Value = crate::json::read(json).ok()?;
+        let value: Value = crate::decode::json(json).ok()?;
         value.get("schema_version").and_then(Value::as_u64).filter(|version| *version > u64::from(SCHEMA_VERSION))
     }
 

@@ -1,8 +1,8 @@
 //! The sets in a bucket.
 
 use super::manifest::{MANIFESTS, SetId, SetManifest};
-use crate::ordered::{Map, Set};
 use crate::s3::{Bucket, Object};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest manifest: 1,000 shards take 1 MB.
 const LIMIT: usize = 64 << 20;
@@ -42,8 +42,8 @@ impl std::error::Error for ReadError {}
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn list(bucket: &Bucket) -> Result<Map<String, Vec<Found>>, String> {
-    let mut found: Map<String, Vec<Found>> = Map::new();
+pub async fn list(bucket: &Bucket) -> Result<BTreeMap<String, Vec<Found>>, String> {
+    let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
     let note = |object: Object| {
         let Object { key, bytes, .. } = object;
         if let Some((collection, id)) = SetId::of_key(&key) {
@@ -61,8 +61,8 @@ pub async fn list(bucket: &Bucket) -> Result<Map<String, Vec<Found>>, String> {
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn list_one(bucket: &Bucket, collection: &str) -> Result<(Vec<Found>, Set<String>), String> {
-    let (mut found, mut pinned) = (Vec::new(), Set::new());
+pub async fn list_one(bucket: &Bucket, collection: &str) -> Result<(Vec<Found>, BTreeSet<String>), String> {
+    let (mut found, mut pinned) = (Vec::new(), BTreeSet::new());
     let note = |object: Object| {
         let Object { key, bytes, .. } = object;
         if let Some(id) = SetId::of_pin(&key) {
@@ -77,7 +77,7 @@ pub async fn list_one(bucket: &Bucket, collection: &str) -> Result<(Vec<Found>, 
 }
 
 fn sort(sets: &mut Vec<Found>) {
-    crate::ordered::sort(sets, |left, right| left.id.cmp(&right.id));
+    sets.sort_by(|left, right| left.id.cmp(&right.id));
 }
 
 /// Reads the manifest of `collection` in a set.

@@ -1,5 +1,6 @@
 //! From environment variables to settings: all checked together, every mistake reported at once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -11,7 +12,6 @@ use super::{
     Share, Sweep,
 };
 use crate::moment;
-use crate::ordered::Map;
 
 const DAY: u64 = 86_400;
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -122,7 +122,7 @@ pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
         const SLIP: usize = 2;
         let length = name.chars().count();
         let may_be = |known: &&str| name.starts_with("QDRANT_") || known.len().abs_diff(length) <= SLIP;
-        let nearest = known().filter(may_be).map(|known| (distance(name, known), known)).min();
+        let nearest = known().filter(may_be).map(|known| (strsim::levenshtein(name, known), known)).min();
         let Some((distance, nearest)) = nearest else { continue };
         if distance <= SLIP && name.len() > 6 && !name.starts_with("AWS_") {
             warnings.push(format!("the variable {name} is not known and ignored; did you mean {nearest}?"));
@@ -141,23 +141,6 @@ fn made_by_kubernetes(name: &str) -> bool {
         || name.ends_with("_PORT")
         || name.contains("_TCP") && name.contains("_PORT_")
         || name.contains("_UDP") && name.contains("_PORT_")
-}
-
-/// Levenshtein distance.
-pub fn distance(a: &str, b: &str) -> usize {
-    // The costs of a's beginning and each beginning of b but the empty one.
-    let mut row: Vec<usize> = (1..=b.chars().count()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (above, cb) in row.iter_mut().zip(b.chars()) {
-            let cost = if ca == cb { diagonal } else { 1 + diagonal.min(*above).min(left) };
-            diagonal = *above;
-            left = cost;
-            *above = cost;
-        }
-    }
-    row.last().copied().unwrap_or_else(|| a.chars().count())
 }
 
 /// Reads a duration: `3600`, `3600s`, `60m`, `1h`, `7d`; seconds.
@@ -183,14 +166,14 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
 }
 
 struct Reader {
-    values: Map<&'static str, String>,
+    values: BTreeMap<&'static str, String>,
     problems: Vec<Problem>,
     notes: Vec<String>,
 }
 
 impl Reader {
     fn new(variables: &[(String, String)]) -> Self {
-        let mut values = Map::new();
+        let mut values = BTreeMap::new();
         let mut problems = Vec::new();
         for variable in VARIABLES.iter().filter(|variable| variable.scope != Scope::Host) {
             let value = variables.iter().rev().find(|(name, _)| name == variable.name).map(|(_, value)| value.trim());
@@ -527,20 +510,6 @@ mod tests {
         ("QDRANT_SNAPSHOT_DATETIME_FILTER", ""),
         ("MC_CONFIG_DIR", "mc"),
     ];
-
-    #[test]
-    fn a_distance_counts_letters_to_change_add_or_leave_out() {
-        for (a, b, letters) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("same", "same", 0),
-            ("kitten", "sitting", 3),
-            ("été", "ete", 2),
-        ] {
-            assert_eq!((distance(a, b), distance(b, a)), (letters, letters), "{a} {b}");
-        }
-    }
 
     #[test]
     fn the_guides_settings_are_taken_as_they_are() {

@@ -29,13 +29,7 @@ pub enum Scope {
 }
 
 const fn variable(name: &'static str, default: &'static str, accepts: &'static str, meaning: &'static str) -> Variable {
-    let (default, accepts, meaning) = (documented(default), documented(accepts), documented(meaning));
     Variable { name, default, accepts, meaning, secret: false, scope: Scope::Component }
-}
-
-/// Only the README's table reads these texts; they would be 9 KB of the component.
-const fn documented(text: &'static str) -> &'static str {
-    if cfg!(target_family = "wasm") { "" } else { text }
 }
 
 const fn secret(name: &'static str, meaning: &'static str) -> Variable {

@@ -1,13 +1,13 @@
 //! What every task carries along: ports, settings, log, bucket, and the limits that spare the servers.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
 
 use crate::log::Log;
-use crate::ordered::Map;
 use crate::ports::Ports;
 use crate::report::{self, Item, Outcome, Report, Status};
 use crate::s3::Bucket;
@@ -25,7 +25,7 @@ pub struct Context {
     pub bucket: Option<Bucket>,
     started: Duration,
     items: RefCell<Vec<Item>>,
-    peers: RefCell<Map<Host, Arc<Semaphore>>>,
+    peers: RefCell<BTreeMap<Host, Arc<Semaphore>>>,
 }
 
 impl Context {

@@ -24,9 +24,10 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     }
     // One after another: the target has to have room for one collection and not for all.
     for (collection, sets) in wanted {
-        let chosen = match sets.is_empty() {
-            true => Err(recover_sets::no_set(context)),
-            false => restore::select_set(bucket, &collection, &sets).await,
+        let chosen = if sets.is_empty() {
+            Err(recover_sets::no_set(context))
+        } else {
+            restore::select_set(bucket, &collection, &sets).await
         };
         let (manifest, skipped) = match chosen {
             Ok(chosen) => chosen,

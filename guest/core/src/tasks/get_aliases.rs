@@ -3,10 +3,10 @@
 use super::Context;
 use super::source::{self, Source};
 use crate::moment;
-use crate::ordered::Map;
 use crate::qdrant::Cluster;
 use crate::records;
 use crate::report::{Item, Outcome};
+use std::collections::BTreeMap;
 
 /// The folder of alias files in the bucket.
 pub(super) const FOLDER: &str = "collection_aliases_store";
@@ -23,7 +23,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
 
 /// Saves the aliases of all clusters of the source.
 pub(super) async fn save(context: &Context, source: &Source) {
-    let mut aliases = Map::new();
+    let mut aliases = BTreeMap::new();
     let mut whole = true;
     for cluster in &source.clusters {
         match read(cluster).await {
@@ -72,7 +72,7 @@ async fn upload(context: &Context, csv: String) {
     }
 }
 
-async fn read(cluster: &Cluster) -> Result<Map<String, String>, String> {
+async fn read(cluster: &Cluster) -> Result<BTreeMap<String, String>, String> {
     let mut causes = Vec::new();
     for peer in &cluster.peers {
         match peer.client.aliases().await {

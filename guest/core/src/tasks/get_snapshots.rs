@@ -2,11 +2,11 @@
 
 use super::{Context, source};
 use crate::naming::{SnapshotFilter, SnapshotName};
-use crate::ordered::Set;
 use crate::ports::FileError;
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, BucketArchive};
+use std::collections::BTreeSet;
 
 /// As Qdrant lists them.
 pub(super) async fn run(context: &Context) -> Result<(), String> {
@@ -17,7 +17,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     let source = source::find(context).await?;
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
     context.report_all(source.missing_items());
-    let mut lines = Set::new();
+    let mut lines = BTreeSet::new();
     let mut whole = source.is_whole();
     for cluster in &source.clusters {
         let collections = match source::selected(context, cluster).await {
@@ -69,7 +69,7 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
         return Ok(());
     }
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
-    let chosen: Set<String> = records::read_collections(context.ports.files.as_ref())
+    let chosen: BTreeSet<String> = records::read_collections(context.ports.files.as_ref())
         .map_err(|error| error.to_string())?
         .into_iter()
         .map(|line| line.collection)

@@ -30,12 +30,11 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), String> {
         }),
     })
     .await;
-    crate::ordered::sort(&mut listed, |left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
-    let text = match json {
-        true => {
-            format!("{}\n", serde_json::Value::Array(listed.iter().map(|(.., manifest)| entry(manifest)).collect()))
-        }
-        false => table(&listed),
+    listed.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
+    let text = if json {
+        format!("{}\n", serde_json::Value::Array(listed.iter().map(|(.., manifest)| entry(manifest)).collect()))
+    } else {
+        table(&listed)
     };
     context.ports.console.data(&text);
     if !listed.is_empty() && !context.has_reported_nothing() {

@@ -3,12 +3,12 @@
 use super::Context;
 use crate::concurrent;
 use crate::lock;
-use crate::ordered::Set;
 use crate::prune;
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::s3::Bucket;
 use crate::sets;
+use std::collections::BTreeSet;
 
 /// How many collections are pruned at the same time.
 const COLLECTIONS_AT_ONCE: usize = 4;
@@ -16,7 +16,7 @@ const COLLECTIONS_AT_ONCE: usize = 4;
 pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), String> {
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
     let lines = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
-    let named: Set<String> = lines.into_iter().map(|line| line.collection).collect();
+    let named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
     let wanted = |collection: &str| {
         (named.is_empty() || named.contains(collection)) && context.settings.collections.takes(collection)
     };
@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), String> {
 }
 
 /// Prunes the sets of collections that were backed up just now, unless a restore is at work that may need them.
-pub(super) async fn after_backup(context: &Context, bucket: &Bucket, collections: Set<String>) {
+pub(super) async fn after_backup(context: &Context, bucket: &Bucket, collections: BTreeSet<String>) {
     match lock::running_restores(context, bucket).await {
         Ok(running) if running.is_empty() => prune_sets(context, collections).await,
         Ok(running) => context.log.warn(None, &format!("nothing is pruned this time: {}", running.join("; "))),
@@ -49,7 +49,7 @@ pub(super) async fn after_backup(context: &Context, bucket: &Bucket, collections
 }
 
 /// Prunes the sets of these collections.
-async fn prune_sets(context: &Context, collections: Set<String>) {
+async fn prune_sets(context: &Context, collections: BTreeSet<String>) {
     let Some(bucket) = context.bucket.as_ref() else { return };
     let work =
         collections.into_iter().map(|collection| async move { prune::prune(context, bucket, &collection).await });
@@ -66,10 +66,8 @@ pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<()
         for there in sets.iter().filter(|there| there.id.as_str() == set) {
             found = true;
             let key = there.id.pin_key(&collection);
-            let done = match remove {
-                true => bucket.delete(&key).await,
-                false => bucket.put(&key, "text/plain", Vec::new()).await,
-            };
+            let done =
+                if remove { bucket.delete(&key).await } else { bucket.put(&key, "text/plain", Vec::new()).await };
             let (outcome, cause) = match done {
                 Ok(()) if remove => (Outcome::Done, "not pinned any more".to_owned()),
                 Ok(()) => (Outcome::Done, "pinned: `prune_snap` leaves it alone".to_owned()),
@@ -84,8 +82,5 @@ pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<()
             });
         }
     }
-    match found {
-        true => Ok(()),
-        false => Err(format!("there is no set `{set}`; `list_sets` lists all")),
-    }
+    if found { Ok(()) } else { Err(format!("there is no set `{set}`; `list_sets` lists all")) }
 }

@@ -66,10 +66,11 @@ async fn push(context: &Context, url: &str, text: String) -> Result<(), String> 
     let response = context.ports.http.send(request).await.map_err(|error| error.to_string())?;
     let status = response.status;
     let body = response.read_all(LIMIT).await.unwrap_or_default();
-    match status.is_success() {
-        true => Ok(()),
+    if status.is_success() {
+        Ok(())
+    } else {
         // The library's names of all numbers are 3 KB.
-        false => Err(format!("status {}: {}", status.as_u16(), String::from_utf8_lossy(&body).trim())),
+        Err(format!("status {}: {}", status.as_u16(), String::from_utf8_lossy(&body).trim()))
     }
 }
 

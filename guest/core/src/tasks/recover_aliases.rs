@@ -1,10 +1,10 @@
 //! `recover_colla`: the aliases, in one request, last of all.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::recover_snapshots::ByCollection;
 use super::{Context, get_aliases, target};
-use crate::ordered::{Map, Set};
 use crate::qdrant::Cluster;
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -14,8 +14,8 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
     for cluster in &targets.clusters {
-        if let Some(saved) = find(context, cluster, Map::new()).await {
-            context.report_all(switch(context, cluster, saved, &Set::new(), &Map::new()).await);
+        if let Some(saved) = find(context, cluster, BTreeMap::new()).await {
+            context.report_all(switch(context, cluster, saved, &BTreeSet::new(), &BTreeMap::new()).await);
         }
     }
     Ok(())
@@ -40,11 +40,15 @@ pub(super) async fn restore_some(context: &Context, cluster: &Cluster, archives:
         }
         meant
     });
-    context.report_all(switch(context, cluster, saved, &restored.failed, &Map::new()).await);
+    context.report_all(switch(context, cluster, saved, &restored.failed, &BTreeMap::new()).await);
 }
 
 /// The saved aliases, else those of the manifests; `None` where there are none, or none can be read.
-async fn find(context: &Context, cluster: &Cluster, in_manifests: Map<String, String>) -> Option<Map<String, String>> {
+async fn find(
+    context: &Context,
+    cluster: &Cluster,
+    in_manifests: BTreeMap<String, String>,
+) -> Option<BTreeMap<String, String>> {
     let host = cluster.host.to_string();
     match saved(context, in_manifests).await {
         Ok(saved) if saved.is_empty() => {
@@ -60,7 +64,7 @@ async fn find(context: &Context, cluster: &Cluster, in_manifests: Map<String, St
 }
 
 /// Alias to collection, as they were saved.
-async fn saved(context: &Context, in_manifests: Map<String, String>) -> Result<Map<String, String>, String> {
+async fn saved(context: &Context, in_manifests: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, String> {
     const LIMIT: usize = 64 << 20;
     let files = context.ports.files.as_ref();
     let lines;
@@ -98,10 +102,10 @@ pub(super) async fn restore_of_sets(
     context: &Context,
     cluster: &Cluster,
     backups: &[Rc<Backup>],
-    failed: &Set<String>,
+    failed: &BTreeSet<String>,
 ) {
-    let mut wanted = Map::new();
-    let mut replaces = Map::new();
+    let mut wanted = BTreeMap::new();
+    let mut replaces = BTreeMap::new();
     for backup in backups {
         let was = backup.was();
         let beside = was != backup.collection();
@@ -131,9 +135,9 @@ pub(super) async fn restore_of_sets(
 async fn switch(
     context: &Context,
     cluster: &Cluster,
-    saved: Map<String, String>,
-    failed: &Set<String>,
-    replaces: &Map<String, String>,
+    saved: BTreeMap<String, String>,
+    failed: &BTreeSet<String>,
+    replaces: &BTreeMap<String, String>,
 ) -> Vec<Item> {
     let host = cluster.host.to_string();
     let item = |alias: &str, collection: &str, outcome, cause: Option<String>| Item {
@@ -143,18 +147,18 @@ async fn switch(
         cause,
         ..Item::new("alias", outcome)
     };
-    let all = |outcome, cause: String, aliases: &Map<String, String>| -> Vec<Item> {
+    let all = |outcome, cause: String, aliases: &BTreeMap<String, String>| -> Vec<Item> {
         aliases.iter().map(|(alias, collection)| item(alias, collection, outcome, Some(cause.clone()))).collect()
     };
     let Some(peer) = cluster.peers.first() else {
         return all(Outcome::Failed, "the target has no peer".to_owned(), &saved);
     };
     let (there, collections) = match (peer.client.aliases().await, peer.client.collections().await) {
-        (Ok(there), Ok(collections)) => (there, collections.into_iter().collect::<Set<_>>()),
+        (Ok(there), Ok(collections)) => (there, collections.into_iter().collect::<BTreeSet<_>>()),
         (Err(error), _) | (_, Err(error)) => return all(Outcome::Failed, error.to_string(), &saved),
     };
     let mut items = Vec::new();
-    let mut wanted = Map::new();
+    let mut wanted = BTreeMap::new();
     for (alias, collection) in saved {
         let refused = if failed.contains(&collection) {
             Some("its collection was not restored".to_owned())

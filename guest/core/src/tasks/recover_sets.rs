@@ -1,11 +1,11 @@
 //! `recover_snap_shards`: collections from sets, then their aliases.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::{Context, recover_aliases, source, target};
 use crate::concurrent;
 use crate::lock::{self, Work};
-use crate::ordered::{Map, Set};
 use crate::qdrant::{Cluster, QdrantError};
 use crate::records;
 use crate::report::{Item, Outcome};
@@ -20,13 +20,11 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     let wanted = wanted(context, sets::list(bucket).await?)?;
     let targets = target::find(context).await?;
     context.report_all(targets.missing_items());
-    let mut selections = Map::new();
-    let mut failed = Set::new();
+    let mut selections = BTreeMap::new();
+    let mut failed = BTreeSet::new();
     let work = wanted.into_iter().map(|(collection, sets)| async move {
-        let chosen = match sets.is_empty() {
-            true => Err(no_set(context)),
-            false => restore::select_set(bucket, &collection, &sets).await,
-        };
+        let chosen =
+            if sets.is_empty() { Err(no_set(context)) } else { restore::select_set(bucket, &collection, &sets).await };
         (collection, chosen)
     });
     concurrent::at_most(SELECTIONS_AT_ONCE, work, |(collection, chosen)| match chosen {
@@ -101,7 +99,10 @@ async fn drop_replaced(cluster: &Cluster, backups: &[Rc<Backup>], backup: &Backu
 }
 
 /// The collections to restore, each with the sets that may be taken.
-pub(super) fn wanted(context: &Context, mut all: Map<String, Vec<Found>>) -> Result<Map<String, Vec<Found>>, String> {
+pub(super) fn wanted(
+    context: &Context,
+    mut all: BTreeMap<String, Vec<Found>>,
+) -> Result<BTreeMap<String, Vec<Found>>, String> {
     let settings = &context.settings;
     if all.is_empty() {
         return Err("the bucket holds no sets; check QDRANT_S3_BUCKET_NAME. `create_snap_shards` makes them, and \
@@ -109,7 +110,7 @@ pub(super) fn wanted(context: &Context, mut all: Map<String, Vec<Found>>) -> Res
             .to_owned());
     }
     let named = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
-    let named: Set<String> = named.into_iter().map(|line| line.collection).collect();
+    let named: BTreeSet<String> = named.into_iter().map(|line| line.collection).collect();
     let renamed = settings.rename.iter().map(|(old, _)| old);
     for collection in named.iter().chain(renamed) {
         // A name without a set is told as one that fails.

@@ -1,5 +1,6 @@
 //! `recover_snap`: collections from their archives, then the aliases.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use async_lock::Semaphore;
@@ -7,7 +8,6 @@ use async_lock::Semaphore;
 use super::{Context, recover_aliases, source, target};
 use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
-use crate::ordered::{Map, Set};
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, Backup, BucketArchive, Choice};
@@ -90,18 +90,18 @@ pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<rec
     Ok(lines)
 }
 
-pub(super) type ByCollection = Map<String, Result<Vec<BucketArchive>, String>>;
+pub(super) type ByCollection = BTreeMap<String, Result<Vec<BucketArchive>, String>>;
 
 /// The archives to choose from, by collection: the named ones, or all in the bucket that pass the filter.
 async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapshot]) -> Result<ByCollection, String> {
     let filter = if chosen.is_empty() { context.settings.snapshot_filter.as_str() } else { "" };
-    let mut found: Map<String, Vec<BucketArchive>> = Map::new();
+    let mut found: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
     for archive in restore::archives_in(bucket, &SnapshotFilter::new(filter)).await? {
         found.entry(archive.collection.clone()).or_default().push(archive);
     }
     if chosen.is_empty() {
         let collections = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
-        let wanted: Set<String> = collections.into_iter().map(|line| line.collection).collect();
+        let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).collect();
         let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
         let absent: Vec<_> = absent
             .map(|collection| {
@@ -120,7 +120,7 @@ async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapsho
         archives.extend(absent);
         return Ok(archives);
     }
-    let mut archives: ByCollection = Map::new();
+    let mut archives: ByCollection = BTreeMap::new();
     for line in chosen {
         let entry = archives.entry(line.collection.clone()).or_insert_with(|| Ok(Vec::new()));
         let archive = found
@@ -148,11 +148,12 @@ fn not_found(context: &Context, bucket: &Bucket, line: &records::Snapshot) -> St
 }
 
 fn nothing_found(context: &Context) -> String {
-    match context.settings.snapshot_filter.is_empty() {
-        true => "the bucket holds no snapshots; check QDRANT_S3_BUCKET_NAME and QDRANT_S3_KEY_PREFIX".to_owned(),
-        false => format!(
+    if context.settings.snapshot_filter.is_empty() {
+        "the bucket holds no snapshots; check QDRANT_S3_BUCKET_NAME and QDRANT_S3_KEY_PREFIX".to_owned()
+    } else {
+        format!(
             "no snapshot in the bucket passes QDRANT_SNAPSHOT_DATETIME_FILTER={}; `get_snap_s3` with an empty filter lists all",
             context.settings.snapshot_filter
-        ),
+        )
     }
 }

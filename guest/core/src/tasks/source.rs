@@ -1,10 +1,10 @@
 //! The source: its clusters, and the collections a task is about.
 
 use super::Context;
-use crate::ordered::{Set, sort};
 use crate::qdrant::{Cluster, Missing, discover_source};
 use crate::records;
 use crate::report::{Item, Outcome};
+use std::collections::BTreeSet;
 
 /// The source's clusters.
 pub(super) struct Source {
@@ -71,7 +71,7 @@ pub(super) async fn collections(cluster: &Cluster) -> Result<Vec<String>, String
     for peer in &cluster.peers {
         match peer.client.collections().await {
             Ok(mut names) => {
-                sort(&mut names, Ord::cmp);
+                names.sort();
                 return Ok(names);
             }
             Err(error) => causes.push(error.to_string()),
@@ -96,9 +96,9 @@ pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec
     if lines.is_empty() {
         return Ok(all);
     }
-    let hosts: Set<String> =
+    let hosts: BTreeSet<String> =
         cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).collect();
-    let mut names = Set::new();
+    let mut names = BTreeSet::new();
     for line in lines {
         if line.host.as_ref().is_none_or(|host| names_host(host, &hosts)) {
             names.insert(line.collection);
@@ -129,7 +129,7 @@ fn shortened(names: &[String]) -> String {
 }
 
 /// True when `text`, a host as people or the file write it, is one of `hosts`.
-fn names_host(text: &str, hosts: &Set<String>) -> bool {
+fn names_host(text: &str, hosts: &BTreeSet<String>) -> bool {
     let bare =
         |host: &str| host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/').to_ascii_lowercase();
     let wanted = bare(text);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_host_is_the_same_with_or_without_scheme_and_slash() {
-        let hosts = Set::from(["http://qdrant-headless:6333".to_owned()]);
+        let hosts = BTreeSet::from(["http://qdrant-headless:6333".to_owned()]);
         assert!(names_host("http://qdrant-headless:6333/", &hosts));
         assert!(names_host("Qdrant-Headless:6333", &hosts));
         assert!(!names_host("other:6333", &hosts));

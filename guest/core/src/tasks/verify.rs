@@ -3,11 +3,11 @@
 use super::Context;
 use crate::archive;
 use crate::concurrent;
-use crate::ordered::Set;
 use crate::report::{Item, Outcome};
 use crate::restore;
 use crate::s3::Bucket;
 use crate::sets::{self, Found, SetManifest, SetShard};
+use std::collections::BTreeSet;
 
 /// How many archives are read at the same time.
 const ARCHIVES_AT_ONCE: usize = 4;
@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
     let part = part(context, bucket).await?;
     // Two sets may name one archive.
-    let mut seen = Set::new();
+    let mut seen = BTreeSet::new();
     let mut any = false;
     for (collection, sets) in sets::list(bucket).await? {
         let filter = context.settings.snapshot_filter.as_str();
@@ -54,13 +54,12 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
             });
         }
     }
-    match any {
-        true => Ok(()),
+    if any {
+        Ok(())
+    } else {
         // A proof of nothing is none: the bucket, or the choice, is wrong.
-        false => Err(
-            "there is no set to verify (QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS, QDRANT_SNAPSHOT_DATETIME_FILTER)"
-                .to_owned(),
-        ),
+        Err("there is no set to verify (QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS, QDRANT_SNAPSHOT_DATETIME_FILTER)"
+            .to_owned())
     }
 }
 
@@ -95,7 +94,7 @@ async fn verify(
     bucket: &Bucket,
     manifest: &SetManifest,
     part: Option<Part>,
-    seen: &mut Set<String>,
+    seen: &mut BTreeSet<String>,
 ) -> Result<String, String> {
     restore::present(bucket, manifest).await.map_err(|error| error.to_string())?;
     let shards: Vec<&SetShard> = manifest.shards.iter().filter(|shard| !seen.contains(&shard.s3_key)).collect();
@@ -110,11 +109,10 @@ async fn verify(
     })
     .await;
     let without = if without > 0 { format!(", {without} without a checksum to compare") } else { String::new() };
-    match wrong.is_empty() {
-        true => {
-            Ok(format!("{} archives whole to their ends, {whole} by their checksums{without}", manifest.shards.len()))
-        }
-        false => Err(wrong.join("; ")),
+    if wrong.is_empty() {
+        Ok(format!("{} archives whole to their ends, {whole} by their checksums{without}", manifest.shards.len()))
+    } else {
+        Err(wrong.join("; "))
     }
 }
 
@@ -126,9 +124,10 @@ async fn prove(bucket: &Bucket, shard: &SetShard, read: bool) -> Result<(), Stri
         return Ok(());
     }
     let actual = archive::sha256(bucket, &shard.s3_key, bytes).await.map_err(|error| error.to_string())?;
-    match actual.eq_ignore_ascii_case(&shard.checksum) {
-        true => Ok(()),
-        false => Err(format!("its SHA-256 is {actual} and was {}", shard.checksum)),
+    if actual.eq_ignore_ascii_case(&shard.checksum) {
+        Ok(())
+    } else {
+        Err(format!("its SHA-256 is {actual} and was {}", shard.checksum))
     }
 }
 
