@@ -17,15 +17,16 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::error::{Code, Error};
 use crate::ports::LocalBoxFuture;
-use crate::s3::{Bucket, S3Error};
+use crate::store::ObjectStore;
 use walk::Want;
 
 /// Why an archive can't be described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArchiveError {
     /// It can't be read.
-    Unreadable(S3Error),
+    Unreadable(Error),
     /// It is damaged, or not an archive of a collection: says where and what.
     Broken(String),
 }
@@ -41,11 +42,20 @@ impl fmt::Display for ArchiveError {
 
 impl std::error::Error for ArchiveError {}
 
+impl From<ArchiveError> for Error {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Unreadable(error) => error,
+            ArchiveError::Broken(_) => Self::new(Code::SnapshotDamaged, "", error.to_string()),
+        }
+    }
+}
+
 /// Reads the description of the archive `key` of `bytes` bytes.
 ///
 /// # Errors
 /// It can't be read, is not whole, or is no archive of a collection.
-pub async fn describe(bucket: &Bucket, key: &str, bytes: u64) -> Result<ArchiveDescription, ArchiveError> {
+pub async fn describe(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<ArchiveDescription, ArchiveError> {
     let tables = walk::walk(&Stored { bucket, key }, bytes, &description::tables).await?;
     description::describe(tables).map_err(ArchiveError::Broken)
 }
@@ -54,7 +64,7 @@ pub async fn describe(bucket: &Bucket, key: &str, bytes: u64) -> Result<ArchiveD
 ///
 /// # Errors
 /// As for [`describe`].
-pub async fn check_shard(bucket: &Bucket, key: &str, bytes: u64) -> Result<(), ArchiveError> {
+pub async fn check_shard(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<(), ArchiveError> {
     let entries = walk::walk(&Stored { bucket, key }, bytes, &|_| Want::Place).await?;
     // Without one of these Qdrant refuses it ("Invalid snapshot").
     for part in ["segments", "wal", "shard_config.json", "replica_state.json"] {
@@ -71,7 +81,7 @@ pub async fn check_shard(bucket: &Bucket, key: &str, bytes: u64) -> Result<(), A
 /// # Errors
 /// As for [`describe`], or it has no data of the shard.
 pub async fn shard_of_collection(
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     key: &str,
     bytes: u64,
     shard: u32,
@@ -86,9 +96,9 @@ pub async fn shard_of_collection(
 ///
 /// # Errors
 /// It can't be read to its end.
-pub async fn sha256(bucket: &Bucket, key: &str, bytes: u64) -> Result<String, ArchiveError> {
+pub async fn sha256(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<String, ArchiveError> {
     let mut hash = Sha256::new();
-    bucket.read_through(key, bytes, |chunk| hash.update(chunk)).await.map_err(ArchiveError::Unreadable)?;
+    bucket.read_through(key, bytes, &mut |chunk| hash.update(chunk)).await.map_err(ArchiveError::Unreadable)?;
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -99,7 +109,7 @@ trait Source {
 }
 
 struct Stored<'a> {
-    bucket: &'a Bucket,
+    bucket: &'a dyn ObjectStore,
     key: &'a str,
 }
 

@@ -6,17 +6,17 @@ mod collection;
 mod shards;
 
 use crate::concurrent;
+use crate::context::Context;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
-use crate::s3::Bucket;
 use crate::sets::SetId;
-use crate::tasks::Context;
+use crate::store::ObjectStore;
 use std::collections::BTreeSet;
 
 /// Backs up `collections` of `cluster`. One that fails never stops the others.
 pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) {
     let total = collections.len();
-    context.report_all(missing_peers(cluster));
+    context.reporter.report_all(missing_peers(cluster));
     let work = collections.into_iter().map(|collection| async move {
         let items = collection::back_up(context, cluster, &collection).await;
         (collection, items)
@@ -25,7 +25,7 @@ pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<Stri
     let limit = concurrent::backups_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
     concurrent::at_most(limit, work, |(collection, done)| {
         ended += 1;
-        context.progress(&cluster.host, ended, total, &collection, done);
+        context.reporter.progress(&cluster.host, ended, total, &collection, done);
     })
     .await;
 }
@@ -34,14 +34,14 @@ pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<Stri
 /// the set is whole.
 pub async fn back_up_set(
     context: &Context,
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     cluster: &Cluster,
     collections: Vec<String>,
     set: &SetId,
 ) -> BTreeSet<String> {
     let total = collections.len();
     let load = shards::Load::default();
-    context.report_all(missing_peers(cluster));
+    context.reporter.report_all(missing_peers(cluster));
     let load = &load;
     let work = collections.into_iter().map(|collection| async move {
         let items = shards::Job { context, bucket, cluster, collection: &collection, set, load }.back_up().await;
@@ -55,7 +55,7 @@ pub async fn back_up_set(
         if done.iter().all(|item| item.outcome == Outcome::Done) {
             whole.insert(collection.clone());
         }
-        context.progress(&cluster.host, ended, total, &collection, done);
+        context.reporter.progress(&cluster.host, ended, total, &collection, done);
     })
     .await;
     whole

@@ -14,10 +14,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod aliases;
 pub mod archive;
 pub mod backup;
+mod clusters;
 mod concurrent;
+pub mod context;
 mod decode;
+pub mod error;
+pub mod limits;
 pub mod lock;
 pub mod log;
 pub mod manifest;
@@ -25,16 +30,20 @@ pub mod metrics;
 pub mod moment;
 pub mod naming;
 pub mod ports;
+mod presigned_url;
 pub mod prune;
+mod publish;
 pub mod qdrant;
 pub mod records;
 pub mod redact;
 pub mod report;
+pub mod reporter;
 pub mod restore;
 mod retry;
 pub mod s3;
 pub mod sets;
 pub mod settings;
+pub mod store;
 pub mod task;
 pub mod tasks;
 

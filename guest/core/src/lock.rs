@@ -11,12 +11,13 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use serde_json::{Value, json};
 
+use crate::context::Context;
+use crate::error::Error;
 use crate::moment;
 use crate::naming::escape_segment;
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
-use crate::s3::{Bucket, S3Error};
-use crate::tasks::Context;
+use crate::store::ObjectStore;
 
 /// The folder of the locks.
 pub const LOCKS: &str = "run_locks/";
@@ -77,8 +78,8 @@ pub(crate) async fn while_held(
     work: Work,
     cluster: &Cluster,
     run: LocalBoxFuture<'_, ()>,
-) -> Result<(), String> {
-    let Some(bucket) = context.bucket.as_ref().filter(|_| !context.settings.dry_run) else {
+) -> Result<(), Error> {
+    let Some(bucket) = context.store.as_deref().filter(|_| !context.settings.dry_run) else {
         run.await;
         return Ok(());
     };
@@ -92,7 +93,7 @@ pub(crate) async fn while_held(
     };
     match lock.acquire().await {
         Ok(()) => {}
-        Err(Refusal::Held(by)) => return Err(by),
+        Err(Refusal::Held(by)) => return Err(by.into()),
         Err(Refusal::Impossible(error)) => {
             let why = format!("no lock could be taken, so that a second run at the same time is not noticed: {error}");
             context.log.warn(None, &why);
@@ -113,7 +114,7 @@ pub(crate) async fn while_held(
             let _ = bucket.delete(&lock.key).await;
             Ok(())
         }
-        Some(by) => Err(format!("this run was stopped, as its lock was taken over: {by}")),
+        Some(by) => Err(format!("this run was stopped, as its lock was taken over: {by}").into()),
     }
 }
 
@@ -121,13 +122,13 @@ pub(crate) async fn while_held(
 ///
 /// # Errors
 /// The locks can't be read.
-pub(crate) async fn running_restores(context: &Context, bucket: &Bucket) -> Result<Vec<String>, String> {
+pub(crate) async fn running_restores(context: &Context, bucket: &dyn ObjectStore) -> Result<Vec<String>, Error> {
     let mut keys = Vec::new();
     let prefix = format!("{LOCKS}{}-", Work::Restore.name());
-    bucket.list(&prefix, |object| keys.push(object.key)).await.map_err(|error| error.to_string())?;
+    bucket.list(&prefix, &mut |object| keys.push(object.key)).await?;
     let mut running = Vec::new();
     for key in keys {
-        let held = watch(context, bucket, &key).await.map_err(|error| error.to_string())?;
+        let held = watch(context, bucket, &key).await?;
         running.extend(held.map(|content| describe(&key, &content)));
     }
     Ok(running)
@@ -135,12 +136,12 @@ pub(crate) async fn running_restores(context: &Context, bucket: &Bucket) -> Resu
 
 enum Refusal {
     Held(String),
-    Impossible(S3Error),
+    Impossible(Error),
 }
 
 struct Lock<'a> {
     context: &'a Context,
-    bucket: &'a Bucket,
+    bucket: &'a dyn ObjectStore,
     key: String,
     /// Tells this run from all others.
     token: String,
@@ -217,7 +218,7 @@ impl Lock<'_> {
 const JSON: &str = "application/json";
 
 /// Watches a lock: its content, where its holder lives.
-async fn watch(context: &Context, bucket: &Bucket, key: &str) -> Result<Option<Vec<u8>>, S3Error> {
+async fn watch(context: &Context, bucket: &dyn ObjectStore, key: &str) -> Result<Option<Vec<u8>>, Error> {
     let clock = &context.ports.clock;
     let Some(first) = bucket.get(key, LIMIT).await? else { return Ok(None) };
     let written = text(&first, "beat_at").and_then(|text| moment::RFC3339.read(&text));

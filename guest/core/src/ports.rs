@@ -15,6 +15,8 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use time::OffsetDateTime;
 
+use crate::error::{Code, Error};
+
 /// A boxed future on the one thread there is.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -232,6 +234,13 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        let code = if error.action == "use" { Code::Configuration } else { Code::WorkDirectory };
+        Self::new(code, "", error.to_string())
+    }
+}
 
 /// Where text goes. Output errors are ignored: a closed pipe must not stop a backup.
 pub trait Console {

@@ -12,18 +12,24 @@ mod plan;
 pub use inventory::collections;
 pub use legacy::prune_legacy;
 
+use std::collections::BTreeSet;
+
 use crate::concurrent;
+use crate::context::Context;
+use crate::lock;
 use crate::report::{Item, Outcome};
-use crate::s3::Bucket;
-use crate::tasks::Context;
+use crate::store::ObjectStore;
 use inventory::Inventory;
 use plan::{Plan, Removal};
+
+/// How many collections are pruned at the same time.
+const COLLECTIONS_AT_ONCE: usize = 4;
 
 /// How many objects are deleted at the same time.
 const DELETIONS_AT_ONCE: usize = 8;
 
 /// Prunes the sets of one collection; in a dry run, says what would be done.
-pub async fn prune(context: &Context, bucket: &Bucket, collection: &str) -> Vec<Item> {
+pub async fn prune(context: &Context, bucket: &dyn ObjectStore, collection: &str) -> Vec<Item> {
     let plan = match Inventory::take(bucket, collection).await {
         Ok(inventory) => {
             plan::plan(&inventory, &context.settings.keep, &context.settings.sweep, context.ports.clock.now())
@@ -43,15 +49,15 @@ pub async fn prune(context: &Context, bucket: &Bucket, collection: &str) -> Vec<
     let dry_run = context.settings.dry_run;
     let mut items = Vec::new();
     for (id, reason) in &plan.kept {
-        context.tell(&["keep", collection, id, reason]);
+        context.plan(&["keep", collection, id, reason]);
         items.push(item("set", Outcome::Skipped, id, format!("kept: {reason}")));
     }
     for Removal { id, reason, .. } in plan.removals.iter().filter(|_| dry_run) {
-        context.tell(&["remove", collection, id, reason]);
+        context.plan(&["remove", collection, id, reason]);
         items.push(item("set", Outcome::Skipped, id, format!("would be removed: {reason}")));
     }
     for orphan in plan.orphans.iter().filter(|_| dry_run) {
-        context.tell(&["sweep", collection, &orphan.key, "it belongs to no set"]);
+        context.plan(&["sweep", collection, &orphan.key, "it belongs to no set"]);
         items.push(item(
             "snapshot",
             Outcome::Skipped,
@@ -70,7 +76,7 @@ pub async fn prune(context: &Context, bucket: &Bucket, collection: &str) -> Vec<
 }
 
 async fn carry_out(
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     plan: &Plan,
     item: &dyn Fn(&'static str, Outcome, &str, String) -> Item,
     items: &mut Vec<Item>,
@@ -102,10 +108,26 @@ async fn carry_out(
 }
 
 /// Deletes objects; says of each that is left why. Object lock is told, not fought.
-async fn delete(bucket: &Bucket, keys: &[String]) -> Vec<String> {
+async fn delete(bucket: &dyn ObjectStore, keys: &[String]) -> Vec<String> {
     let mut left = Vec::new();
     let work = keys.iter().map(|key| bucket.delete(key));
     concurrent::at_most(DELETIONS_AT_ONCE, work, |result| left.extend(result.err().map(|error| error.to_string())))
         .await;
     left
+}
+
+/// Prunes the sets of collections that were backed up just now, unless a restore is at work that may need them.
+pub(crate) async fn after_backup(context: &Context, bucket: &dyn ObjectStore, collections: BTreeSet<String>) {
+    match lock::running_restores(context, bucket).await {
+        Ok(running) if running.is_empty() => prune_sets(context, collections).await,
+        Ok(running) => context.log.warn(None, &format!("nothing is pruned this time: {}", running.join("; "))),
+        Err(cause) => context.log.warn(None, &format!("nothing is pruned this time: {cause}")),
+    }
+}
+
+/// Prunes the sets of these collections.
+pub(crate) async fn prune_sets(context: &Context, collections: BTreeSet<String>) {
+    let Some(bucket) = context.store.as_deref() else { return };
+    let work = collections.into_iter().map(|collection| async move { prune(context, bucket, &collection).await });
+    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| context.reporter.report_all(items)).await;
 }

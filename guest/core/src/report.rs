@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::{Code, Error};
+
 /// The report of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -28,6 +30,8 @@ pub struct Item {
     pub elapsed: Duration,
     /// Why it failed or was skipped; a note where it was done.
     pub cause: Option<String>,
+    /// The code of the error, where it failed.
+    pub code: Option<Code>,
 }
 
 /// How an item ended.
@@ -64,7 +68,62 @@ impl Item {
             bytes: None,
             elapsed: Duration::ZERO,
             cause: None,
+            code: None,
         }
+    }
+}
+
+impl Item {
+    /// Something that was done and checked.
+    pub fn done(kind: &'static str) -> Self {
+        Self::new(kind, Outcome::Done)
+    }
+
+    /// Something that was not to be done, for this reason.
+    pub fn skipped(kind: &'static str, reason: impl Into<String>) -> Self {
+        Self::new(kind, Outcome::Skipped).cause(reason)
+    }
+
+    /// Something that could not be done.
+    pub fn failed(kind: &'static str, error: impl Into<Error>) -> Self {
+        let error = error.into();
+        Self { code: Some(error.code()), ..Self::new(kind, Outcome::Failed) }.cause(error.to_string())
+    }
+
+    /// At this host or peer.
+    #[must_use]
+    pub fn host(self, host: impl ToString) -> Self {
+        Self { host: Some(host.to_string()), ..self }
+    }
+
+    /// Of this collection.
+    #[must_use]
+    pub fn collection(self, collection: impl Into<String>) -> Self {
+        Self { collection: Some(collection.into()), ..self }
+    }
+
+    /// Called so: a snapshot, an alias, an object, a file.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// Of this size in bytes.
+    #[must_use]
+    pub fn bytes(self, bytes: u64) -> Self {
+        Self { bytes: Some(bytes), ..self }
+    }
+
+    /// It took so long.
+    #[must_use]
+    pub fn elapsed(self, elapsed: Duration) -> Self {
+        Self { elapsed, ..self }
+    }
+
+    /// With this reason, or note.
+    #[must_use]
+    pub fn cause(self, cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
     }
 }
 

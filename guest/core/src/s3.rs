@@ -5,6 +5,5 @@ mod error;
 mod listing;
 mod sign;
 
-pub use bucket::{Bucket, Object, Reader, Stat};
+pub use bucket::Bucket;
 pub use error::{S3Error, S3ErrorKind};
-pub use sign::PresignedUrl;

@@ -1,6 +1,5 @@
 //! The tasks: what a person asks for, one module each.
 
-mod context;
 mod create_sets;
 mod create_snapshots;
 mod drill;
@@ -9,19 +8,18 @@ mod get_collections;
 mod get_snapshots;
 mod list_sets;
 mod prune;
-mod publish;
 mod recover_aliases;
 mod recover_sets;
 mod recover_snapshots;
 mod reset;
-mod source;
-mod target;
 mod verify;
 
-pub use context::Context;
-pub use publish::publish;
+use std::rc::Rc;
 
+use crate::context::Context;
+use crate::error::Error;
 use crate::ports::{FileError, LocalBoxFuture, Ports};
+use crate::publish::publish;
 use crate::records;
 use crate::report::{Item, Outcome, Report};
 use crate::s3::Bucket;
@@ -64,14 +62,15 @@ async fn carry_out(
     for note in notes {
         context.log.warn(None, &note);
     }
-    let chosen = written_by_people(&context, &task, snapshots).map_err(RunError::Failed)?;
+    let chosen = written_by_people(&context, &task, snapshots).map_err(|error| RunError::Failed(error.to_string()))?;
     if let Some(s3) = context.settings.s3.as_ref().filter(|_| uses_bucket(&task, &context.settings)) {
         let bucket = Bucket::open(&context.ports, s3).await;
-        context.bucket = Some(bucket.map_err(|error| RunError::Failed(context.log.clean(&error.to_string())))?);
+        let bucket = bucket.map_err(|error| RunError::Failed(context.log.clean(&error.to_string())))?;
+        context.store = Some(Rc::new(bucket));
     }
     let name = task.name();
     // Boxed, each a function of its own: in one, numbers of variables and places in it are long ones.
-    let run: LocalBoxFuture<'_, Result<(), String>> = match &task {
+    let run: LocalBoxFuture<'_, Result<(), Error>> = match &task {
         Task::GetCollections => Box::pin(get_collections::run(&context)),
         Task::GetSnapshots => Box::pin(get_snapshots::run(&context)),
         Task::GetSnapshotsS3 => Box::pin(get_snapshots::run_s3(&context)),
@@ -89,16 +88,16 @@ async fn carry_out(
         Task::Reset { keep_backup } => Box::pin(reset::run(&context, *keep_backup)),
     };
     let ended = run.await;
-    if let Err(cause) = ended.map_err(|cause| context.log.clean(&cause)) {
-        if context.has_reported_nothing() {
+    if let Err(cause) = ended.map_err(|cause| context.log.clean(&cause.to_string())) {
+        if context.reporter.has_reported_nothing() {
             let item = Item { cause: Some(cause.clone()), ..Item::new("task", Outcome::Failed) };
-            publish::publish(&context, name, &Report { items: vec![item] }).await;
+            publish(&context, name, &Report { items: vec![item] }).await;
             return Err(RunError::Failed(cause));
         }
-        context.report(Item { cause: Some(cause), ..Item::new("task", Outcome::Failed) });
+        context.reporter.report(Item { cause: Some(cause), ..Item::new("task", Outcome::Failed) });
     }
-    let report = context.finish();
-    publish::publish(&context, name, &report).await;
+    let report = context.reporter.finish();
+    publish(&context, name, &report).await;
     Ok(report)
 }
 
@@ -108,7 +107,7 @@ fn written_by_people(
     context: &Context,
     task: &Task,
     snapshots: Option<String>,
-) -> Result<Vec<records::Snapshot>, String> {
+) -> Result<Vec<records::Snapshot>, Error> {
     let files = context.ports.files.as_ref();
     let in_words = |error: FileError| error.to_string();
     match task {

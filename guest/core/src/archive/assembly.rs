@@ -1,15 +1,16 @@
 //! An archive that is put together from pieces of an object while it is sent, in constant memory.
 
 use super::Piece;
+use crate::error::Error;
 use crate::ports::{Body, HttpError, LocalBoxFuture};
-use crate::s3::{Bucket, Reader, S3Error};
+use crate::store::{ObjectReader, ObjectStore};
 
 /// What lies between two pieces is read and thrown away where it is not more than this: headers, mostly.
 const GAP: u64 = 1 << 20;
 
 /// Pieces of the object `key`, one after another.
 pub struct Assembly<'a> {
-    bucket: &'a Bucket,
+    bucket: &'a dyn ObjectStore,
     key: &'a str,
     total: u64,
     length: u64,
@@ -18,16 +19,16 @@ pub struct Assembly<'a> {
     copying: (u64, u64),
     /// The end of the last piece.
     end: u64,
-    reader: Option<Reader<'a>>,
+    reader: Option<Box<dyn ObjectReader + 'a>>,
     /// Bytes that were read and are not sent yet; the first is that at `at`.
     read: Vec<u8>,
     at: u64,
-    failure: Option<S3Error>,
+    failure: Option<Error>,
 }
 
 impl<'a> Assembly<'a> {
     /// Puts `pieces` of the object `key` of `total` bytes together.
-    pub fn new(bucket: &'a Bucket, key: &'a str, total: u64, pieces: Vec<Piece>) -> Self {
+    pub fn new(bucket: &'a dyn ObjectStore, key: &'a str, total: u64, pieces: Vec<Piece>) -> Self {
         let length = pieces.iter().map(Piece::length).sum();
         let ends = pieces.iter().filter_map(|piece| match piece {
             Piece::Copy { end, .. } => Some(*end),
@@ -56,11 +57,11 @@ impl<'a> Assembly<'a> {
     }
 
     /// Why the object could not be read, where that broke it off.
-    pub fn failure(&mut self) -> Option<S3Error> {
+    pub fn failure(&mut self) -> Option<Error> {
         self.failure.take()
     }
 
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, S3Error> {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
             let (start, end) = self.copying;
             if start < end {
@@ -76,7 +77,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Some of the bytes from `start` until before `end`.
-    async fn copy(&mut self, start: u64, end: u64) -> Result<Vec<u8>, S3Error> {
+    async fn copy(&mut self, start: u64, end: u64) -> Result<Vec<u8>, Error> {
         let goes_on = self.reader.is_some() && start.checked_sub(self.at).is_some_and(|gap| gap <= GAP);
         if !goes_on {
             self.reader = Some(self.bucket.reader(self.key, self.total, start, self.end));

@@ -1,13 +1,14 @@
 //! One archive: asked of one peer, found again when the answer is lost, and proven to be in the bucket.
 
+use crate::error::Error;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::context::Context;
 use crate::naming::{self, ShardSnapshotName, SnapshotName};
 use crate::qdrant::{Client, QdrantError, SnapshotDescription};
-use crate::tasks::Context;
 
 /// An archive that was made, and with a bucket configured found there.
 pub(super) struct Archive {
@@ -76,8 +77,8 @@ pub(super) struct Known(BTreeSet<String>);
 ///
 /// # Errors
 /// The peer does not tell.
-pub(super) async fn known(client: &Client, subject: Subject<'_>) -> Result<Known, String> {
-    let listed = subject.list(client).await.map_err(|error| error.to_string())?;
+pub(super) async fn known(client: &Client, subject: Subject<'_>) -> Result<Known, Error> {
+    let listed = subject.list(client).await?;
     Ok(Known(listed.into_iter().map(|snapshot| snapshot.name).collect()))
 }
 
@@ -90,8 +91,8 @@ pub(super) async fn make(
     client: &Client,
     subject: Subject<'_>,
     Known(known): Known,
-) -> Result<Made, String> {
-    let permit = context.peer_permit(client.host()).await;
+) -> Result<Made, Error> {
+    let permit = context.limits.peer(client.host()).await;
     wait_for_another_second(context, subject, &known).await;
     let (description, note) = create(context, client, subject, &known).await?;
     drop(permit);
@@ -101,7 +102,7 @@ pub(super) async fn make(
              ran within the same second",
             client.host(),
             description.name
-        ));
+        ).into());
     }
     Ok(Made { description, note })
 }
@@ -122,27 +123,29 @@ impl Made {
         context: &Context,
         client: &Client,
         subject: Subject<'_>,
-    ) -> Result<Archive, String> {
+    ) -> Result<Archive, Error> {
         let Self { description, note } = self;
         if !subject.is_signed(&description.name) {
             client.expect_peer(subject.collection, subject.peer).await?;
         }
         let SnapshotDescription { name, size: bytes, .. } = description;
-        let Some(bucket) = &context.bucket else { return Ok(Archive { name, key: None, bytes, note }) };
+        let Some(bucket) = context.store.as_deref() else { return Ok(Archive { name, key: None, bytes, note }) };
         let key = subject.key(bucket.key_prefix(), &name);
-        let Some(stored) = bucket.size(&key).await.map_err(|error| error.to_string())? else {
+        let Some(stored) = bucket.size(&key).await? else {
             return Err(format!(
                 "{} says that it made `{name}`, but there is no object `{key}` in the bucket `{}`: this peer stores \
                  snapshots on its own disk, in another bucket or under another path; check its \
                  QDRANT__STORAGE__SNAPSHOTS_CONFIG settings and QDRANT_S3_KEY_PREFIX",
                 client.host(),
                 bucket.name(),
-            ));
+            )
+            .into());
         };
         if stored == bytes {
             Ok(Archive { name, key: Some(key), bytes, note })
         } else {
-            Err(format!("the object `{key}` has {stored} bytes and Qdrant says {bytes}: it is not the whole archive"))
+            Err(format!("the object `{key}` has {stored} bytes and Qdrant says {bytes}: it is not the whole archive")
+                .into())
         }
     }
 }
@@ -169,7 +172,7 @@ async fn create(
     client: &Client,
     subject: Subject<'_>,
     known: &BTreeSet<String>,
-) -> Result<(SnapshotDescription, Option<String>), String> {
+) -> Result<(SnapshotDescription, Option<String>), Error> {
     let host = client.host().to_string();
     let collection = subject.collection;
     let mut lost = None;
@@ -186,7 +189,7 @@ async fn create(
                     .warn(Some(&host), &format!("`{collection}`: {error}; looking whether the snapshot was made"));
                 "the answer was lost, the snapshot was found in the list".to_owned()
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string().into()),
         };
         if let Some(found) = find(context, client, subject, known).await? {
             return Ok((found, Some(reason)));
@@ -196,7 +199,8 @@ async fn create(
     Err(format!(
         "{host} was asked twice and made no snapshot that can be found ({}); see the log of the Qdrant pod",
         lost.unwrap_or_default()
-    ))
+    )
+    .into())
 }
 
 /// Waits for a snapshot of this peer that was not there before; `None` when the peer is not making one.
@@ -205,7 +209,7 @@ async fn find(
     client: &Client,
     subject: Subject<'_>,
     known: &BTreeSet<String>,
-) -> Result<Option<SnapshotDescription>, String> {
+) -> Result<Option<SnapshotDescription>, Error> {
     let clock = &context.ports.clock;
     let started = clock.monotonic();
     let limit = context.settings.request_timeout.max(Duration::from_secs(10));
@@ -236,7 +240,8 @@ async fn find(
                 "no snapshot appeared within {} s on {}; it may still be at work (CURL_TIMEOUT sets the limit)",
                 limit.as_secs(),
                 client.host()
-            ));
+            )
+            .into());
         }
         clock.sleep(pause).await;
         pause = (pause * 2).min(context.settings.poll_interval);

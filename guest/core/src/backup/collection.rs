@@ -1,16 +1,17 @@
 //! One collection: which peers to ask, their archives, the counts around them, and the manifest at the end.
 
+use crate::error::{Code, Error};
 use futures_util::future::{join, join_all, join3};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::archive::{self, Archive, Subject};
+use crate::context::Context;
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
 use crate::moment;
 use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer, QdrantError};
 use crate::records;
 use crate::report::{Item, Outcome};
-use crate::tasks::Context;
 
 /// Backs up one collection; the items are its archives, and the collection or manifest where these failed.
 pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &str) -> Vec<Item> {
@@ -32,7 +33,7 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
     let (found, before) = join(look(first, collection), count_first).await;
     let (info, layout) = match found {
         Ok(found) => found,
-        Err(cause) => return failed(cause),
+        Err(error) => return failed(error.to_string()),
     };
     for warning in warnings(&info, &layout) {
         context.log.warn(Some(&first.address()), &format!("`{collection}`: {warning}"));
@@ -83,7 +84,7 @@ pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &s
 
 /// In a dry run: what would be asked of a peer.
 pub(super) fn would_make(context: &Context, collection: &str, peer: &Peer, what: &str) -> Item {
-    context.tell(&["archive", collection, what, &peer.address()]);
+    context.plan(&["archive", collection, what, &peer.address()]);
     Item {
         host: Some(peer.address()),
         collection: Some(collection.to_owned()),
@@ -118,16 +119,23 @@ struct Holder<'a> {
     shards: Vec<u32>,
 }
 
-pub(super) async fn look(peer: &Peer, collection: &str) -> Result<(CollectionInfo, Layout), String> {
-    let missing = || format!("there is no collection `{collection}` on {} any more", peer.address());
+fn missing(peer: &Peer, collection: &str) -> Error {
+    Error::new(
+        Code::Changed,
+        format!("the collection `{collection}`"),
+        format!("it is not on {} any more", peer.address()),
+    )
+}
+
+pub(super) async fn look(peer: &Peer, collection: &str) -> Result<(CollectionInfo, Layout), Error> {
     let (info, layout) = join(peer.client.collection(collection), layout_of(peer, collection)).await;
-    let info = info.map_err(|error| error.to_string())?.ok_or_else(missing)?;
+    let info = info?.ok_or_else(|| missing(peer, collection))?;
     Ok((info, layout?))
 }
 
-pub(super) async fn layout_of(peer: &Peer, collection: &str) -> Result<Layout, String> {
-    let layout = peer.client.layout(collection).await.map_err(|error| error.to_string())?;
-    layout.ok_or_else(|| format!("there is no collection `{collection}` on {} any more", peer.address()))
+pub(super) async fn layout_of(peer: &Peer, collection: &str) -> Result<Layout, Error> {
+    let layout = peer.client.layout(collection).await?;
+    layout.ok_or_else(|| missing(peer, collection))
 }
 
 fn warnings(info: &CollectionInfo, layout: &Layout) -> Vec<String> {
@@ -191,7 +199,7 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
     };
     let archive = match made {
         Ok(archive) => archive,
-        Err(cause) => return (Item { cause: Some(cause), ..item(Outcome::Failed) }, None),
+        Err(error) => return (Item { cause: Some(error.to_string()), ..item(Outcome::Failed) }, None),
     };
     let done = Item {
         name: Some(archive.name.clone()),
@@ -259,7 +267,7 @@ fn uncovered(layout: &Layout, proven: &[Proven]) -> BTreeSet<u32> {
 /// Writes the manifest into the bucket, where there is one. An item only where that failed: a manifest that was
 /// written says nothing that the archives' own items do not.
 async fn write_manifest(context: &Context, cluster: &Cluster, collection: &str, written: Written) -> Option<Item> {
-    let bucket = context.bucket.as_ref()?;
+    let bucket = context.store.as_deref()?;
     let started = context.ports.clock.monotonic();
     let now = context.ports.clock.now();
     let key = Manifest::key(collection, now, context.ports.clock.random());

@@ -1,5 +1,6 @@
 //! A collection as a set: one archive of each shard, from one active replica, proven; the manifest last.
 
+use crate::error::Error;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,14 +11,14 @@ use serde_json::Value;
 use super::archive::{self, Subject};
 use super::collection::{RED, counted, would_make};
 use crate::archive::{check_shard, sha256};
+use crate::context::Context;
 use crate::manifest::{ManifestPeer, Points};
 use crate::moment;
 use crate::qdrant::{Cluster, Layout, Peer};
 use crate::report::{Item, Outcome};
-use crate::s3::Bucket;
 use crate::sets::{SetId, SetManifest, SetShard, SetSource};
 use crate::settings::ArchiveCheck;
-use crate::tasks::Context;
+use crate::store::ObjectStore;
 
 /// How many archives each peer was asked for in this run, so that the load is spread over all collections.
 pub(super) type Load = RefCell<BTreeMap<u64, usize>>;
@@ -25,7 +26,7 @@ pub(super) type Load = RefCell<BTreeMap<u64, usize>>;
 /// Everything that one collection's backup is about.
 pub(super) struct Job<'a> {
     pub context: &'a Context,
-    pub bucket: &'a Bucket,
+    pub bucket: &'a dyn ObjectStore,
     pub cluster: &'a Cluster,
     pub collection: &'a str,
     pub set: &'a SetId,
@@ -82,7 +83,7 @@ impl Job<'_> {
         started: Duration,
         stored: &RefCell<Vec<String>>,
         items: &mut Vec<Item>,
-    ) -> Result<Option<SetManifest>, String> {
+    ) -> Result<Option<SetManifest>, Error> {
         let first = self.cluster.peer_to_ask(self.collection).ok_or("none of its peers can be reached")?;
         let (config, layout) = self.look(first).await?;
         if config.get("status").and_then(Value::as_str) == Some("red") {
@@ -110,7 +111,7 @@ impl Job<'_> {
             shards.extend(shard);
         }
         if failed > 0 {
-            return Err(format!("{failed} of its {} shards have no archive", replicas.len()));
+            return Err(format!("{failed} of its {} shards have no archive", replicas.len()).into());
         }
         let (after, now) = join(count(), self.look(first)).await;
         let (config_now, layout_now) = now?;
@@ -118,7 +119,8 @@ impl Job<'_> {
             return Err(
                 "its shards were moved or its parameters changed while the archives were made, so that they may \
                         not fit together; run the backup again"
-                    .to_owned(),
+                    .to_owned()
+                    .into(),
             );
         }
         for shard in &mut shards {
@@ -140,26 +142,28 @@ impl Job<'_> {
     }
 
     /// The whole description of the collection, and its layout, which has to be at rest.
-    async fn look(&self, peer: &Peer) -> Result<(Value, Layout), String> {
+    async fn look(&self, peer: &Peer) -> Result<(Value, Layout), Error> {
         let told = peer.client.collection_as_told(self.collection);
         let (config, layout) = join(told, self.cluster.layout(peer, self.collection)).await;
-        let config = config.map_err(|error| error.to_string())?;
+        let config = config?;
         let config = config.ok_or_else(|| format!("there is no such collection on {} any more", peer.address()))?;
-        let layout = layout.map_err(|error| error.to_string())?;
+        let layout = layout?;
         let layout = layout.ok_or_else(|| format!("there is no such collection on {} any more", peer.address()))?;
         if layout.transfers + layout.resharding > 0 {
-            return Err("its shards are being moved right now; run the backup again when that has ended".to_owned());
+            return Err("its shards are being moved right now; run the backup again when that has ended"
+                .to_owned()
+                .into());
         }
         let number = config.pointer("/config/params/shard_number").and_then(Value::as_u64).unwrap_or_default();
         let custom = config.pointer("/config/params/sharding_method").and_then(Value::as_str) == Some("custom");
         if !custom && number != layout.shards.len() as u64 {
-            return Err(format!("it has {} shards and is configured for {number}", layout.shards.len()));
+            return Err(format!("it has {} shards and is configured for {number}", layout.shards.len()).into());
         }
         Ok((config, layout))
     }
 
     /// For every shard its active replicas on peers that can be reached, the one to ask first.
-    fn replicas(&self, layout: &Layout) -> Result<BTreeMap<u32, Vec<Replica<'_>>>, String> {
+    fn replicas(&self, layout: &Layout) -> Result<BTreeMap<u32, Vec<Replica<'_>>>, Error> {
         let mut all = BTreeMap::new();
         for (shard, there) in &layout.shards {
             let mut replicas: Vec<Replica<'_>> = there
@@ -224,7 +228,7 @@ impl Job<'_> {
         shard: u32,
         replica: &Replica<'_>,
         stored: &RefCell<Vec<String>>,
-    ) -> Result<(SetShard, Option<String>), String> {
+    ) -> Result<(SetShard, Option<String>), Error> {
         let client = &replica.peer.client;
         let count = || async {
             counted(self.context, replica.peer, self.collection, client.count_replica(self.collection, shard).await)
@@ -236,20 +240,20 @@ impl Job<'_> {
         let made = made?;
         let key = made.key.ok_or("no bucket is configured")?;
         stored.borrow_mut().push(key.clone());
-        let stat = self.bucket.stat(&key).await.map_err(|error| error.to_string())?;
+        let stat = self.bucket.stat(&key).await?;
         let stat = stat.ok_or_else(|| format!("the object `{key}` is gone again"))?;
         let check = self.context.settings.archive_check;
         if check != ArchiveCheck::None {
-            check_shard(self.bucket, &key, made.bytes).await.map_err(|error| error.to_string())?;
+            check_shard(self.bucket, &key, made.bytes).await?;
         }
         let checksum = match check {
-            ArchiveCheck::Full => sha256(self.bucket, &key, made.bytes).await.map_err(|error| error.to_string())?,
+            ArchiveCheck::Full => sha256(self.bucket, &key, made.bytes).await?,
             ArchiveCheck::Tail | ArchiveCheck::None => String::new(),
         };
         // Read after all of it: an archive that was replaced meanwhile is not the one that was checked.
-        let now = self.bucket.stat(&key).await.map_err(|error| error.to_string())?;
+        let now = self.bucket.stat(&key).await?;
         if now.as_ref() != Some(&stat) {
-            return Err(format!("the object `{key}` was replaced by another one while it was checked"));
+            return Err(format!("the object `{key}` was replaced by another one while it was checked").into());
         }
         let shard = SetShard {
             id: shard,
@@ -275,8 +279,8 @@ impl Job<'_> {
         points: Points,
         first: &Peer,
         first_id: u64,
-    ) -> Result<SetManifest, String> {
-        let aliases = first.client.aliases_of(self.collection).await.map_err(|error| error.to_string())?;
+    ) -> Result<SetManifest, Error> {
+        let aliases = first.client.aliases_of(self.collection).await?;
         let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str);
         let counted = points.after.or(points.before).or_else(|| config.get("points_count").and_then(Value::as_u64));
         Ok(SetManifest {
@@ -313,19 +317,19 @@ impl Job<'_> {
         })
     }
 
-    async fn write(&self, manifest: &SetManifest, stored: &RefCell<Vec<String>>) -> Result<(), String> {
+    async fn write(&self, manifest: &SetManifest, stored: &RefCell<Vec<String>>) -> Result<(), Error> {
         let key = self.set.key(self.collection);
-        let json = serde_json::to_vec_pretty(manifest).map_err(|error| error.to_string())?;
+        let json = serde_json::to_vec_pretty(manifest)?;
         // What would be refused at the restore must not be written.
         SetManifest::parse(&json, self.collection, self.set, self.bucket.key_prefix())?;
         match self.bucket.put_new(&key, "application/json", json.clone()).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(format!("there is another set `{}` of this collection already", self.set)),
-            Err(error) if self.withdraw(&key, &json).await => Err(error.to_string()),
+            Ok(false) => Err(format!("there is another set `{}` of this collection already", self.set).into()),
+            Err(error) if self.withdraw(&key, &json).await => Err(error),
             Err(error) => {
                 // It may have got there after all, and must not lack its archives then.
                 stored.take();
-                Err(format!("{error}; whether its manifest `{key}` is there is not known: `verify` tells"))
+                Err(format!("{error}; whether its manifest `{key}` is there is not known: `verify` tells").into())
             }
         }
     }

@@ -1,9 +1,10 @@
 //! What the bucket holds of a collection's sets.
 
 use crate::concurrent;
+use crate::error::Error;
 use crate::naming::{self, ShardSnapshotName};
-use crate::s3::{Bucket, Object};
 use crate::sets::{self, Found, ReadError, SetId, SetManifest};
+use crate::store::{Object, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many manifests are read at the same time.
@@ -36,10 +37,10 @@ impl Inventory {
     ///
     /// # Errors
     /// The bucket can't be read.
-    pub(super) async fn take(bucket: &Bucket, collection: &str) -> Result<Self, String> {
+    pub(super) async fn take(bucket: &dyn ObjectStore, collection: &str) -> Result<Self, Error> {
         let mut archives = Vec::new();
         let folder = naming::shards_folder(bucket.key_prefix(), collection);
-        bucket.list(&folder, |object| archives.push(object)).await.map_err(|error| error.to_string())?;
+        bucket.list(&folder, &mut |object| archives.push(object)).await?;
         let (mut found, pinned) = sets::list_one(bucket, collection).await?;
         let mut sets = Vec::new();
         let mut failed = None;
@@ -51,7 +52,7 @@ impl Inventory {
         .await;
         sets.sort_by(|left: &Listed, right: &Listed| left.found.id.cmp(&right.found.id));
         match failed {
-            Some(cause) => Err(cause),
+            Some(cause) => Err(cause.into()),
             None => Ok(Self {
                 collection: collection.to_owned(),
                 key_prefix: bucket.key_prefix().to_owned(),
@@ -104,11 +105,11 @@ pub(super) fn plain(key: &str) -> String {
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn collections(bucket: &Bucket) -> Result<BTreeSet<String>, String> {
+pub async fn collections(bucket: &dyn ObjectStore) -> Result<BTreeSet<String>, Error> {
     let mut names: BTreeSet<String> = sets::list(bucket).await?.into_iter().map(|(collection, _)| collection).collect();
     let prefix = bucket.key_prefix();
     let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    let note = |object: Object| {
+    let mut note = |object: Object| {
         let mut parts = object.key.get(folder.len()..).unwrap_or_default().split('/');
         if let (Some(collection), Some("shards")) = (parts.next(), parts.next()) {
             let collection = naming::unescape_segment(collection);
@@ -117,7 +118,7 @@ pub async fn collections(bucket: &Bucket) -> Result<BTreeSet<String>, String> {
             }
         }
     };
-    bucket.list(&folder, note).await.map_err(|error| error.to_string())?;
+    bucket.list(&folder, &mut note).await?;
     Ok(names)
 }
 

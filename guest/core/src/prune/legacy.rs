@@ -1,12 +1,13 @@
 //! `prune_snap --legacy`: old archives of whole collections, as `create_snap` makes them.
 
 use super::delete;
+use crate::context::Context;
+use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::naming::SnapshotFilter;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, BucketArchive};
-use crate::s3::Bucket;
-use crate::tasks::Context;
+use crate::store::ObjectStore;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Deletes the archives of whole collections but the newest `QDRANT_LEGACY_KEEP_RUNS` of each peer. Those that the
@@ -14,7 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn prune_legacy(context: &Context, bucket: &Bucket, wanted: &dyn Fn(&str) -> bool) -> Result<(), String> {
+pub async fn prune_legacy(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<(), Error> {
     let mut all: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
     for archive in restore::archives_in(bucket, &SnapshotFilter::new("")).await? {
         if wanted(&archive.collection) {
@@ -31,26 +36,26 @@ pub async fn prune_legacy(context: &Context, bucket: &Bucket, wanted: &dyn Fn(&s
         let complete = match restore::newest_manifest(bucket, &collection, &archives).await {
             Ok(complete) => complete.map(|(_, archives)| archives).unwrap_or_default(),
             Err(cause) => {
-                context.report(item(Outcome::Failed, "", format!("nothing was pruned: {cause}")));
+                context.reporter.report(item(Outcome::Failed, "", format!("nothing was pruned: {cause}")));
                 continue;
             }
         };
         let doomed = doomed(&archives, &complete, context.settings.sweep.legacy_runs);
         if context.settings.dry_run {
             for archive in &doomed {
-                context.tell(&["remove", &collection, &archive.name, "older than the runs that are kept"]);
-                context.report(item(Outcome::Skipped, &archive.name, "would be deleted".to_owned()));
+                context.plan(&["remove", &collection, &archive.name, "older than the runs that are kept"]);
+                context.reporter.report(item(Outcome::Skipped, &archive.name, "would be deleted".to_owned()));
             }
             continue;
         }
         let keys: BTreeSet<&str> = doomed.iter().map(|archive| archive.key.as_str()).collect();
         if let Err(cause) = forget(bucket, &collection, &keys).await {
-            context.report(item(Outcome::Failed, "", format!("nothing was pruned: {cause}")));
+            context.reporter.report(item(Outcome::Failed, "", format!("nothing was pruned: {cause}")));
             continue;
         }
         for archive in &doomed {
             let left = delete(bucket, &[archive.key.clone(), format!("{}.checksum", archive.key)]).await;
-            context.report(if left.is_empty() {
+            context.reporter.report(if left.is_empty() {
                 Item { bytes: Some(archive.bytes), ..item(Outcome::Done, &archive.name, "deleted".to_owned()) }
             } else {
                 item(Outcome::Failed, &archive.name, left.join("; "))
@@ -77,17 +82,17 @@ fn doomed(archives: &[BucketArchive], complete: &[BucketArchive], runs: u64) -> 
 }
 
 /// Deletes the manifests that list one of `keys`: before the archives, so that no manifest ever lists one that is gone.
-async fn forget(bucket: &Bucket, collection: &str, keys: &BTreeSet<&str>) -> Result<(), String> {
+async fn forget(bucket: &dyn ObjectStore, collection: &str, keys: &BTreeSet<&str>) -> Result<(), Error> {
     const LIMIT: usize = 64 << 20;
     let mut manifests = Vec::new();
-    let note = |object: crate::s3::Object| manifests.push((object.key, object.bytes));
-    bucket.list(&Manifest::prefix(collection), note).await.map_err(|error| error.to_string())?;
+    let mut note = |object: crate::store::Object| manifests.push((object.key, object.bytes));
+    bucket.list(&Manifest::prefix(collection), &mut note).await?;
     for (key, bytes) in manifests {
-        let json = bucket.get_listed(&key, bytes, LIMIT).await.map_err(|error| error.to_string())?.unwrap_or_default();
+        let json = bucket.get_listed(&key, bytes, LIMIT).await?.unwrap_or_default();
         // What can't be read lists nothing that a restore would take.
         let listed = Manifest::parse(&json).map(|manifest| manifest.archives).unwrap_or_default();
         if listed.iter().any(|archive| keys.contains(archive.key.as_str())) {
-            bucket.delete(&key).await.map_err(|error| error.to_string())?;
+            bucket.delete(&key).await?;
         }
     }
     Ok(())

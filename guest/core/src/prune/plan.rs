@@ -5,9 +5,9 @@ use time::OffsetDateTime;
 
 use super::inventory::{Inventory, archive_of, companion, plain};
 use crate::report::Outcome;
-use crate::s3::Object;
 use crate::sets::retention::{Candidate, judge};
 use crate::settings::{Keep, Sweep};
+use crate::store::Object;
 
 /// What is kept, what is deleted, and why.
 pub(super) struct Plan {

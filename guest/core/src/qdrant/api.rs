@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::client::{Client, Effect, segment};
 use super::collection::{CollectionCluster, CollectionInfo, Layout};
 use super::error::QdrantError;
-use crate::s3::PresignedUrl;
+use crate::presigned_url::PresignedUrl;
 
 /// How long a change of the cluster's shared state may take, in seconds; Qdrant's own default of 10 is short
 /// for a busy cluster, and running out of it leaves the outcome open.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error::{Code, Error};
 use crate::ports::{HttpError, Phase};
 use crate::redact::redact_links;
 
@@ -131,6 +132,18 @@ impl fmt::Display for QdrantError {
 }
 
 impl std::error::Error for QdrantError {}
+
+impl From<QdrantError> for Error {
+    fn from(error: QdrantError) -> Self {
+        let code = match &error.kind {
+            QdrantErrorKind::Http(_) => Code::QdrantUnreachable,
+            QdrantErrorKind::Status { code: 401 | 403, .. } => Code::QdrantUnauthorized,
+            QdrantErrorKind::Status { .. } => Code::QdrantRefused,
+            QdrantErrorKind::Shape(_) => Code::QdrantAnswer,
+        };
+        Self::new(code, "", error.to_string())
+    }
+}
 
 /// The rule that admits `target` and its siblings: `*.parent` for a pod's name, else the target itself.
 fn wider_rule(target: &str) -> String {

@@ -1,5 +1,6 @@
 //! Carrying out a plan on one target cluster.
 
+use crate::error::Error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -12,12 +13,12 @@ use super::shard_keys::ShardKey;
 use super::state::{Start, look};
 use super::{ledger, prove, recover, settle, version};
 use crate::concurrent;
+use crate::context::Context;
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
 use crate::retry;
-use crate::s3::Bucket;
-use crate::tasks::Context;
+use crate::store::ObjectStore;
 
 /// Chooses the backup of one collection when its turn comes: what archives say of themselves is not kept for
 /// thousands of collections. An item says why there is none.
@@ -41,7 +42,7 @@ pub struct Restored {
 /// others.
 pub async fn restore<'a>(
     context: &Context,
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     cluster: &Cluster,
     total: usize,
     choices: &mut dyn FnMut() -> Option<(String, Choice<'a>)>,
@@ -63,7 +64,7 @@ pub async fn restore<'a>(
         if done.iter().any(|item| item.outcome == Outcome::Failed) {
             restored.failed.insert(collection.clone());
         }
-        context.progress(&cluster.host, ended, total, &collection, done);
+        context.reporter.progress(&cluster.host, ended, total, &collection, done);
         for alias in aliases {
             // Of two that name an alias the last by name has it, in whichever order they end.
             let to = restored.aliases.entry(alias).or_insert_with(|| collection.clone());
@@ -77,7 +78,7 @@ pub async fn restore<'a>(
 }
 
 /// Restores one collection: an item for each archive, one for the collection.
-async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, backup: &Backup) -> Vec<Item> {
+async fn restore_one(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster, backup: &Backup) -> Vec<Item> {
     let started = context.ports.clock.monotonic();
     let mut items = Vec::new();
     let result = run(context, bucket, cluster, backup, &mut items).await;
@@ -95,13 +96,16 @@ async fn restore_one(context: &Context, bucket: &Bucket, cluster: &Cluster, back
         Err(cause) => {
             for name in backup.names().into_iter().filter(|_| !context.settings.dry_run) {
                 // For people only: the run's own report is not lost with it.
-                if let Err(error) =
-                    ledger::note_failed(context.ports.files.as_ref(), &cluster.host, name, &context.log.clean(&cause))
-                {
+                if let Err(error) = ledger::note_failed(
+                    context.ports.files.as_ref(),
+                    &cluster.host,
+                    name,
+                    &context.log.clean(&cause.to_string()),
+                ) {
                     context.log.warn(None, &error.to_string());
                 }
             }
-            item(Outcome::Failed, cause)
+            item(Outcome::Failed, cause.to_string())
         }
     });
     items
@@ -117,11 +121,11 @@ enum Proof {
 
 async fn run(
     context: &Context,
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     cluster: &Cluster,
     backup: &Backup,
     items: &mut Vec<Item>,
-) -> Result<Proof, String> {
+) -> Result<Proof, Error> {
     let target = Target { peers: cluster.ids(), distributed: cluster.distributed };
     let plan = backup.plan(&target)?;
     match version::check(backup.versions(), cluster) {
@@ -130,7 +134,7 @@ async fn run(
         Err(cause) if context.settings.skip_version_check => {
             context.log.warn(None, &format!("{cause}; restoring all the same"))
         }
-        Err(cause) => return Err(format!("{cause}; QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
+        Err(cause) => return Err(format!("{cause}; QDRANT_SKIP_VERSION_CHECK=true restores all the same").into()),
     }
     if let Some((fewest, configured)) = plan.fewer_replicas() {
         // Writes go on: Qdrant asks no more replicas for confirmation than there are.
@@ -154,15 +158,15 @@ async fn run(
         Start::Create | Start::Continue => BTreeMap::new(),
         Start::Replace => {
             // Deleting a collection deletes its aliases, those made since the backup among them.
-            let aliases = client.aliases().await.map_err(text)?;
+            let aliases = client.aliases().await?;
             context
                 .log
                 .warn(Some(&cluster.host.to_string()), &format!("`{}`: deleting it to restore it", plan.collection));
-            client.delete_collection(&plan.collection).await.map_err(text)?;
+            client.delete_collection(&plan.collection).await?;
             aliases.into_iter().filter(|(_, to)| *to == plan.collection).collect()
         }
     };
-    ledger::note_begun(files, &cluster.host, &plan).map_err(|error| error.to_string())?;
+    ledger::note_begun(files, &cluster.host, &plan)?;
     note_in_bucket(context, bucket, cluster, &plan, false).await;
     if !matches!(start, Start::Continue) {
         create(context, client, &plan).await?;
@@ -173,7 +177,7 @@ async fn run(
         layout = settle::settled(context, cluster, &plan.collection).await?;
     }
     for (field, schema) in &plan.indexes {
-        client.create_index(&plan.collection, field, schema).await.map_err(text)?;
+        client.create_index(&plan.collection, field, schema).await?;
     }
     settle::lay_out(context, cluster, &plan.collection, layout, &plan.placement, Transfer::Records).await?;
     let continued = matches!(start, Start::Continue);
@@ -183,14 +187,14 @@ async fn run(
     let points = prove::check(context, cluster, &plan, counts).await?;
     prove::sample(context, cluster, &plan, points).await?;
     if let Some(finish) = &plan.finish {
-        client.update_collection(&plan.collection, finish).await.map_err(text)?;
+        client.update_collection(&plan.collection, finish).await?;
     }
     if !aliases.is_empty() {
-        client.set_aliases(&aliases).await.map_err(text)?;
+        client.set_aliases(&aliases).await?;
     }
     let names: BTreeSet<&String> = plan.recoveries.iter().map(|recovery| &recovery.name).collect();
     for name in names {
-        ledger::note_recovered(files, &cluster.host, name).map_err(|error| error.to_string())?;
+        ledger::note_recovered(files, &cluster.host, name)?;
     }
     note_in_bucket(context, bucket, cluster, &plan, true).await;
     Ok(Proof::Restored(points))
@@ -204,29 +208,29 @@ fn would(context: &Context, cluster: &Cluster, plan: &Plan, start: &Start) -> &'
         Start::Replace => "deleted, created and restored",
         Start::Restored => "left as it is: it was restored before",
     };
-    context.tell(&["restore", &plan.collection, &cluster.host.to_string(), what]);
+    context.plan(&["restore", &plan.collection, &cluster.host.to_string(), what]);
     if matches!(start, Start::Restored) {
         return what;
     }
     for (shard, peers) in &plan.wanted {
         let peers: Vec<String> = peers.iter().map(u64::to_string).collect();
-        context.tell(&["place", &plan.collection, &format!("shard {shard}"), &format!("peers {}", peers.join("+"))]);
+        context.plan(&["place", &plan.collection, &format!("shard {shard}"), &format!("peers {}", peers.join("+"))]);
     }
     for recovery in &plan.recoveries {
         let part = recovery.shard.as_ref().filter(|shard| shard.in_collection);
         let part = part.map(|shard| format!("shard {} of it, sent through this program", shard.id));
         let peer = format!("peer {}", recovery.peer);
         let cells = ["recover", &plan.collection, &peer, &recovery.key].into_iter().chain(part.as_deref());
-        context.tell(&cells.collect::<Vec<_>>());
+        context.plan(&cells.collect::<Vec<_>>());
     }
     for (field, schema) in &plan.indexes {
-        context.tell(&["index", &plan.collection, field, &schema.to_string()]);
+        context.plan(&["index", &plan.collection, field, &schema.to_string()]);
     }
     what
 }
 
 /// Notes in the bucket how far the restore is. Without it only a run in the same work directory can go on.
-async fn note_in_bucket(context: &Context, bucket: &Bucket, cluster: &Cluster, plan: &Plan, done: bool) {
+async fn note_in_bucket(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster, plan: &Plan, done: bool) {
     if let Err(cause) = ledger::note_in_bucket(bucket, &cluster.host, plan, done).await {
         context
             .log
@@ -236,14 +240,14 @@ async fn note_in_bucket(context: &Context, bucket: &Bucket, cluster: &Cluster, p
 
 /// Creates the collection. A lost answer is followed by looking whether it is there, and only where it is not, it is
 /// asked for once more.
-async fn create(context: &Context, client: &Client, plan: &Plan) -> Result<(), String> {
+async fn create(context: &Context, client: &Client, plan: &Plan) -> Result<(), Error> {
     let mut lost = false;
     loop {
         let Err(error) = client.create_collection(&plan.collection, &plan.create).await else { return Ok(()) };
         // That it is there already is what the one before has done.
         let may_be_there = error.outcome_is_unknown() || (lost && error.is_refused());
         if !may_be_there {
-            return Err(text(error));
+            return Err(text(error).into());
         }
         context.log.warn(
             Some(&client.host().to_string()),
@@ -251,11 +255,11 @@ async fn create(context: &Context, client: &Client, plan: &Plan) -> Result<(), S
         );
         let clock = context.ports.clock.as_ref();
         clock.sleep(retry::pause(clock, 1, None)).await;
-        if client.collection(&plan.collection).await.map_err(text)?.is_some() {
+        if client.collection(&plan.collection).await?.is_some() {
             return Ok(());
         }
         if lost {
-            return Err(text(error));
+            return Err(text(error).into());
         }
         lost = true;
     }
@@ -263,7 +267,7 @@ async fn create(context: &Context, client: &Client, plan: &Plan) -> Result<(), S
 
 /// Creates the shard keys that are not there yet, in the order of their shard ids, and proves that Qdrant gave
 /// them the ids that the archives have.
-async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client, plan: &Plan) -> Result<(), String> {
+async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client, plan: &Plan) -> Result<(), Error> {
     for key in &plan.shard_keys {
         create_shard_key(context, cluster, client, plan, key).await?;
     }
@@ -273,7 +277,7 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
             Ok(()) => {}
             // The look at the end tells whether it was done.
             Err(error) if error.outcome_is_unknown() => context.log.warn(None, &text(error)),
-            Err(error) => return Err(text(error)),
+            Err(error) => return Err(text(error).into()),
         }
     }
     let there = keys_there(context, cluster, plan).await?;
@@ -291,7 +295,7 @@ async fn create_shard_keys(context: &Context, cluster: &Cluster, client: &Client
              collection and restore it again",
             numbered(&there),
             numbered(&wanted),
-        ))
+        ).into())
     }
 }
 
@@ -302,7 +306,7 @@ async fn create_shard_key(
     client: &Client,
     plan: &Plan,
     key: &ShardKey,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let mut lost: Option<QdrantError> = None;
     for attempt in 0..3 {
         let there = keys_there(context, cluster, plan).await?;
@@ -320,10 +324,10 @@ async fn create_shard_key(
                 context.log.warn(None, &format!("{error}; looking whether the shard key was created"));
                 lost = Some(error);
             }
-            Err(error) => return Err(text(error)),
+            Err(error) => return Err(text(error).into()),
         }
     }
-    Err(lost.map(text).unwrap_or_default())
+    Err(lost.map(text).unwrap_or_default().into())
 }
 
 /// Shard ids and their keys as text.
@@ -332,7 +336,7 @@ fn numbered(keys: &BTreeMap<u32, Value>) -> String {
 }
 
 /// Shard to shard key, on the target now.
-async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<u32, Value>, String> {
+async fn keys_there(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<u32, Value>, Error> {
     let layout = settle::settled(context, cluster, &plan.collection).await?;
     Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).collect())
 }

@@ -1,12 +1,13 @@
 //! The archives in the bucket, and which of them belong together.
 
+use crate::error::Error;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
 
 use crate::naming::{self, SnapshotFilter};
-use crate::s3::Bucket;
+use crate::store::ObjectStore;
 
 /// An archive of a whole collection, made by one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct BucketArchive {
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn archives_in(bucket: &Bucket, filter: &SnapshotFilter) -> Result<Vec<BucketArchive>, String> {
+pub async fn archives_in(bucket: &dyn ObjectStore, filter: &SnapshotFilter) -> Result<Vec<BucketArchive>, Error> {
     let mut archives = Vec::new();
     each_archive_in(bucket, filter, &mut |archive| archives.push(archive)).await?;
     by_time(&mut archives);
@@ -49,14 +50,14 @@ pub fn by_time(archives: &mut Vec<BucketArchive>) {
 /// # Errors
 /// The bucket can't be listed; `each` may have been called for some.
 pub async fn each_archive_in(
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     filter: &SnapshotFilter,
     each: &mut dyn FnMut(BucketArchive),
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let prefix = bucket.key_prefix().to_owned();
     let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     bucket
-        .list(&folder, |object| {
+        .list(&folder, &mut |object| {
             let Some(found) = naming::snapshot_of_key(&prefix, &object.key) else { return };
             let name = found.to_string();
             if filter.matches(&name) {
@@ -73,7 +74,7 @@ pub async fn each_archive_in(
             }
         })
         .await
-        .map_err(|error| error.to_string())
+        .map_err(Error::from)
 }
 
 /// How long after one peer's archive was stored the next peer's may have begun, in the same backup.

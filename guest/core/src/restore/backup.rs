@@ -3,6 +3,7 @@
 use super::plan::{Plan, Target, plan};
 use super::selection::Selection;
 use super::set::SetSelection;
+use crate::error::Error;
 
 /// A chosen backup of one collection.
 pub enum Backup {
@@ -50,7 +51,7 @@ impl Backup {
         (!all.is_empty()).then_some(all)
     }
 
-    pub(super) fn plan(&self, target: &Target) -> Result<Plan, String> {
+    pub(super) fn plan(&self, target: &Target) -> Result<Plan, Error> {
         match self {
             Self::Archives(selection) => plan(selection, target),
             Self::Set(selection) => selection.plan(target),

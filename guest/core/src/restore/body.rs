@@ -1,5 +1,6 @@
 //! What Qdrant is told to create a collection as it was.
 
+use crate::error::Error;
 use serde_json::{Map, Value, json};
 
 /// The body that creates the collection, and the one that finishes it, from `config.json` of an archive or `config` of
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 ///
 /// # Errors
 /// It has no parameters.
-pub(super) fn of(config: &Value) -> Result<(Value, Option<Value>), String> {
+pub(super) fn of(config: &Value) -> Result<(Value, Option<Value>), Error> {
     let params =
         config.get("params").and_then(Value::as_object).ok_or("the backup has no parameters of the collection")?;
     let mut create = Map::new();
@@ -68,6 +69,20 @@ pub(super) fn shape(params: &Value) -> Value {
     }))
 }
 
+/// True when `there`, an index as the target describes it, is the `wanted` one.
+pub(super) fn same_index(wanted: &Value, there: &Value) -> bool {
+    let data_type = there.get("data_type").and_then(Value::as_str);
+    match wanted {
+        Value::String(name) => data_type.is_some_and(|data_type| data_type.eq_ignore_ascii_case(name)),
+        Value::Object(fields) => {
+            let same_type = fields.get("type").and_then(Value::as_str) == data_type;
+            let params = there.get("params").cloned().unwrap_or_default();
+            same_type && (params.is_null() || without_nulls(params) == without_nulls(wanted.clone()))
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -87,5 +102,14 @@ mod tests {
             finish.unwrap(),
             json!({"params": {"read_fan_out_factor": 2}, "strict_mode_config": {"enabled": true}})
         );
+    }
+
+    #[test]
+    fn an_index_is_compared_by_type_and_parameters() {
+        assert!(same_index(&json!("keyword"), &json!({"data_type": "keyword", "points": 7})));
+        assert!(!same_index(&json!("keyword"), &json!({"data_type": "integer"})));
+        let lookup = json!({"type": "integer", "lookup": true, "range": null});
+        assert!(same_index(&lookup, &json!({"data_type": "integer", "params": {"type": "integer", "lookup": true}})));
+        assert!(!same_index(&lookup, &json!({"data_type": "integer", "params": {"type": "integer", "lookup": false}})));
     }
 }

@@ -3,10 +3,11 @@
 //! target itself is always asked before it is believed.
 
 use super::plan::Plan;
+use crate::error::Error;
 use crate::ports::{FileError, Files};
 use crate::records;
-use crate::s3::Bucket;
 use crate::settings::Host;
+use crate::store::ObjectStore;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The archives that `target` was given and that were proven there.
@@ -85,7 +86,7 @@ const DONE: &str = "done";
 ///
 /// # Errors
 /// It can't be read.
-pub(super) async fn in_bucket(bucket: &Bucket, target: &Host, plan: &Plan) -> Result<State, String> {
+pub(super) async fn in_bucket(bucket: &dyn ObjectStore, target: &Host, plan: &Plan) -> Result<State, Error> {
     let states = states(bucket, plan).await?;
     Ok(match states.get(&place(target, plan)).map(String::as_str) {
         Some(BEGUN) => State::Begun,
@@ -98,19 +99,24 @@ pub(super) async fn in_bucket(bucket: &Bucket, target: &Host, plan: &Plan) -> Re
 ///
 /// # Errors
 /// It can't be written: only a run in this work directory will be able to go on.
-pub(super) async fn note_in_bucket(bucket: &Bucket, target: &Host, plan: &Plan, done: bool) -> Result<(), String> {
+pub(super) async fn note_in_bucket(
+    bucket: &dyn ObjectStore,
+    target: &Host,
+    plan: &Plan,
+    done: bool,
+) -> Result<(), Error> {
     let Some(key) = &plan.ledger else { return Ok(()) };
     let mut states = states(bucket, plan).await?;
     states.insert(place(target, plan), if done { DONE } else { BEGUN }.to_owned());
-    let json = serde_json::to_vec(&states).map_err(|error| error.to_string())?;
-    bucket.put(key, "application/json", json).await.map_err(|error| error.to_string())
+    let json = serde_json::to_vec(&states)?;
+    bucket.put(key, "application/json", json).await.map_err(Error::from)
 }
 
 /// Target and collection to state.
-async fn states(bucket: &Bucket, plan: &Plan) -> Result<BTreeMap<String, String>, String> {
+async fn states(bucket: &dyn ObjectStore, plan: &Plan) -> Result<BTreeMap<String, String>, Error> {
     const LIMIT: usize = 1 << 20;
     let Some(key) = &plan.ledger else { return Ok(BTreeMap::new()) };
-    let json = bucket.get(key, LIMIT).await.map_err(|error| error.to_string())?;
+    let json = bucket.get(key, LIMIT).await?;
     // What can't be understood says nothing: at worst a person has to ask for the restore by force.
     Ok(json.and_then(|json| crate::decode::json(&json).ok()).unwrap_or_default())
 }

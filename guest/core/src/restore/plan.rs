@@ -1,5 +1,6 @@
 //! The plan of one restore: a value, made before anything is changed, from the archives and the target's peers.
 
+use crate::error::Error;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,16 +100,17 @@ pub struct Target {
 ///
 /// # Errors
 /// It can't come out right: says why.
-pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
+pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
     let first = selection.archives.first().ok_or("there is no archive")?;
     if target.peers.is_empty() {
-        return Err("the target has no peer".to_owned());
+        return Err("the target has no peer".to_owned().into());
     }
     let description = &first.description;
     if !target.distributed && description.custom_sharding {
         return Err(
             "it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster"
-                .to_owned(),
+                .to_owned()
+                .into(),
         );
     }
     let shard_keys = if description.custom_sharding {
@@ -125,7 +127,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, String> {
             "some of its archives have shards of replicas that were not active, and on so few peers they would take the \
              place of the good data of shard {shard}; restore it into a cluster of {} peers",
             selection.archives.len()
-        ));
+        ).into());
     }
     let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
     let wanted = with_more_replicas(&placement, factor, &target.peers);
@@ -536,7 +538,7 @@ mod tests {
                 Err(cause) => {
                     // With a peer for every archive there is always a way.
                     assert!(
-                        cause.contains("replicas that were not active") && target.len() < archives.len(),
+                        cause.to_string().contains("replicas that were not active") && target.len() < archives.len(),
                         "{cause}"
                     );
                     refused += 1;

@@ -1,11 +1,12 @@
 //! The proof: every replica active and where it belongs, every count right, every index there.
 
+use super::body::same_index;
 use super::layout::{Placement, Transfer, next_steps};
 use super::plan::Plan;
 use super::settle;
-use super::state::same_index;
+use crate::context::Context;
+use crate::error::Error;
 use crate::qdrant::{Cluster, Layout};
-use crate::tasks::Context;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ pub(super) async fn equalise(
     cluster: &Cluster,
     plan: &Plan,
     layout: Layout,
-) -> Result<Counts, String> {
+) -> Result<Counts, Error> {
     let counts = counts(cluster, plan, &plan.placement).await?;
     let mut keep = plan.placement.clone();
     for (shard, replicas) in &mut keep {
@@ -59,24 +60,24 @@ pub(super) async fn equalise(
 ///
 /// # Errors
 /// The cluster does not settle, or as for [`check`].
-pub(super) async fn check_again(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<u64, String> {
+pub(super) async fn check_again(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<u64, Error> {
     let counts = counts_at_rest(context, cluster, plan).await?;
     check(context, cluster, plan, counts).await
 }
 
 /// Waits until the collection is at rest, and counts its replicas.
-async fn counts_at_rest(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Counts, String> {
+async fn counts_at_rest(context: &Context, cluster: &Cluster, plan: &Plan) -> Result<Counts, Error> {
     let layout = settle::settled(context, cluster, &plan.collection).await?;
     is_placed(plan, &layout)?;
     counts(cluster, plan, &plan.wanted).await
 }
 
-fn is_placed(plan: &Plan, layout: &Layout) -> Result<(), String> {
+fn is_placed(plan: &Plan, layout: &Layout) -> Result<(), Error> {
     let there = layout.placement();
     if there.keys().eq(plan.wanted.keys()) && next_steps(&there, &plan.wanted).is_empty() {
         Ok(())
     } else {
-        Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted)))
+        Err(format!("its replicas are on {} and not on {}", text(&there), text(&plan.wanted)).into())
     }
 }
 
@@ -85,12 +86,12 @@ fn is_placed(plan: &Plan, layout: &Layout) -> Result<(), String> {
 ///
 /// # Errors
 /// Says what is not as it has to be.
-pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan, counts: Counts) -> Result<u64, String> {
+pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan, counts: Counts) -> Result<u64, Error> {
     let mut total = 0_u64;
     for (shard, replicas) in &counts {
         let Some(count) = replicas.values().max().copied() else { continue };
         if let Some((peer, other)) = replicas.iter().find(|(_, other)| **other != count) {
-            return Err(format!("shard {shard} has {other} points on peer {peer} and {count} on another"));
+            return Err(format!("shard {shard} has {other} points on peer {peer} and {count} on another").into());
         }
         total = total.saturating_add(count);
     }
@@ -98,7 +99,7 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan, cou
         expected_counts(plan, &counts)?;
     }
     if let Some(points) = plan.points.filter(|points| *points != total) {
-        return Err(format!("it has {total} points and had {points} when it was backed up"));
+        return Err(format!("it has {total} points and had {points} when it was backed up").into());
     }
     if let Some((least, most)) = plan.about.filter(|_| plan.points.is_none()) {
         let percent = context.settings.tolerance_percent;
@@ -107,16 +108,17 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan, cou
             return Err(format!(
                 "it has {total} points and had {least} to {most} when it was backed up, which differs by more than \
                  QDRANT_VERIFY_TOLERANCE_PCT={percent}"
-            ));
+            )
+            .into());
         }
     }
     for (peer, seen) in
         join_all(cluster.peers.iter().map(|peer| async move { (peer, peer.client.count(&plan.collection).await) }))
             .await
     {
-        let seen = seen.map_err(|error| error.to_string())?;
+        let seen = seen?;
         if seen != total {
-            return Err(format!("{} counts {seen} points and the replicas hold {total}", peer.address()));
+            return Err(format!("{} counts {seen} points and the replicas hold {total}", peer.address()).into());
         }
     }
     indexes(cluster, plan).await?;
@@ -124,7 +126,7 @@ pub(super) async fn check(context: &Context, cluster: &Cluster, plan: &Plan, cou
 }
 
 /// The counts of the manifest, shard by shard. Where its replicas differed, the one with the most points has won.
-fn expected_counts(plan: &Plan, counts: &Counts) -> Result<(), String> {
+fn expected_counts(plan: &Plan, counts: &Counts) -> Result<(), Error> {
     let mut expected: BTreeMap<u32, u64> = BTreeMap::new();
     for (shard, count) in plan.recoveries.iter().flat_map(|recovery| &recovery.shards) {
         if let Some(count) = count {
@@ -135,7 +137,7 @@ fn expected_counts(plan: &Plan, counts: &Counts) -> Result<(), String> {
     for (shard, expected) in expected {
         let found = counts.get(&shard).and_then(|peers| peers.values().next()).copied();
         if let Some(found) = found.filter(|found| *found != expected) {
-            return Err(format!("shard {shard} has {found} points and had {expected} when it was backed up"));
+            return Err(format!("shard {shard} has {found} points and had {expected} when it was backed up").into());
         }
     }
     Ok(())
@@ -145,7 +147,7 @@ fn expected_counts(plan: &Plan, counts: &Counts) -> Result<(), String> {
 ///
 /// # Errors
 /// A peer can't read them, or gives fewer than it was asked for.
-pub(super) async fn sample(context: &Context, cluster: &Cluster, plan: &Plan, total: u64) -> Result<(), String> {
+pub(super) async fn sample(context: &Context, cluster: &Cluster, plan: &Plan, total: u64) -> Result<(), Error> {
     const BATCH: u64 = 100;
     let mut left = context.settings.sample_points.min(total);
     let peers = cluster.peers.iter().cycle();
@@ -156,7 +158,9 @@ pub(super) async fn sample(context: &Context, cluster: &Cluster, plan: &Plan, to
         }
         match peer.client.sample(&plan.collection, batch).await {
             Ok(read) if read < batch => {
-                return Err(format!("{} reads back {read} points of {batch} that were asked for", peer.address()));
+                return Err(
+                    format!("{} reads back {read} points of {batch} that were asked for", peer.address()).into()
+                );
             }
             Ok(_) => left -= batch,
             Err(error) if error.status() == Some(400) => {
@@ -165,21 +169,21 @@ pub(super) async fn sample(context: &Context, cluster: &Cluster, plan: &Plan, to
                     .warn(Some(&peer.address()), &format!("`{}`: no points read back: {error}", plan.collection));
                 break;
             }
-            Err(error) => return Err(format!("its points can't be read back: {error}")),
+            Err(error) => return Err(format!("its points can't be read back: {error}").into()),
         }
     }
     Ok(())
 }
 
-async fn indexes(cluster: &Cluster, plan: &Plan) -> Result<(), String> {
+async fn indexes(cluster: &Cluster, plan: &Plan) -> Result<(), Error> {
     let client = &cluster.peer_to_ask(&plan.collection).ok_or("there is no peer to ask")?.client;
-    let info = client.collection(&plan.collection).await.map_err(|error| error.to_string())?;
+    let info = client.collection(&plan.collection).await?;
     let info = info.ok_or("the collection is gone")?;
     for (field, wanted) in &plan.indexes {
         match info.payload_schema.get(field) {
-            None => return Err(format!("the payload index on `{field}` is missing")),
+            None => return Err(format!("the payload index on `{field}` is missing").into()),
             Some(there) if !same_index(wanted, there) => {
-                return Err(format!("the payload index on `{field}` is {there} and has to be {wanted}"));
+                return Err(format!("the payload index on `{field}` is {there} and has to be {wanted}").into());
             }
             Some(_) => {}
         }
@@ -188,12 +192,12 @@ async fn indexes(cluster: &Cluster, plan: &Plan) -> Result<(), String> {
 }
 
 /// Counts every replica in `placement`, each on its own peer.
-async fn counts(cluster: &Cluster, plan: &Plan, placement: &Placement) -> Result<Counts, String> {
+async fn counts(cluster: &Cluster, plan: &Plan, placement: &Placement) -> Result<Counts, Error> {
     let replicas = placement.iter().flat_map(|(shard, peers)| peers.iter().map(move |peer| (*shard, *peer)));
     let counted = join_all(replicas.map(|(shard, id)| async move {
         let peer = cluster.peer(id).ok_or_else(|| format!("peer {id} is gone"))?;
         let count = peer.client.count_replica(&plan.collection, shard).await;
-        count.map(|count| (shard, id, count)).map_err(|error| error.to_string())
+        count.map(|count| (shard, id, count)).map_err(Error::from)
     }));
     let mut counts = Counts::new();
     for result in counted.await {

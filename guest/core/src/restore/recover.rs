@@ -1,26 +1,27 @@
 //! Giving every peer its archives: by links, and where a peer does not take links by sending them.
 
+use crate::error::Error;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::plan::{Plan, Recovery};
 use crate::archive::{self, Assembly, Piece};
+use crate::context::Context;
 use crate::qdrant::{Client, Cluster, QdrantError};
 use crate::report::{Item, Outcome};
 use crate::retry;
-use crate::s3::Bucket;
-use crate::tasks::Context;
+use crate::store::ObjectStore;
 
 /// Gives all peers their archives at the same time; those of one peer one after another.
 pub(super) async fn all(
     context: &Context,
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     cluster: &Cluster,
     plan: &Plan,
     continued: bool,
     items: &mut Vec<Item>,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let mut by_peer: BTreeMap<u64, Vec<&Recovery>> = BTreeMap::new();
     for recovery in &plan.recoveries {
         by_peer.entry(recovery.peer).or_default().push(recovery);
@@ -44,11 +45,11 @@ pub(super) async fn all(
                 Some(peer) => {
                     (peer.address(), Job { context, bucket, client: &peer.client, plan, recovery }.recover().await)
                 }
-                None => (cluster.host.to_string(), Err(format!("peer {peer} is gone"))),
+                None => (cluster.host.to_string(), Err(format!("peer {peer} is gone").into())),
             };
             let (outcome, cause) = match result {
                 Ok(note) => (Outcome::Done, note),
-                Err(cause) => (Outcome::Failed, Some(cause)),
+                Err(cause) => (Outcome::Failed, Some(cause.to_string())),
             };
             items.push(Item {
                 host: Some(host),
@@ -74,14 +75,14 @@ pub(super) async fn all(
             "{failed} of its {} archives could not be recovered, so that shards of it are empty; do not use it. Run the \
              restore again, it goes on",
             plan.recoveries.len()
-        )),
+        ).into()),
     }
 }
 
 /// One archive for one peer.
 struct Job<'a> {
     context: &'a Context,
-    bucket: &'a Bucket,
+    bucket: &'a dyn ObjectStore,
     client: &'a Client,
     plan: &'a Plan,
     recovery: &'a Recovery,
@@ -98,9 +99,9 @@ enum Failure {
 impl Job<'_> {
     /// Gives the peer the archive. After a lost answer the peer is watched until it is at no recovery any more. Only
     /// where the data is not there then, it is given the archive again.
-    async fn recover(&self) -> Result<Option<String>, String> {
+    async fn recover(&self) -> Result<Option<String>, Error> {
         let Self { context, client, plan, recovery, .. } = self;
-        let _permit = context.peer_permit(client.host()).await;
+        let _permit = context.limits.peer(client.host()).await;
         let host = client.host().to_string();
         let mut by_link = recovery.shard.as_ref().is_none_or(|shard| !shard.in_collection);
         let mut lost: Option<QdrantError> = None;
@@ -110,7 +111,7 @@ impl Job<'_> {
             let answer = if by_link { self.link().await } else { self.upload().await };
             match answer {
                 Ok(()) => return Ok((!by_link).then(|| "sent through this program".to_owned())),
-                Err(Failure::Before(cause)) => return Err(cause),
+                Err(Failure::Before(cause)) => return Err(cause.into()),
                 Err(Failure::Qdrant(error)) if by_link && error.refuses_links() => {
                     let name = &recovery.name;
                     context.log.warn(Some(&host), &format!("{error}; sending `{name}` through this program"));
@@ -125,10 +126,10 @@ impl Job<'_> {
                     lost = Some(error);
                     sent += 1;
                 }
-                Err(Failure::Qdrant(error)) => return Err(error.to_string()),
+                Err(Failure::Qdrant(error)) => return Err(error.to_string().into()),
             }
         }
-        Err(lost.map(|error| error.to_string()).unwrap_or_default())
+        Err(lost.map(|error| error.to_string()).unwrap_or_default().into())
     }
 
     /// Tells the peer where to fetch the archive.
@@ -146,7 +147,7 @@ impl Job<'_> {
 
     /// Sends the archive, shard by shard.
     async fn upload(&self) -> Result<(), Failure> {
-        let Self { bucket, recovery, .. } = self;
+        let &Self { bucket, recovery, .. } = self;
         let before = |error: archive::ArchiveError| Failure::Before(error.to_string());
         let stored = bucket.size(&recovery.key).await.map_err(|error| Failure::Before(error.to_string()))?;
         let stored = stored.ok_or_else(|| Failure::Before(format!("the object `{}` is gone", recovery.key)))?;
@@ -163,7 +164,7 @@ impl Job<'_> {
 
     /// Sends `pieces` of the object as the archive of a shard; anew where the peer says that it is busy.
     async fn send(&self, shard: u32, stored: u64, pieces: &[Piece], checksum: Option<&str>) -> Result<(), Failure> {
-        let Self { context, bucket, client, plan, recovery } = self;
+        let &Self { context, bucket, client, plan, recovery } = self;
         let mut attempt = 1;
         loop {
             let mut archive = Assembly::new(bucket, &recovery.key, stored, pieces.to_vec());
@@ -197,7 +198,7 @@ async fn is_there(client: &Client, plan: &Plan, recovery: &Recovery) -> bool {
 }
 
 /// Waits until `client` says that it is at no recovery of the collection.
-async fn wait_until_idle(context: &Context, client: &Client, collection: &str) -> Result<(), String> {
+async fn wait_until_idle(context: &Context, client: &Client, collection: &str) -> Result<(), Error> {
     let clock = &context.ports.clock;
     let started = clock.monotonic();
     let mut pause = Duration::from_millis(500);
@@ -212,7 +213,8 @@ async fn wait_until_idle(context: &Context, client: &Client, collection: &str) -
             return Err(format!(
                 "{}: its answer was lost, and {why} (CURL_TIMEOUT sets how long to wait)",
                 client.host()
-            ));
+            )
+            .into());
         }
         pause = (pause * 2).min(context.settings.poll_interval);
     }

@@ -2,9 +2,10 @@
 
 use super::archives::{BucketArchive, generations, newest_first};
 use crate::archive::{self, ArchiveDescription, ArchiveError};
+use crate::error::Error;
 use crate::manifest::{Manifest, ManifestArchive};
 use crate::report::{Item, Outcome};
-use crate::s3::Bucket;
+use crate::store::ObjectStore;
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 
@@ -54,7 +55,11 @@ enum Unfit {
 ///
 /// # Errors
 /// No backup is complete: says for each what is missing.
-pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchive>) -> Result<Selection, String> {
+pub async fn select(
+    bucket: &dyn ObjectStore,
+    collection: &str,
+    archives: Vec<BucketArchive>,
+) -> Result<Selection, Error> {
     let mut candidates = generations(archives.clone());
     let manifest = newest_manifest(bucket, collection, &archives).await?;
     if let Some((manifest, listed)) = &manifest {
@@ -83,7 +88,7 @@ pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchi
             Err(Unfit::Unreadable(cause)) => {
                 return Err(format!(
                     "{names}: {cause}; whether this backup is whole is not known, and no older one is taken in its place"
-                ));
+                ).into());
             }
             Err(Unfit::Damaged(cause)) => {
                 skipped.extend(generation.into_iter().map(|archive| skip(archive, &cause)));
@@ -93,7 +98,7 @@ pub async fn select(bucket: &Bucket, collection: &str, archives: Vec<BucketArchi
     }
     match chosen {
         Some(selection) => Ok(Selection { skipped, ..selection }),
-        None => Err(format!("no backup of it can be restored: {}", refused.join("; "))),
+        None => Err(format!("no backup of it can be restored: {}", refused.join("; ")).into()),
     }
 }
 
@@ -109,28 +114,27 @@ fn skip(archive: BucketArchive, cause: &str) -> Item {
 
 /// The newest manifest whose archives are all there, with them.
 pub(crate) async fn newest_manifest(
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     collection: &str,
     archives: &[BucketArchive],
-) -> Result<Option<(Manifest, Vec<BucketArchive>)>, String> {
+) -> Result<Option<(Manifest, Vec<BucketArchive>)>, Error> {
     const LIMIT: usize = 64 << 20;
     let mut keys = Vec::new();
     bucket
-        .list(&Manifest::prefix(collection), |object| {
+        .list(&Manifest::prefix(collection), &mut |object| {
             if object.key.ends_with(".json") {
                 keys.push((object.key, object.bytes));
             }
         })
-        .await
-        .map_err(|error| error.to_string())?;
+        .await?;
     keys.sort();
     for (key, bytes) in keys.into_iter().rev() {
-        let Some(json) = bucket.get_listed(&key, bytes, LIMIT).await.map_err(|error| error.to_string())? else {
+        let Some(json) = bucket.get_listed(&key, bytes, LIMIT).await? else {
             continue;
         };
         let manifest = Manifest::parse(&json).map_err(|cause| format!("the manifest `{key}`: {cause}"))?;
         if manifest.collection != collection {
-            return Err(format!("the manifest `{key}` is about the collection `{}`", manifest.collection));
+            return Err(format!("the manifest `{key}` is about the collection `{}`", manifest.collection).into());
         }
         let found: Option<Vec<BucketArchive>> = manifest.archives.iter().map(|listed| same(listed, archives)).collect();
         if let Some(mut found) = found.filter(|found| !found.is_empty()) {
@@ -147,7 +151,7 @@ fn same(listed: &ManifestArchive, archives: &[BucketArchive]) -> Option<BucketAr
 
 /// Reads the tables of all archives of a backup and proves that together they hold the whole collection.
 async fn describe(
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     generation: &[BucketArchive],
     manifest: Option<&Manifest>,
 ) -> Result<Vec<Described>, Unfit> {
@@ -172,13 +176,13 @@ async fn describe(
         Ok(Described { archive: archive.clone(), description })
     });
     let described = join_all(read).await.into_iter().collect::<Result<Vec<_>, Unfit>>()?;
-    complete(&described).map_err(Unfit::Damaged)?;
+    complete(&described).map_err(|error| Unfit::Damaged(error.to_string()))?;
     Ok(described)
 }
 
 /// Proves from their tables alone that archives belong together and miss nothing.
-pub fn complete(archives: &[Described]) -> Result<(), String> {
-    let Some(first) = archives.first() else { return Err("there is no archive".to_owned()) };
+pub fn complete(archives: &[Described]) -> Result<(), Error> {
+    let Some(first) = archives.first() else { return Err("there is no archive".to_owned().into()) };
     for other in archives {
         let (a, b) = (&first.description, &other.description);
         if a.uuid != b.uuid {
@@ -190,13 +194,15 @@ pub fn complete(archives: &[Described]) -> Result<(), String> {
                 other.archive.name,
                 a.uuid.as_deref().unwrap_or("none"),
                 b.uuid.as_deref().unwrap_or("none"),
-            ));
+            )
+            .into());
         }
         if a.shards.keys().ne(b.shards.keys()) || a.shard_number != b.shard_number {
             return Err(format!(
                 "`{}` and `{}` disagree on the collection's shards",
                 first.archive.name, other.archive.name
-            ));
+            )
+            .into());
         }
     }
     let good: BTreeSet<u32> =
@@ -207,10 +213,11 @@ pub fn complete(archives: &[Described]) -> Result<(), String> {
         return Err(format!(
             "no archive has data of an active replica of shard {}; the archives of the peers that held it are missing",
             missing.join(", ")
-        ));
+        )
+        .into());
     }
     if first.description.shards.is_empty() && !first.description.custom_sharding {
-        return Err("the archive names no shard".to_owned());
+        return Err("the archive names no shard".to_owned().into());
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! From a set to a plan: every replica gets the archive of its shard, all at once.
 
+use crate::error::Error;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +10,8 @@ use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
 use super::shard_keys::in_order;
 use crate::concurrent;
 use crate::report::{Item, Outcome};
-use crate::s3::Bucket;
 use crate::sets::{self, Found, ReadError, SetManifest};
+use crate::store::ObjectStore;
 
 /// How many objects are looked at at the same time.
 const OBJECTS_AT_ONCE: usize = 16;
@@ -33,7 +34,11 @@ pub struct SetSelection {
 ///
 /// # Errors
 /// There is none: says what is wrong with each.
-pub async fn select_set(bucket: &Bucket, collection: &str, sets: &[Found]) -> Result<(SetManifest, Vec<Item>), String> {
+pub async fn select_set(
+    bucket: &dyn ObjectStore,
+    collection: &str,
+    sets: &[Found],
+) -> Result<(SetManifest, Vec<Item>), Error> {
     let mut skipped = Vec::new();
     for found in sets.iter().rev() {
         let usable = match sets::read(bucket, collection, found).await {
@@ -46,7 +51,8 @@ pub async fn select_set(bucket: &Bucket, collection: &str, sets: &[Found]) -> Re
                 return Err(format!(
                     "{}: {cause}; whether this set is whole is not known, and no older one is taken in its place",
                     found.id
-                ));
+                )
+                .into());
             }
             Err(cause) => skipped.push(Item {
                 collection: Some(collection.to_owned()),
@@ -59,14 +65,14 @@ pub async fn select_set(bucket: &Bucket, collection: &str, sets: &[Found]) -> Re
     let causes = skipped.iter().map(|item| {
         format!("{}: {}", item.name.as_deref().unwrap_or_default(), item.cause.as_deref().unwrap_or_default())
     });
-    Err(format!("no set of it can be restored: {}", causes.collect::<Vec<_>>().join("; ")))
+    Err(format!("no set of it can be restored: {}", causes.collect::<Vec<_>>().join("; ")).into())
 }
 
 /// Proves that every archive is there, with the size and the ETag that the manifest says.
 ///
 /// # Errors
 /// Names all that are not.
-pub async fn present(bucket: &Bucket, manifest: &SetManifest) -> Result<(), ReadError> {
+pub async fn present(bucket: &dyn ObjectStore, manifest: &SetManifest) -> Result<(), ReadError> {
     let (mut wrong, mut unreadable) = (Vec::new(), false);
     let work = manifest.shards.iter().map(|shard| async move { (shard, bucket.stat(&shard.s3_key).await) });
     concurrent::at_most(OBJECTS_AT_ONCE, work, |(shard, stat)| {
@@ -102,10 +108,10 @@ impl SetSelection {
     ///
     /// # Errors
     /// It can't come out right: says why.
-    pub fn plan(&self, target: &Target) -> Result<Plan, String> {
+    pub fn plan(&self, target: &Target) -> Result<Plan, Error> {
         let manifest = &self.manifest;
         if target.peers.is_empty() {
-            return Err("the target has no peer".to_owned());
+            return Err("the target has no peer".to_owned().into());
         }
         let config = manifest.collection_config.get("config").ok_or("its manifest has no configuration")?;
         let (mut create, finish) = body::of(config)?;
@@ -113,7 +119,8 @@ impl SetSelection {
         if custom && !target.distributed {
             return Err(
                 "it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster"
-                    .to_owned(),
+                    .to_owned()
+                    .into(),
             );
         }
         let factor = self
@@ -159,7 +166,7 @@ impl SetSelection {
         with_more_replicas(&places.collect(), factor, &target.peers)
     }
 
-    fn shard_keys(&self) -> Result<Vec<super::ShardKey>, String> {
+    fn shard_keys(&self) -> Result<Vec<super::ShardKey>, Error> {
         let mut keys: Vec<(Value, Vec<u32>)> = Vec::new();
         for shard in &self.manifest.shards {
             let Some(key) = &shard.key else { continue };
@@ -307,9 +314,9 @@ mod tests {
         let plan = selection.plan(&cluster(&[1])).unwrap();
         assert_eq!(plan.shard_keys.iter().map(|key| key.key.clone()).collect::<Vec<_>>(), [json!("acme"), json!(7)]);
         let single = Target { peers: [0].into(), distributed: false };
-        assert!(selection.plan(&single).unwrap_err().contains("custom sharding"));
+        assert!(selection.plan(&single).unwrap_err().to_string().contains("custom sharding"));
         selection.manifest.shards[1].key = None;
-        assert!(selection.plan(&cluster(&[1])).unwrap_err().contains("which shard key"));
+        assert!(selection.plan(&cluster(&[1])).unwrap_err().to_string().contains("which shard key"));
     }
 
     /// Whatever the set's layout, its states, and the target's peers: every replica gets the archive of its own shard and

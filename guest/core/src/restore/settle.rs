@@ -1,11 +1,12 @@
 //! Waiting until a cluster has come to rest: a 200 from Qdrant means "proposed", not "done".
 
+use crate::error::Error;
 use futures_util::future::join_all;
 use std::time::Duration;
 
 use super::layout::{Placement, Step, Transfer, next_steps};
+use crate::context::Context;
 use crate::qdrant::{Cluster, Layout, Peer, QdrantError};
-use crate::tasks::Context;
 
 /// The first pause between two looks; it doubles up to `QDRANT_VERIFY_POLL_INTERVAL_SECONDS`.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -18,7 +19,7 @@ const ROUNDS: usize = 64;
 ///
 /// # Errors
 /// The time is up: says what is still wrong.
-pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &str) -> Result<Layout, String> {
+pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &str) -> Result<Layout, Error> {
     let clock = &context.ports.clock;
     let started = clock.monotonic();
     let mut pause = FIRST_PAUSE;
@@ -51,7 +52,7 @@ pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &s
                     return Err(format!(
                         "the cluster did not settle within {} s: {why} (QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS sets the limit)",
                         context.settings.settle_timeout.as_secs()
-                    ));
+                    ).into());
                 }
             }
         }
@@ -65,7 +66,7 @@ async fn at_rest<'a>(
     cluster: &'a Cluster,
     collection: &str,
     peers: &'a [Peer],
-) -> Result<Layout, (Option<&'a Peer>, String)> {
+) -> Result<Layout, (Option<&'a Peer>, Error)> {
     let looks = join_all(peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
     let mut first: Option<Layout> = None;
     for (peer, look) in looks.await {
@@ -73,25 +74,24 @@ async fn at_rest<'a>(
         match &first {
             None => first = Some(layout),
             Some(first) if first.placement() != layout.placement() => {
-                return Err((None, format!("{} sees another layout than the first peer", peer.address())));
+                return Err((None, format!("{} sees another layout than the first peer", peer.address()).into()));
             }
             Some(_) => {}
         }
     }
-    first.ok_or_else(|| (None, "there is no peer to ask".to_owned()))
+    first.ok_or_else(|| (None, "there is no peer to ask".into()))
 }
 
 /// What one peer sees, where all is active and nothing is moving.
-fn seen_at_rest(peer: &Peer, look: Result<Option<Layout>, QdrantError>) -> Result<Layout, String> {
+fn seen_at_rest(peer: &Peer, look: Result<Option<Layout>, QdrantError>) -> Result<Layout, Error> {
     let host = peer.address();
-    let layout =
-        look.map_err(|error| error.to_string())?.ok_or_else(|| format!("{host} does not know the collection yet"))?;
+    let layout = look?.ok_or_else(|| format!("{host} does not know the collection yet"))?;
     if layout.transfers + layout.resharding > 0 {
-        return Err(format!("{host} sees {} shard transfers running", layout.transfers + layout.resharding));
+        return Err(format!("{host} sees {} shard transfers running", layout.transfers + layout.resharding).into());
     }
     for (shard, replicas) in &layout.shards {
         if let Some((peer, replica)) = replicas.replicas.iter().find(|(_, replica)| !replica.is_active()) {
-            return Err(format!("{host} sees the replica of shard {shard} on peer {peer} as {}", replica.state));
+            return Err(format!("{host} sees the replica of shard {shard} on peer {peer} as {}", replica.state).into());
         }
     }
     Ok(layout)
@@ -109,7 +109,7 @@ pub(super) async fn lay_out(
     mut layout: Layout,
     wanted: &Placement,
     transfer: Transfer,
-) -> Result<Layout, String> {
+) -> Result<Layout, Error> {
     for _ in 0..ROUNDS {
         let steps = next_steps(&layout.placement(), wanted);
         if steps.is_empty() {
@@ -120,7 +120,9 @@ pub(super) async fn lay_out(
         }
         layout = settled(context, cluster, collection).await?;
     }
-    Err("the shards can't be brought to the peers that will get their data; see the log of the Qdrant pods".to_owned())
+    Err("the shards can't be brought to the peers that will get their data; see the log of the Qdrant pods"
+        .to_owned()
+        .into())
 }
 
 async fn take(
@@ -129,7 +131,7 @@ async fn take(
     collection: &str,
     step: Step,
     transfer: Transfer,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let peer = cluster.peer_to_ask(collection).ok_or("there is no peer to ask")?;
     match peer.client.change_layout(collection, &step.body(transfer)).await {
         Ok(()) => Ok(()),
@@ -138,7 +140,7 @@ async fn take(
             context.log.warn(Some(&peer.address()), &format!("`{collection}`: {error}; looking whether it was done"));
             Ok(())
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 
@@ -282,7 +284,7 @@ mod tests {
     #[test]
     fn what_never_rests_is_an_error_that_names_who_sees_it() {
         let (_, context, cluster) = place(usize::MAX);
-        let error = block_on(settled(&context, &cluster, "docs")).unwrap_err();
+        let error = block_on(settled(&context, &cluster, "docs")).unwrap_err().to_string();
         assert!(error.contains("http://peer-2:6333 sees the replica of shard 0 on peer 3 as Partial"), "{error}");
     }
 }

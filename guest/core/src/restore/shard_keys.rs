@@ -1,5 +1,6 @@
 //! Shard keys, and the order that gives them their old shard ids.
 
+use crate::error::Error;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ pub struct ShardKey {
 pub(super) fn in_order<'a>(
     keys: Vec<(Value, Vec<u32>)>,
     mut all: impl Iterator<Item = &'a u32>,
-) -> Result<Vec<ShardKey>, String> {
+) -> Result<Vec<ShardKey>, Error> {
     let mut keys: Vec<ShardKey> = keys
         .into_iter()
         .map(|(key, mut shards)| {
@@ -38,7 +39,7 @@ pub(super) fn in_order<'a>(
     keys.sort_by_key(|key| key.shards.first().copied());
     let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).collect();
     if all.any(|shard| !named.contains(shard)) {
-        return Err("the backup does not say which shard key some of the shards belong to".to_owned());
+        return Err("the backup does not say which shard key some of the shards belong to".to_owned().into());
     }
     let mut filled = Vec::new();
     let mut next = 1;
@@ -51,10 +52,11 @@ pub(super) fn in_order<'a>(
                 "the shards of its shard key {} are not numbered in a row (after resharding), and Qdrant can't be told \
                  to create them so",
                 key.key
-            ));
+            )
+            .into());
         }
         let Some(after) = end.checked_add(1).filter(|_| start - next <= GAP_LIMIT) else {
-            return Err(format!("the shards of its shard key {} have numbers that no cluster gives", key.key));
+            return Err(format!("the shards of its shard key {} have numbers that no cluster gives", key.key).into());
         };
         if start > next {
             let filler = Value::from(format!("qdrant-backup-filler-{next}"));

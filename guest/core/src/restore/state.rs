@@ -1,13 +1,12 @@
 //! What is on the target before a restore, and what that means for it.
 
-use serde_json::Value;
-
-use super::body::{shape, without_nulls};
+use super::body::shape;
 use super::plan::Plan;
 use super::{ledger, prove};
+use crate::context::Context;
+use crate::error::Error;
 use crate::qdrant::{Client, Cluster};
-use crate::s3::Bucket;
-use crate::tasks::Context;
+use crate::store::ObjectStore;
 
 /// How to begin.
 pub(super) enum Start {
@@ -25,23 +24,28 @@ pub(super) enum Start {
 ///
 /// # Errors
 /// The collection may not be touched: says why and what to do.
-pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, plan: &Plan) -> Result<Start, String> {
+pub(super) async fn look(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    plan: &Plan,
+) -> Result<Start, Error> {
     let collection = &plan.collection;
     let client = &cluster.peer_to_ask(collection).ok_or("the target has no peer that answers")?.client;
     // Qdrant knows an alias as a collection, too: where there is none, there is no alias, either.
-    let Some(info) = client.collection(collection).await.map_err(|error| error.to_string())? else {
+    let Some(info) = client.collection(collection).await? else {
         return Ok(Start::Create);
     };
-    let aliases = client.aliases().await.map_err(|error| error.to_string())?;
+    let aliases = client.aliases().await?;
     if let Some(behind) = aliases.get(collection) {
         return Err(format!(
             "on the target `{collection}` is an alias of the collection `{behind}`, which a restore under this name would \
              overwrite; remove or rename the alias first"
-        ));
+        ).into());
     }
     let points = points(cluster, collection).await?;
     let files = context.ports.files.as_ref();
-    let recovered = ledger::recovered(files, &cluster.host).map_err(|error| error.to_string())?;
+    let recovered = ledger::recovered(files, &cluster.host)?;
     let finished =
         !plan.recoveries.is_empty() && plan.recoveries.iter().all(|recovery| recovered.contains(&recovery.name));
     let in_bucket = ledger::in_bucket(bucket, &cluster.host, plan).await?;
@@ -61,8 +65,7 @@ pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, 
     // Points in a collection whose restore was begun and never finished are that restore's own.
     let half_done = !finished
         && in_bucket != ledger::State::Done
-        && (in_bucket == ledger::State::Begun
-            || ledger::begun(files, &cluster.host, plan).map_err(|error| error.to_string())?);
+        && (in_bucket == ledger::State::Begun || ledger::begun(files, &cluster.host, plan)?);
     let same_shape = info.config.get("params").map(shape) == Some(shape(&plan.create));
     match (points, same_shape) {
         (0, true) => Ok(Start::Continue),
@@ -73,16 +76,16 @@ pub(super) async fn look(context: &Context, bucket: &Bucket, cluster: &Cluster, 
              QDRANT_RESTORE_FORCE=true to have it replaced",
             info.config.get("params").map(shape).unwrap_or_default(),
             shape(&plan.create),
-        )),
+        ).into()),
         (points, _) => Err(format!(
             "the collection `{collection}` on the target holds {points} points and is not overwritten; restore elsewhere, \
              delete it, or set QDRANT_RESTORE_FORCE=true to have it deleted and restored"
-        )),
+        ).into()),
     }
 }
 
 /// The most points any peer sees: a peer with an empty replica must not make a collection look empty.
-async fn points(cluster: &Cluster, collection: &str) -> Result<u64, String> {
+async fn points(cluster: &Cluster, collection: &str) -> Result<u64, Error> {
     let mut most = 0;
     for peer in &cluster.peers {
         most = most.max(count(&peer.client, collection).await?);
@@ -91,41 +94,10 @@ async fn points(cluster: &Cluster, collection: &str) -> Result<u64, String> {
 }
 
 /// The exact count; where strict mode forbids it, a single point found means that it isn't empty.
-async fn count(client: &Client, collection: &str) -> Result<u64, String> {
+async fn count(client: &Client, collection: &str) -> Result<u64, Error> {
     match client.count(collection).await {
         Ok(count) => Ok(count),
-        Err(error) if error.status() == Some(400) => {
-            client.approximate_count(collection).await.map_err(|error| error.to_string())
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// True when `there`, an index as the target describes it, is the `wanted` one.
-pub(super) fn same_index(wanted: &Value, there: &Value) -> bool {
-    let data_type = there.get("data_type").and_then(Value::as_str);
-    match wanted {
-        Value::String(name) => data_type.is_some_and(|data_type| data_type.eq_ignore_ascii_case(name)),
-        Value::Object(fields) => {
-            let same_type = fields.get("type").and_then(Value::as_str) == data_type;
-            let params = there.get("params").cloned().unwrap_or_default();
-            same_type && (params.is_null() || without_nulls(params) == without_nulls(wanted.clone()))
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn an_index_is_compared_by_type_and_parameters() {
-        assert!(same_index(&json!("keyword"), &json!({"data_type": "keyword", "points": 7})));
-        assert!(!same_index(&json!("keyword"), &json!({"data_type": "integer"})));
-        let lookup = json!({"type": "integer", "lookup": true, "range": null});
-        assert!(same_index(&lookup, &json!({"data_type": "integer", "params": {"type": "integer", "lookup": true}})));
-        assert!(!same_index(&lookup, &json!({"data_type": "integer", "params": {"type": "integer", "lookup": false}})));
+        Err(error) if error.status() == Some(400) => client.approximate_count(collection).await.map_err(Error::from),
+        Err(error) => Err(error.to_string().into()),
     }
 }

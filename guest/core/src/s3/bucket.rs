@@ -6,18 +6,21 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Method, StatusCode};
-use time::OffsetDateTime;
 
 use super::error::{S3Error, S3ErrorKind};
 use super::listing::{parse_error, parse_page};
-use super::sign::{self, PresignedUrl, encode_key, encode_query};
+use super::sign::{self, encode_key, encode_query};
+use crate::error::Error;
 use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
+use crate::presigned_url::PresignedUrl;
 use crate::retry;
 use crate::settings::{Addressing, Host, S3Settings};
+use crate::store::{Object, ObjectReader, ObjectStore, Stat};
 
-pub use reader::Reader;
+use reader::Reader;
 
 /// The region that servers without regions go by, and AWS's first.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -31,26 +34,6 @@ const ERROR_LIMIT: usize = 64 << 10;
 /// How long a connection may take, and an answer or the next piece of it, where the user's own limit is not less.
 const CONNECT: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(60);
-
-/// An object in the bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// Its key.
-    pub key: String,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// When it was stored, as far as the server tells.
-    pub last_modified: Option<OffsetDateTime>,
-}
-
-/// What the server says of one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// Its ETag without quotes; opaque.
-    pub etag: String,
-}
 
 /// A bucket that was found and may be read. Cheap to clone.
 #[derive(Clone)]
@@ -91,190 +74,6 @@ impl Bucket {
         let page = bucket.read(&call, response, PAGE_LIMIT).await?;
         parse_page(&page).map_err(|what| bucket.error(&call, S3ErrorKind::Shape(what)))?;
         Ok(bucket)
-    }
-
-    /// The bucket's name.
-    pub fn name(&self) -> &str {
-        &self.settings.bucket
-    }
-
-    /// Qdrant's `snapshots_path` in this bucket.
-    pub fn key_prefix(&self) -> &str {
-        &self.settings.key_prefix
-    }
-
-    /// The object's size in bytes; `None` where there is no such object.
-    ///
-    /// # Errors
-    /// The bucket can't be asked.
-    pub async fn size(&self, key: &str) -> Result<Option<u64>, S3Error> {
-        Ok(self.stat(key).await?.map(|stat| stat.bytes))
-    }
-
-    /// The object's size and ETag; `None` where there is no such object.
-    ///
-    /// # Errors
-    /// The bucket can't be asked.
-    pub async fn stat(&self, key: &str) -> Result<Option<Stat>, S3Error> {
-        let call = Call::new(Method::HEAD, key);
-        let Some(response) = self.found(self.send(&call).await)? else { return Ok(None) };
-        let bytes = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse().ok());
-        let bytes = bytes
-            .ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))?;
-        let etag = header(&response.headers, &ETAG).unwrap_or_default().trim_matches('"').to_owned();
-        Ok(Some(Stat { bytes, etag }))
-    }
-
-    /// Reads `bytes` bytes, the whole object, piece by piece. Where the answer breaks off it goes on at that place.
-    ///
-    /// # Errors
-    /// The bucket can't be read, or the object isn't there or is shorter.
-    pub async fn read_through(&self, key: &str, bytes: u64, mut each: impl FnMut(&[u8])) -> Result<(), S3Error> {
-        let mut reader = self.reader(key, bytes, 0, bytes);
-        while let Some(chunk) = reader.next().await? {
-            each(&chunk);
-        }
-        Ok(())
-    }
-
-    /// Reads a part of the object `key` of `total` bytes: from `start` until before `end`.
-    pub fn reader<'a>(&'a self, key: &'a str, total: u64, start: u64, end: u64) -> Reader<'a> {
-        Reader::new(self, key, total, start, end)
-    }
-
-    /// Deletes an object; not an error where there is none.
-    ///
-    /// # Errors
-    /// The bucket can't be written, or the object is locked.
-    pub async fn delete(&self, key: &str) -> Result<(), S3Error> {
-        self.found(self.receive(&Call::new(Method::DELETE, key), ERROR_LIMIT).await).map(drop)
-    }
-
-    /// The whole object, of at most `limit` bytes; `None` where there is no such object.
-    ///
-    /// # Errors
-    /// The bucket can't be read, or the object is larger.
-    pub async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, S3Error> {
-        let call = Call::new(Method::GET, key);
-        self.found(self.receive(&call, limit).await.map(|(_, bytes)| bytes))
-    }
-
-    /// The whole object, which a listing has with `bytes` bytes. What comes with another size is not the object: a proxy's
-    /// page, or an error that is called a success. Nothing may be concluded from it.
-    ///
-    /// # Errors
-    /// The bucket can't be read, or something else came.
-    pub async fn get_listed(&self, key: &str, bytes: u64, limit: usize) -> Result<Option<Vec<u8>>, S3Error> {
-        let read = self.get(key, limit).await?;
-        match read.as_ref().filter(|read| read.len() as u64 != bytes) {
-            None => Ok(read),
-            Some(other) => {
-                let what = format!("{} bytes came of an object that is listed with {bytes}", other.len());
-                Err(self.error(&Call::new(Method::GET, key), S3ErrorKind::Shape(what)))
-            }
-        }
-    }
-
-    /// `length` bytes of the object from `start` on.
-    ///
-    /// # Errors
-    /// The bucket can't be read, the object isn't there or is shorter.
-    pub async fn range(&self, key: &str, start: u64, length: usize) -> Result<Vec<u8>, S3Error> {
-        let Some(last) = (length as u64).checked_sub(1).map(|last| start.saturating_add(last)) else {
-            return Ok(Vec::new());
-        };
-        let mut call = Call::new(Method::GET, key);
-        let range = HeaderValue::from_str(&format!("bytes={start}-{last}"));
-        call.headers.insert(RANGE, range.map_err(|error| self.error(&call, S3ErrorKind::Shape(error.to_string())))?);
-        let (head, bytes) = self.receive(&call, length).await?;
-        let expected = format!("bytes {start}-{last}/");
-        let right = header(&head, &CONTENT_RANGE).is_some_and(|range| range.starts_with(&expected));
-        if right && bytes.len() == length {
-            Ok(bytes)
-        } else {
-            Err(self.error(
-                &call,
-                S3ErrorKind::Shape(format!("the answer is not the range {start}-{last} that was asked for")),
-            ))
-        }
-    }
-
-    /// Stores an object, in place of one that is there.
-    ///
-    /// # Errors
-    /// The bucket can't be written.
-    pub async fn put(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<(), S3Error> {
-        let mut call = Call { body, ..Call::new(Method::PUT, key) };
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        self.receive(&call, ERROR_LIMIT).await.map(drop)
-    }
-
-    /// Stores an object that must not be there yet; false where another one is. Servers without conditional
-    /// writes store it all the same, so the key has to be unique by itself.
-    ///
-    /// # Errors
-    /// The bucket can't be written.
-    pub async fn put_new(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<bool, S3Error> {
-        let mut call = Call { body, ..Call::new(Method::PUT, key) };
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        match self.receive(&call, ERROR_LIMIT).await {
-            Ok(_) => Ok(true),
-            // A repeated attempt finds what an earlier one stored before its answer was lost.
-            Err(S3Error { kind: S3ErrorKind::Status { status: 412, .. }, .. }) => {
-                Ok(self.get(key, call.body.len().saturating_add(1)).await?.as_ref() == Some(&call.body))
-            }
-            Err(S3Error { kind: S3ErrorKind::Status { status: 501, .. }, .. }) => {
-                self.put(key, content_type, call.body).await.map(|()| true)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Calls `each` for every object whose key begins with `prefix`, page by page.
-    ///
-    /// # Errors
-    /// A page can't be read; `each` may have been called for those before it.
-    pub async fn list(&self, prefix: &str, mut each: impl FnMut(Object)) -> Result<(), S3Error> {
-        self.pages(prefix, &mut each).await
-    }
-
-    /// [`Bucket::list`], compiled once.
-    async fn pages(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), S3Error> {
-        let mut from = String::new();
-        loop {
-            let query = format!("{from}list-type=2&prefix={}", encode_query(prefix));
-            let call = Call { query, ..Call::new(Method::GET, "") };
-            let (_, xml) = self.receive(&call, PAGE_LIMIT).await?;
-            let page = parse_page(&xml).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
-            let last = page.objects.last().map(|object| object.key.clone());
-            page.objects.into_iter().for_each(&mut *each);
-            if !page.truncated {
-                return Ok(());
-            }
-            let next = match (page.next, last) {
-                (Some(token), _) => format!("continuation-token={}&", encode_query(&token)),
-                (None, Some(last)) => format!("start-after={}&", encode_query(&last)),
-                (None, None) => from.clone(),
-            };
-            if next == from {
-                let what = "a listing that says there is more and not where".to_owned();
-                return Err(self.error(&call, S3ErrorKind::Shape(what)));
-            }
-            from = next;
-        }
-    }
-
-    /// A URL by which Qdrant can read the object for `validity` from now on. Whether the object is there isn't
-    /// looked up.
-    ///
-    /// # Errors
-    /// The URL can't be signed.
-    pub fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, S3Error> {
-        let url = self.url(&self.settings.endpoint_for_qdrant, key);
-        let region = self.region.borrow();
-        sign::presign(&self.settings, &region, self.ports.clock.now(), &url, validity)
-            .map_err(|what| self.error(&Call::new(Method::GET, key), S3ErrorKind::Shape(what)))
     }
 
     fn url(&self, endpoint: &Host, key: &str) -> String {
@@ -437,6 +236,119 @@ impl Bucket {
     }
 }
 
+#[async_trait(?Send)]
+impl ObjectStore for Bucket {
+    fn name(&self) -> &str {
+        &self.settings.bucket
+    }
+
+    fn key_prefix(&self) -> &str {
+        &self.settings.key_prefix
+    }
+
+    async fn stat(&self, key: &str) -> Result<Option<Stat>, Error> {
+        let call = Call::new(Method::HEAD, key);
+        let Some(response) = self.found(self.send(&call).await)? else { return Ok(None) };
+        let bytes = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse().ok());
+        let bytes = bytes
+            .ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))?;
+        let etag = header(&response.headers, &ETAG).unwrap_or_default().trim_matches('"').to_owned();
+        Ok(Some(Stat { bytes, etag }))
+    }
+
+    fn reader<'a>(&'a self, key: &'a str, total: u64, start: u64, end: u64) -> Box<dyn ObjectReader + 'a> {
+        Box::new(Reader::new(self, key, total, start, end))
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Error> {
+        self.found(self.receive(&Call::new(Method::DELETE, key), ERROR_LIMIT).await)?;
+        Ok(())
+    }
+
+    async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+        let call = Call::new(Method::GET, key);
+        Ok(self.found(self.receive(&call, limit).await.map(|(_, bytes)| bytes))?)
+    }
+
+    async fn range(&self, key: &str, start: u64, length: usize) -> Result<Vec<u8>, Error> {
+        let Some(last) = (length as u64).checked_sub(1).map(|last| start.saturating_add(last)) else {
+            return Ok(Vec::new());
+        };
+        let mut call = Call::new(Method::GET, key);
+        let range = HeaderValue::from_str(&format!("bytes={start}-{last}"));
+        call.headers.insert(RANGE, range.map_err(|error| self.error(&call, S3ErrorKind::Shape(error.to_string())))?);
+        let (head, bytes) = self.receive(&call, length).await?;
+        let expected = format!("bytes {start}-{last}/");
+        let right = header(&head, &CONTENT_RANGE).is_some_and(|range| range.starts_with(&expected));
+        if right && bytes.len() == length {
+            Ok(bytes)
+        } else {
+            Err(self
+                .error(
+                    &call,
+                    S3ErrorKind::Shape(format!("the answer is not the range {start}-{last} that was asked for")),
+                )
+                .into())
+        }
+    }
+
+    async fn put(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<(), Error> {
+        let mut call = Call { body, ..Call::new(Method::PUT, key) };
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.receive(&call, ERROR_LIMIT).await?;
+        Ok(())
+    }
+
+    async fn put_new(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<bool, Error> {
+        let mut call = Call { body, ..Call::new(Method::PUT, key) };
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        match self.receive(&call, ERROR_LIMIT).await {
+            Ok(_) => Ok(true),
+            // A repeated attempt finds what an earlier one stored before its answer was lost.
+            Err(S3Error { kind: S3ErrorKind::Status { status: 412, .. }, .. }) => {
+                Ok(self.get(key, call.body.len().saturating_add(1)).await?.as_ref() == Some(&call.body))
+            }
+            Err(S3Error { kind: S3ErrorKind::Status { status: 501, .. }, .. }) => {
+                self.put(key, content_type, call.body).await.map(|()| true)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Error> {
+        let mut from = String::new();
+        loop {
+            let query = format!("{from}list-type=2&prefix={}", encode_query(prefix));
+            let call = Call { query, ..Call::new(Method::GET, "") };
+            let (_, xml) = self.receive(&call, PAGE_LIMIT).await?;
+            let page = parse_page(&xml).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
+            let last = page.objects.last().map(|object| object.key.clone());
+            page.objects.into_iter().for_each(&mut *each);
+            if !page.truncated {
+                return Ok(());
+            }
+            let next = match (page.next, last) {
+                (Some(token), _) => format!("continuation-token={}&", encode_query(&token)),
+                (None, Some(last)) => format!("start-after={}&", encode_query(&last)),
+                (None, None) => from.clone(),
+            };
+            if next == from {
+                let what = "a listing that says there is more and not where".to_owned();
+                return Err(self.error(&call, S3ErrorKind::Shape(what)).into());
+            }
+            from = next;
+        }
+    }
+
+    fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, Error> {
+        let url = self.url(&self.settings.endpoint_for_qdrant, key);
+        let region = self.region.borrow();
+        sign::presign(&self.settings, &region, self.ports.clock.now(), &url, validity)
+            .map_err(|what| self.error(&Call::new(Method::GET, key), S3ErrorKind::Shape(what)).into())
+    }
+}
+
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -449,6 +361,8 @@ mod tests {
 
     use crate::ports::nothing::Nothing;
     use crate::ports::{Body, Clock, Http};
+    use time::OffsetDateTime;
+
     use crate::settings::{DefaultPort, Secret};
     use serde_json::Value;
 
@@ -594,7 +508,7 @@ mod tests {
             futures_executor::block_on(async {
                 match call.as_str() {
                     "put" => bucket.put(&key, "application/json", body.into_bytes()).await.unwrap(),
-                    "list" => bucket.list(&key, |_| {}).await.unwrap(),
+                    "list" => bucket.list(&key, &mut |_| {}).await.unwrap(),
                     // The answer is not the range; the request is what is looked at.
                     "range" => drop(bucket.range(&key, 5, 5).await.unwrap_err()),
                     _ => {}
@@ -623,7 +537,7 @@ mod tests {
         let answers = [(200, EMPTY), (200, page), (200, page)];
         let (_, ports) = server(OffsetDateTime::UNIX_EPOCH, &answers);
         let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
-        let read = |bytes| futures_executor::block_on(bucket.get_listed("key", bytes, 1000));
+        let read = |bytes| futures_executor::block_on((&bucket as &dyn ObjectStore).get_listed("key", bytes, 1000));
         assert!(read(1234).unwrap_err().to_string().contains("listed with 1234"));
         assert_eq!(read(page.len() as u64).unwrap().unwrap(), page.as_bytes());
     }
@@ -645,7 +559,7 @@ mod tests {
         let (seen, ports) = server(now, &[(wrong.0, &wrong.1), (listing.0, &listing.1), (listing.0, &listing.1)]);
         let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://127.0.0.1:3900"))).unwrap();
         let mut keys = Vec::new();
-        futures_executor::block_on(bucket.list("snapshots/", |object| keys.push(object.key))).unwrap();
+        futures_executor::block_on(bucket.list("snapshots/", &mut |object| keys.push(object.key))).unwrap();
         assert_eq!(keys.len(), 6);
         assert!(keys.iter().any(|key| key.starts_with("snapshots/ge %C3%BCn%25,odd/")), "{keys:?}");
         let scope = |request: &Request| request.headers["authorization"].to_str().unwrap().to_owned();
@@ -677,11 +591,11 @@ mod tests {
         let now = OffsetDateTime::UNIX_EPOCH;
         let (seen, ports) = server(now, &[(200, EMPTY), (200, &first), (200, &second), (200, EMPTY)]);
         let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
-        futures_executor::block_on(bucket.list("p", |_| {})).unwrap();
+        futures_executor::block_on(bucket.list("p", &mut |_| {})).unwrap();
         assert!(seen.sent.borrow()[2].uri.query().unwrap().contains("continuation-token=a%2Fb%2Bc%3D"));
         let (_, ports) = server(now, &[(200, EMPTY), (200, &first), (200, &first)]);
         let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
-        let error = futures_executor::block_on(bucket.list("p", |_| {})).unwrap_err();
+        let error = futures_executor::block_on(bucket.list("p", &mut |_| {})).unwrap_err();
         assert!(error.to_string().contains("says there is more and not where"), "{error}");
     }
 }

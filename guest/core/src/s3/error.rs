@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error::{Code, Error};
 use crate::ports::HttpError;
 use crate::redact::redact_links;
 
@@ -82,6 +83,18 @@ impl fmt::Display for S3Error {
 }
 
 impl std::error::Error for S3Error {}
+
+impl From<S3Error> for Error {
+    fn from(error: S3Error) -> Self {
+        let code = match &error.kind {
+            S3ErrorKind::Http(_) => Code::StoreUnreachable,
+            S3ErrorKind::Status { status: 401 | 403, .. } => Code::StoreUnauthorized,
+            S3ErrorKind::Status { .. } => Code::StoreRefused,
+            S3ErrorKind::Shape(_) => Code::StoreAnswer,
+        };
+        Self::new(code, "", error.to_string())
+    }
+}
 
 /// What to do about an answer, where the code tells.
 fn advice(status: u16, code: &str, message: &str) -> Option<&'static str> {

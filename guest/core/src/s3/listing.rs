@@ -1,11 +1,10 @@
 //! The XML that S3 answers with: one page of a listing (`ListObjectsV2`), and errors.
 
-use quick_xml::Reader;
-use quick_xml::events::Event;
-use time::OffsetDateTime;
+use quick_xml::de::from_str;
+use serde::Deserialize;
 
-use super::bucket::Object;
 use crate::moment;
+use crate::store::Object;
 
 /// One page of a listing.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,11 +15,31 @@ pub(super) struct Page {
 }
 
 /// `<Error>`: what S3 says went wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(super) struct ErrorBody {
     pub code: String,
     pub message: String,
     pub region: Option<String>,
+}
+
+/// `<ListBucketResult>`; what a listing has besides is not looked at.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListBucketResult {
+    #[serde(default)]
+    is_truncated: bool,
+    next_continuation_token: Option<String>,
+    #[serde(default)]
+    contents: Vec<Contents>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Contents {
+    key: String,
+    size: u64,
+    last_modified: Option<String>,
 }
 
 /// Reads a page.
@@ -28,115 +47,39 @@ pub(super) struct ErrorBody {
 /// # Errors
 /// It isn't a whole `ListBucketResult`: says what it is.
 pub(super) fn parse_page(xml: &[u8]) -> Result<Page, String> {
-    let mut page = Page::default();
-    let mut object = PartialObject::default();
-    let mut root = None;
-    let complete = walk(xml, |path, text| {
-        root.get_or_insert_with(|| path.first().cloned().unwrap_or_default());
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        match path.as_slice() {
-            ["ListBucketResult", "IsTruncated"] => page.truncated = text.trim() == "true",
-            ["ListBucketResult", "NextContinuationToken"] => page.next = Some(text.to_owned()),
-            ["ListBucketResult", "Contents", "Key"] => object.key = Some(text.to_owned()),
-            ["ListBucketResult", "Contents", "Size"] => object.bytes = text.trim().parse().ok(),
-            ["ListBucketResult", "Contents", "LastModified"] => object.last_modified = moment::read_s3(text.trim()),
-            ["ListBucketResult", "Contents"] => match std::mem::take(&mut object) {
-                PartialObject { key: Some(key), bytes: Some(bytes), last_modified } => {
-                    page.objects.push(Object { key, bytes, last_modified });
-                }
-                _ => return Err("an object without key or size".to_owned()),
-            },
-            _ => {}
-        }
-        Ok(())
-    });
-    complete?;
-    match root.as_deref() {
-        Some("ListBucketResult") => Ok(page),
-        Some(other) => Err(format!("<{other}> in place of <ListBucketResult>")),
-        None => Err("an empty text in place of a listing".to_owned()),
+    let text = text(xml)?;
+    match root(text) {
+        Some("ListBucketResult") => {}
+        Some(other) => return Err(format!("<{other}> in place of <ListBucketResult>")),
+        None => return Err("an empty text, or not XML, in place of a listing".to_owned()),
     }
-}
-
-#[derive(Default)]
-struct PartialObject {
-    key: Option<String>,
-    bytes: Option<u64>,
-    last_modified: Option<OffsetDateTime>,
+    let page: ListBucketResult = from_str(text).map_err(|error| format!("a listing that can't be read: {error}"))?;
+    let objects = page.contents.into_iter().map(|Contents { key, size, last_modified }| Object {
+        key,
+        bytes: size,
+        last_modified: last_modified.and_then(|moment| moment::read_s3(moment.trim())),
+    });
+    Ok(Page { objects: objects.collect(), truncated: page.is_truncated, next: page.next_continuation_token })
 }
 
 /// Reads an error; `None` where the text isn't one (a HEAD's answer has none, a proxy's is HTML).
 pub(super) fn parse_error(xml: &[u8]) -> Option<ErrorBody> {
-    let mut error = ErrorBody::default();
-    let mut found = false;
-    let walked = walk(xml, |path, text| {
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        match path.as_slice() {
-            ["Error"] => found = true,
-            ["Error", "Code"] => error.code = text.to_owned(),
-            ["Error", "Message"] => error.message = text.to_owned(),
-            ["Error", "Region"] => error.region = Some(text.trim().to_owned()).filter(|region| !region.is_empty()),
-            _ => {}
-        }
-        Ok(())
-    });
-    (walked.is_ok() && found).then_some(error)
+    let text = text(xml).ok().filter(|text| root(text) == Some("Error"))?;
+    let mut error: ErrorBody = from_str(text).ok()?;
+    error.region = error.region.map(|region| region.trim().to_owned()).filter(|region| !region.is_empty());
+    Some(error)
 }
 
-/// How deep elements may be nested; S3's are at most 4 deep.
-const DEPTH: usize = 16;
-
-/// Calls `end` with the path of local names and the text of every element, at its end. Namespaces, comments and
-/// the declaration don't matter.
-fn walk(xml: &[u8], mut end: impl FnMut(&[String], &str) -> Result<(), String>) -> Result<(), String> {
+fn text(xml: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(xml).map_err(|_| "a text that is not UTF-8".to_owned())?;
-    let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}').trim_start());
-    let mut path: Vec<String> = Vec::new();
-    let mut texts: Vec<String> = Vec::new();
-    loop {
-        match reader.read_event().map_err(|error| format!("no well-formed XML: {error}"))? {
-            Event::Start(element) => {
-                if path.len() == DEPTH {
-                    return Err("XML that is nested too deeply".to_owned());
-                }
-                path.push(element.local_name().as_ref().to_owned());
-                texts.push(String::new());
-            }
-            Event::Empty(element) => {
-                path.push(element.local_name().as_ref().to_owned());
-                end(&path, "")?;
-                path.pop();
-            }
-            Event::End(_) => {
-                end(&path, &texts.pop().unwrap_or_default())?;
-                path.pop();
-            }
-            Event::Text(part) => push(&mut texts, &part.xml10_content()),
-            Event::CData(part) => push(&mut texts, &part),
-            Event::GeneralRef(reference) => {
-                let resolved = reference.resolve_char_ref().map_err(|error| format!("no well-formed XML: {error}"))?;
-                let resolved = resolved.or(match &*reference {
-                    "amp" => Some('&'),
-                    "lt" => Some('<'),
-                    "gt" => Some('>'),
-                    "quot" => Some('"'),
-                    "apos" => Some('\''),
-                    _ => None,
-                });
-                let resolved = resolved.ok_or_else(|| format!("the unknown entity &{};", &*reference))?;
-                push(&mut texts, resolved.encode_utf8(&mut [0; 4]));
-            }
-            Event::Eof if path.is_empty() => return Ok(()),
-            Event::Eof => return Err("XML that breaks off".to_owned()),
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
-        }
-    }
+    Ok(text.trim_start_matches('\u{feff}').trim())
 }
 
-fn push(texts: &mut [String], part: &str) {
-    if let Some(text) = texts.last_mut() {
-        text.push_str(part);
-    }
+/// The local name of the first element.
+fn root(text: &str) -> Option<&str> {
+    let tag = text.split('<').skip(1).find(|tag| !tag.starts_with(['?', '!']))?;
+    let name = tag.split(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).next()?;
+    name.rsplit(':').next().filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -167,21 +110,22 @@ mod tests {
     fn half_a_page_or_something_else_is_not_a_page() {
         for (xml, what) in [
             ("", "empty"),
-            ("<ListBucketResult><IsTruncated>false</IsTruncated>", "breaks off"),
-            ("<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>", "without key or size"),
+            ("<ListBucketResult><IsTruncated>false</IsTruncated>", "not closed"),
+            ("<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>", "`Size`"),
             (
                 "<ListBucketResult><Contents><Key>a</Key><Size>x</Size></Contents></ListBucketResult>",
-                "without key or size",
+                "invalid digit",
             ),
-            ("<ListBucketResult><Key>&unknown;</Key></ListBucketResult>", "unknown entity"),
+            ("<ListBucketResult><Contents><Key>&unknown;</Key><Size>1</Size></Contents></ListBucketResult>", "unknown"),
             ("<html><body>hi</body></html>", "<html>"),
-            ("<a></b>", "well-formed"),
+            ("<ListBucketResult></b>", "can't be read"),
         ] {
             let error = parse_page(xml.as_bytes()).unwrap_err();
             assert!(error.contains(what), "{xml}: {error}");
         }
         assert!(parse_page(&[0xff, 0xfe]).is_err());
-        assert!(parse_page("<a>".repeat(100_000).as_bytes()).unwrap_err().contains("deeply"));
+        let deep = format!("<ListBucketResult>{}", "<a>".repeat(100_000));
+        assert!(parse_page(deep.as_bytes()).unwrap_err().contains("not closed"));
     }
 
     #[test]

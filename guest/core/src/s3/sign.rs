@@ -1,7 +1,6 @@
 //! Signature Version 4 for S3: headers for our own requests, presigned URLs for Qdrant's (AWS, "Authenticating
 //! Requests (AWS Signature Version 4)" in the S3 API reference).
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -14,29 +13,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 
+use crate::presigned_url::PresignedUrl;
 use crate::settings::S3Settings;
 
 /// What stays as it is in a canonical URI (RFC 3986, unreserved).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same for a whole key, whose slashes divide it.
 const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
-
-/// A URL that lets whoever has it read one object for some time. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PresignedUrl(String);
-
-impl PresignedUrl {
-    /// The URL itself, for the server that is to fetch the object.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PresignedUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PresignedUrl(***)")
-    }
-}
 
 /// `key` as a path, without a leading slash.
 pub(super) fn encode_key(key: &str) -> String {
@@ -96,7 +79,7 @@ pub(super) fn presign(
     let request = request.map_err(|error| error.to_string())?;
     let (_, parameters) = instructions(settings, region, now, signing, request)?;
     let query: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encode_query(value))).collect();
-    Ok(PresignedUrl(format!("{url}?{}", query.join("&"))))
+    Ok(PresignedUrl::new(format!("{url}?{}", query.join("&"))))
 }
 
 fn signing_settings(location: SignatureLocation) -> SigningSettings {

@@ -1,7 +1,8 @@
 //! The sets in a bucket.
 
 use super::manifest::{MANIFESTS, SetId, SetManifest};
-use crate::s3::{Bucket, Object};
+use crate::error::{Code, Error};
+use crate::store::{Object, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest manifest: 1,000 shards take 1 MB.
@@ -38,19 +39,29 @@ impl std::fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        let code = match error {
+            ReadError::Unreadable(_) => Code::StoreAnswer,
+            ReadError::Newer(_) | ReadError::Damaged(_) => Code::ManifestUnusable,
+        };
+        Self::new(code, "", error.to_string())
+    }
+}
+
 /// Every collection in the bucket with its sets, the oldest first.
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn list(bucket: &Bucket) -> Result<BTreeMap<String, Vec<Found>>, String> {
+pub async fn list(bucket: &dyn ObjectStore) -> Result<BTreeMap<String, Vec<Found>>, Error> {
     let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    let note = |object: Object| {
+    let mut note = |object: Object| {
         let Object { key, bytes, .. } = object;
         if let Some((collection, id)) = SetId::of_key(&key) {
             found.entry(collection).or_default().push(Found { id, key, bytes });
         }
     };
-    bucket.list(&format!("{MANIFESTS}/"), note).await.map_err(|error| error.to_string())?;
+    bucket.list(&format!("{MANIFESTS}/"), &mut note).await?;
     for sets in found.values_mut() {
         sort(sets);
     }
@@ -61,9 +72,9 @@ pub async fn list(bucket: &Bucket) -> Result<BTreeMap<String, Vec<Found>>, Strin
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn list_one(bucket: &Bucket, collection: &str) -> Result<(Vec<Found>, BTreeSet<String>), String> {
+pub async fn list_one(bucket: &dyn ObjectStore, collection: &str) -> Result<(Vec<Found>, BTreeSet<String>), Error> {
     let (mut found, mut pinned) = (Vec::new(), BTreeSet::new());
-    let note = |object: Object| {
+    let mut note = |object: Object| {
         let Object { key, bytes, .. } = object;
         if let Some(id) = SetId::of_pin(&key) {
             pinned.insert(id.to_owned());
@@ -71,7 +82,7 @@ pub async fn list_one(bucket: &Bucket, collection: &str) -> Result<(Vec<Found>, 
             found.push(Found { id, key, bytes });
         }
     };
-    bucket.list(&SetId::folder(collection), note).await.map_err(|error| error.to_string())?;
+    bucket.list(&SetId::folder(collection), &mut note).await?;
     sort(&mut found);
     Ok((found, pinned))
 }
@@ -84,7 +95,7 @@ fn sort(sets: &mut Vec<Found>) {
 ///
 /// # Errors
 /// It can't be read, or is not one: says which and why.
-pub async fn read(bucket: &Bucket, collection: &str, set: &Found) -> Result<SetManifest, ReadError> {
+pub async fn read(bucket: &dyn ObjectStore, collection: &str, set: &Found) -> Result<SetManifest, ReadError> {
     let json = bucket.get_listed(&set.key, set.bytes, LIMIT).await;
     let json = json.map_err(|error| ReadError::Unreadable(error.to_string()))?;
     let json = json.ok_or_else(|| ReadError::Damaged(format!("there is no manifest `{}` any more", set.key)))?;

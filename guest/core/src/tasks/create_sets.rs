@@ -1,19 +1,23 @@
 //! `create_snap_shards`: a set, one archive of each shard of each collection.
 
-use super::{Context, prune, source};
 use crate::backup;
+use crate::clusters::source;
+use crate::context::Context;
+use crate::error::Error;
 use crate::lock::{self, Work};
+use crate::prune;
 use crate::sets::SetId;
 
-pub(super) async fn run(context: &Context) -> Result<(), String> {
-    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
+    let bucket = context.store()?;
     let source = source::find(context).await?;
-    context.report_all(source.missing_items());
+    context.reporter.report_all(source.missing_items());
     if source.clusters.len() > 1 {
         return Err(
             "QDRANT_SOURCE_HOSTS names several clusters, whose collections of one name would be one set; back up \
                     each by a run of its own, into a bucket of its own"
-                .to_owned(),
+                .to_owned()
+                .into(),
         );
     }
     let clock = &context.ports.clock;
@@ -39,10 +43,10 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                     }
                 });
                 if let Err(cause) = lock::while_held(context, Work::Sets, cluster, run).await {
-                    context.report(source::failed(cluster, cause));
+                    context.reporter.report(source::failed(cluster, cause));
                 }
             }
-            Err(cause) => context.report(source::failed(cluster, cause)),
+            Err(cause) => context.reporter.report(source::failed(cluster, cause)),
         }
     }
     Ok(())

@@ -1,20 +1,23 @@
 //! `create_snap`: a snapshot of each collection on each peer that holds a part of it, then the aliases.
 
-use super::{Context, get_aliases, source};
+use crate::aliases;
 use crate::backup;
+use crate::clusters::source;
+use crate::context::Context;
+use crate::error::Error;
 use crate::lock::{self, Work};
 use crate::records;
 
-pub(super) async fn run(context: &Context) -> Result<(), String> {
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
-    if context.bucket.is_none() {
+    if context.store.is_none() {
         context.log.warn(
             None,
             "no bucket is configured (QDRANT_S3_...): whether the snapshots reached S3 is not checked, and no manifest is written",
         );
     }
-    context.report_all(source.missing_items());
-    let chosen = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    context.reporter.report_all(source.missing_items());
+    let chosen = records::read_collections(context.ports.files.as_ref())?;
     if let Some(share) = context.settings.share {
         context.log.info(None, &format!("this is share {} of 0 to {}", share.index, share.of - 1));
     }
@@ -34,28 +37,24 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                 }));
                 let run = Box::pin(backup::back_up(context, cluster, collections));
                 if let Err(cause) = lock::while_held(context, Work::Snapshots, cluster, run).await {
-                    context.report(source::failed(cluster, cause));
+                    context.reporter.report(source::failed(cluster, cause));
                 }
             }
             Err(cause) => {
                 whole = false;
-                context.report(source::failed(cluster, cause));
+                context.reporter.report(source::failed(cluster, cause));
             }
         }
     }
     if chosen.is_empty() && whole && !written.is_empty() && !context.settings.dry_run {
-        context
-            .ports
-            .files
-            .replace(records::COLLECTIONS, records::collections_csv(&written).as_bytes())
-            .map_err(|error| error.to_string())?;
+        context.ports.files.replace(records::COLLECTIONS, records::collections_csv(&written).as_bytes())?;
     }
     if written.is_empty() {
         context.log.warn(None, "there is nothing to back up: no collection of the source is meant");
     }
     // All aliases are one object: with shares, the first writes it.
     if !context.settings.dry_run && context.settings.share.is_none_or(|share| share.index == 0) {
-        get_aliases::save(context, &source).await;
+        aliases::save(context, &source).await;
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! `drill`: restores the newest set of every collection under a scratch name, proves it, and drops it again.
 
+use crate::error::Error;
 use std::rc::Rc;
 
-use super::{Context, recover_sets, target};
+use crate::clusters::target;
+use crate::context::Context;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, Backup, SetSelection};
@@ -12,11 +14,11 @@ use crate::sets;
 /// was killed may have left it.
 const SCRATCH: &str = "qdrant-backup-drill-";
 
-pub(super) async fn run(context: &Context) -> Result<(), String> {
-    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
-    let wanted = recover_sets::wanted(context, sets::list(bucket).await?)?;
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
+    let bucket = context.store()?;
+    let wanted = restore::wanted(context, sets::list(bucket).await?)?;
     let targets = target::find(context).await?;
-    context.report_all(targets.missing_items());
+    context.reporter.report_all(targets.missing_items());
     for cluster in &targets.clusters {
         if !context.settings.dry_run {
             clear(context, cluster).await?;
@@ -25,7 +27,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     // One after another: the target has to have room for one collection and not for all.
     for (collection, sets) in wanted {
         let chosen = if sets.is_empty() {
-            Err(recover_sets::no_set(context))
+            Err(restore::no_set(context))
         } else {
             restore::select_set(bucket, &collection, &sets).await
         };
@@ -33,12 +35,12 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
             Ok(chosen) => chosen,
             Err(cause) => {
                 let item = Item::new("collection", Outcome::Failed);
-                context.report(Item { collection: Some(collection), cause: Some(cause), ..item });
+                context.reporter.report(Item { collection: Some(collection), cause: Some(cause.to_string()), ..item });
                 continue;
             }
         };
         // A set that can't be restored is what a drill is to find, even where an older one can.
-        context.report_all(skipped.into_iter().map(|item| Item { outcome: Outcome::Failed, ..item }));
+        context.reporter.report_all(skipped.into_iter().map(|item| Item { outcome: Outcome::Failed, ..item }));
         let backup = Rc::new(Backup::Set(SetSelection {
             manifest,
             name: format!("{SCRATCH}{collection}"),
@@ -57,9 +59,9 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
 }
 
 /// Deletes all that drills have made on the cluster.
-async fn clear(context: &Context, cluster: &Cluster) -> Result<(), String> {
+async fn clear(context: &Context, cluster: &Cluster) -> Result<(), Error> {
     let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
-    let there = client.collections().await.map_err(|error| error.to_string())?;
+    let there = client.collections().await?;
     for scratch in there.iter().filter(|name| name.starts_with(SCRATCH)) {
         client.delete_collection(scratch).await.map_err(|error| {
             format!("`{scratch}` of this drill could not be deleted, the next one tries again: {error}")

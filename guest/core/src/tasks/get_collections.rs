@@ -1,17 +1,18 @@
 //! `get_coll`: the collections of the source, into the file `collections` and on standard output.
 
-use super::Context;
-use super::source::{self, Source};
+use crate::clusters::source::{self, Source};
+use crate::context::Context;
+use crate::error::Error;
 use crate::records;
 use crate::report::{Item, Outcome};
 
-pub(super) async fn run(context: &Context) -> Result<(), String> {
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
-    let known = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+    let known = records::read_collections(context.ports.files.as_ref())?;
     if !known.is_empty() {
         let reason = "the file is there already and is kept; `reset` removes it".to_owned();
         context.ports.console.data(&records::collections_csv(&known));
-        context.report(Item {
+        context.reporter.report(Item {
             name: Some("collections".to_owned()),
             cause: Some(reason),
             ..Item::new("file", Outcome::Skipped)
@@ -22,10 +23,10 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
 }
 
 /// Lists the collections of every cluster of the source and writes the file.
-async fn list(context: &Context, source: &Source) -> Result<(), String> {
+async fn list(context: &Context, source: &Source) -> Result<(), Error> {
     let mut lines = Vec::new();
     let mut whole = source.is_whole();
-    context.report_all(source.missing_items());
+    context.reporter.report_all(source.missing_items());
     for cluster in &source.clusters {
         match source::collections(cluster).await {
             Ok(names) => lines.extend(
@@ -35,9 +36,9 @@ async fn list(context: &Context, source: &Source) -> Result<(), String> {
             ),
             Err(cause) => {
                 whole = false;
-                context.report(Item {
+                context.reporter.report(Item {
                     host: Some(cluster.host.to_string()),
-                    cause: Some(cause),
+                    cause: Some(cause.to_string()),
                     ..Item::new("cluster", Outcome::Failed)
                 });
             }
@@ -56,9 +57,9 @@ async fn list(context: &Context, source: &Source) -> Result<(), String> {
             .warn(None, &format!("the file `{}` is not written, as the list is not whole", records::COLLECTIONS));
         return Ok(());
     }
-    context.ports.files.replace(records::COLLECTIONS, csv.as_bytes()).map_err(|error| error.to_string())?;
+    context.ports.files.replace(records::COLLECTIONS, csv.as_bytes())?;
     context.ports.console.data(&csv);
-    context.report(Item {
+    context.reporter.report(Item {
         name: Some(records::COLLECTIONS.to_owned()),
         cause: Some(format!("{} collections", lines.len())),
         ..Item::new("file", Outcome::Done)

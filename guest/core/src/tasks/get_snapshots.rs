@@ -1,6 +1,8 @@
 //! `get_snap` and `get_snap_s3`: the snapshots that can be restored, into the file `snapshots`.
 
-use super::{Context, source};
+use crate::clusters::source;
+use crate::context::Context;
+use crate::error::Error;
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ports::FileError;
 use crate::records;
@@ -9,14 +11,14 @@ use crate::restore::{self, BucketArchive};
 use std::collections::BTreeSet;
 
 /// As Qdrant lists them.
-pub(super) async fn run(context: &Context) -> Result<(), String> {
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
     if let Some(item) = kept(context)? {
-        context.report(item);
+        context.reporter.report(item);
         return Ok(());
     }
     let source = source::find(context).await?;
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
-    context.report_all(source.missing_items());
+    context.reporter.report_all(source.missing_items());
     let mut lines = BTreeSet::new();
     let mut whole = source.is_whole();
     for cluster in &source.clusters {
@@ -24,7 +26,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
             Ok(collections) => collections,
             Err(cause) => {
                 whole = false;
-                context.report(failed(cluster.host.to_string(), None, cause));
+                context.reporter.report(failed(cluster.host.to_string(), None, cause.to_string()));
                 continue;
             }
         };
@@ -41,7 +43,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                     ),
                     Err(error) => {
                         whole = false;
-                        context.report(failed(peer.address(), Some(collection.clone()), error.to_string()));
+                        context.reporter.report(failed(peer.address(), Some(collection.clone()), error.to_string()));
                     }
                 }
             }
@@ -58,25 +60,22 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
         context.log.warn(None, &format!("the file `{}` is not written, as the list is not whole", records::SNAPSHOTS));
         return Ok(());
     }
-    context.report(write(context, lines.collect())?);
+    context.reporter.report(write(context, lines.collect())?);
     Ok(())
 }
 
 /// As the bucket has them.
-pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
+pub(super) async fn run_s3(context: &Context) -> Result<(), Error> {
     if let Some(item) = kept(context)? {
-        context.report(item);
+        context.reporter.report(item);
         return Ok(());
     }
-    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
-    let chosen: BTreeSet<String> = records::read_collections(context.ports.files.as_ref())
-        .map_err(|error| error.to_string())?
-        .into_iter()
-        .map(|line| line.collection)
-        .collect();
+    let bucket = context.store()?;
+    let chosen: BTreeSet<String> =
+        records::read_collections(context.ports.files.as_ref())?.into_iter().map(|line| line.collection).collect();
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
     let mut list = List { context, archives: Vec::new(), text: String::new(), lines: 0 };
-    list.clear().map_err(|error| error.to_string())?;
+    list.clear()?;
     let mut written = Ok(());
     let mut each = |archive: BucketArchive| {
         if written.is_ok() && (chosen.is_empty() || chosen.contains(&archive.collection)) {
@@ -84,11 +83,11 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), String> {
         }
     };
     let listed = restore::each_archive_in(bucket, &filter, &mut each).await;
-    let listed = listed.and_then(|()| written.and_then(|()| list.end()).map_err(|error| error.to_string()));
+    let listed = listed.and_then(|()| written.and_then(|()| list.end()).map_err(Error::from));
     if listed.is_err() {
         let _ = list.clear();
     }
-    context.report(done(listed?));
+    context.reporter.report(done(listed?));
     Ok(())
 }
 
@@ -146,8 +145,8 @@ impl List<'_> {
 }
 
 /// A `snapshots` file that is there is kept: it may be a person's own choice.
-fn kept(context: &Context) -> Result<Option<Item>, String> {
-    let lines = records::read_snapshots(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+fn kept(context: &Context) -> Result<Option<Item>, Error> {
+    let lines = records::read_snapshots(context.ports.files.as_ref())?;
     if lines.is_empty() {
         return Ok(None);
     }
@@ -156,9 +155,9 @@ fn kept(context: &Context) -> Result<Option<Item>, String> {
     Ok(Some(Item { name: Some(records::SNAPSHOTS.to_owned()), cause, ..Item::new("file", Outcome::Skipped) }))
 }
 
-fn write(context: &Context, lines: Vec<records::Snapshot>) -> Result<Item, String> {
+fn write(context: &Context, lines: Vec<records::Snapshot>) -> Result<Item, Error> {
     let csv = records::snapshots_csv(&lines);
-    context.ports.files.replace(records::SNAPSHOTS, csv.as_bytes()).map_err(|error| error.to_string())?;
+    context.ports.files.replace(records::SNAPSHOTS, csv.as_bytes())?;
     context.ports.console.data(&csv);
     Ok(done(lines.len()))
 }

@@ -1,17 +1,18 @@
 //! `list_sets`: what sets there are.
 
+use crate::error::Error;
 use serde_json::json;
 
-use super::Context;
 use crate::concurrent;
+use crate::context::Context;
 use crate::report::{Item, Outcome};
 use crate::sets::{self, SetManifest};
 
 /// How many manifests are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 16;
 
-pub(super) async fn run(context: &Context, json: bool) -> Result<(), String> {
-    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
+    let bucket = context.store()?;
     let mut all = sets::list(bucket).await?;
     all.retain(|collection, _| context.settings.collections.takes(collection));
     let filter = context.settings.snapshot_filter.as_str();
@@ -22,7 +23,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), String> {
     let mut listed: Vec<(String, String, SetManifest)> = Vec::new();
     concurrent::at_most(MANIFESTS_AT_ONCE, read, |(collection, set, manifest)| match manifest {
         Ok(manifest) => listed.push((collection.clone(), set.id.to_string(), manifest)),
-        Err(cause) => context.report(Item {
+        Err(cause) => context.reporter.report(Item {
             collection: Some(collection.clone()),
             name: Some(set.id.to_string()),
             cause: Some(cause.to_string()),
@@ -37,9 +38,10 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), String> {
         table(&listed)
     };
     context.ports.console.data(&text);
-    if !listed.is_empty() && !context.has_reported_nothing() {
+    if !listed.is_empty() && !context.reporter.has_reported_nothing() {
         // What could be read is of use: the run is failed in part.
         context
+            .reporter
             .report(Item { cause: Some(format!("{} sets listed", listed.len())), ..Item::new("task", Outcome::Done) });
     }
     if listed.is_empty() {

@@ -1,21 +1,17 @@
 //! `prune_snap`: retention, and the sweep of what belongs to no set. `pin_set`: what retention must leave alone.
 
-use super::Context;
-use crate::concurrent;
+use crate::context::Context;
+use crate::error::Error;
 use crate::lock;
 use crate::prune;
 use crate::records;
 use crate::report::{Item, Outcome};
-use crate::s3::Bucket;
 use crate::sets;
 use std::collections::BTreeSet;
 
-/// How many collections are pruned at the same time.
-const COLLECTIONS_AT_ONCE: usize = 4;
-
-pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), String> {
-    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
-    let lines = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), Error> {
+    let bucket = context.store()?;
+    let lines = records::read_collections(context.ports.files.as_ref())?;
     let named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
     let wanted = |collection: &str| {
         (named.is_empty() || named.contains(collection)) && context.settings.collections.takes(collection)
@@ -23,41 +19,24 @@ pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), String> {
     if !context.settings.dry_run {
         let running = lock::running_restores(context, bucket).await?;
         if let Some(by) = running.first() {
-            return Err(format!("{by}; it may need what would be removed: prune when it has ended"));
+            return Err(format!("{by}; it may need what would be removed: prune when it has ended").into());
         }
     }
     // What the bucket has, and not what the source has: a collection that was dropped there is pruned, too.
     let mut collections = prune::collections(bucket).await?;
     collections.retain(|collection| wanted(collection));
-    prune_sets(context, collections).await;
+    prune::prune_sets(context, collections).await;
     if legacy {
         prune::prune_legacy(context, bucket, &wanted).await?;
     }
-    if context.has_reported_nothing() {
+    if context.reporter.has_reported_nothing() {
         context.log.info(None, "there is nothing to prune");
     }
     Ok(())
 }
 
-/// Prunes the sets of collections that were backed up just now, unless a restore is at work that may need them.
-pub(super) async fn after_backup(context: &Context, bucket: &Bucket, collections: BTreeSet<String>) {
-    match lock::running_restores(context, bucket).await {
-        Ok(running) if running.is_empty() => prune_sets(context, collections).await,
-        Ok(running) => context.log.warn(None, &format!("nothing is pruned this time: {}", running.join("; "))),
-        Err(cause) => context.log.warn(None, &format!("nothing is pruned this time: {cause}")),
-    }
-}
-
-/// Prunes the sets of these collections.
-async fn prune_sets(context: &Context, collections: BTreeSet<String>) {
-    let Some(bucket) = context.bucket.as_ref() else { return };
-    let work =
-        collections.into_iter().map(|collection| async move { prune::prune(context, bucket, &collection).await });
-    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| context.report_all(items)).await;
-}
-
-pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<(), String> {
-    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<(), Error> {
+    let bucket = context.store()?;
     let mut found = false;
     for (collection, sets) in sets::list(bucket).await? {
         if !context.settings.collections.takes(&collection) {
@@ -74,7 +53,7 @@ pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<()
                 Err(error) => (Outcome::Failed, error.to_string()),
             };
             let collection = Some(collection.clone());
-            context.report(Item {
+            context.reporter.report(Item {
                 collection,
                 name: Some(set.to_owned()),
                 cause: Some(cause),
@@ -82,5 +61,5 @@ pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<()
             });
         }
     }
-    if found { Ok(()) } else { Err(format!("there is no set `{set}`; `list_sets` lists all")) }
+    if found { Ok(()) } else { Err(format!("there is no set `{set}`; `list_sets` lists all").into()) }
 }

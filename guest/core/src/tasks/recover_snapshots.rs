@@ -1,29 +1,33 @@
 //! `recover_snap`: collections from their archives, then the aliases.
 
+use crate::error::Error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use async_lock::Semaphore;
 
-use super::{Context, recover_aliases, source, target};
+use crate::aliases;
+use crate::clusters::source;
+use crate::clusters::target;
+use crate::context::Context;
 use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, Backup, BucketArchive, Choice};
-use crate::s3::Bucket;
+use crate::store::ObjectStore;
 
 /// How many collections' archives are read at the same time, of each the first 32 KiB and more: what they say of
 /// themselves is small, and much faster read than restored.
 const CHOICES_AT_ONCE: usize = 16;
 
-pub(super) async fn run(context: &Context, chosen: Vec<records::Snapshot>) -> Result<(), String> {
-    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+pub(super) async fn run(context: &Context, chosen: Vec<records::Snapshot>) -> Result<(), Error> {
+    let bucket = context.store()?;
     let archives = archives(context, bucket, &chosen).await?;
     let targets = target::find(context).await?;
-    context.report_all(targets.missing_items());
+    context.reporter.report_all(targets.missing_items());
     if archives.is_empty() {
-        return Err(nothing_found(context));
+        return Err(nothing_found(context).into());
     }
     let archives = &archives;
     let permits = &Semaphore::new(CHOICES_AT_ONCE);
@@ -37,10 +41,10 @@ pub(super) async fn run(context: &Context, chosen: Vec<records::Snapshot>) -> Re
                 (collection.clone(), choice)
             });
             let restored = restore::restore(context, bucket, cluster, archives.len(), &mut || choices.next()).await;
-            recover_aliases::restore_some(context, cluster, archives, restored).await;
+            aliases::restore_some(context, cluster, &archives.keys().cloned().collect(), restored).await;
         });
         if let Err(cause) = lock::while_held(context, Work::Restore, cluster, run).await {
-            context.report(source::failed(cluster, cause));
+            context.reporter.report(source::failed(cluster, cause));
         }
     }
     Ok(())
@@ -49,9 +53,9 @@ pub(super) async fn run(context: &Context, chosen: Vec<records::Snapshot>) -> Re
 /// The newest backup among the archives of one collection that can be restored.
 async fn choose(
     context: &Context,
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     collection: &str,
-    archives: &Result<Vec<BucketArchive>, String>,
+    archives: &Result<Vec<BucketArchive>, Error>,
 ) -> Result<Rc<Backup>, Item> {
     let selection = match archives {
         Ok(archives) => restore::select(bucket, collection, archives.clone()).await,
@@ -59,48 +63,53 @@ async fn choose(
     };
     let mut selection = selection.map_err(|cause| Item {
         collection: Some(collection.to_owned()),
-        cause: Some(cause),
+        cause: Some(cause.to_string()),
         ..Item::new("collection", Outcome::Failed)
     })?;
-    context.report_all(std::mem::take(&mut selection.skipped));
+    context.reporter.report_all(std::mem::take(&mut selection.skipped));
     Ok(Rc::new(Backup::Archives(selection)))
 }
 
 /// The lines of the `snapshots` file, where there is one: given by the host, named by a setting, or in the work
 /// directory.
-pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snapshot>, String> {
+pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snapshot>, Error> {
     let files = context.ports.files.as_ref();
     let (name, text) = match (given, &context.settings.snapshots_file) {
         (Some(text), _) => (records::SNAPSHOTS, Some(text.into_bytes())),
-        (None, Some(path)) => (path.as_str(), Some(files.read_path(path).map_err(|error| error.to_string())?)),
+        (None, Some(path)) => (path.as_str(), Some(files.read_path(path)?)),
         // An empty one is what `get_snap` leaves where it finds nothing.
         (None, None) => {
-            let text = files.read(records::SNAPSHOTS).map_err(|error| error.to_string())?;
+            let text = files.read(records::SNAPSHOTS)?;
             (records::SNAPSHOTS, text.filter(|text| !text.trim_ascii().is_empty()))
         }
     };
     let Some(text) = text else { return Ok(Vec::new()) };
-    let lines = records::parse_snapshots(name, &text).map_err(|error| error.to_string())?;
+    let lines = records::parse_snapshots(name, &text)?;
     if lines.is_empty() {
         return Err(format!(
             "the file `{name}` names no snapshot, and all of the bucket is not meant; without the file it is"
-        ));
+        )
+        .into());
     }
     context.log.info(None, &format!("restoring the {} snapshots named in the file `{name}`", lines.len()));
     Ok(lines)
 }
 
-pub(super) type ByCollection = BTreeMap<String, Result<Vec<BucketArchive>, String>>;
+pub(super) type ByCollection = BTreeMap<String, Result<Vec<BucketArchive>, Error>>;
 
 /// The archives to choose from, by collection: the named ones, or all in the bucket that pass the filter.
-async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapshot]) -> Result<ByCollection, String> {
+async fn archives(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    chosen: &[records::Snapshot],
+) -> Result<ByCollection, Error> {
     let filter = if chosen.is_empty() { context.settings.snapshot_filter.as_str() } else { "" };
     let mut found: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
     for archive in restore::archives_in(bucket, &SnapshotFilter::new(filter)).await? {
         found.entry(archive.collection.clone()).or_default().push(archive);
     }
     if chosen.is_empty() {
-        let collections = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+        let collections = records::read_collections(context.ports.files.as_ref())?;
         let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).collect();
         let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
         let absent: Vec<_> = absent
@@ -108,7 +117,7 @@ async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapsho
                 (
                     collection.clone(),
                     Err("the file `collections` names it, and the bucket has no archive of it that passes the filter"
-                        .to_owned()),
+                        .into()),
                 )
             })
             .collect();
@@ -128,14 +137,14 @@ async fn archives(context: &Context, bucket: &Bucket, chosen: &[records::Snapsho
             .and_then(|archives| archives.iter().find(|archive| archive.name == line.snapshot_name));
         match (entry, archive) {
             (Ok(archives), Some(archive)) => archives.push(archive.clone()),
-            (entry @ Ok(_), None) => *entry = Err(not_found(context, bucket, line)),
+            (entry @ Ok(_), None) => *entry = Err(not_found(context, bucket, line).into()),
             (Err(_), _) => {}
         }
     }
     Ok(archives)
 }
 
-fn not_found(context: &Context, bucket: &Bucket, line: &records::Snapshot) -> String {
+fn not_found(context: &Context, bucket: &dyn ObjectStore, line: &records::Snapshot) -> String {
     let name = &line.snapshot_name;
     if SnapshotName::parse(&line.collection, name).is_none() {
         return format!("`{name}` is not the name of a snapshot of the whole collection `{}`", line.collection);

@@ -1,11 +1,12 @@
 //! `reset`: removes the state files, or renames them. Needs neither the cluster nor S3.
 
-use super::Context;
+use crate::context::Context;
+use crate::error::Error;
 use crate::moment;
 use crate::records;
 use crate::report::{Item, Outcome};
 
-pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), String> {
+pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), Error> {
     let time = moment::COPY.write(context.ports.clock.now());
     let files = &context.ports.files;
     for file in records::STATE_FILES {
@@ -22,7 +23,7 @@ pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), Stri
             }
             _ => files.remove(file).map(|_| "removed".to_owned()),
         };
-        context.report(match result {
+        context.reporter.report(match result {
             Ok(what) => item(Outcome::Done, Some(what)),
             Err(error) => item(Outcome::Failed, Some(error.to_string())),
         });

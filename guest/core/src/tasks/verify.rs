@@ -1,12 +1,13 @@
 //! `verify`: the sets in the bucket are there, whole, and the bytes that were backed up.
 
-use super::Context;
 use crate::archive;
 use crate::concurrent;
+use crate::context::Context;
+use crate::error::Error;
 use crate::report::{Item, Outcome};
 use crate::restore;
-use crate::s3::Bucket;
 use crate::sets::{self, Found, SetManifest, SetShard};
+use crate::store::ObjectStore;
 use std::collections::BTreeSet;
 
 /// How many archives are read at the same time.
@@ -22,8 +23,8 @@ struct Part {
     of: u64,
 }
 
-pub(super) async fn run(context: &Context) -> Result<(), String> {
-    let bucket = context.bucket.as_ref().ok_or("no bucket is configured")?;
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
+    let bucket = context.store()?;
     let part = part(context, bucket).await?;
     // Two sets may name one archive.
     let mut seen = BTreeSet::new();
@@ -39,7 +40,7 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
             let started = context.ports.clock.monotonic();
             let result = match sets::read(bucket, &collection, set).await {
                 Ok(manifest) => verify(bucket, &manifest, part, &mut seen).await.map(|proof| (proof, manifest.bytes())),
-                Err(cause) => Err(cause.to_string()),
+                Err(cause) => Err(Error::from(cause)),
             };
             let item = |outcome, cause| Item {
                 collection: Some(collection.clone()),
@@ -48,9 +49,9 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
                 cause: Some(cause),
                 ..Item::new("set", outcome)
             };
-            context.report(match result {
+            context.reporter.report(match result {
                 Ok((proof, bytes)) => Item { bytes: Some(bytes), ..item(Outcome::Done, proof) },
-                Err(cause) => item(Outcome::Failed, cause),
+                Err(cause) => item(Outcome::Failed, cause.to_string()),
             });
         }
     }
@@ -59,18 +60,19 @@ pub(super) async fn run(context: &Context) -> Result<(), String> {
     } else {
         // A proof of nothing is none: the bucket, or the choice, is wrong.
         Err("there is no set to verify (QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS, QDRANT_SNAPSHOT_DATETIME_FILTER)"
-            .to_owned())
+            .to_owned()
+            .into())
     }
 }
 
 /// The part whose turn it is; none of it at 0 percent.
-async fn part(context: &Context, bucket: &Bucket) -> Result<Option<Part>, String> {
+async fn part(context: &Context, bucket: &dyn ObjectStore) -> Result<Option<Part>, Error> {
     let percent = context.settings.verify_percent;
     if percent == 0 || percent == 100 {
         return Ok((percent > 0).then_some(Part { index: 0, of: 1 }));
     }
     let of = 100_u64.div_ceil(percent);
-    let round = bucket.get(ROUND, 64).await.map_err(|error| error.to_string())?.unwrap_or_default();
+    let round = bucket.get(ROUND, 64).await?.unwrap_or_default();
     let round: u64 = String::from_utf8_lossy(&round).trim().parse().unwrap_or_default();
     let next = round.wrapping_add(1).to_string();
     if let Err(error) = bucket.put(ROUND, "text/plain", next.into_bytes()).await {
@@ -91,12 +93,12 @@ impl Part {
 }
 
 async fn verify(
-    bucket: &Bucket,
+    bucket: &dyn ObjectStore,
     manifest: &SetManifest,
     part: Option<Part>,
     seen: &mut BTreeSet<String>,
-) -> Result<String, String> {
-    restore::present(bucket, manifest).await.map_err(|error| error.to_string())?;
+) -> Result<String, Error> {
+    restore::present(bucket, manifest).await?;
     let shards: Vec<&SetShard> = manifest.shards.iter().filter(|shard| !seen.contains(&shard.s3_key)).collect();
     seen.extend(shards.iter().map(|shard| shard.s3_key.clone()));
     let (mut wrong, mut whole, mut without) = (Vec::new(), 0, 0);
@@ -112,22 +114,22 @@ async fn verify(
     if wrong.is_empty() {
         Ok(format!("{} archives whole to their ends, {whole} by their checksums{without}", manifest.shards.len()))
     } else {
-        Err(wrong.join("; "))
+        Err(wrong.join("; ").into())
     }
 }
 
-async fn prove(bucket: &Bucket, shard: &SetShard, read: bool) -> Result<(), String> {
-    let stat = bucket.stat(&shard.s3_key).await.map_err(|error| error.to_string())?;
+async fn prove(bucket: &dyn ObjectStore, shard: &SetShard, read: bool) -> Result<(), Error> {
+    let stat = bucket.stat(&shard.s3_key).await?;
     let bytes = stat.ok_or("it is gone")?.bytes;
-    archive::check_shard(bucket, &shard.s3_key, bytes).await.map_err(|error| error.to_string())?;
+    archive::check_shard(bucket, &shard.s3_key, bytes).await?;
     if !read || shard.checksum.is_empty() {
         return Ok(());
     }
-    let actual = archive::sha256(bucket, &shard.s3_key, bytes).await.map_err(|error| error.to_string())?;
+    let actual = archive::sha256(bucket, &shard.s3_key, bytes).await?;
     if actual.eq_ignore_ascii_case(&shard.checksum) {
         Ok(())
     } else {
-        Err(format!("its SHA-256 is {actual} and was {}", shard.checksum))
+        Err(format!("its SHA-256 is {actual} and was {}", shard.checksum).into())
     }
 }
 

@@ -1,11 +1,14 @@
 //! An object read piece by piece, in constant memory, however often the connection breaks.
 
+use async_trait::async_trait;
 use http::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use http::{Method, StatusCode};
 
 use super::{Bucket, Call, S3Error, S3ErrorKind, header};
+use crate::error::Error;
 use crate::ports::{Body, HttpError};
 use crate::retry;
+use crate::store::ObjectReader;
 
 /// Reads a part of an object. Where an answer breaks off, the next one goes on at that place.
 pub struct Reader<'a> {
@@ -26,11 +29,7 @@ impl<'a> Reader<'a> {
         Self { bucket, key, total, at: start, end: end.min(total), answer: None, failures: 0 }
     }
 
-    /// The next piece, or `None` at the end.
-    ///
-    /// # Errors
-    /// The bucket can't be read, or the object isn't there or has another size.
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, S3Error> {
+    async fn piece(&mut self) -> Result<Option<Vec<u8>>, S3Error> {
         while self.at < self.end {
             let mut call = Call::new(Method::GET, self.key);
             let shape = |what: String| S3ErrorKind::Shape(what);
@@ -73,5 +72,12 @@ impl<'a> Reader<'a> {
             clock.sleep(retry::pause(clock, self.failures, None)).await;
         }
         Ok(None)
+    }
+}
+
+#[async_trait(?Send)]
+impl ObjectReader for Reader<'_> {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        self.piece().await.map_err(Error::from)
     }
 }

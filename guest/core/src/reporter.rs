@@ -1,56 +1,32 @@
-//! What every task carries along: ports, settings, log, bucket, and the limits that spare the servers.
+//! How a run goes: items as they end, progress, and the summary.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
-use async_lock::{Semaphore, SemaphoreGuardArc};
-
 use crate::log::Log;
-use crate::ports::Ports;
+use crate::ports::{Clock, Ports};
 use crate::report::{self, Item, Outcome, Report, Status};
-use crate::s3::Bucket;
-use crate::settings::{Host, Settings};
+use crate::settings::Host;
 
-/// The surroundings of one run.
-pub struct Context {
-    /// The world.
-    pub ports: Ports,
-    /// The settings.
-    pub settings: Settings,
-    /// The log.
-    pub log: Log,
-    /// The bucket, where the task uses one.
-    pub bucket: Option<Bucket>,
+/// Collects how everything in a run ended, and tells it.
+pub struct Reporter {
+    log: Log,
+    clock: Rc<dyn Clock>,
     started: Duration,
     items: RefCell<Vec<Item>>,
-    peers: RefCell<BTreeMap<Host, Arc<Semaphore>>>,
 }
 
-impl Context {
-    /// The surroundings of a run, the bucket still to be opened.
-    pub fn new(ports: Ports, settings: Settings) -> Self {
-        let log = Log::new(&ports, &settings);
-        let started = ports.clock.monotonic();
-        Self { ports, settings, log, bucket: None, started, items: RefCell::default(), peers: RefCell::default() }
+impl Reporter {
+    /// The reporter of a run that begins now.
+    pub fn new(ports: &Ports, log: &Log) -> Self {
+        let clock = Rc::clone(&ports.clock);
+        Self { log: log.clone(), started: clock.monotonic(), clock, items: RefCell::default() }
     }
 
     /// How long the run has taken so far.
     pub fn elapsed(&self) -> Duration {
-        self.ports.clock.monotonic().saturating_sub(self.started)
-    }
-
-    /// Waits until the peer at `host` may be given work (a snapshot, a recovery); it is free again when the
-    /// permit is dropped. `QDRANT_SNAPSHOTS_PER_PEER` of them exist for each peer.
-    pub async fn peer_permit(&self, host: &Host) -> SemaphoreGuardArc {
-        let semaphore = self
-            .peers
-            .borrow_mut()
-            .entry(host.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(self.settings.snapshots_per_peer.max(1))))
-            .clone();
-        semaphore.acquire_arc().await
+        self.clock.monotonic().saturating_sub(self.started)
     }
 
     /// Reports how something ended: in the log now, in the report at the end. Causes may be somebody else's words.
@@ -58,13 +34,6 @@ impl Context {
         let item = Item { cause: item.cause.map(|cause| self.log.clean(&cause)), ..item };
         self.log_item(&item);
         self.items.borrow_mut().push(item);
-    }
-
-    /// In a dry run: a line of the plan on standard output, its cells between tabs.
-    pub fn tell(&self, cells: &[&str]) {
-        if self.settings.dry_run {
-            self.ports.console.data(&format!("{}\n", cells.join("\t")));
-        }
     }
 
     /// Reports several things.

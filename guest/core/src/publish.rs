@@ -1,13 +1,14 @@
 //! The report of a run for programs: JSON and metrics, into files, the bucket, and a push gateway. What can't be
 //! published is told and does not change how the run ended.
 
+use crate::error::Error;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use super::Context;
+use crate::context::Context;
 use crate::metrics;
 use crate::moment;
 use crate::ports::{Request, Timeouts};
@@ -29,14 +30,14 @@ pub async fn publish(context: &Context, task: &str, report: &Report) {
         if let Some(Err(error)) = to.file.as_ref().map(|name| files.replace(name, text.as_bytes())) {
             failed("the report", error.to_string());
         }
-        if let Some(bucket) = context.bucket.as_ref().filter(|_| to.s3) {
+        if let Some(bucket) = context.store.as_deref().filter(|_| to.s3) {
             let key = format!("run_reports/{task}.json");
             if let Err(error) = bucket.put(&key, "application/json", text.into_bytes()).await {
                 failed("the report", error.to_string());
             }
         }
     }
-    let (now, elapsed) = (context.ports.clock.now(), context.elapsed());
+    let (now, elapsed) = (context.ports.clock.now(), context.reporter.elapsed());
     if let Some(name) = &to.metrics_file {
         let before = files.read(name).ok().flatten().unwrap_or_default();
         let text = metrics::write(task, report, now, elapsed, &String::from_utf8_lossy(&before));
@@ -50,12 +51,12 @@ pub async fn publish(context: &Context, task: &str, report: &Report) {
         let url = &format!("{}/task/{task}", url.trim_end_matches('/'));
         let text = metrics::write(task, report, now, elapsed, "");
         if let Err(why) = push(context, url, text).await {
-            failed("what goes to QDRANT_METRICS_PUSH_URL", why);
+            failed("what goes to QDRANT_METRICS_PUSH_URL", why.to_string());
         }
     }
 }
 
-async fn push(context: &Context, url: &str, text: String) -> Result<(), String> {
+async fn push(context: &Context, url: &str, text: String) -> Result<(), Error> {
     const LIMIT: usize = 64 << 10;
     let uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
     let mut headers = HeaderMap::new();
@@ -70,7 +71,7 @@ async fn push(context: &Context, url: &str, text: String) -> Result<(), String> 
         Ok(())
     } else {
         // The library's names of all numbers are 3 KB.
-        Err(format!("status {}: {}", status.as_u16(), String::from_utf8_lossy(&body).trim()))
+        Err(format!("status {}: {}", status.as_u16(), String::from_utf8_lossy(&body).trim()).into())
     }
 }
 
@@ -94,7 +95,7 @@ fn as_json(context: &Context, task: &str, report: &Report) -> Value {
         "task": task,
         "status": report.status().name(),
         "ended_at": moment::RFC3339.write(context.ports.clock.now()),
-        "seconds": context.elapsed().as_secs(),
+        "seconds": context.reporter.elapsed().as_secs(),
         "done": report.count(Outcome::Done),
         "failed": report.count(Outcome::Failed),
         "skipped": report.count(Outcome::Skipped),

@@ -1,25 +1,26 @@
 //! The source: its clusters, and the collections a task is about.
 
-use super::Context;
+use crate::context::Context;
+use crate::error::Error;
 use crate::qdrant::{Cluster, Missing, discover_source};
 use crate::records;
 use crate::report::{Item, Outcome};
 use std::collections::BTreeSet;
 
 /// The source's clusters.
-pub(super) struct Source {
+pub(crate) struct Source {
     pub clusters: Vec<Cluster>,
     missing: Vec<Missing>,
 }
 
 impl Source {
     /// True where every host and every peer is there.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.missing.is_empty() && self.clusters.iter().all(|cluster| !cluster.peers.is_empty())
     }
 
     /// Configured hosts that did not answer: each a failure, since their collections are not backed up.
-    pub(super) fn missing_items(&self) -> Vec<Item> {
+    pub(crate) fn missing_items(&self) -> Vec<Item> {
         self.missing
             .iter()
             .map(|missing| Item {
@@ -35,7 +36,7 @@ impl Source {
 ///
 /// # Errors
 /// No configured host answers.
-pub(super) async fn find(context: &Context) -> Result<Source, String> {
+pub(crate) async fn find(context: &Context) -> Result<Source, Error> {
     let discovered = discover_source(&context.ports, &context.settings).await;
     let usable = discovered.clusters.iter().any(|cluster| !cluster.peers.is_empty());
     if !usable {
@@ -43,7 +44,7 @@ pub(super) async fn find(context: &Context) -> Result<Source, String> {
         causes.extend(
             discovered.clusters.iter().flat_map(|cluster| &cluster.missing).map(|missing| missing.cause.clone()),
         );
-        return Err(format!("no peer of the source can be used: {}", causes.join("; ")));
+        return Err(format!("no peer of the source can be used: {}", causes.join("; ")).into());
     }
     for cluster in &discovered.clusters {
         for peer in &cluster.peers {
@@ -58,15 +59,19 @@ pub(super) async fn find(context: &Context) -> Result<Source, String> {
 }
 
 /// A cluster that could not be worked on.
-pub(super) fn failed(cluster: &Cluster, cause: String) -> Item {
-    Item { host: Some(cluster.host.to_string()), cause: Some(cause), ..Item::new("cluster", Outcome::Failed) }
+pub(crate) fn failed(cluster: &Cluster, cause: impl ToString) -> Item {
+    Item {
+        host: Some(cluster.host.to_string()),
+        cause: Some(cause.to_string()),
+        ..Item::new("cluster", Outcome::Failed)
+    }
 }
 
 /// The names of a cluster's collections.
 ///
 /// # Errors
 /// No peer answers; says why.
-pub(super) async fn collections(cluster: &Cluster) -> Result<Vec<String>, String> {
+pub(crate) async fn collections(cluster: &Cluster) -> Result<Vec<String>, Error> {
     let mut causes = Vec::new();
     for peer in &cluster.peers {
         match peer.client.collections().await {
@@ -78,7 +83,7 @@ pub(super) async fn collections(cluster: &Cluster) -> Result<Vec<String>, String
         }
     }
     causes.extend(cluster.missing.iter().map(|missing| missing.cause.clone()));
-    Err(causes.join("; "))
+    Err(causes.join("; ").into())
 }
 
 /// The collections of `cluster` that a task is about: those in the file `collections` where there is one (so
@@ -87,8 +92,8 @@ pub(super) async fn collections(cluster: &Cluster) -> Result<Vec<String>, String
 ///
 /// # Errors
 /// The file can't be read, or no peer answers.
-pub(super) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec<String>, String> {
-    let lines = records::read_collections(context.ports.files.as_ref()).map_err(|error| error.to_string())?;
+pub(crate) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec<String>, Error> {
+    let lines = records::read_collections(context.ports.files.as_ref())?;
     let settings = &context.settings;
     let mine = |name: &String| settings.collections.takes(name) && settings.share.is_none_or(|share| share.takes(name));
     let mut all = collections(cluster).await?;

@@ -1,18 +1,19 @@
 //! The targets of a restore: clusters, all of whose peers answer.
 
-use super::Context;
+use crate::context::Context;
+use crate::error::Error;
 use crate::qdrant::{Cluster, Missing, discover_target};
 use crate::report::{Item, Outcome};
 
 /// The targets.
-pub(super) struct Targets {
+pub(crate) struct Targets {
     pub clusters: Vec<Cluster>,
     unusable: Vec<Missing>,
 }
 
 impl Targets {
     /// Hosts that did not answer, and clusters that can't be restored into: each a failure.
-    pub(super) fn missing_items(&self) -> Vec<Item> {
+    pub(crate) fn missing_items(&self) -> Vec<Item> {
         self.unusable
             .iter()
             .map(|missing| Item {
@@ -30,7 +31,7 @@ impl Targets {
 ///
 /// # Errors
 /// Nothing can be restored into.
-pub(super) async fn find(context: &Context) -> Result<Targets, String> {
+pub(crate) async fn find(context: &Context) -> Result<Targets, Error> {
     let discovered = discover_target(&context.ports, &context.settings).await;
     let mut targets = Targets { clusters: Vec::new(), unusable: discovered.missing };
     for cluster in discovered.clusters {
@@ -49,7 +50,7 @@ pub(super) async fn find(context: &Context) -> Result<Targets, String> {
     }
     if targets.clusters.is_empty() {
         let causes: Vec<String> = targets.unusable.into_iter().map(|missing| missing.cause).collect();
-        return Err(format!("there is no target to restore into: {}", causes.join("; ")));
+        return Err(format!("there is no target to restore into: {}", causes.join("; ")).into());
     }
     Ok(targets)
 }

@@ -1,0 +1,220 @@
+//! Restoring aliases: in one request, last of all.
+
+use crate::error::Error;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::save;
+use crate::context::Context;
+use crate::qdrant::Cluster;
+use crate::records;
+use crate::report::{Item, Outcome};
+use crate::restore::{Backup, Restored};
+
+/// Restores the aliases of what was just restored into `cluster`: as saved in the bucket or the work directory, else
+/// as in the manifests. An alias of a collection that failed, or that was not meant, is left as it is.
+pub(crate) async fn restore_some(
+    context: &Context,
+    cluster: &Cluster,
+    selected: &BTreeSet<String>,
+    restored: Restored,
+) {
+    let Some(mut saved) = find(context, cluster, restored.aliases).await else { return };
+    saved.retain(|alias, collection| {
+        let meant = selected.contains(collection);
+        if !meant {
+            context.reporter.report(Item {
+                host: Some(cluster.host.to_string()),
+                collection: Some(collection.clone()),
+                name: Some(alias.clone()),
+                cause: Some(
+                    "its collection is not part of this restore; `recover_colla` restores all aliases".to_owned(),
+                ),
+                ..Item::new("alias", Outcome::Skipped)
+            });
+        }
+        meant
+    });
+    context.reporter.report_all(switch(context, cluster, saved, &restored.failed, &BTreeMap::new()).await);
+}
+
+/// The saved aliases, else those of the manifests; `None` where there are none, or none can be read.
+pub(crate) async fn find(
+    context: &Context,
+    cluster: &Cluster,
+    in_manifests: BTreeMap<String, String>,
+) -> Option<BTreeMap<String, String>> {
+    let host = cluster.host.to_string();
+    match saved(context, in_manifests).await {
+        Ok(saved) if saved.is_empty() => {
+            context.log.info(Some(&host), "there are no saved aliases to restore");
+            None
+        }
+        Ok(saved) => Some(saved),
+        Err(cause) => {
+            context.reporter.report(Item {
+                host: Some(host),
+                cause: Some(cause.to_string()),
+                ..Item::new("alias", Outcome::Failed)
+            });
+            None
+        }
+    }
+}
+
+/// Alias to collection, as they were saved.
+async fn saved(context: &Context, in_manifests: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
+    const LIMIT: usize = 64 << 20;
+    let files = context.ports.files.as_ref();
+    let lines;
+    if context.settings.aliases_on_s3 {
+        let bucket = context.store()?;
+        let key = format!("{}/{}", save::FOLDER, context.settings.aliases_object);
+        let csv = bucket.get(&key, LIMIT).await?.ok_or_else(|| {
+            format!(
+                "the aliases can't be restored: there is no object `{key}` in the bucket `{}`; the backup saves it with \
+                 BACKUP_COLLECTION_ALIASES_ON_S3=true, and QDRANT_COLLECTION_ALIASES_STABLE_FILE names another one",
+                bucket.name()
+            )
+        })?;
+        lines = records::parse_aliases(&key, &csv)?;
+        if !context.settings.dry_run {
+            files.replace(records::ALIASES, &csv)?;
+        }
+    } else if let Some(csv) = files.read(records::ALIASES)? {
+        lines = records::parse_aliases(records::ALIASES, &csv)?;
+    } else {
+        return Ok(in_manifests);
+    }
+    Ok(lines.into_iter().map(|line| (line.alias, line.collection)).collect())
+}
+
+/// The aliases that a backup's manifest names.
+fn in_manifest(backup: &Backup) -> impl Iterator<Item = records::Alias> + '_ {
+    let collection = backup.collection();
+    backup.aliases().iter().map(|alias| records::Alias { collection: collection.to_owned(), alias: alias.clone() })
+}
+
+/// Restores the aliases in the manifests of what was just restored into `cluster`. Those of a collection that was
+/// restored under another name are moved to it only if that is asked for.
+pub(crate) async fn restore_of_sets(
+    context: &Context,
+    cluster: &Cluster,
+    backups: &[Rc<Backup>],
+    failed: &BTreeSet<String>,
+) {
+    let mut wanted = BTreeMap::new();
+    let mut replaces = BTreeMap::new();
+    for backup in backups {
+        let was = backup.was();
+        let beside = was != backup.collection();
+        if beside {
+            replaces.insert(backup.collection().to_owned(), was.to_owned());
+        }
+        for line in in_manifest(backup) {
+            if !beside || context.settings.switch_aliases {
+                wanted.insert(line.alias, line.collection);
+                continue;
+            }
+            context.reporter.report(Item {
+                host: Some(cluster.host.to_string()),
+                collection: Some(line.collection),
+                name: Some(line.alias),
+                cause: Some(format!(
+                    "left where it is, as `{was}` was restored beside; QDRANT_RESTORE_SWITCH_ALIASES=true moves it"
+                )),
+                ..Item::new("alias", Outcome::Skipped)
+            });
+        }
+    }
+    context.reporter.report_all(switch(context, cluster, wanted, failed, &replaces).await);
+}
+
+/// Makes the aliases `saved` in one request. `replaces`: whose aliases a collection may take over.
+pub(crate) async fn switch(
+    context: &Context,
+    cluster: &Cluster,
+    saved: BTreeMap<String, String>,
+    failed: &BTreeSet<String>,
+    replaces: &BTreeMap<String, String>,
+) -> Vec<Item> {
+    let host = cluster.host.to_string();
+    let item = |alias: &str, collection: &str, outcome, cause: Option<String>| Item {
+        host: Some(host.clone()),
+        collection: Some(collection.to_owned()),
+        name: Some(alias.to_owned()),
+        cause,
+        ..Item::new("alias", outcome)
+    };
+    let all = |outcome, cause: String, aliases: &BTreeMap<String, String>| -> Vec<Item> {
+        aliases.iter().map(|(alias, collection)| item(alias, collection, outcome, Some(cause.clone()))).collect()
+    };
+    let Some(peer) = cluster.peers.first() else {
+        return all(Outcome::Failed, "the target has no peer".to_owned(), &saved);
+    };
+    let (there, collections) = match (peer.client.aliases().await, peer.client.collections().await) {
+        (Ok(there), Ok(collections)) => (there, collections.into_iter().collect::<BTreeSet<_>>()),
+        (Err(error), _) | (_, Err(error)) => return all(Outcome::Failed, error.to_string(), &saved),
+    };
+    let mut items = Vec::new();
+    let mut wanted = BTreeMap::new();
+    for (alias, collection) in saved {
+        let refused = if failed.contains(&collection) {
+            Some("its collection was not restored".to_owned())
+        } else if !collections.contains(&collection) && !context.settings.dry_run {
+            Some("there is no such collection on the target".to_owned())
+        } else if collections.contains(&alias) {
+            Some("the target has a collection of this name".to_owned())
+        } else {
+            let owner = there.get(&alias).filter(|to| **to != collection && replaces.get(&collection) != Some(to));
+            owner.filter(|_| !context.settings.restore_force).map(|to| {
+                format!("on the target it belongs to `{to}`, and is left there; QDRANT_RESTORE_FORCE=true moves it")
+            })
+        };
+        match refused {
+            Some(cause) => items.push(item(&alias, &collection, Outcome::Failed, Some(cause))),
+            None if there.get(&alias) == Some(&collection) => {
+                items.push(item(&alias, &collection, Outcome::Skipped, Some("it is there already".to_owned())));
+            }
+            None => {
+                wanted.insert(alias, collection);
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return items;
+    }
+    if context.settings.dry_run {
+        for (alias, collection) in &wanted {
+            context.plan(&["alias", collection, alias, "would lead to it"]);
+            items.push(item(alias, collection, Outcome::Skipped, Some("would be made".to_owned())));
+        }
+        return items;
+    }
+    let outcome = peer.client.set_aliases(&wanted).await;
+    let now = peer.client.aliases().await;
+    for (alias, collection) in &wanted {
+        // One request is not one transaction: what is there now counts, and not the answer alone.
+        let is_there = now.as_ref().is_ok_and(|now| now.get(alias) == Some(collection));
+        items.push(match (is_there, &outcome, &now) {
+            (true, ..) => {
+                let line = records::AliasRecovery {
+                    collection: collection.clone(),
+                    alias: alias.clone(),
+                    outcome: "ok".to_owned(),
+                };
+                match records::append_alias_recovery(context.ports.files.as_ref(), &line) {
+                    Ok(()) => item(alias, collection, Outcome::Done, None),
+                    Err(error) => item(alias, collection, Outcome::Failed, Some(error.to_string())),
+                }
+            }
+            (false, Err(error), _) | (false, _, Err(error)) => {
+                item(alias, collection, Outcome::Failed, Some(error.to_string()))
+            }
+            (false, Ok(()), Ok(_)) => {
+                item(alias, collection, Outcome::Failed, Some("Qdrant answered ok and it is not there".to_owned()))
+            }
+        });
+    }
+    items
+}

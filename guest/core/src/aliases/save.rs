@@ -1,0 +1,85 @@
+//! Saving the aliases: into the file `collection_aliases` and, if asked, into the bucket.
+
+use crate::error::Error;
+use std::collections::BTreeMap;
+
+use crate::clusters::source::Source;
+use crate::context::Context;
+use crate::moment;
+use crate::qdrant::Cluster;
+use crate::records;
+use crate::report::{Item, Outcome};
+
+/// The folder of alias files in the bucket.
+pub(crate) const FOLDER: &str = "collection_aliases_store";
+
+/// Saves the aliases of all clusters of the source.
+pub(crate) async fn save(context: &Context, source: &Source) {
+    let mut aliases = BTreeMap::new();
+    let mut whole = true;
+    for cluster in &source.clusters {
+        match read(cluster).await {
+            Ok(found) => aliases.extend(found),
+            Err(cause) => {
+                whole = false;
+                context.reporter.report(failed(Some(cluster.host.to_string()), records::ALIASES, cause.to_string()));
+            }
+        }
+    }
+    if !whole {
+        // A file with some of the aliases would pass for all of them.
+        return;
+    }
+    let lines: Vec<records::Alias> =
+        aliases.into_iter().map(|(alias, collection)| records::Alias { collection, alias }).collect();
+    let csv = records::aliases_csv(&lines);
+    match context.ports.files.replace(records::ALIASES, csv.as_bytes()) {
+        Ok(()) => context.reporter.report(Item {
+            name: Some(records::ALIASES.to_owned()),
+            cause: Some(format!("{} aliases", lines.len())),
+            ..Item::new("file", Outcome::Done)
+        }),
+        Err(error) => context.reporter.report(failed(None, records::ALIASES, error.to_string())),
+    }
+    if context.settings.aliases_on_s3 {
+        upload(context, csv).await;
+    }
+}
+
+/// Uploads a version of its own first, then the stable object that a restore reads.
+async fn upload(context: &Context, csv: String) {
+    let Some(bucket) = &context.store else { return };
+    let time = moment::COPY.write(context.ports.clock.now());
+    let versioned = format!("{FOLDER}/{}-{}", records::ALIASES, time);
+    let stable = format!("{FOLDER}/{}", records::ALIASES);
+    for key in [versioned, stable] {
+        let bytes = csv.len() as u64;
+        match bucket.put(&key, "text/csv", csv.clone().into_bytes()).await {
+            Ok(()) => context.reporter.report(Item {
+                name: Some(key),
+                bytes: Some(bytes),
+                ..Item::new("file", Outcome::Done)
+            }),
+            Err(error) => {
+                context.reporter.report(failed(None, &key, error.to_string()));
+                break;
+            }
+        }
+    }
+}
+
+async fn read(cluster: &Cluster) -> Result<BTreeMap<String, String>, Error> {
+    let mut causes = Vec::new();
+    for peer in &cluster.peers {
+        match peer.client.aliases().await {
+            Ok(aliases) => return Ok(aliases),
+            Err(error) => causes.push(error.to_string()),
+        }
+    }
+    causes.extend(cluster.missing.iter().map(|missing| missing.cause.clone()));
+    Err(causes.join("; ").into())
+}
+
+fn failed(host: Option<String>, name: &str, cause: String) -> Item {
+    Item { host, name: Some(name.to_owned()), cause: Some(cause), ..Item::new("file", Outcome::Failed) }
+}

@@ -1,0 +1,4 @@
+//! The clusters a run is about: where backups come from, and where restores go.
+
+pub mod source;
+pub mod target;

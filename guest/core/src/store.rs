@@ -1,0 +1,141 @@
+//! The seam to storage: what the logic needs of an object store, whoever provides it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::error::{Code, Error};
+use crate::presigned_url::PresignedUrl;
+
+/// An object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was stored, as far as the server tells.
+    pub last_modified: Option<OffsetDateTime>,
+}
+
+/// What the store says of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its ETag without quotes; opaque.
+    pub etag: String,
+}
+
+/// A bucket. Every call is repeated on passing faults by whoever implements it.
+#[async_trait(?Send)]
+pub trait ObjectStore {
+    /// The bucket's name, for people.
+    fn name(&self) -> &str;
+
+    /// The prefix below which Qdrant stores its snapshots (`QDRANT_S3_KEY_PREFIX`), without a slash at either end.
+    fn key_prefix(&self) -> &str;
+
+    /// The object's size and ETag; `None` where there is no such object.
+    ///
+    /// # Errors
+    /// The store can't be asked.
+    async fn stat(&self, key: &str) -> Result<Option<Stat>, Error>;
+
+    /// The whole object, of at most `limit` bytes; `None` where there is no such object.
+    ///
+    /// # Errors
+    /// The store can't be read, or the object is larger.
+    async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, Error>;
+
+    /// `length` bytes of the object from `start` on.
+    ///
+    /// # Errors
+    /// The store can't be read, the object isn't there or is shorter.
+    async fn range(&self, key: &str, start: u64, length: usize) -> Result<Vec<u8>, Error>;
+
+    /// Reads a part of the object `key` of `total` bytes: from `start` until before `end`.
+    fn reader<'a>(&'a self, key: &'a str, total: u64, start: u64, end: u64) -> Box<dyn ObjectReader + 'a>;
+
+    /// Stores an object, in place of one that is there.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    async fn put(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<(), Error>;
+
+    /// Stores an object that must not be there yet; false where another one is. Stores without conditional writes
+    /// store it all the same, so the key has to be unique by itself.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    async fn put_new(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<bool, Error>;
+
+    /// Deletes an object; not an error where there is none.
+    ///
+    /// # Errors
+    /// The store can't be written, or the object is locked.
+    async fn delete(&self, key: &str) -> Result<(), Error>;
+
+    /// Calls `each` for every object whose key begins with `prefix`, page by page.
+    ///
+    /// # Errors
+    /// A page can't be read; `each` may have been called for those before it.
+    async fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Error>;
+
+    /// A URL by which Qdrant can read the object for `validity` from now on. Whether the object is there isn't looked
+    /// up.
+    ///
+    /// # Errors
+    /// The URL can't be signed.
+    fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, Error>;
+}
+
+/// An object read piece by piece, in constant memory.
+#[async_trait(?Send)]
+pub trait ObjectReader {
+    /// The next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// The store can't be read, or the object isn't there or has another size.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error>;
+}
+
+impl dyn ObjectStore + '_ {
+    /// The object's size in bytes; `None` where there is no such object.
+    ///
+    /// # Errors
+    /// The store can't be asked.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
+        Ok(self.stat(key).await?.map(|stat| stat.bytes))
+    }
+
+    /// The whole object, which a listing has with `bytes` bytes. What comes with another size is not the object: a
+    /// proxy's page, or an error that is called a success. Nothing may be concluded from it.
+    ///
+    /// # Errors
+    /// The store can't be read, or something else came.
+    pub async fn get_listed(&self, key: &str, bytes: u64, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+        let read = self.get(key, limit).await?;
+        match read.as_ref().filter(|read| read.len() as u64 != bytes) {
+            None => Ok(read),
+            Some(other) => Err(Error::new(
+                Code::StoreAnswer,
+                format!("the object `{key}`"),
+                format!("{} bytes came of an object that is listed with {bytes}", other.len()),
+            )),
+        }
+    }
+
+    /// Reads `bytes` bytes, the whole object, piece by piece.
+    ///
+    /// # Errors
+    /// The store can't be read, or the object isn't there or is shorter.
+    pub async fn read_through(&self, key: &str, bytes: u64, each: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let mut reader = self.reader(key, bytes, 0, bytes);
+        while let Some(chunk) = reader.next().await? {
+            each(&chunk);
+        }
+        Ok(())
+    }
+}
