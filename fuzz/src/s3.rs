@@ -7,6 +7,7 @@ use qdrant_backup_core::ports::Ports;
 use qdrant_backup_core::s3::Bucket;
 use qdrant_backup_core::sets::SetId;
 use qdrant_backup_core::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
+use qdrant_backup_core::store::ObjectStore;
 
 use crate::ports::World;
 use crate::texts;
@@ -59,11 +60,11 @@ pub fn check(bytes: &[u8]) {
     let mut errors = Vec::new();
     let mut keys = Vec::new();
     futures_executor::block_on(async {
-        errors.extend(bucket.list("snapshots/", |object| keys.push(object.key)).await.err());
+        errors.extend(bucket.list("snapshots/", &mut |object| keys.push(object.key)).await.err());
         errors.extend(bucket.get("a/b", 1 << 20).await.err());
         errors.extend(bucket.stat("a/b").await.err());
         errors.extend(bucket.range("a/b", 5, body.len()).await.err());
-        errors.extend(bucket.read_through("a/b", 5, |_| {}).await.err());
+        errors.extend(bucket.read_through("a/b", 5, &mut |_| {}).await.err());
         errors.extend(bucket.put("a/b", "text/plain", body.to_vec()).await.err());
         errors.extend(bucket.put_new("a/b", "text/plain", body.to_vec()).await.err());
         errors.extend(bucket.delete("a/b").await.err());
@@ -104,7 +105,7 @@ pub fn check_keys(bytes: &[u8]) {
     let bucket = open(&world, &ports);
     world.answer(200, xml.as_bytes());
     let mut listed = Vec::new();
-    futures_executor::block_on(bucket.list("", |object| listed.push(object.key))).expect("well-formed");
+    futures_executor::block_on(bucket.list("", &mut |object| listed.push(object.key))).expect("well-formed");
     assert_eq!(listed, keys);
     for key in keys {
         assert!(!escape_segment(&key).contains('/'));

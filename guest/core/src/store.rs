@@ -89,24 +89,12 @@ pub trait ObjectStore {
     /// # Errors
     /// The URL can't be signed.
     fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, Error>;
-}
 
-/// An object read piece by piece, in constant memory.
-#[async_trait(?Send)]
-pub trait ObjectReader {
-    /// The next piece, or `None` at the end.
-    ///
-    /// # Errors
-    /// The store can't be read, or the object isn't there or has another size.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error>;
-}
-
-impl dyn ObjectStore + '_ {
     /// The object's size in bytes; `None` where there is no such object.
     ///
     /// # Errors
     /// The store can't be asked.
-    pub async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
+    async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
         Ok(self.stat(key).await?.map(|stat| stat.bytes))
     }
 
@@ -115,7 +103,7 @@ impl dyn ObjectStore + '_ {
     ///
     /// # Errors
     /// The store can't be read, or something else came.
-    pub async fn get_listed(&self, key: &str, bytes: u64, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+    async fn get_listed(&self, key: &str, bytes: u64, limit: usize) -> Result<Option<Vec<u8>>, Error> {
         let read = self.get(key, limit).await?;
         match read.as_ref().filter(|read| read.len() as u64 != bytes) {
             None => Ok(read),
@@ -131,11 +119,21 @@ impl dyn ObjectStore + '_ {
     ///
     /// # Errors
     /// The store can't be read, or the object isn't there or is shorter.
-    pub async fn read_through(&self, key: &str, bytes: u64, each: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    async fn read_through(&self, key: &str, bytes: u64, each: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let mut reader = self.reader(key, bytes, 0, bytes);
         while let Some(chunk) = reader.next().await? {
             each(&chunk);
         }
         Ok(())
     }
+}
+
+/// An object read piece by piece, in constant memory.
+#[async_trait(?Send)]
+pub trait ObjectReader {
+    /// The next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// The store can't be read, or the object isn't there or has another size.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error>;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use qdrant_backup_core::naming;
 use qdrant_backup_core::s3::Bucket;
 use qdrant_backup_core::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
+use qdrant_backup_core::store::ObjectStore;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -70,7 +71,10 @@ impl Storage {
                 let listed = with_bucket(access, move |bucket| {
                     Box::pin(async move {
                         let mut objects = Vec::new();
-                        bucket.list(&prefix, |object| objects.push(object)).await.map_err(|error| error.to_string())?;
+                        bucket
+                            .list(&prefix, &mut |object| objects.push(object))
+                            .await
+                            .map_err(|error| error.to_string())?;
                         Ok(objects)
                     })
                 });

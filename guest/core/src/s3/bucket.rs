@@ -537,7 +537,7 @@ mod tests {
         let answers = [(200, EMPTY), (200, page), (200, page)];
         let (_, ports) = server(OffsetDateTime::UNIX_EPOCH, &answers);
         let bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
-        let read = |bytes| futures_executor::block_on((&bucket as &dyn ObjectStore).get_listed("key", bytes, 1000));
+        let read = |bytes| futures_executor::block_on(bucket.get_listed("key", bytes, 1000));
         assert!(read(1234).unwrap_err().to_string().contains("listed with 1234"));
         assert_eq!(read(page.len() as u64).unwrap().unwrap(), page.as_bytes());
     }
