@@ -119,7 +119,12 @@ pub trait ObjectStore {
     ///
     /// # Errors
     /// The store can't be read, or the object isn't there or is shorter.
-    async fn read_through(&self, key: &str, bytes: u64, each: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    async fn read_through(
+        &self,
+        key: &str,
+        bytes: u64,
+        each: &mut (dyn for<'b> FnMut(&'b [u8]) + '_),
+    ) -> Result<(), Error> {
         let mut reader = self.reader(key, bytes, 0, bytes);
         while let Some(chunk) = reader.next().await? {
             each(&chunk);
