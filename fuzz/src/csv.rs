@@ -1,6 +1,6 @@
 //! The CSV files of the work directory and the bucket, as people, the script and crashes write them.
 
-use qdrant_backup_core::records::{self, Alias, Begun, Collection, Recovery, Snapshot};
+use qdrant_backup_core::state_files::{self, Alias, Begun, Collection, Recovery, Snapshot};
 
 use crate::ports::World;
 use crate::texts;
@@ -21,7 +21,7 @@ pub fn examples() -> Vec<Vec<u8>> {
 }
 
 pub fn check(bytes: &[u8]) {
-    if let Ok(lines) = records::parse_snapshots("file", bytes) {
+    if let Ok(lines) = state_files::parse_snapshots("file", bytes) {
         for line in &lines {
             assert!(!line.collection.is_empty() && !line.snapshot_name.is_empty(), "{line:?}");
         }
@@ -29,46 +29,47 @@ pub fn check(bytes: &[u8]) {
             .iter()
             .any(|line| breaks(&[line.host.as_deref().unwrap_or_default(), &line.collection, &line.snapshot_name]))
         {
-            let again = records::parse_snapshots("file", records::snapshots_csv(&lines).as_bytes()).expect("our own");
+            let again =
+                state_files::parse_snapshots("file", state_files::snapshots_csv(&lines).as_bytes()).expect("our own");
             assert_eq!(again, lines);
         }
     }
-    if let Ok(lines) = records::parse_aliases("file", bytes)
+    if let Ok(lines) = state_files::parse_aliases("file", bytes)
         && !lines.iter().any(|line| breaks(&[&line.collection, &line.alias]))
     {
-        let again = records::parse_aliases("file", records::aliases_csv(&lines).as_bytes()).expect("our own");
+        let again = state_files::parse_aliases("file", state_files::aliases_csv(&lines).as_bytes()).expect("our own");
         assert_eq!(again, lines);
     }
     let world = World::answering(200, b"");
-    for name in records::STATE_FILES {
+    for name in state_files::STATE_FILES {
         world.write(name, bytes);
     }
     // Whatever is there, what is added is read back, and nothing that was read before is lost.
     let files = world.as_ref();
-    let before = records::read_recovery_history(files).expect("a history of anything");
+    let before = state_files::read_recovery_history(files).expect("a history of anything");
     if bytes.is_empty() || bytes.ends_with(b"\n") {
         let line = Recovery { host: "http://q".to_owned(), snapshot_name: text(bytes), outcome: "ok".to_owned() };
-        records::append_recovery(files, &line).expect("memory");
-        let after = records::read_recovery_history(files).expect("what was there and our own");
+        state_files::append_recovery(files, &line).expect("memory");
+        let after = state_files::read_recovery_history(files).expect("what was there and our own");
         assert_eq!(after, [before, vec![line]].concat());
     }
-    let _ = records::read_begun(files).map(|lines: Vec<Begun>| lines.len());
-    if let Ok(lines) = records::read_collections(files) {
+    let _ = state_files::read_begun(files).map(|lines: Vec<Begun>| lines.len());
+    if let Ok(lines) = state_files::read_collections(files) {
         let lines: Vec<Collection> = lines;
         if !lines.iter().any(|line| breaks(&[line.host.as_deref().unwrap_or_default(), &line.collection])) {
-            world.write(records::COLLECTIONS, records::collections_csv(&lines).as_bytes());
-            assert_eq!(records::read_collections(files).expect("our own"), lines);
+            world.write(state_files::COLLECTIONS, state_files::collections_csv(&lines).as_bytes());
+            assert_eq!(state_files::read_collections(files).expect("our own"), lines);
         }
     }
     // Any name at all that has no line break.
     let name = text(bytes);
     let snapshot = Snapshot { host: None, collection: name.clone(), snapshot_name: format!("{name}-1.snapshot") };
-    let written = records::snapshots_csv(std::slice::from_ref(&snapshot));
+    let written = state_files::snapshots_csv(std::slice::from_ref(&snapshot));
     assert_eq!(written.lines().count(), 1, "{written:?}");
-    assert_eq!(records::parse_snapshots("file", written.as_bytes()).expect("our own"), [snapshot]);
+    assert_eq!(state_files::parse_snapshots("file", written.as_bytes()).expect("our own"), [snapshot]);
     let alias = Alias { collection: name.clone(), alias: name };
-    let written = records::aliases_csv(std::slice::from_ref(&alias));
-    assert_eq!(records::parse_aliases("file", written.as_bytes()).expect("our own"), [alias]);
+    let written = state_files::aliases_csv(std::slice::from_ref(&alias));
+    assert_eq!(state_files::parse_aliases("file", written.as_bytes()).expect("our own"), [alias]);
 }
 
 /// Line breaks are written as spaces.

@@ -1,9 +1,9 @@
 //! Addresses, durations, moments, and all settings together, as people write them.
 
-use qdrant_backup_core::moment;
 use qdrant_backup_core::settings::{
     DefaultPort, Host, Needs, Scope, VARIABLES, from_variables, parse_duration, unknown_names,
 };
+use qdrant_backup_core::timestamp;
 
 use crate::texts;
 
@@ -84,12 +84,14 @@ pub fn check_times(bytes: &[u8]) {
         assert_eq!(parse_duration(&format!("{seconds}s")), Ok(seconds));
         assert!(text.contains(|c: char| c.is_ascii_digit()) && !text.contains('-'), "{text}");
     }
-    for form in [moment::LOG, moment::DATE, moment::RFC3339, moment::SNAPSHOT, moment::COPY, moment::KEY] {
+    for form in
+        [timestamp::LOG, timestamp::DATE, timestamp::RFC3339, timestamp::SNAPSHOT, timestamp::COPY, timestamp::KEY]
+    {
         if let Some(read) = form.read(text) {
             assert_eq!(form.write(read), text);
         }
     }
-    if let Some(read) = moment::read_s3(text) {
-        assert!(text.starts_with(moment::RFC3339.write(read).trim_end_matches('Z')), "{text}");
+    if let Some(read) = timestamp::read_s3(text) {
+        assert!(text.starts_with(timestamp::RFC3339.write(read).trim_end_matches('Z')), "{text}");
     }
 }

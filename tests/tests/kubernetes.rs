@@ -146,7 +146,7 @@ fn the_snapshots_file_is_mounted_where_the_program_looks() {
     let mount = mounts.iter().find(|mount| mount["subPath"] == "snapshots").unwrap();
     assert_eq!((&mount["mountPath"], &mount["readOnly"]), (&json!("/scripts/snapshots"), &json!(true)));
     let text = manifests["configmap-snapshots.yaml"]["data"]["snapshots"].as_str().unwrap();
-    let lines = qdrant_backup_core::records::parse_snapshots("snapshots", text.as_bytes()).unwrap();
+    let lines = qdrant_backup_core::state_files::parse_snapshots("snapshots", text.as_bytes()).unwrap();
     assert_eq!(lines.len(), 2);
 }
 

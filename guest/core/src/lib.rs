@@ -8,7 +8,7 @@
 //! backup, restore, prune  the procedures; their plans are values, made before anything is changed
 //! qdrant, s3       the two servers, as typed calls
 //! sets, lock       backup sets: their manifests, in the bucket; who is at work
-//! archive, manifest, records, naming   what is read and written: archives, JSON, CSV, keys
+//! archive, manifest, state_files, naming   what is read and written: archives, JSON, CSV, keys
 //! settings, task, report, metrics, log, redact  what comes in and what goes out
 //! ports            HTTP, clock, files, console
 //! ```
@@ -27,14 +27,12 @@ pub mod lock;
 pub mod log;
 pub mod manifest;
 pub mod metrics;
-pub mod moment;
 pub mod naming;
 pub mod ports;
 mod presigned_url;
 pub mod prune;
 mod publish;
 pub mod qdrant;
-pub mod records;
 pub mod redact;
 pub mod report;
 pub mod reporter;
@@ -43,9 +41,11 @@ mod retry;
 pub mod s3;
 pub mod sets;
 pub mod settings;
+pub mod state_files;
 pub mod store;
 pub mod task;
 pub mod tasks;
+pub mod timestamp;
 
 /// The tool and its version, as manifests name it.
 pub const CREATED_BY: &str = concat!("qdrant-backup ", env!("CARGO_PKG_VERSION"));

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::moment;
 use crate::naming::escape_segment;
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
 use crate::store::ObjectStore;
+use crate::timestamp;
 
 /// The folder of the locks.
 pub const LOCKS: &str = "run_locks/";
@@ -88,7 +88,7 @@ pub(crate) async fn while_held(
         bucket,
         key: key(context, work, cluster),
         token: format!("{:016x}", context.ports.clock.random()),
-        since: moment::RFC3339.write(context.ports.clock.now()),
+        since: timestamp::RFC3339.write(context.ports.clock.now()),
         beats: 0,
     };
     match lock.acquire().await {
@@ -151,7 +151,7 @@ struct Lock<'a> {
 
 impl Lock<'_> {
     fn content(&self) -> Vec<u8> {
-        let now = moment::RFC3339.write(self.context.ports.clock.now());
+        let now = timestamp::RFC3339.write(self.context.ports.clock.now());
         json!({
             "holder": self.context.settings.pod,
             "token": self.token,
@@ -221,7 +221,7 @@ const JSON: &str = "application/json";
 async fn watch(context: &Context, bucket: &dyn ObjectStore, key: &str) -> Result<Option<Vec<u8>>, Error> {
     let clock = &context.ports.clock;
     let Some(first) = bucket.get(key, LIMIT).await? else { return Ok(None) };
-    let written = text(&first, "beat_at").and_then(|text| moment::RFC3339.read(&text));
+    let written = text(&first, "beat_at").and_then(|text| timestamp::RFC3339.read(&text));
     if written.is_some_and(|written| clock.now() - written > OLD) {
         return Ok(None);
     }

@@ -3,10 +3,10 @@
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::moment;
 use crate::ports::Ports;
 use crate::redact::Redactor;
 use crate::settings::{LogFormat, Settings};
+use crate::timestamp;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub fn line(format: LogFormat, now: OffsetDateTime, level: Level, host: Option<&
         LogFormat::Text => {
             let host = host.map(|host| format!("[{host}] ")).unwrap_or_default();
             let level = if level == Level::Warn { "warning: " } else { "" };
-            let line = format!("[{}] {host}{level}{text}", moment::LOG.write(now));
+            let line = format!("[{}] {host}{level}{text}", timestamp::LOG.write(now));
             // Names and answers come from elsewhere: they must not begin a line or colour the terminal.
             line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
         }
@@ -76,7 +76,7 @@ pub fn line(format: LogFormat, now: OffsetDateTime, level: Level, host: Option<&
                 Level::Warn => "warn",
                 Level::Error => "error",
             };
-            let mut object = json!({"time": moment::RFC3339.write(now), "level": level, "message": text});
+            let mut object = json!({"time": timestamp::RFC3339.write(now), "level": level, "message": text});
             if let (Some(host), Some(fields)) = (host, object.as_object_mut()) {
                 fields.insert("host".to_owned(), host.into());
             }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
-use crate::moment;
 use crate::naming;
+use crate::timestamp;
 
 /// The folder of all manifests in the bucket.
 pub const FOLDER: &str = "snapshot_manifests";
@@ -105,7 +105,7 @@ pub struct ManifestArchive {
 impl Manifest {
     /// The key of a new manifest: sorted by time, and unique by `unique`, so that none overwrites another.
     pub fn key(collection: &str, created_at: OffsetDateTime, unique: u64) -> String {
-        let time = moment::KEY.write(created_at);
+        let time = timestamp::KEY.write(created_at);
         format!("{}{time}-{:08x}.json", Self::prefix(collection), unique & 0xffff_ffff)
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use time::OffsetDateTime;
 
-use crate::moment;
+use crate::timestamp;
 
 const EXTENSION: &str = ".snapshot";
 
@@ -30,7 +30,7 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b'*')
     .add(b'?');
 
-/// The name of a snapshot of a whole collection: `{collection}-{peer}-{moment}.snapshot`.
+/// The name of a snapshot of a whole collection: `{collection}-{peer}-{timestamp}.snapshot`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotName {
     /// The collection.
@@ -43,14 +43,14 @@ pub struct SnapshotName {
 
 impl SnapshotName {
     /// Reads the name of a snapshot of `collection`; `None` for anything else, such as the snapshot of a shard
-    /// (`{collection}-shard-{shard}-{moment}.snapshot`), which Qdrant lists among them.
+    /// (`{collection}-shard-{shard}-{timestamp}.snapshot`), which Qdrant lists among them.
     pub fn parse(collection: &str, name: &str) -> Option<Self> {
         let rest = name.strip_prefix(collection)?.strip_prefix('-')?.strip_suffix(EXTENSION)?;
-        let (peer, moment) = rest.split_at_checked(rest.len().checked_sub(moment::SNAPSHOT.length())?)?;
+        let (peer, timestamp) = rest.split_at_checked(rest.len().checked_sub(timestamp::SNAPSHOT.length())?)?;
         let parsed = Self {
             collection: collection.to_owned(),
             peer: peer.strip_suffix('-')?.parse().ok()?,
-            started: moment::SNAPSHOT.read(moment)?,
+            started: timestamp::SNAPSHOT.read(timestamp)?,
         };
         // `+1` and `007` are numbers, too, but none that Qdrant writes.
         (parsed.to_string() == name).then_some(parsed)
@@ -59,12 +59,12 @@ impl SnapshotName {
 
 impl fmt::Display for SnapshotName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = moment::SNAPSHOT.write(self.started);
-        write!(f, "{}-{}-{moment}{EXTENSION}", self.collection, self.peer)
+        let timestamp = timestamp::SNAPSHOT.write(self.started);
+        write!(f, "{}-{}-{timestamp}{EXTENSION}", self.collection, self.peer)
     }
 }
 
-/// The name of an archive of one shard: `{collection}-shard-{shard}-{moment}.snapshot`. It does not say which peer made
+/// The name of an archive of one shard: `{collection}-shard-{shard}-{timestamp}.snapshot`. It does not say which peer made
 /// it, so that two archives of one shard within a second have one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardSnapshotName {
@@ -78,8 +78,8 @@ impl ShardSnapshotName {
     /// Reads the name of an archive of a shard of `collection`.
     pub fn parse(collection: &str, name: &str) -> Option<Self> {
         let rest = name.strip_prefix(collection)?.strip_prefix("-shard-")?.strip_suffix(EXTENSION)?;
-        let (shard, moment) = rest.split_once('-')?;
-        let parsed = Self { shard: shard.parse().ok()?, started: moment::SNAPSHOT.read(moment)? };
+        let (shard, timestamp) = rest.split_once('-')?;
+        let parsed = Self { shard: shard.parse().ok()?, started: timestamp::SNAPSHOT.read(timestamp)? };
         (parsed.shard.to_string() == shard).then_some(parsed)
     }
 }
@@ -152,8 +152,8 @@ impl SnapshotFilter {
             return name.contains(pattern);
         }
         let bare = name.strip_suffix(EXTENSION).unwrap_or(name);
-        let moment = bare.len().checked_sub(moment::SNAPSHOT.length()).and_then(|start| bare.get(start..));
-        [Some(name), Some(bare), moment].into_iter().flatten().any(|text| fast_glob::glob_match(pattern, text))
+        let timestamp = bare.len().checked_sub(timestamp::SNAPSHOT.length()).and_then(|start| bare.get(start..));
+        [Some(name), Some(bare), timestamp].into_iter().flatten().any(|text| fast_glob::glob_match(pattern, text))
     }
 }
 

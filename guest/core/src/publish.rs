@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::metrics;
-use crate::moment;
 use crate::ports::{Request, Timeouts};
 use crate::report::{Item, Outcome, Report};
+use crate::timestamp;
 
 /// The version of the report's form; fields may be added to it.
 const REPORT_VERSION: u32 = 1;
@@ -94,7 +94,7 @@ fn as_json(context: &Context, task: &str, report: &Report) -> Value {
         "created_by": crate::CREATED_BY,
         "task": task,
         "status": report.status().name(),
-        "ended_at": moment::RFC3339.write(context.ports.clock.now()),
+        "ended_at": timestamp::RFC3339.write(context.ports.clock.now()),
         "seconds": context.reporter.elapsed().as_secs(),
         "done": report.count(Outcome::Done),
         "failed": report.count(Outcome::Failed),

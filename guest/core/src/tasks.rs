@@ -20,10 +20,10 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::ports::{FileError, LocalBoxFuture, Ports};
 use crate::publish::publish;
-use crate::records;
 use crate::report::{Item, Outcome, Report};
 use crate::s3::Bucket;
 use crate::settings::{self, Needs, Problem, Settings};
+use crate::state_files;
 use crate::task::Task;
 
 /// Why a run has no report.
@@ -107,22 +107,22 @@ fn written_by_people(
     context: &Context,
     task: &Task,
     snapshots: Option<String>,
-) -> Result<Vec<records::Snapshot>, Error> {
+) -> Result<Vec<state_files::Snapshot>, Error> {
     let files = context.ports.files.as_ref();
     let in_words = |error: FileError| error.to_string();
     match task {
         Task::ListSets { .. } | Task::Verify | Task::Drill | Task::Pin { .. } | Task::Reset { .. } => {}
         Task::GetAliases | Task::RecoverAliases => {}
         Task::RecoverSnapshots => {
-            records::read_collections(files).map_err(in_words)?;
+            state_files::read_collections(files).map_err(in_words)?;
             return recover_snapshots::chosen(context, snapshots);
         }
         Task::GetSnapshots | Task::GetSnapshotsS3 => {
-            records::read_collections(files).map_err(in_words)?;
-            records::read_snapshots(files).map_err(in_words)?;
+            state_files::read_collections(files).map_err(in_words)?;
+            state_files::read_snapshots(files).map_err(in_words)?;
         }
         Task::GetCollections | Task::CreateSnapshots | Task::CreateSets | Task::RecoverSets | Task::Prune { .. } => {
-            records::read_collections(files).map_err(in_words)?;
+            state_files::read_collections(files).map_err(in_words)?;
         }
     }
     Ok(Vec::new())

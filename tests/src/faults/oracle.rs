@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use qdrant_backup_core::manifest::Manifest;
 use qdrant_backup_core::naming::SnapshotName;
-use qdrant_backup_core::records;
 use qdrant_backup_core::sets::{SetId, SetManifest};
+use qdrant_backup_core::state_files;
 
 use super::bench::{Bench, COLLECTIONS, Job, Start};
 use crate::native;
@@ -91,12 +91,12 @@ pub async fn always(bench: &mut Bench, job: Job, run: &Run, work: &Path, took: D
 fn readable(work: &Path) -> Result<(), String> {
     let files = native::files_of(work).map_err(|error| error.to_string())?;
     let files = files.as_ref();
-    records::read_collections(files).map_err(|error| error.to_string())?;
-    records::read_snapshots(files).map_err(|error| error.to_string())?;
-    records::read_recovery_history(files).map_err(|error| error.to_string())?;
-    records::read_begun(files).map_err(|error| error.to_string())?;
-    let aliases = files.read(records::ALIASES).map_err(|error| error.to_string())?.unwrap_or_default();
-    records::parse_aliases(records::ALIASES, &aliases).map_err(|error| error.to_string())?;
+    state_files::read_collections(files).map_err(|error| error.to_string())?;
+    state_files::read_snapshots(files).map_err(|error| error.to_string())?;
+    state_files::read_recovery_history(files).map_err(|error| error.to_string())?;
+    state_files::read_begun(files).map_err(|error| error.to_string())?;
+    let aliases = files.read(state_files::ALIASES).map_err(|error| error.to_string())?.unwrap_or_default();
+    state_files::parse_aliases(state_files::ALIASES, &aliases).map_err(|error| error.to_string())?;
     Ok(())
 }
 
@@ -143,8 +143,8 @@ fn manifests(bench: &Bench) -> Result<(), String> {
 
 /// Every line of `snapshots` names an archive that is there.
 fn named(bench: &Bench, work: &Path) -> Result<(), String> {
-    let text = std::fs::read(work.join(records::SNAPSHOTS)).unwrap_or_default();
-    for line in records::parse_snapshots(records::SNAPSHOTS, &text).map_err(|error| error.to_string())? {
+    let text = std::fs::read(work.join(state_files::SNAPSHOTS)).unwrap_or_default();
+    for line in state_files::parse_snapshots(state_files::SNAPSHOTS, &text).map_err(|error| error.to_string())? {
         if bench.site.s3.get(&format!("snapshots/{}/{}", line.collection, line.snapshot_name)).is_none() {
             return Err(format!("`snapshots` names `{}`, which is not there", line.snapshot_name));
         }
@@ -202,8 +202,8 @@ pub async fn complete(
             if aliases.as_deref() != Some(b"docs,live\n") {
                 return Err(format!("the aliases in the bucket are {aliases:?}"));
             }
-            file(records::COLLECTIONS)?;
-            file(records::ALIASES)
+            file(state_files::COLLECTIONS)?;
+            file(state_files::ALIASES)
         }
         "create_snap_shards" => {
             for collection in COLLECTIONS {
@@ -252,9 +252,9 @@ pub async fn complete(
                 clean.keys.difference(&now.keys).collect::<Vec<_>>()
             )),
         },
-        "get_coll" => file(records::COLLECTIONS),
-        "get_snap" | "get_snap_s3" => file(records::SNAPSHOTS),
-        "get_colla" => file(records::ALIASES),
+        "get_coll" => file(state_files::COLLECTIONS),
+        "get_snap" | "get_snap_s3" => file(state_files::SNAPSHOTS),
+        "get_colla" => file(state_files::ALIASES),
         other => Err(format!("nobody knows what `{other}` has to do")),
     }
 }

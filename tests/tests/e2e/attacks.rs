@@ -279,7 +279,7 @@ async fn keys_in_a_bucket_make_no_files_and_no_lines_of_their_own() {
     assert_eq!(run.stdout, file);
     // Those of two names that no collection can have are left alone; each of the others is one line.
     assert_eq!(file.lines().count(), hostile.len() - 2, "{file}");
-    let lines = qdrant_backup_core::records::parse_snapshots("snapshots", file.as_bytes()).unwrap();
+    let lines = qdrant_backup_core::state_files::parse_snapshots("snapshots", file.as_bytes()).unwrap();
     assert_eq!(lines.len(), hostile.len() - 2);
     assert!(lines.iter().all(|line| line.host.is_none()), "{lines:?}");
     for line in &lines {
@@ -297,7 +297,7 @@ async fn keys_in_a_bucket_make_no_files_and_no_lines_of_their_own() {
     }
     assert_eq!(names(around.path()), BTreeSet::from(["work".to_owned()]));
     let files = names(&work);
-    let known = |name: &String| qdrant_backup_core::records::STATE_FILES.contains(&name.as_str());
+    let known = |name: &String| qdrant_backup_core::state_files::STATE_FILES.contains(&name.as_str());
     assert!(files.iter().all(known), "{files:?}");
 }
 

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use super::save;
 use crate::context::Context;
 use crate::qdrant::Cluster;
-use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::{Backup, Restored};
+use crate::state_files;
 
 /// Restores the aliases of what was just restored into `cluster`: as saved in the bucket or the work directory, else
 /// as in the manifests. An alias of a collection that failed, or that was not meant, is left as it is.
@@ -77,12 +77,12 @@ async fn saved(context: &Context, in_manifests: BTreeMap<String, String>) -> Res
                 bucket.name()
             )
         })?;
-        lines = records::parse_aliases(&key, &csv)?;
+        lines = state_files::parse_aliases(&key, &csv)?;
         if !context.settings.dry_run {
-            files.replace(records::ALIASES, &csv)?;
+            files.replace(state_files::ALIASES, &csv)?;
         }
-    } else if let Some(csv) = files.read(records::ALIASES)? {
-        lines = records::parse_aliases(records::ALIASES, &csv)?;
+    } else if let Some(csv) = files.read(state_files::ALIASES)? {
+        lines = state_files::parse_aliases(state_files::ALIASES, &csv)?;
     } else {
         return Ok(in_manifests);
     }
@@ -90,9 +90,9 @@ async fn saved(context: &Context, in_manifests: BTreeMap<String, String>) -> Res
 }
 
 /// The aliases that a backup's manifest names.
-fn in_manifest(backup: &Backup) -> impl Iterator<Item = records::Alias> + '_ {
+fn in_manifest(backup: &Backup) -> impl Iterator<Item = state_files::Alias> + '_ {
     let collection = backup.collection();
-    backup.aliases().iter().map(|alias| records::Alias { collection: collection.to_owned(), alias: alias.clone() })
+    backup.aliases().iter().map(|alias| state_files::Alias { collection: collection.to_owned(), alias: alias.clone() })
 }
 
 /// Restores the aliases in the manifests of what was just restored into `cluster`. Those of a collection that was
@@ -198,12 +198,12 @@ pub(crate) async fn switch(
         let is_there = now.as_ref().is_ok_and(|now| now.get(alias) == Some(collection));
         items.push(match (is_there, &outcome, &now) {
             (true, ..) => {
-                let line = records::AliasRecovery {
+                let line = state_files::AliasRecovery {
                     collection: collection.clone(),
                     alias: alias.clone(),
                     outcome: "ok".to_owned(),
                 };
-                match records::append_alias_recovery(context.ports.files.as_ref(), &line) {
+                match state_files::append_alias_recovery(context.ports.files.as_ref(), &line) {
                     Ok(()) => item(alias, collection, Outcome::Done, None),
                     Err(error) => item(alias, collection, Outcome::Failed, Some(error.to_string())),
                 }

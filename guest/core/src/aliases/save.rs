@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::clusters::source::Source;
 use crate::context::Context;
-use crate::moment;
 use crate::qdrant::Cluster;
-use crate::records;
 use crate::report::{Item, Outcome};
+use crate::state_files;
+use crate::timestamp;
 
 /// The folder of alias files in the bucket.
 pub(crate) const FOLDER: &str = "collection_aliases_store";
@@ -22,7 +22,11 @@ pub(crate) async fn save(context: &Context, source: &Source) {
             Ok(found) => aliases.extend(found),
             Err(cause) => {
                 whole = false;
-                context.reporter.report(failed(Some(cluster.host.to_string()), records::ALIASES, cause.to_string()));
+                context.reporter.report(failed(
+                    Some(cluster.host.to_string()),
+                    state_files::ALIASES,
+                    cause.to_string(),
+                ));
             }
         }
     }
@@ -30,16 +34,16 @@ pub(crate) async fn save(context: &Context, source: &Source) {
         // A file with some of the aliases would pass for all of them.
         return;
     }
-    let lines: Vec<records::Alias> =
-        aliases.into_iter().map(|(alias, collection)| records::Alias { collection, alias }).collect();
-    let csv = records::aliases_csv(&lines);
-    match context.ports.files.replace(records::ALIASES, csv.as_bytes()) {
+    let lines: Vec<state_files::Alias> =
+        aliases.into_iter().map(|(alias, collection)| state_files::Alias { collection, alias }).collect();
+    let csv = state_files::aliases_csv(&lines);
+    match context.ports.files.replace(state_files::ALIASES, csv.as_bytes()) {
         Ok(()) => context.reporter.report(Item {
-            name: Some(records::ALIASES.to_owned()),
+            name: Some(state_files::ALIASES.to_owned()),
             cause: Some(format!("{} aliases", lines.len())),
             ..Item::new("file", Outcome::Done)
         }),
-        Err(error) => context.reporter.report(failed(None, records::ALIASES, error.to_string())),
+        Err(error) => context.reporter.report(failed(None, state_files::ALIASES, error.to_string())),
     }
     if context.settings.aliases_on_s3 {
         upload(context, csv).await;
@@ -49,9 +53,9 @@ pub(crate) async fn save(context: &Context, source: &Source) {
 /// Uploads a version of its own first, then the stable object that a restore reads.
 async fn upload(context: &Context, csv: String) {
     let Some(bucket) = &context.store else { return };
-    let time = moment::COPY.write(context.ports.clock.now());
-    let versioned = format!("{FOLDER}/{}-{}", records::ALIASES, time);
-    let stable = format!("{FOLDER}/{}", records::ALIASES);
+    let time = timestamp::COPY.write(context.ports.clock.now());
+    let versioned = format!("{FOLDER}/{}-{}", state_files::ALIASES, time);
+    let stable = format!("{FOLDER}/{}", state_files::ALIASES);
     for key in [versioned, stable] {
         let bytes = csv.len() as u64;
         match bucket.put(&key, "text/csv", csv.clone().into_bytes()).await {

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::archive::{self, Archive, Subject};
 use crate::context::Context;
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points};
-use crate::moment;
 use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer, QdrantError};
-use crate::records;
 use crate::report::{Item, Outcome};
+use crate::state_files;
+use crate::timestamp;
 
 /// Backs up one collection; the items are its archives, and the collection or manifest where these failed.
 pub(super) async fn back_up(context: &Context, cluster: &Cluster, collection: &str) -> Vec<Item> {
@@ -207,12 +207,12 @@ async fn take(context: &Context, holder: &Holder<'_>, collection: &str) -> (Item
         cause: archive.note.clone(),
         ..item(Outcome::Done)
     };
-    let line = records::Snapshot {
+    let line = state_files::Snapshot {
         host: Some(host.clone()),
         collection: collection.to_owned(),
         snapshot_name: archive.name.clone(),
     };
-    if let Err(error) = records::append_snapshot(context.ports.files.as_ref(), &line) {
+    if let Err(error) = state_files::append_snapshot(context.ports.files.as_ref(), &line) {
         // The archive is there, but a restore by the `snapshots` file would not know of it.
         return (Item { cause: Some(error.to_string()), outcome: Outcome::Failed, ..done }, None);
     }
@@ -321,7 +321,7 @@ fn describe(
     });
     Ok(Manifest {
         schema_version: crate::manifest::SCHEMA_VERSION,
-        created_at: moment::RFC3339.write(now),
+        created_at: timestamp::RFC3339.write(now),
         created_by: crate::CREATED_BY.to_owned(),
         collection: collection.to_owned(),
         distributed: cluster.distributed,

@@ -13,12 +13,12 @@ use super::collection::{RED, counted, would_make};
 use crate::archive::{check_shard, sha256};
 use crate::context::Context;
 use crate::manifest::{ManifestPeer, Points};
-use crate::moment;
 use crate::qdrant::{Cluster, Layout, Peer};
 use crate::report::{Item, Outcome};
 use crate::sets::{SetId, SetManifest, SetShard, SetSource};
 use crate::settings::ArchiveCheck;
 use crate::store::ObjectStore;
+use crate::timestamp;
 
 /// How many archives each peer was asked for in this run, so that the load is spread over all collections.
 pub(super) type Load = RefCell<BTreeMap<u64, usize>>;
@@ -263,7 +263,7 @@ impl Job<'_> {
             etag: stat.etag,
             checksum,
             source_peer_id: replica.id,
-            created_at: moment::RFC3339.write(self.context.ports.clock.now()),
+            created_at: timestamp::RFC3339.write(self.context.ports.clock.now()),
             key: None,
             replicas: BTreeMap::new(),
             points: Points { before, after },
@@ -309,7 +309,7 @@ impl Job<'_> {
                     })
                     .collect(),
                 points,
-                created_at: moment::RFC3339.write(self.context.ports.clock.now()),
+                created_at: timestamp::RFC3339.write(self.context.ports.clock.now()),
                 seconds: self.now().saturating_sub(started).as_secs(),
                 label: self.context.settings.label.clone(),
             }),

@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::error::Error;
 use crate::qdrant::{Cluster, Missing, discover_source};
-use crate::records;
 use crate::report::{Item, Outcome};
+use crate::state_files;
 use std::collections::BTreeSet;
 
 /// The source's clusters.
@@ -93,7 +93,7 @@ pub(crate) async fn collections(cluster: &Cluster) -> Result<Vec<String>, Error>
 /// # Errors
 /// The file can't be read, or no peer answers.
 pub(crate) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec<String>, Error> {
-    let lines = records::read_collections(context.ports.files.as_ref())?;
+    let lines = state_files::read_collections(context.ports.files.as_ref())?;
     let settings = &context.settings;
     let mine = |name: &String| settings.collections.takes(name) && settings.share.is_none_or(|share| share.takes(name));
     let mut all = collections(cluster).await?;
@@ -117,7 +117,7 @@ pub(crate) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec
             Some(&cluster.host.to_string()),
             &format!(
                 "the file `{}` leaves out {} collections: {}; without the file (`reset` removes it) all are taken",
-                records::COLLECTIONS,
+                state_files::COLLECTIONS,
                 left_out.len(),
                 shortened(&left_out),
             ),

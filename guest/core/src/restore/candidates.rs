@@ -4,8 +4,8 @@ use crate::error::{Code, Error};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::context::Context;
-use crate::records;
 use crate::sets::Found;
+use crate::state_files;
 
 /// The collections to restore, each with the sets that may be taken.
 pub(crate) fn wanted(
@@ -19,7 +19,7 @@ pub(crate) fn wanted(
             .to_owned()
             .into());
     }
-    let named = records::read_collections(context.ports.files.as_ref())?;
+    let named = state_files::read_collections(context.ports.files.as_ref())?;
     let named: BTreeSet<String> = named.into_iter().map(|line| line.collection).collect();
     let renamed = settings.rename.iter().map(|(old, _)| old);
     for collection in named.iter().chain(renamed) {

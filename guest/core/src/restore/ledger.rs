@@ -5,23 +5,23 @@
 use super::plan::Plan;
 use crate::error::Error;
 use crate::ports::{FileError, Files};
-use crate::records;
 use crate::settings::Host;
+use crate::state_files;
 use crate::store::ObjectStore;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The archives that `target` was given and that were proven there.
 pub(super) fn recovered(files: &dyn Files, target: &Host) -> Result<BTreeSet<String>, FileError> {
     let target = target.to_string();
-    let lines = records::read_recovery_history(files)?;
+    let lines = state_files::read_recovery_history(files)?;
     Ok(lines.into_iter().filter(|line| line.host == target).map(|line| line.snapshot_name).collect())
 }
 
 /// Notes that an archive is proven to be on `target`.
 pub(super) fn note_recovered(files: &dyn Files, target: &Host, snapshot_name: &str) -> Result<(), FileError> {
-    records::append_recovery(
+    state_files::append_recovery(
         files,
-        &records::Recovery {
+        &state_files::Recovery {
             host: target.to_string(),
             snapshot_name: snapshot_name.to_owned(),
             outcome: "ok".to_owned(),
@@ -36,9 +36,9 @@ pub(super) fn note_failed(
     snapshot_name: &str,
     reason: &str,
 ) -> Result<(), FileError> {
-    records::append_failure(
+    state_files::append_failure(
         files,
-        &records::Failure {
+        &state_files::Failure {
             host: target.to_string(),
             snapshot_name: snapshot_name.to_owned(),
             reason: reason.to_owned(),
@@ -50,7 +50,7 @@ pub(super) fn note_failed(
 /// points there is the half-done work and not somebody's data.
 pub(super) fn begun(files: &dyn Files, target: &Host, plan: &Plan) -> Result<bool, FileError> {
     let wanted = begin(target, plan);
-    Ok(records::read_begun(files)?
+    Ok(state_files::read_begun(files)?
         .into_iter()
         .rev()
         .find(|line| line.host == wanted.host && line.collection == wanted.collection)
@@ -59,13 +59,13 @@ pub(super) fn begun(files: &dyn Files, target: &Host, plan: &Plan) -> Result<boo
 
 /// Notes that the restore begins: before the collection is created.
 pub(super) fn note_begun(files: &dyn Files, target: &Host, plan: &Plan) -> Result<(), FileError> {
-    records::append_begun(files, &begin(target, plan))
+    state_files::append_begun(files, &begin(target, plan))
 }
 
-fn begin(target: &Host, plan: &Plan) -> records::Begun {
+fn begin(target: &Host, plan: &Plan) -> state_files::Begun {
     let mut names: Vec<&str> = plan.recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
     names.sort();
-    records::Begun { host: target.to_string(), collection: plan.collection.clone(), snapshots: names.join(" ") }
+    state_files::Begun { host: target.to_string(), collection: plan.collection.clone(), snapshots: names.join(" ") }
 }
 
 /// How far a restore from a set has come, as the bucket tells.

@@ -3,8 +3,8 @@
 use quick_xml::de::from_str;
 use serde::Deserialize;
 
-use crate::moment;
 use crate::store::Object;
+use crate::timestamp;
 
 /// One page of a listing.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(super) fn parse_page(xml: &[u8]) -> Result<Page, String> {
     let objects = page.contents.into_iter().map(|Contents { key, size, last_modified }| Object {
         key,
         bytes: size,
-        last_modified: last_modified.and_then(|moment| moment::read_s3(moment.trim())),
+        last_modified: last_modified.and_then(|moment| timestamp::read_s3(moment.trim())),
     });
     Ok(Page { objects: objects.collect(), truncated: page.is_truncated, next: page.next_continuation_token })
 }

@@ -8,9 +8,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::manifest::{ManifestPeer, Points};
-use crate::moment;
 use crate::naming;
 use crate::report::total;
+use crate::timestamp;
 
 /// The folder of the manifests of all sets in the bucket.
 pub const MANIFESTS: &str = "backup_manifests";
@@ -30,7 +30,7 @@ impl SetId {
     pub fn new(now: OffsetDateTime, name: &str) -> Self {
         let good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let name: String = name.chars().filter(good).collect();
-        Self(format!("{}-{name}", moment::KEY.write(now)))
+        Self(format!("{}-{name}", timestamp::KEY.write(now)))
     }
 
     /// An id as it stands in a manifest or a key.
@@ -40,7 +40,7 @@ impl SetId {
 
     /// When the run began, where the id says it.
     pub fn started(&self) -> Option<OffsetDateTime> {
-        moment::KEY.read(self.0.get(..moment::KEY.length())?)
+        timestamp::KEY.read(self.0.get(..timestamp::KEY.length())?)
     }
 
     /// The key of the manifest of `collection` in this set.

@@ -11,7 +11,7 @@ use super::{
     Addressing, ArchiveCheck, Choice, Host, Keep, LogFormat, Needs, Problem, ReportTo, S3Settings, Secret, Settings,
     Share, Sweep,
 };
-use crate::moment;
+use crate::timestamp;
 
 const DAY: u64 = 86_400;
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -342,8 +342,8 @@ impl Reader {
 
     fn moment(&mut self, name: &'static str) -> Option<OffsetDateTime> {
         let text = self.text(name)?;
-        let whole = if text.len() == moment::DATE.length() { format!("{text}T00:00:00Z") } else { text.clone() };
-        let moment = moment::RFC3339.read(&whole);
+        let whole = if text.len() == timestamp::DATE.length() { format!("{text}T00:00:00Z") } else { text.clone() };
+        let moment = timestamp::RFC3339.read(&whole);
         if moment.is_none() {
             self.problem(name, format!("`{text}` is not a moment in UTC such as 2026-01-29 or 2026-01-29T12:00:00Z"));
         }

@@ -6,7 +6,7 @@ use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
-use crate::records;
+use crate::state_files;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
@@ -17,7 +17,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         );
     }
     context.reporter.report_all(source.missing_items());
-    let chosen = records::read_collections(context.ports.files.as_ref())?;
+    let chosen = state_files::read_collections(context.ports.files.as_ref())?;
     if let Some(share) = context.settings.share {
         context.log.info(None, &format!("this is share {} of 0 to {}", share.index, share.of - 1));
     }
@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
                     Some(&cluster.host.to_string()),
                     &format!("{} collections on {} peers", collections.len(), cluster.peers.len()),
                 );
-                written.extend(collections.iter().map(|collection| records::Collection {
+                written.extend(collections.iter().map(|collection| state_files::Collection {
                     host: Some(cluster.host.to_string()),
                     collection: collection.clone(),
                 }));
@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         }
     }
     if chosen.is_empty() && whole && !written.is_empty() && !context.settings.dry_run {
-        context.ports.files.replace(records::COLLECTIONS, records::collections_csv(&written).as_bytes())?;
+        context.ports.files.replace(state_files::COLLECTIONS, state_files::collections_csv(&written).as_bytes())?;
     }
     if written.is_empty() {
         context.log.warn(None, "there is nothing to back up: no collection of the source is meant");

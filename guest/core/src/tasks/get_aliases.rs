@@ -4,13 +4,13 @@ use crate::aliases;
 use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
-use crate::records;
+use crate::state_files;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
     context.reporter.report_all(source.missing_items());
     aliases::save(context, &source).await;
-    if let Ok(Some(csv)) = context.ports.files.read(records::ALIASES) {
+    if let Ok(Some(csv)) = context.ports.files.read(state_files::ALIASES) {
         context.ports.console.data(&String::from_utf8_lossy(&csv));
     }
     Ok(())

@@ -3,15 +3,15 @@
 use crate::clusters::source::{self, Source};
 use crate::context::Context;
 use crate::error::Error;
-use crate::records;
 use crate::report::{Item, Outcome};
+use crate::state_files;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
-    let known = records::read_collections(context.ports.files.as_ref())?;
+    let known = state_files::read_collections(context.ports.files.as_ref())?;
     if !known.is_empty() {
         let reason = "the file is there already and is kept; `reset` removes it".to_owned();
-        context.ports.console.data(&records::collections_csv(&known));
+        context.ports.console.data(&state_files::collections_csv(&known));
         context.reporter.report(Item {
             name: Some("collections".to_owned()),
             cause: Some(reason),
@@ -32,7 +32,7 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
             Ok(names) => lines.extend(
                 names
                     .into_iter()
-                    .map(|collection| records::Collection { host: Some(cluster.host.to_string()), collection }),
+                    .map(|collection| state_files::Collection { host: Some(cluster.host.to_string()), collection }),
             ),
             Err(cause) => {
                 whole = false;
@@ -48,19 +48,19 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
         context.log.info(None, "the source has no collections");
         return Ok(());
     }
-    let csv = records::collections_csv(&lines);
+    let csv = state_files::collections_csv(&lines);
     if !whole {
         // A file with some of them would choose these for every task from now on.
         context.ports.console.data(&csv);
         context
             .log
-            .warn(None, &format!("the file `{}` is not written, as the list is not whole", records::COLLECTIONS));
+            .warn(None, &format!("the file `{}` is not written, as the list is not whole", state_files::COLLECTIONS));
         return Ok(());
     }
-    context.ports.files.replace(records::COLLECTIONS, csv.as_bytes())?;
+    context.ports.files.replace(state_files::COLLECTIONS, csv.as_bytes())?;
     context.ports.console.data(&csv);
     context.reporter.report(Item {
-        name: Some(records::COLLECTIONS.to_owned()),
+        name: Some(state_files::COLLECTIONS.to_owned()),
         cause: Some(format!("{} collections", lines.len())),
         ..Item::new("file", Outcome::Done)
     });

@@ -5,9 +5,9 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ports::FileError;
-use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, BucketArchive};
+use crate::state_files;
 use std::collections::BTreeSet;
 
 /// As Qdrant lists them.
@@ -49,15 +49,17 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
             }
         }
     }
-    let lines = lines.into_iter().map(|(collection, snapshot_name, host)| records::Snapshot {
+    let lines = lines.into_iter().map(|(collection, snapshot_name, host)| state_files::Snapshot {
         host: Some(host),
         collection,
         snapshot_name,
     });
     if !whole {
         // A file with some of them would pass for all of them, and is not made anew while it is there.
-        context.ports.console.data(&records::snapshots_csv(&lines.collect::<Vec<_>>()));
-        context.log.warn(None, &format!("the file `{}` is not written, as the list is not whole", records::SNAPSHOTS));
+        context.ports.console.data(&state_files::snapshots_csv(&lines.collect::<Vec<_>>()));
+        context
+            .log
+            .warn(None, &format!("the file `{}` is not written, as the list is not whole", state_files::SNAPSHOTS));
         return Ok(());
     }
     context.reporter.report(write(context, lines.collect())?);
@@ -72,7 +74,7 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), Error> {
     }
     let bucket = context.store()?;
     let chosen: BTreeSet<String> =
-        records::read_collections(context.ports.files.as_ref())?.into_iter().map(|line| line.collection).collect();
+        state_files::read_collections(context.ports.files.as_ref())?.into_iter().map(|line| line.collection).collect();
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
     let mut list = List { context, archives: Vec::new(), text: String::new(), lines: 0 };
     list.clear()?;
@@ -124,7 +126,11 @@ impl List<'_> {
         self.lines += self.archives.len();
         for archive in self.archives.drain(..) {
             let BucketArchive { collection, name: snapshot_name, .. } = archive;
-            self.text.push_str(&records::snapshot_line(&records::Snapshot { host: None, collection, snapshot_name }));
+            self.text.push_str(&state_files::snapshot_line(&state_files::Snapshot {
+                host: None,
+                collection,
+                snapshot_name,
+            }));
         }
     }
 
@@ -139,32 +145,32 @@ impl List<'_> {
     fn end(&mut self) -> Result<usize, FileError> {
         self.write_lines();
         self.write()?;
-        self.context.ports.files.rename(Self::UNFINISHED, records::SNAPSHOTS)?;
+        self.context.ports.files.rename(Self::UNFINISHED, state_files::SNAPSHOTS)?;
         Ok(self.lines)
     }
 }
 
 /// A `snapshots` file that is there is kept: it may be a person's own choice.
 fn kept(context: &Context) -> Result<Option<Item>, Error> {
-    let lines = records::read_snapshots(context.ports.files.as_ref())?;
+    let lines = state_files::read_snapshots(context.ports.files.as_ref())?;
     if lines.is_empty() {
         return Ok(None);
     }
-    context.ports.console.data(&records::snapshots_csv(&lines));
+    context.ports.console.data(&state_files::snapshots_csv(&lines));
     let cause = Some("the file is there already and is kept; `reset` removes it".to_owned());
-    Ok(Some(Item { name: Some(records::SNAPSHOTS.to_owned()), cause, ..Item::new("file", Outcome::Skipped) }))
+    Ok(Some(Item { name: Some(state_files::SNAPSHOTS.to_owned()), cause, ..Item::new("file", Outcome::Skipped) }))
 }
 
-fn write(context: &Context, lines: Vec<records::Snapshot>) -> Result<Item, Error> {
-    let csv = records::snapshots_csv(&lines);
-    context.ports.files.replace(records::SNAPSHOTS, csv.as_bytes())?;
+fn write(context: &Context, lines: Vec<state_files::Snapshot>) -> Result<Item, Error> {
+    let csv = state_files::snapshots_csv(&lines);
+    context.ports.files.replace(state_files::SNAPSHOTS, csv.as_bytes())?;
     context.ports.console.data(&csv);
     Ok(done(lines.len()))
 }
 
 fn done(lines: usize) -> Item {
     Item {
-        name: Some(records::SNAPSHOTS.to_owned()),
+        name: Some(state_files::SNAPSHOTS.to_owned()),
         cause: Some(format!("{lines} snapshots")),
         ..Item::new("file", Outcome::Done)
     }

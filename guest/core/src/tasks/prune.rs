@@ -4,14 +4,14 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::lock;
 use crate::prune;
-use crate::records;
 use crate::report::{Item, Outcome};
 use crate::sets;
+use crate::state_files;
 use std::collections::BTreeSet;
 
 pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), Error> {
     let bucket = context.store()?;
-    let lines = records::read_collections(context.ports.files.as_ref())?;
+    let lines = state_files::read_collections(context.ports.files.as_ref())?;
     let named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
     let wanted = |collection: &str| {
         (named.is_empty() || named.contains(collection)) && context.settings.collections.takes(collection)

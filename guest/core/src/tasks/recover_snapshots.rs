@@ -12,16 +12,16 @@ use crate::clusters::target;
 use crate::context::Context;
 use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
-use crate::records;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, Backup, BucketArchive, Choice};
+use crate::state_files;
 use crate::store::ObjectStore;
 
 /// How many collections' archives are read at the same time, of each the first 32 KiB and more: what they say of
 /// themselves is small, and much faster read than restored.
 const CHOICES_AT_ONCE: usize = 16;
 
-pub(super) async fn run(context: &Context, chosen: Vec<records::Snapshot>) -> Result<(), Error> {
+pub(super) async fn run(context: &Context, chosen: Vec<state_files::Snapshot>) -> Result<(), Error> {
     let bucket = context.store()?;
     let archives = archives(context, bucket, &chosen).await?;
     let targets = target::find(context).await?;
@@ -72,19 +72,19 @@ async fn choose(
 
 /// The lines of the `snapshots` file, where there is one: given by the host, named by a setting, or in the work
 /// directory.
-pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<records::Snapshot>, Error> {
+pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<state_files::Snapshot>, Error> {
     let files = context.ports.files.as_ref();
     let (name, text) = match (given, &context.settings.snapshots_file) {
-        (Some(text), _) => (records::SNAPSHOTS, Some(text.into_bytes())),
+        (Some(text), _) => (state_files::SNAPSHOTS, Some(text.into_bytes())),
         (None, Some(path)) => (path.as_str(), Some(files.read_path(path)?)),
         // An empty one is what `get_snap` leaves where it finds nothing.
         (None, None) => {
-            let text = files.read(records::SNAPSHOTS)?;
-            (records::SNAPSHOTS, text.filter(|text| !text.trim_ascii().is_empty()))
+            let text = files.read(state_files::SNAPSHOTS)?;
+            (state_files::SNAPSHOTS, text.filter(|text| !text.trim_ascii().is_empty()))
         }
     };
     let Some(text) = text else { return Ok(Vec::new()) };
-    let lines = records::parse_snapshots(name, &text)?;
+    let lines = state_files::parse_snapshots(name, &text)?;
     if lines.is_empty() {
         return Err(format!(
             "the file `{name}` names no snapshot, and all of the bucket is not meant; without the file it is"
@@ -101,7 +101,7 @@ pub(super) type ByCollection = BTreeMap<String, Result<Vec<BucketArchive>, Error
 async fn archives(
     context: &Context,
     bucket: &dyn ObjectStore,
-    chosen: &[records::Snapshot],
+    chosen: &[state_files::Snapshot],
 ) -> Result<ByCollection, Error> {
     let filter = if chosen.is_empty() { context.settings.snapshot_filter.as_str() } else { "" };
     let mut found: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
@@ -109,7 +109,7 @@ async fn archives(
         found.entry(archive.collection.clone()).or_default().push(archive);
     }
     if chosen.is_empty() {
-        let collections = records::read_collections(context.ports.files.as_ref())?;
+        let collections = state_files::read_collections(context.ports.files.as_ref())?;
         let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).collect();
         let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
         let absent: Vec<_> = absent
@@ -144,7 +144,7 @@ async fn archives(
     Ok(archives)
 }
 
-fn not_found(context: &Context, bucket: &dyn ObjectStore, line: &records::Snapshot) -> String {
+fn not_found(context: &Context, bucket: &dyn ObjectStore, line: &state_files::Snapshot) -> String {
     let name = &line.snapshot_name;
     if SnapshotName::parse(&line.collection, name).is_none() {
         return format!("`{name}` is not the name of a snapshot of the whole collection `{}`", line.collection);

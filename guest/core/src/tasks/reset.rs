@@ -2,14 +2,14 @@
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::moment;
-use crate::records;
 use crate::report::{Item, Outcome};
+use crate::state_files;
+use crate::timestamp;
 
 pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), Error> {
-    let time = moment::COPY.write(context.ports.clock.now());
+    let time = timestamp::COPY.write(context.ports.clock.now());
     let files = &context.ports.files;
-    for file in records::STATE_FILES {
+    for file in state_files::STATE_FILES {
         let item = |outcome, cause: Option<String>| Item {
             name: Some((*file).to_owned()),
             cause,

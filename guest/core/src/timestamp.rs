@@ -1,7 +1,4 @@
-//! Moments as text, in UTC and to the second: the fixed forms of names, keys, log lines and S3 listings.
-//!
-//! Five forms of digits at fixed places don't need the formatting machinery of `time`, which would be 60 KiB of the
-//! component.
+//! Timestamps as text, in UTC and to the second: the fixed forms of names, keys, log lines and S3 listings.
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
@@ -28,19 +25,19 @@ impl Form {
         self.0.len()
     }
 
-    /// `moment` in this form.
-    pub fn write(self, moment: OffsetDateTime) -> String {
-        let moment = moment.to_offset(time::UtcOffset::UTC);
+    /// `timestamp` in this form.
+    pub fn write(self, timestamp: OffsetDateTime) -> String {
+        let timestamp = timestamp.to_offset(time::UtcOffset::UTC);
         self.0
-            .replace("YYYY", &format!("{:04}", moment.year()))
-            .replace("MM", &format!("{:02}", u8::from(moment.month())))
-            .replace("DD", &format!("{:02}", moment.day()))
-            .replace("hh", &format!("{:02}", moment.hour()))
-            .replace("mm", &format!("{:02}", moment.minute()))
-            .replace("ss", &format!("{:02}", moment.second()))
+            .replace("YYYY", &format!("{:04}", timestamp.year()))
+            .replace("MM", &format!("{:02}", u8::from(timestamp.month())))
+            .replace("DD", &format!("{:02}", timestamp.day()))
+            .replace("hh", &format!("{:02}", timestamp.hour()))
+            .replace("mm", &format!("{:02}", timestamp.minute()))
+            .replace("ss", &format!("{:02}", timestamp.second()))
     }
 
-    /// The moment that `text` writes in just this form; `None` for anything else.
+    /// The timestamp that `text` writes in just this form; `None` for anything else.
     pub fn read(self, text: &str) -> Option<OffsetDateTime> {
         let letters = self.0.bytes().zip(text.bytes());
         let fits =
@@ -60,7 +57,7 @@ impl Form {
     }
 }
 
-/// The moment of an S3 listing, such as `2026-11-22T10:30:51.336Z`, to the second.
+/// The timestamp of an S3 listing, such as `2026-11-22T10:30:51.336Z`, to the second.
 pub fn read_s3(text: &str) -> Option<OffsetDateTime> {
     let whole = text.split('.').next()?.trim_end_matches('Z');
     RFC3339.read(&format!("{whole}Z"))
@@ -74,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_form_is_written_and_read_back() {
-        let moment = datetime!(2026-01-29 01:04:09 UTC);
+        let timestamp = datetime!(2026-01-29 01:04:09 UTC);
         for (form, text) in [
             (LOG, "2026-01-29 01:04:09"),
             (RFC3339, "2026-01-29T01:04:09Z"),
@@ -82,9 +79,9 @@ mod tests {
             (COPY, "2026-01-29_01-04-09"),
             (KEY, "2026-01-29T01-04-09Z"),
         ] {
-            assert_eq!(form.write(moment), text);
+            assert_eq!(form.write(timestamp), text);
             assert_eq!(form.write(datetime!(2026-01-29 02:04:09.9 +1)), text);
-            assert_eq!(form.read(text), Some(moment));
+            assert_eq!(form.read(text), Some(timestamp));
             assert_eq!(text.len(), form.length());
         }
     }
@@ -107,9 +104,9 @@ mod tests {
 
     #[test]
     fn listings_have_fractions_or_none() {
-        let moment = Some(datetime!(2026-11-22 10:30:51 UTC));
-        assert_eq!(read_s3("2026-11-22T10:30:51.336Z"), moment);
-        assert_eq!(read_s3("2026-11-22T10:30:51Z"), moment);
+        let timestamp = Some(datetime!(2026-11-22 10:30:51 UTC));
+        assert_eq!(read_s3("2026-11-22T10:30:51.336Z"), timestamp);
+        assert_eq!(read_s3("2026-11-22T10:30:51Z"), timestamp);
         assert_eq!(read_s3("yesterday"), None);
     }
 }
