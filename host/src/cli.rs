@@ -219,7 +219,7 @@ fn options(task: Task, given: &Given, environment: &Environment) -> Result<Optio
     }
     let mut deadline = None;
     if let Some((name, value)) = values.one(DEADLINE) {
-        deadline = parse_duration(value).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
+        deadline = parse_duration(value).ok().filter(|deadline| !deadline.is_zero());
         if deadline.is_none() {
             problems.push(format!(
                 "{name}: `{value}` can't be used; accepted is a time of at least 1 s, such as `3600`, `90s`, `60m` or `2h`"

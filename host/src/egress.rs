@@ -103,12 +103,10 @@ impl Rule {
     /// # Errors
     /// It is none of the forms of the module's table.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
+        without_user(text)?;
         let error = |why: &str| RuleError(format!("`{text}` {why}; {ACCEPTED}"));
         if text.contains("://") {
             return Err(error("has a scheme in front"));
-        }
-        if text.contains('@') {
-            return Err(error("has a user in front"));
         }
         let (host, prefix, port) = split_rule(text).ok_or_else(|| error("has a port that is none"))?;
         let port = match port {
@@ -142,6 +140,8 @@ impl Rule {
     /// # Errors
     /// The first one that can't be understood.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, RuleError> {
+        // Before it is cut at commas, which a password may have.
+        without_user(text)?;
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Self::parse).collect()
     }
 
@@ -158,6 +158,14 @@ impl Rule {
             _ => false,
         }
     }
+}
+
+/// Refuses a user, and shows nothing of the text: where a password ends, only its author knows.
+fn without_user(text: &str) -> Result<(), RuleError> {
+    if text.contains('@') {
+        return Err(RuleError(format!("the rule has a user in front (its value is not shown); {ACCEPTED}")));
+    }
+    Ok(())
 }
 
 impl Target {
@@ -590,5 +598,13 @@ mod tests {
         assert_eq!(shown("https://Name.Example/"), "name.example:443");
         assert_eq!(shown("http://[::1]/"), "[::1]:80");
         assert_eq!(shown("http://127.0.0.1:6333/a"), "127.0.0.1:6333");
+    }
+
+    #[test]
+    fn a_password_in_a_rule_is_not_shown() {
+        for text in ["user:hunter2@host", "a,user:hun,ter2hunter2@host", "http://user:hunter2@host"] {
+            let error = Rule::parse_list(text).unwrap_err().to_string();
+            assert!(error.contains("user in front") && !error.contains("hunter2"), "{error}");
+        }
     }
 }

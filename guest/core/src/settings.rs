@@ -5,19 +5,27 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 mod choice;
+mod duration;
 mod host;
-mod parse;
+mod read;
 mod retention;
+mod setting;
 mod share;
-mod variables;
+pub mod table;
+mod unknown;
+mod values;
 
 pub use choice::Choice;
+pub use duration::parse as parse_duration;
 pub use host::{DefaultPort, Host};
-pub use parse::{from_variables, parse_duration, unknown_names};
+pub use read::from_variables;
 pub use retention::{Keep, Sweep};
+pub use setting::{Scope, Setting, Variable, Word};
 pub use share::Share;
 pub(crate) use share::hash;
-pub use variables::{Scope, VARIABLES, Variable, markdown_table};
+pub use table::VARIABLES;
+pub use unknown::unknown_names;
+pub use values::{Addresses, without_user};
 
 use crate::task::Task;
 
@@ -134,18 +142,20 @@ pub struct S3Settings {
 }
 
 /// Where the bucket's name goes in a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Addressing {
     /// `https://host/bucket/key`: works everywhere, and what Qdrant itself does.
+    #[default]
     Path,
     /// `https://bucket.host/key`.
     Virtual,
 }
 
 /// `QDRANT_ARCHIVE_CHECK`: how a new archive is proven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ArchiveCheck {
     /// Read whole: its structure to the end, and its SHA-256, which Qdrant compares at the restore.
+    #[default]
     Full,
     /// Its structure to the end, by small requests.
     Tail,
@@ -154,9 +164,10 @@ pub enum ArchiveCheck {
 }
 
 /// `LOG_FORMAT`: how log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// `[2026-01-29 11:44:22] [host] what happened`
+    #[default]
     Text,
     /// One JSON object a line.
     Json,

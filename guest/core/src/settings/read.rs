@@ -1,0 +1,392 @@
+//! From environment variables to settings: all checked together, every mistake reported at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::host::injected;
+use super::table::*;
+use super::values::shown;
+use super::{Choice, Keep, Needs, Problem, ReportTo, S3Settings, Scope, Setting, Settings, Share, Sweep};
+
+const QDRANT: &str = "such as http://qdrant-headless:6333";
+
+/// Reads the settings. `needs` says what the task can't do without. Also returns notes for the log.
+///
+/// # Errors
+/// Every setting that can't be used, with what is accepted.
+pub fn from_variables(variables: &[(String, String)], needs: Needs) -> Result<(Settings, Vec<String>), Vec<Problem>> {
+    let mut reader = Reader::new(variables);
+    let settings = settings(&mut reader, needs);
+    if reader.problems.is_empty() { Ok((settings, reader.notes)) } else { Err(reader.problems) }
+}
+
+/// A line a field.
+fn settings(reader: &mut Reader, needs: Needs) -> Settings {
+    if needs.source {
+        reader.require(&QDRANT_SOURCE_HOSTS, &format!("the address of Qdrant, {QDRANT}"));
+    }
+    if needs.restore {
+        reader.require(&QDRANT_RESTORE_HOSTS, &format!("the address of the Qdrant to restore into, {QDRANT}"));
+    }
+    let http_port = reader.get(&QDRANT_HTTP_PORT);
+    let source_api_key = reader.get(&QDRANT_API_KEY);
+    let aliases_on_s3 = reader.get(&BACKUP_COLLECTION_ALIASES_ON_S3);
+    Settings {
+        source_hosts: reader.get(&QDRANT_SOURCE_HOSTS).with_port(http_port),
+        restore_hosts: reader.get(&QDRANT_RESTORE_HOSTS).with_port(http_port),
+        restore_api_key: reader.get(&QDRANT_RESTORE_API_KEY).or_else(|| source_api_key.clone()),
+        source_api_key,
+        discover_peers: reader.get(&GET_PEERS_FROM_CLUSTER_INFO),
+        http_port,
+        request_timeout: reader.get(&CURL_TIMEOUT),
+        wait: reader.get(&QDRANT_WAIT_ON_TASK),
+        link_expiry: reader.get(&QDRANT_S3_LINK_EXPIRY_DURATION),
+        snapshot_filter: reader.get(&QDRANT_SNAPSHOT_DATETIME_FILTER).unwrap_or_default(),
+        aliases_on_s3,
+        aliases_object: reader
+            .get(&QDRANT_COLLECTION_ALIASES_STABLE_FILE)
+            .unwrap_or_else(|| QDRANT_COLLECTION_ALIASES_STABLE_FILE.variable.default()),
+        s3: s3(reader, needs.s3 || (aliases_on_s3 && (needs.source || needs.restore))),
+        restore_force: reader.get(&QDRANT_RESTORE_FORCE),
+        skip_version_check: reader.get(&QDRANT_SKIP_VERSION_CHECK),
+        settle_timeout: reader.get(&QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS),
+        poll_interval: reader.get(&QDRANT_VERIFY_POLL_INTERVAL_SECONDS),
+        snapshots_per_peer: reader.get(&QDRANT_SNAPSHOTS_PER_PEER),
+        collections: Choice {
+            include: reader.get(&QDRANT_COLLECTIONS),
+            exclude: reader.get(&QDRANT_COLLECTIONS_EXCLUDE),
+        },
+        rename: reader.get(&QDRANT_RESTORE_RENAME),
+        replication_factor: reader.get(&QDRANT_RESTORE_REPLICATION_FACTOR),
+        switch_aliases: reader.get(&QDRANT_RESTORE_SWITCH_ALIASES),
+        drop_old: drop_old(reader),
+        tolerance_percent: reader.get(&QDRANT_VERIFY_TOLERANCE_PCT),
+        sample_points: reader.get(&QDRANT_VERIFY_SAMPLE_POINTS),
+        report: ReportTo {
+            file: reader.get(&QDRANT_REPORT_FILE),
+            s3: reader.get(&QDRANT_REPORT_ON_S3),
+            metrics_file: reader.get(&QDRANT_METRICS_FILE),
+            push_url: reader.get(&QDRANT_METRICS_PUSH_URL),
+        },
+        verify_percent: reader.get(&QDRANT_VERIFY_PERCENT),
+        dry_run: reader.get(&QDRANT_DRY_RUN),
+        keep: keep(reader),
+        sweep: Sweep {
+            grace: reader.get(&QDRANT_SWEEP_GRACE_SECONDS),
+            cap_percent: reader.get(&QDRANT_SWEEP_DELETE_CAP_PCT),
+            legacy_runs: reader.get(&QDRANT_LEGACY_KEEP_RUNS),
+        },
+        restore_before: reader.get(&QDRANT_RESTORE_BEFORE),
+        archive_check: reader.get(&QDRANT_ARCHIVE_CHECK),
+        label: reader.get(&QDRANT_BACKUP_LABEL),
+        pod: reader.get(&HOSTNAME),
+        share: share(reader),
+        snapshots_file: reader.get(&QDRANT_SNAPSHOTS_FILE),
+        log_format: reader.get(&LOG_FORMAT),
+    }
+}
+
+fn keep(reader: &mut Reader) -> Keep {
+    Keep {
+        last: reader.get(&QDRANT_BACKUP_RETENTION_SETS),
+        hourly: reader.get(&QDRANT_BACKUP_KEEP_HOURLY),
+        daily: reader.get(&QDRANT_BACKUP_KEEP_DAILY),
+        weekly: reader.get(&QDRANT_BACKUP_KEEP_WEEKLY),
+        monthly: reader.get(&QDRANT_BACKUP_KEEP_MONTHLY),
+        yearly: reader.get(&QDRANT_BACKUP_KEEP_YEARLY),
+        within: reader.get(&QDRANT_BACKUP_KEEP_WITHIN),
+    }
+}
+
+/// Only after the aliases were moved: what they lead to is in use.
+fn drop_old(reader: &mut Reader) -> bool {
+    let wanted = reader.get(&QDRANT_RESTORE_DROP_OLD);
+    if wanted && !reader.get(&QDRANT_RESTORE_SWITCH_ALIASES) {
+        let why = "needs QDRANT_RESTORE_SWITCH_ALIASES=true, as aliases lead to the old collection";
+        reader.problem(&QDRANT_RESTORE_DROP_OLD, why.to_owned());
+    }
+    wanted
+}
+
+/// Both variables, or neither: pods that don't know their number would each back up everything, or the same.
+fn share(reader: &mut Reader) -> Option<Share> {
+    let (of, index) = (reader.get(&QDRANT_BACKUP_SHARES), reader.get(&JOB_COMPLETION_INDEX));
+    if reader.is_set(&QDRANT_BACKUP_SHARES) {
+        let what = "the number of this share, which Kubernetes sets where the Job has `completionMode: Indexed`";
+        reader.require(&JOB_COMPLETION_INDEX, what);
+    }
+    if reader.is_set(&JOB_COMPLETION_INDEX) {
+        reader.require(&QDRANT_BACKUP_SHARES, "the `completions` of the Job, as JOB_COMPLETION_INDEX is set");
+    }
+    let share = Share { index: index?, of: of? };
+    if share.index >= share.of {
+        reader.problem(
+            &JOB_COMPLETION_INDEX,
+            format!("`{}` is not a number from 0 to {}, as QDRANT_BACKUP_SHARES says", share.index, share.of - 1),
+        );
+    }
+    Some(share)
+}
+
+/// The bucket; `None` where nothing of it is set and it isn't needed. The keys alone (which a Secret shared with Qdrant
+/// may bring along) do not ask for one.
+fn s3(reader: &mut Reader, needed: bool) -> Option<S3Settings> {
+    if !needed && !reader.is_set(&QDRANT_S3_ENDPOINT_URL) {
+        return None;
+    }
+    reader.require(&QDRANT_S3_ENDPOINT_URL, "the address of the S3 service, such as http://minio:9000");
+    reader.require(&QDRANT_S3_BUCKET_NAME, "the bucket in which Qdrant stores its snapshots");
+    // A session belongs to the keys beside it.
+    let session_token = if reader.is_set(&QDRANT_S3_ACCESS_KEY_ID) {
+        reader.get(&QDRANT_S3_SESSION_TOKEN)
+    } else {
+        reader.first(&[&QDRANT_S3_SESSION_TOKEN, &AWS_SESSION_TOKEN])
+    };
+    let access_key = reader.first(&[&QDRANT_S3_ACCESS_KEY_ID, &AWS_ACCESS_KEY_ID]);
+    if access_key.is_none() {
+        reader.require(&QDRANT_S3_ACCESS_KEY_ID, "the S3 access key (AWS_ACCESS_KEY_ID does as well)");
+    }
+    let secret_key = reader.first(&[&QDRANT_S3_SECRET_ACCESS_KEY, &AWS_SECRET_ACCESS_KEY]);
+    if secret_key.is_none() {
+        reader.require(&QDRANT_S3_SECRET_ACCESS_KEY, "the S3 secret key (AWS_SECRET_ACCESS_KEY does as well)");
+    }
+    let endpoint = reader.get(&QDRANT_S3_ENDPOINT_URL);
+    let endpoint_for_qdrant = reader.get(&QDRANT_S3_ENDPOINT_URL_FOR_QDRANT);
+    let bucket = reader.get(&QDRANT_S3_BUCKET_NAME);
+    let region = reader.first(&[&QDRANT_S3_REGION, &AWS_REGION, &AWS_DEFAULT_REGION]);
+    let addressing = reader.get(&QDRANT_S3_ADDRESSING_STYLE);
+    let key_prefix = reader.get(&QDRANT_S3_KEY_PREFIX);
+    let timeout = reader.get(&CURL_TIMEOUT);
+    Some(S3Settings {
+        endpoint_for_qdrant: endpoint_for_qdrant.or_else(|| endpoint.clone())?,
+        endpoint: endpoint?,
+        bucket: bucket?,
+        access_key: access_key?,
+        secret_key: secret_key?,
+        session_token,
+        region,
+        addressing,
+        key_prefix: key_prefix.unwrap_or_else(|| QDRANT_S3_KEY_PREFIX.variable.default()),
+        timeout,
+    })
+}
+
+/// The values that are set, and what is wrong with them.
+struct Reader {
+    values: BTreeMap<&'static str, String>,
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+    /// The names of the settings that were asked for: every row of the table has to be.
+    asked: BTreeSet<&'static str>,
+}
+
+impl Reader {
+    fn new(variables: &[(String, String)]) -> Self {
+        let mut reader =
+            Self { values: BTreeMap::new(), problems: Vec::new(), notes: Vec::new(), asked: BTreeSet::new() };
+        for variable in VARIABLES.iter().filter(|variable| variable.scope != Scope::Host) {
+            let value = variables.iter().rev().find(|(name, _)| name == variable.name).map(|(_, value)| value.trim());
+            let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
+            if variable.scope == Scope::Unused {
+                reader.notes.push(format!("{} is ignored: {}", variable.name, variable.meaning));
+            } else if value.starts_with("tcp://") || value.starts_with("udp://") {
+                let problem = injected(&shown(value));
+                reader.problems.push(Problem { variable: variable.name, problem });
+            } else {
+                reader.values.insert(variable.name, value.to_owned());
+            }
+        }
+        reader
+    }
+
+    fn is_set<T>(&self, setting: &Setting<T>) -> bool {
+        self.values.contains_key(setting.variable.name)
+    }
+
+    /// The value; what the setting is when not set where it can't be read.
+    fn get<T>(&mut self, setting: &Setting<T>) -> T {
+        self.asked.insert(setting.variable.name);
+        match self.values.get(setting.variable.name).map(|text| setting.read(text)) {
+            None => setting.default(),
+            Some(Ok(value)) => value,
+            Some(Err(problem)) => {
+                self.problem(setting, problem);
+                setting.default()
+            }
+        }
+    }
+
+    /// The first that is set.
+    fn first<T>(&mut self, settings: &[&Setting<Option<T>>]) -> Option<T> {
+        settings.iter().find_map(|setting| self.get(setting))
+    }
+
+    /// Says what is wrong with a setting, once.
+    fn problem<T>(&mut self, setting: &Setting<T>, problem: String) {
+        let problem = Problem { variable: setting.variable.name, problem };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// The task can't do without it.
+    fn require<T>(&mut self, setting: &Setting<T>, what: &str) {
+        let name = setting.variable.name;
+        if !self.is_set(setting) && !self.problems.iter().any(|problem| problem.variable == name) {
+            self.problem(setting, format!("is not set; it has to be {what}"));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const ALL: Needs = Needs { source: true, restore: true, s3: true };
+
+    fn read(variables: &[(&str, &str)], needs: Needs) -> Result<(Settings, Vec<String>), Vec<Problem>> {
+        let variables: Vec<_> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        from_variables(&variables, needs)
+    }
+
+    fn names(problems: &[Problem]) -> Vec<&str> {
+        problems.iter().map(|problem| problem.variable).collect()
+    }
+
+    /// The environment of the guide's restore job.
+    const GUIDE: &[(&str, &str)] = &[
+        ("QDRANT_SOURCE_HOSTS", ""),
+        ("QDRANT_RESTORE_HOSTS", "http://qdrant-headless:6333"),
+        ("GET_PEERS_FROM_CLUSTER_INFO", "false"),
+        ("QDRANT_API_KEY", ""),
+        ("QDRANT_S3_ENDPOINT_URL", "http://minio.default.svc.cluster.local:9000"),
+        ("QDRANT_S3_ACCESS_KEY_ID", "key"),
+        ("QDRANT_S3_SECRET_ACCESS_KEY", "secret"),
+        ("QDRANT_S3_BUCKET_NAME", "qdrant-snapshots"),
+        ("CURL_TIMEOUT", "3000"),
+        ("QDRANT_S3_LINK_EXPIRY_DURATION", "3600s"),
+        ("QDRANT_WAIT_ON_TASK", "true"),
+        ("QDRANT_SNAPSHOT_DATETIME_FILTER", ""),
+        ("MC_CONFIG_DIR", "mc"),
+    ];
+
+    #[test]
+    fn the_guides_settings_are_taken_as_they_are() {
+        let (settings, notes) = read(GUIDE, Needs { source: false, ..ALL }).unwrap();
+        assert_eq!(settings.request_timeout, Duration::from_secs(3000));
+        assert_eq!(settings.restore_hosts.first().unwrap().to_string(), "http://qdrant-headless:6333");
+        assert!(!settings.discover_peers && settings.source_hosts.is_empty() && settings.source_api_key.is_none());
+        let s3 = settings.s3.unwrap();
+        assert_eq!((s3.key_prefix.as_str(), s3.region, s3.endpoint.port), ("snapshots", None, 9000));
+        assert!(notes.iter().any(|note| note.contains("MC_CONFIG_DIR")));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once_and_no_secret_is_shown() {
+        let problems = read(
+            &[
+                ("QDRANT_SOURCE_HOSTS", "ftp://a, http://user:hunter2@b"),
+                ("QDRANT_HTTP_PORT", "tcp://10.0.0.1:6333"),
+                ("CURL_TIMEOUT", "soon"),
+                ("QDRANT_S3_LINK_EXPIRY_DURATION", "8d"),
+                ("QDRANT_S3_ENDPOINT_URL", "http://minio:9000/bucket"),
+                ("QDRANT_S3_SECRET_ACCESS_KEY", "hunter2\nhunter2"),
+                ("QDRANT_WAIT_ON_TASK", "maybe"),
+            ],
+            ALL,
+        )
+        .unwrap_err();
+        for name in [
+            "QDRANT_SOURCE_HOSTS",
+            "QDRANT_HTTP_PORT",
+            "CURL_TIMEOUT",
+            "QDRANT_S3_LINK_EXPIRY_DURATION",
+            "QDRANT_S3_ENDPOINT_URL",
+            "QDRANT_S3_SECRET_ACCESS_KEY",
+            "QDRANT_WAIT_ON_TASK",
+            "QDRANT_RESTORE_HOSTS",
+            "QDRANT_S3_BUCKET_NAME",
+            "QDRANT_S3_ACCESS_KEY_ID",
+        ] {
+            assert!(names(&problems).contains(&name), "{name} in {problems:?}");
+        }
+        assert!(!format!("{problems:?}").contains("hunter2"));
+        assert!(format!("{problems:?}").contains("enableServiceLinks"));
+    }
+
+    #[test]
+    fn empty_and_unset_are_the_same_and_aws_variables_help_out() {
+        let mut variables: Vec<(&str, &str)> =
+            GUIDE.iter().copied().filter(|(name, _)| !name.contains("_KEY")).collect();
+        variables.extend([
+            ("QDRANT_S3_ACCESS_KEY_ID", "  "),
+            ("AWS_ACCESS_KEY_ID", "A"),
+            ("AWS_SECRET_ACCESS_KEY", "B"),
+            ("AWS_SESSION_TOKEN", "T"),
+            ("AWS_DEFAULT_REGION", "eu01"),
+        ]);
+        let s3 = read(&variables, Needs { source: false, ..ALL }).unwrap().0.s3.unwrap();
+        assert_eq!((s3.access_key.as_str(), s3.secret_key.reveal(), s3.region.as_deref()), ("A", "B", Some("eu01")));
+        assert_eq!(s3.session_token.unwrap().reveal(), "T");
+    }
+
+    #[test]
+    fn what_the_task_does_not_need_is_not_asked_for() {
+        assert!(read(&[], Needs::default()).unwrap().0.s3.is_none());
+        assert!(
+            read(&[("QDRANT_S3_ACCESS_KEY_ID", "k"), ("QDRANT_S3_BUCKET_NAME", "b")], Needs::default())
+                .unwrap()
+                .0
+                .s3
+                .is_none()
+        );
+        let problems = read(
+            &[("BACKUP_COLLECTION_ALIASES_ON_S3", "true"), ("QDRANT_SOURCE_HOSTS", "q")],
+            Needs { source: true, ..Needs::default() },
+        );
+        assert!(names(&problems.unwrap_err()).contains(&"QDRANT_S3_ENDPOINT_URL"));
+    }
+
+    #[test]
+    fn a_share_needs_its_number_and_their_number() {
+        let share = |variables: &[(&str, &str)]| read(variables, Needs::default()).map(|(settings, _)| settings.share);
+        assert_eq!(share(&[]).unwrap(), None);
+        let both = [("QDRANT_BACKUP_SHARES", "3"), ("JOB_COMPLETION_INDEX", "2")];
+        assert_eq!(share(&both).unwrap(), Some(Share { index: 2, of: 3 }));
+        for wrong in [
+            &both[..1],
+            &both[1..],
+            &[("QDRANT_BACKUP_SHARES", "3"), ("JOB_COMPLETION_INDEX", "3")],
+            &[("QDRANT_BACKUP_SHARES", "0"), ("JOB_COMPLETION_INDEX", "0")],
+        ] {
+            assert_eq!(share(wrong).unwrap_err().len(), 1, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_read() {
+        let mut reader = Reader::new(&[]);
+        settings(&mut reader, ALL);
+        for variable in VARIABLES {
+            let read = reader.asked.contains(variable.name);
+            assert_eq!(read, variable.scope == Scope::Component, "{}", variable.name);
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_is_accepted() {
+        for (name, value, accepted) in [
+            ("CURL_TIMEOUT", "abc", "`abc` is not a duration such as 3600, 3600s, 60m or 1h"),
+            ("CURL_TIMEOUT", "8d", "`8d` is not a duration from 1s to 7d"),
+            ("QDRANT_SNAPSHOTS_PER_PEER", "0", "`0` is not a number from 1 to 64"),
+            ("QDRANT_ARCHIVE_CHECK", "half", "`half` is not one of full, tail, none"),
+            ("QDRANT_WAIT_ON_TASK", "maybe", "`maybe` is neither true nor false"),
+        ] {
+            let problems = read(&[(name, value)], Needs::default()).unwrap_err();
+            assert_eq!(problems, [Problem { variable: name, problem: accepted.to_owned() }]);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The table of the settings: one row each. The reader, the host's filter, the help and the README take it from here.
+//!
+//! A new setting is a row here, and a field in `settings.rs`, which `read.rs` fills by the row.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::duration::{HOUR, days, minutes};
+use super::host::Host;
+use super::setting::{Scope, Setting, Variable};
+use super::values::{Addresses, bucket, endpoint, file_name, key_prefix, push_url, region, rename, utc};
+use super::{Addressing, ArchiveCheck, LogFormat, Secret};
+
+/// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
+/// Parameters"), and longer than any request should take.
+const WEEK: Duration = days(7);
+const SECOND: Duration = Duration::from_secs(1);
+/// More sets than anybody keeps.
+const MANY: u64 = 100_000;
+
+/// `NAME: type = kind(default, accepted values, meaning);`, where the kinds are the constructors of [`Setting`].
+macro_rules! settings {
+    ($($name:ident: $type:ty = $kind:ident($($argument:expr),* $(,)?);)*) => {
+        $(
+            #[doc = concat!("The setting `", stringify!($name), "`.")]
+            pub const $name: Setting<$type> = Setting::<$type>::$kind(stringify!($name), $($argument),*);
+        )*
+
+        /// Every variable of the contract, in the order of the documentation.
+        pub const VARIABLES: &[Variable] = &[$($name.variable),*];
+    };
+}
+
+settings! {
+    QDRANT_SOURCE_HOSTS: Addresses = parsed("", "hosts, by commas", Addresses::read,
+        "where backups come from; a headless Service or the peers themselves");
+    QDRANT_RESTORE_HOSTS: Addresses = parsed("", "hosts, by commas", Addresses::read,
+        "where restores go; hosts of one cluster are one target, others each get everything");
+    QDRANT_API_KEY: Option<Secret> = secret("", "Qdrant's API key, for both sides");
+    QDRANT_RESTORE_API_KEY: Option<Secret> = secret("QDRANT_API_KEY",
+        "the API key of the restore side, where it differs");
+    GET_PEERS_FROM_CLUSTER_INFO: bool = flag(true,
+        "find the source's other peers by asking the cluster; false: only the hosts named");
+    QDRANT_HTTP_PORT: u16 = number(6333, 1..=65_535,
+        "the REST port of peers found that way, and of hosts named without one");
+    QDRANT_S3_ENDPOINT_URL: Option<Host> = parsed("", "URL", endpoint, "the S3 service");
+    QDRANT_S3_BUCKET_NAME: Option<String> = parsed("", "name", bucket,
+        "the bucket in which Qdrant stores its snapshots");
+    QDRANT_S3_ACCESS_KEY_ID: Option<String> = text("AWS_ACCESS_KEY_ID", "text", "access key");
+    QDRANT_S3_SECRET_ACCESS_KEY: Option<Secret> = secret("AWS_SECRET_ACCESS_KEY", "secret key");
+    QDRANT_S3_SESSION_TOKEN: Option<Secret> = secret("AWS_SESSION_TOKEN", "session token of temporary keys");
+    QDRANT_S3_REGION: Option<String> = parsed("AWS_REGION, else asked for", "name", region, "the bucket's region");
+    QDRANT_S3_ADDRESSING_STYLE: Addressing = choice("whether the bucket is in the path or in the host's name");
+    QDRANT_S3_KEY_PREFIX: Option<String> = parsed("snapshots", "path", key_prefix,
+        "Qdrant's snapshots_path without ./");
+    QDRANT_S3_ENDPOINT_URL_FOR_QDRANT: Option<Host> = parsed("QDRANT_S3_ENDPOINT_URL", "URL", endpoint,
+        "the S3 service as Qdrant's pods reach it, for the links they are given");
+    QDRANT_S3_LINK_EXPIRY_DURATION: Duration = duration(HOUR, SECOND..=WEEK, "how long a link is valid");
+    QDRANT_SNAPSHOT_DATETIME_FILTER: Option<String> = text("", "glob",
+        "which snapshots are meant, by name; plain text matches anywhere in it (2026-01-29)");
+    QDRANT_SNAPSHOTS_FILE: Option<String> = text("", "path",
+        "the CSV file of the snapshots to restore, if not `snapshots` in the work directory");
+    BACKUP_COLLECTION_ALIASES_ON_S3: bool = flag(false,
+        "keep the aliases in the bucket, too, and restore them from there");
+    QDRANT_COLLECTION_ALIASES_STABLE_FILE: Option<String> = parsed("collection_aliases", "object name", file_name,
+        "the alias object to restore from");
+    CURL_TIMEOUT: Duration = duration(minutes(30), SECOND..=WEEK, "how long one snapshot or recovery may take");
+    QDRANT_WAIT_ON_TASK: bool = flag(true,
+        "false: snapshots are asked for without waiting, and then looked for; recoveries always wait");
+    QDRANT_SNAPSHOTS_PER_PEER: usize = number(1, 1..=64, "how many snapshots or recoveries one peer does at a time");
+    QDRANT_COLLECTIONS: Vec<String> = list("globs, by commas", "only these collections, for every task but `reset`");
+    QDRANT_COLLECTIONS_EXCLUDE: Vec<String> = list("globs, by commas", "not these collections");
+    QDRANT_RESTORE_RENAME: Vec<(String, String)> = parsed("", "old=new, by commas", rename,
+        "`recover_snap_shards` restores a collection under another name, beside the old one");
+    QDRANT_RESTORE_REPLICATION_FACTOR: Option<u64> = optional_number("the backup's", 1..=100,
+        "how many replicas of each shard `recover_snap_shards` makes");
+    QDRANT_RESTORE_SWITCH_ALIASES: bool = flag(false,
+        "move the aliases of a collection to the one that was restored beside it, once that is verified");
+    QDRANT_RESTORE_DROP_OLD: bool = flag(false, "then delete the old collection, where no alias leads to it any more");
+    QDRANT_RESTORE_BEFORE: Option<OffsetDateTime> = parsed("", "2026-01-29, 2026-01-29T12:00:00Z", utc,
+        "`recover_snap_shards` takes the newest set that was begun before this timestamp (UTC)");
+    QDRANT_VERIFY_TOLERANCE_PCT: u64 = number(1, 0..=100,
+        "by how many percent the points may differ from a manifest without exact counts (written to meanwhile, or the script's)");
+    QDRANT_VERIFY_SAMPLE_POINTS: u64 = number(300, 0..=10_000,
+        "how many points are read back with payload and vectors after a restore");
+    QDRANT_BACKUP_RETENTION_SETS: u64 = number(2, 0..=MANY,
+        "how many of the newest good sets of a collection are kept; 0: `create_snap_shards` prunes nothing");
+    QDRANT_BACKUP_KEEP_HOURLY: u64 = number(0, 0..=MANY, "and the newest of each of so many hours that have one");
+    QDRANT_BACKUP_KEEP_DAILY: u64 = number(0, 0..=MANY, "and of so many days");
+    QDRANT_BACKUP_KEEP_WEEKLY: u64 = number(0, 0..=MANY, "and of so many weeks");
+    QDRANT_BACKUP_KEEP_MONTHLY: u64 = number(0, 0..=MANY, "and of so many months");
+    QDRANT_BACKUP_KEEP_YEARLY: u64 = number(0, 0..=MANY, "and of so many years");
+    QDRANT_BACKUP_KEEP_WITHIN: Duration = duration(Duration::ZERO, Duration::ZERO..=days(36_500),
+        "and all that are younger than this");
+    QDRANT_LEGACY_KEEP_RUNS: u64 = number(2, 1..=MANY,
+        "how many snapshots of each peer `prune_snap --legacy` keeps of a collection");
+    QDRANT_SWEEP_GRACE_SECONDS: Duration = duration(days(2), SECOND..=days(3650),
+        "orphaned snapshots are left alone for so long: a backup may be running");
+    QDRANT_SWEEP_DELETE_CAP_PCT: u64 = number(50, 0..=1000,
+        "where more of a collection's snapshots are orphaned, none is deleted and the run fails");
+    QDRANT_REPORT_FILE: Option<String> = parsed("", "file name", file_name,
+        "write the report of the run into this file of the work directory, as JSON");
+    QDRANT_REPORT_ON_S3: bool = flag(false, "and into the bucket, as `run_reports/<task>.json`");
+    QDRANT_METRICS_FILE: Option<String> = parsed("", "file name", file_name,
+        "write metrics for Prometheus into this file of the work directory");
+    QDRANT_METRICS_PUSH_URL: Option<String> = parsed("", "http://host:port/metrics/job/NAME", push_url,
+        "and send them to this group of a push gateway");
+    QDRANT_VERIFY_PERCENT: u64 = number(100, 0..=100,
+        "how many percent of the snapshots `verify` reads whole; with 10, all are within ten runs");
+    QDRANT_DRY_RUN: bool = flag(false,
+        "`--dry-run`: print on standard output what would be created, restored or deleted, and do nothing of it");
+    QDRANT_ARCHIVE_CHECK: ArchiveCheck = choice(
+        "how a new snapshot is checked: read whole for its SHA-256, walked to its end, or found with its size");
+    QDRANT_BACKUP_LABEL: Option<String> = text("", "text", "a note in the manifests of the sets that are made");
+    HOSTNAME: Option<String> = text("a random number", "name",
+        "the pod's name, a part of its sets' ids; Kubernetes sets it");
+    QDRANT_BACKUP_SHARES: Option<u64> = optional_number("", 1..=1000,
+        "`create_snap` and `get_snap` take one of so many shares of the collections: that of JOB_COMPLETION_INDEX");
+    JOB_COMPLETION_INDEX: Option<u64> = optional_number("", 0..=999,
+        "which share, less than QDRANT_BACKUP_SHARES; Kubernetes sets it in the pods of an Indexed Job");
+    QDRANT_RESTORE_FORCE: bool = flag(false,
+        "delete and restore collections that hold points, take over aliases of other collections");
+    QDRANT_SKIP_VERSION_CHECK: bool = flag(false, "restore into a version of Qdrant that may not read the snapshots");
+    QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS: Duration = duration(minutes(30), SECOND..=WEEK,
+        "how long a restored cluster may take to settle");
+    QDRANT_VERIFY_POLL_INTERVAL_SECONDS: Duration = duration(Duration::from_secs(5), SECOND..=HOUR,
+        "the longest pause between two looks at it");
+    LOG_FORMAT: LogFormat = choice("log lines for people, or one JSON object a line");
+    AWS_ACCESS_KEY_ID: Option<String> = text("", "text", "taken where QDRANT_S3_ACCESS_KEY_ID is not set");
+    AWS_SECRET_ACCESS_KEY: Option<Secret> = secret("", "taken where QDRANT_S3_SECRET_ACCESS_KEY is not set");
+    AWS_SESSION_TOKEN: Option<Secret> = secret("", "taken with the two above");
+    AWS_REGION: Option<String> = parsed("", "name", region, "taken where QDRANT_S3_REGION is not set");
+    AWS_DEFAULT_REGION: Option<String> = parsed("", "name", region, "taken where AWS_REGION is not set");
+    QDRANT_WORK_DIR: Option<String> = of_host("current directory", "path", "as --work-dir");
+    QDRANT_ALLOW_HOSTS: Option<String> = of_host("", "rules, by commas", "as --allow-host");
+    QDRANT_CA_FILE: Option<String> = of_host("the system's", "path", "as --ca-file");
+    QDRANT_RUN_DEADLINE: Option<String> = of_host("none", "duration", "as --deadline");
+    QDRANT_MEMORY_LIMIT: Option<String> = of_host("256MiB", "size", "as --memory-limit");
+    MC_CONFIG_DIR: () = unused("not needed any more: there is no mc");
+    GIT_REF: () = unused("not needed any more");
+}
+
+/// The table of the README.
+pub fn markdown_table() -> String {
+    let mut table = String::from("| Variable | Default | Accepted | Meaning |\n|---|---|---|---|\n");
+    for variable in VARIABLES.iter().filter(|variable| variable.scope != Scope::Host) {
+        let (default, accepts) = (variable.default(), variable.accepts());
+        table.push_str(&format!("| `{}` | {default} | {accepts} | {} |\n", variable.name, variable.meaning));
+    }
+    table
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_stands_twice() {
+        let mut names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), VARIABLES.len());
+    }
+
+    /// Set `UPDATE_README=1` to write the table.
+    #[test]
+    fn the_readme_has_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        let begin = readme.find("<!-- settings: begin").unwrap();
+        let begin = begin + readme.get(begin..).unwrap().find('\n').unwrap() + 1;
+        let end = readme.find("<!-- settings: end -->").unwrap();
+        if std::env::var_os("UPDATE_README").is_some() {
+            let updated = format!("{}{}{}", readme.get(..begin).unwrap(), markdown_table(), readme.get(end..).unwrap());
+            std::fs::write(path, updated).unwrap();
+        } else {
+            assert_eq!(readme.get(begin..end).unwrap(), markdown_table(), "run this test with UPDATE_README=1");
+        }
+    }
+}
