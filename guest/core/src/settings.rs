@@ -25,7 +25,7 @@ pub use share::Share;
 pub(crate) use share::hash;
 pub use table::VARIABLES;
 pub use unknown::unknown_names;
-pub use values::{Addresses, without_user};
+pub use values::Addresses;
 
 use crate::task::Task;
 

@@ -129,7 +129,7 @@ pub(super) fn utc(_: &Variable, text: &str) -> Result<Option<OffsetDateTime>, St
 }
 
 /// Refuses addresses with a user in them, and shows nothing of them: where a password ends, only its author knows.
-pub fn without_user(addresses: &str) -> Result<(), String> {
+fn without_user(addresses: &str) -> Result<(), String> {
     if addresses.contains('@') {
         return Err(
             "has an `@` in it (its value is not shown): user and password in an address are not supported; use \
@@ -141,7 +141,7 @@ pub fn without_user(addresses: &str) -> Result<(), String> {
 }
 
 /// `text` for an error: without a query, in which a signature may stand.
-pub fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     match text.split_once(['?', '#']) {
         Some((shown, _)) => format!("{shown}?***"),
         None => text.to_owned(),
