@@ -39,6 +39,7 @@ pub fn settings() -> S3Settings {
         region: None,
         addressing: Addressing::Path,
         timeout: std::time::Duration::from_secs(60),
+        backup_prefix: String::new(),
         key_prefix: "snapshots".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::log::Log;
 use crate::ports::Ports;
 use crate::reporter::Reporter;
+use crate::run_id::RunId;
 use crate::settings::Settings;
 use crate::store::ObjectStore;
 
@@ -16,6 +17,8 @@ pub struct Context {
     pub ports: Ports,
     /// The settings.
     pub settings: Settings,
+    /// The id of this run.
+    pub run: RunId,
     /// The log.
     pub log: Log,
     /// How everything ended.
@@ -32,7 +35,8 @@ impl Context {
         let log = Log::new(&ports, &settings);
         let reporter = Reporter::new(&ports, &log);
         let limits = Limits::new(settings.snapshots_per_peer);
-        Self { ports, settings, log, reporter, limits, store: None }
+        let run = RunId::of_this(ports.clock.as_ref(), &settings);
+        Self { run, ports, settings, log, reporter, limits, store: None }
     }
 
     /// The bucket.

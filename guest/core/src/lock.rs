@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::error::Error;
 use crate::naming::escape_segment;
+use crate::places;
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
 use crate::store::ObjectStore;
 use crate::timestamp;
 
 /// The folder of the locks.
-pub const LOCKS: &str = "run_locks/";
+const LOCKS: &str = places::LOCKS;
 
 /// How often a holder writes its lock anew.
 const BEAT: Duration = Duration::from_secs(20);
@@ -65,7 +66,7 @@ fn key(context: &Context, work: Work, cluster: &Cluster) -> String {
         None => cluster.host.to_string().replace("://", "-").replace(':', "-"),
     };
     let share = context.settings.share.map(|share| format!("-{}-of-{}", share.index, share.of)).unwrap_or_default();
-    format!("{LOCKS}{}-{}{share}.json", work.name(), escape_segment(&id))
+    format!("{LOCKS}/{}-{}{share}.json", work.name(), escape_segment(&id))
 }
 
 /// Does `run` while the lock for `work` on `cluster` is held. Without a bucket, or one that can't be written, there is
@@ -86,7 +87,7 @@ pub(crate) async fn while_held(
     let mut lock = Lock {
         context,
         bucket,
-        key: key(context, work, cluster),
+        key: bucket.places().ours(&key(context, work, cluster)),
         token: format!("{:016x}", context.ports.clock.random()),
         since: timestamp::RFC3339.write(context.ports.clock.now()),
         beats: 0,
@@ -124,8 +125,8 @@ pub(crate) async fn while_held(
 /// The locks can't be read.
 pub(crate) async fn running_restores(context: &Context, bucket: &dyn ObjectStore) -> Result<Vec<String>, Error> {
     let mut keys = Vec::new();
-    let prefix = format!("{LOCKS}{}-", Work::Restore.name());
-    bucket.list(&prefix, &mut |object| keys.push(object.key)).await?;
+    let prefix = format!("{LOCKS}/{}-", Work::Restore.name());
+    bucket.list_own(&prefix, &mut |object| keys.push(object.key)).await?;
     let mut running = Vec::new();
     for key in keys {
         let held = watch(context, bucket, &key).await?;

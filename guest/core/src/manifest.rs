@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use crate::naming;
+use crate::places;
 use crate::timestamp;
 
 /// The folder of all manifests in the bucket.
-pub const FOLDER: &str = "snapshot_manifests";
+pub const FOLDER: &str = places::SNAPSHOT_MANIFESTS;
 
 /// The schema written, and the newest one read.
 pub const SCHEMA_VERSION: u32 = 1;

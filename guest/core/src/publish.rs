@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::metrics;
+use crate::places;
 use crate::ports::{Request, Timeouts};
 use crate::report::{Item, Outcome, Report};
 use crate::timestamp;
@@ -31,7 +32,7 @@ pub async fn publish(context: &Context, task: &str, report: &Report) {
             failed("the report", error.to_string());
         }
         if let Some(bucket) = context.store.as_deref().filter(|_| to.s3) {
-            let key = format!("run_reports/{task}.json");
+            let key = bucket.places().ours(&format!("{}/{task}.json", places::REPORTS));
             if let Err(error) = bucket.put(&key, "application/json", text.into_bytes()).await {
                 failed("the report", error.to_string());
             }

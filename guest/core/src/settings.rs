@@ -98,6 +98,12 @@ pub struct Settings {
     pub archive_check: ArchiveCheck,
     /// `QDRANT_BACKUP_LABEL`: a text that goes into the manifests of sets.
     pub label: Option<String>,
+    /// `QDRANT_SOURCE_NAME`: what people call the source.
+    pub source_name: Option<String>,
+    /// `QDRANT_RESTORE_SOURCE`: whose backups are restored, by id or name.
+    pub restore_source: Option<String>,
+    /// `QDRANT_BACKUP_RUN`: what the pods of one run have in common, where the Job's name does not say it.
+    pub backup_run: Option<String>,
     /// `HOSTNAME`: the pod's name, which tells the sets of runs within one second apart.
     pub pod: Option<String>,
     /// `QDRANT_BACKUP_SHARES` and `JOB_COMPLETION_INDEX`: back up a share of the collections; `None`: all.
@@ -135,6 +141,8 @@ pub struct S3Settings {
     pub region: Option<String>,
     /// `QDRANT_S3_ADDRESSING_STYLE`.
     pub addressing: Addressing,
+    /// `QDRANT_BACKUP_PREFIX`: below which the tool puts its own objects, no slash at either end; the root by default.
+    pub backup_prefix: String,
     /// `QDRANT_S3_KEY_PREFIX`: Qdrant's `snapshots_path` without `./`, no slash at either end; `snapshots`.
     pub key_prefix: String,
     /// `CURL_TIMEOUT`: how long an answer may take at most, where a minute is not less.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::error::{Code, Error};
+use crate::places::Places;
 use crate::presigned_url::PresignedUrl;
 
 /// An object in a listing.
@@ -36,6 +37,9 @@ pub trait ObjectStore {
 
     /// The prefix below which Qdrant stores its snapshots (`QDRANT_S3_KEY_PREFIX`), without a slash at either end.
     fn key_prefix(&self) -> &str;
+
+    /// Where the tool's own objects lie.
+    fn places(&self) -> &Places;
 
     /// The object's size and ETag; `None` where there is no such object.
     ///
@@ -89,6 +93,31 @@ pub trait ObjectStore {
     /// # Errors
     /// The URL can't be signed.
     fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, Error>;
+
+    /// One of the tool's own objects, wherever it lies (see [`Places`]).
+    ///
+    /// # Errors
+    /// As [`ObjectStore::get`].
+    async fn get_own(&self, bare: &str, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+        for key in self.places().all(bare) {
+            if let Some(found) = self.get(&key, limit).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lists the tool's own objects whose bare keys begin with `prefix`, at every place where they may lie. What lies at
+    /// the place where it would be written now comes first.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::list`].
+    async fn list_own(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Error> {
+        for key in self.places().all(prefix) {
+            self.list(&key, each).await?;
+        }
+        Ok(())
+    }
 
     /// The object's size in bytes; `None` where there is no such object.
     ///

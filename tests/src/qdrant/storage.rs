@@ -121,6 +121,7 @@ impl S3Access {
             session_token: None,
             region: Some(self.region.clone()),
             addressing: Addressing::Path,
+            backup_prefix: String::new(),
             key_prefix: self.key_prefix.clone(),
             timeout: Duration::from_secs(60),
         }

@@ -70,7 +70,7 @@ async fn saved(context: &Context, in_manifests: BTreeMap<String, String>) -> Res
     if context.settings.aliases_on_s3 {
         let bucket = context.store()?;
         let key = format!("{}/{}", save::FOLDER, context.settings.aliases_object);
-        let csv = bucket.get(&key, LIMIT).await?.ok_or_else(|| {
+        let csv = bucket.get_own(&key, LIMIT).await?.ok_or_else(|| {
             format!(
                 "the aliases can't be restored: there is no object `{key}` in the bucket `{}`; the backup saves it with \
                  BACKUP_COLLECTION_ALIASES_ON_S3=true, and QDRANT_COLLECTION_ALIASES_STABLE_FILE names another one",

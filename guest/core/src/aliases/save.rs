@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use crate::clusters::source::Source;
 use crate::context::Context;
+use crate::places;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::state_files;
 use crate::timestamp;
 
 /// The folder of alias files in the bucket.
-pub(crate) const FOLDER: &str = "collection_aliases_store";
+pub(crate) const FOLDER: &str = places::ALIASES;
 
 /// Saves the aliases of all clusters of the source.
 pub(crate) async fn save(context: &Context, source: &Source) {
@@ -56,7 +57,7 @@ async fn upload(context: &Context, csv: String) {
     let time = timestamp::COPY.write(context.ports.clock.now());
     let versioned = format!("{FOLDER}/{}-{}", state_files::ALIASES, time);
     let stable = format!("{FOLDER}/{}", state_files::ALIASES);
-    for key in [versioned, stable] {
+    for key in [versioned, stable].map(|key| bucket.places().ours(&key)) {
         let bytes = csv.len() as u64;
         match bucket.put(&key, "text/csv", csv.clone().into_bytes()).await {
             Ok(()) => context.reporter.report(Item {

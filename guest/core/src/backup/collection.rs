@@ -270,7 +270,7 @@ async fn write_manifest(context: &Context, cluster: &Cluster, collection: &str, 
     let bucket = context.store.as_deref()?;
     let started = context.ports.clock.monotonic();
     let now = context.ports.clock.now();
-    let key = Manifest::key(collection, now, context.ports.clock.random());
+    let key = bucket.places().ours(&Manifest::key(collection, now, context.ports.clock.random()));
     let failed = |cause: String| Item {
         host: Some(cluster.host.to_string()),
         collection: Some(collection.to_owned()),

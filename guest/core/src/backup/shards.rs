@@ -318,7 +318,7 @@ impl Job<'_> {
     }
 
     async fn write(&self, manifest: &SetManifest, stored: &RefCell<Vec<String>>) -> Result<(), Error> {
-        let key = self.set.key(self.collection);
+        let key = self.bucket.places().ours(&self.set.key(self.collection));
         let json = serde_json::to_vec_pretty(manifest)?;
         // What would be refused at the restore must not be written.
         SetManifest::parse(&json, self.collection, self.set, self.bucket.key_prefix())?;

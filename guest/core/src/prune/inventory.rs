@@ -3,6 +3,7 @@
 use crate::concurrent;
 use crate::error::Error;
 use crate::naming::{self, ShardSnapshotName};
+use crate::places::Places;
 use crate::sets::{self, Found, ReadError, SetId, SetManifest};
 use crate::store::{Object, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ const COMPANION: &str = ".checksum";
 pub(super) struct Inventory {
     pub collection: String,
     pub key_prefix: String,
+    pub places: Places,
     /// The oldest first.
     pub sets: Vec<Listed>,
     /// By their keys without escapes, which some servers undo in listings.
@@ -56,6 +58,7 @@ impl Inventory {
             None => Ok(Self {
                 collection: collection.to_owned(),
                 key_prefix: bucket.key_prefix().to_owned(),
+                places: bucket.places().clone(),
                 sets,
                 archives: archives.into_iter().map(|object| (plain(&object.key), object)).collect(),
                 pinned,

@@ -86,7 +86,7 @@ async fn forget(bucket: &dyn ObjectStore, collection: &str, keys: &BTreeSet<&str
     const LIMIT: usize = 64 << 20;
     let mut manifests = Vec::new();
     let mut note = |object: crate::store::Object| manifests.push((object.key, object.bytes));
-    bucket.list(&Manifest::prefix(collection), &mut note).await?;
+    bucket.list_own(&Manifest::prefix(collection), &mut note).await?;
     for (key, bytes) in manifests {
         let json = bucket.get_listed(&key, bytes, LIMIT).await?.unwrap_or_default();
         // What can't be read lists nothing that a restore would take.

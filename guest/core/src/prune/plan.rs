@@ -69,9 +69,10 @@ pub(super) fn plan(inventory: &Inventory, keep: &Keep, sweep: &Sweep, now: Offse
             }
             objects.push(shard.s3_key.clone());
         }
-        let state = set.id().state_key(&inventory.collection);
-        objects.push(state.replace(".json", ".csv"));
-        objects.push(state);
+        for state in inventory.places.all(&set.id().state_key(&inventory.collection)) {
+            objects.push(state.replace(".json", ".csv"));
+            objects.push(state);
+        }
         plan.removals.push(Removal { id, reason: verdict.reason.clone(), manifest: set.found.key.clone(), objects });
     }
     find_orphans(
@@ -110,6 +111,14 @@ fn find_orphans(inventory: &Inventory, sweep: &Sweep, now: OffsetDateTime, plan:
             Outcome::Skipped,
             format!(
                 "{count} archives and no set at all: they are left where they are, as manifests may have been lost"
+            ),
+        ))
+    } else if !inventory.places.is_whole() {
+        Some((
+            Outcome::Skipped,
+            format!(
+                "{count} archives that may belong to no set are left: the keys may not list the manifests at the root of the \
+                 bucket, which may name them"
             ),
         ))
     } else if unreadable {

@@ -109,14 +109,14 @@ pub(super) async fn note_in_bucket(
     let mut states = states(bucket, plan).await?;
     states.insert(place(target, plan), if done { DONE } else { BEGUN }.to_owned());
     let json = serde_json::to_vec(&states)?;
-    bucket.put(key, "application/json", json).await.map_err(Error::from)
+    bucket.put(&bucket.places().ours(key), "application/json", json).await.map_err(Error::from)
 }
 
 /// Target and collection to state.
 async fn states(bucket: &dyn ObjectStore, plan: &Plan) -> Result<BTreeMap<String, String>, Error> {
     const LIMIT: usize = 1 << 20;
     let Some(key) = &plan.ledger else { return Ok(BTreeMap::new()) };
-    let json = bucket.get(key, LIMIT).await?;
+    let json = bucket.get_own(key, LIMIT).await?;
     // What can't be understood says nothing: at worst a person has to ask for the restore by force.
     Ok(json.and_then(|json| crate::decode::json(&json).ok()).unwrap_or_default())
 }

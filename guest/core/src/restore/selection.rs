@@ -121,13 +121,13 @@ pub(crate) async fn newest_manifest(
     const LIMIT: usize = 64 << 20;
     let mut keys = Vec::new();
     bucket
-        .list(&Manifest::prefix(collection), &mut |object| {
+        .list_own(&Manifest::prefix(collection), &mut |object| {
             if object.key.ends_with(".json") {
                 keys.push((object.key, object.bytes));
             }
         })
         .await?;
-    keys.sort();
+    keys.sort_by(|left: &(String, u64), right| bucket.places().bare(&left.0).cmp(bucket.places().bare(&right.0)));
     for (key, bytes) in keys.into_iter().rev() {
         let Some(json) = bucket.get_listed(&key, bytes, LIMIT).await? else {
             continue;

@@ -14,6 +14,7 @@ use super::error::{S3Error, S3ErrorKind};
 use super::listing::{parse_error, parse_page};
 use super::sign::{self, encode_key, encode_query};
 use crate::error::Error;
+use crate::places::{self, Places};
 use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::presigned_url::PresignedUrl;
 use crate::retry;
@@ -41,6 +42,7 @@ pub struct Bucket {
     ports: Ports,
     settings: Rc<S3Settings>,
     region: Rc<RefCell<String>>,
+    places: Places,
 }
 
 /// One call before it is signed.
@@ -61,19 +63,45 @@ impl<'a> Call<'a> {
 
 impl Bucket {
     /// Proves by a small listing that the bucket is there and the keys are right, and finds its region where that
-    /// is not set or wrong.
+    /// is not set or wrong. What is listed is what the keys have to be allowed to list: keys whose `s3:ListBucket` is
+    /// limited to prefixes (`s3:prefix`) may not list the root.
     ///
     /// # Errors
     /// It can't be reached or listed.
     pub async fn open(ports: &Ports, settings: &S3Settings) -> Result<Self, S3Error> {
         let region = settings.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
-        let bucket =
-            Self { ports: ports.clone(), settings: Rc::new(settings.clone()), region: Rc::new(RefCell::new(region)) };
-        let call = Call { query: "list-type=2&max-keys=1".to_owned(), ..Call::new(Method::GET, "") };
-        let response = bucket.send(&call).await?;
-        let page = bucket.read(&call, response, PAGE_LIMIT).await?;
-        parse_page(&page).map_err(|what| bucket.error(&call, S3ErrorKind::Shape(what)))?;
+        let mut bucket = Self {
+            ports: ports.clone(),
+            settings: Rc::new(settings.clone()),
+            region: Rc::new(RefCell::new(region)),
+            places: Places::new(&settings.backup_prefix, false),
+        };
+        let below = |prefix: &str| if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let manifests = format!("{}/", places::SET_MANIFESTS);
+        if settings.backup_prefix.is_empty() {
+            // Keys for the tool's own objects alone are enough to list sets.
+            match bucket.probe(&below(&settings.key_prefix)).await {
+                Err(denied) if denied.is_denied() => bucket.probe(&manifests).await.map_err(|_| denied)?,
+                probed => probed?,
+            }
+        } else {
+            bucket.probe(&below(&settings.backup_prefix)).await?;
+            let reads_root = match bucket.probe(&manifests).await {
+                Err(denied) if denied.is_denied() => false,
+                probed => probed.map(|()| true)?,
+            };
+            bucket.places = Places::new(&settings.backup_prefix, reads_root);
+        }
         Ok(bucket)
+    }
+
+    /// Lists at most one key that begins with `prefix`.
+    async fn probe(&self, prefix: &str) -> Result<(), S3Error> {
+        let query = format!("list-type=2&max-keys=1&prefix={}", encode_query(prefix));
+        let call = Call { query, ..Call::new(Method::GET, "") };
+        let (_, page) = self.receive(&call, PAGE_LIMIT).await?;
+        parse_page(&page).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
+        Ok(())
     }
 
     fn url(&self, endpoint: &Host, key: &str) -> String {
@@ -244,6 +272,10 @@ impl ObjectStore for Bucket {
 
     fn key_prefix(&self) -> &str {
         &self.settings.key_prefix
+    }
+
+    fn places(&self) -> &Places {
+        &self.places
     }
 
     async fn stat(&self, key: &str) -> Result<Option<Stat>, Error> {
@@ -438,6 +470,7 @@ mod tests {
             session_token: None,
             region: None,
             addressing: Addressing::Path,
+            backup_prefix: String::new(),
             key_prefix: "snapshots".to_owned(),
             timeout: Duration::from_secs(1800),
         }
@@ -572,12 +605,35 @@ mod tests {
 
         let (missing, secret) = (answer("missing bucket"), answer("wrong secret"));
         for (answer, advice) in [(missing, "QDRANT_S3_BUCKET_NAME"), (secret, "QDRANT_S3_SECRET_ACCESS_KEY")] {
-            // Once more with the region that the error names.
-            let (_, ports) = server(now, &[(answer.0, &answer.1), (answer.0, &answer.1)]);
+            // Once more with the region that the error names, and once for the other folder that may be listed.
+            let (_, ports) = server(now, &[(answer.0, &answer.1), (answer.0, &answer.1), (answer.0, &answer.1)]);
             let error =
                 futures_executor::block_on(Bucket::open(&ports, &settings("http://127.0.0.1:3900"))).err().unwrap();
             assert!(error.to_string().contains(advice), "{error}");
         }
+    }
+
+    /// Keys that may list some prefixes and not the root are enough, and what they may not list is not looked at.
+    #[test]
+    fn keys_for_some_prefixes_are_enough() {
+        let denied = "<Error><Code>AccessDenied</Code><Message>no s3:ListBucket</Message></Error>";
+        let open = |prefix: &str, answers: &[(u16, &str)]| {
+            let (seen, ports) = server(OffsetDateTime::UNIX_EPOCH, answers);
+            let settings = S3Settings { backup_prefix: prefix.to_owned(), ..settings("http://s3") };
+            let opened = futures_executor::block_on(Bucket::open(&ports, &settings));
+            let asked: Vec<String> = seen.sent.borrow().iter().map(|sent| sent.uri.to_string()).collect();
+            (opened, asked)
+        };
+        let (opened, asked) = open("", &[(200, EMPTY)]);
+        assert!(opened.is_ok() && asked.len() == 1 && asked[0].ends_with("&prefix=snapshots%2F"), "{asked:?}");
+        let (opened, asked) = open("", &[(403, denied), (200, EMPTY)]);
+        assert!(opened.is_ok() && asked[1].ends_with("&prefix=backup_manifests%2F"), "{asked:?}");
+        let (opened, asked) = open("team/a", &[(200, EMPTY), (403, denied)]);
+        assert!(!opened.unwrap().places().is_whole() && asked[0].ends_with("&prefix=team%2Fa%2F"), "{asked:?}");
+        let (opened, _) = open("team/a", &[(200, EMPTY), (200, EMPTY)]);
+        assert!(opened.unwrap().places().is_whole());
+        let (opened, _) = open("team/a", &[(403, denied)]);
+        assert!(opened.err().unwrap().is_denied());
     }
 
     #[test]

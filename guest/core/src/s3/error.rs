@@ -36,6 +36,11 @@ pub enum S3ErrorKind {
 }
 
 impl S3Error {
+    /// True where the server refuses the keys this call.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.kind, S3ErrorKind::Status { status: 403, .. })
+    }
+
     /// True when the same call may succeed a little later (AWS, "Error responses"; all our calls may be repeated).
     pub fn may_retry(&self) -> bool {
         match &self.kind {

@@ -142,6 +142,7 @@ mod tests {
             session_token: None,
             region: None,
             addressing: Addressing::Virtual,
+            backup_prefix: String::new(),
             key_prefix: String::new(),
             timeout: Duration::from_secs(60),
         }

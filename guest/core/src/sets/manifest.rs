@@ -9,11 +9,12 @@ use time::OffsetDateTime;
 
 use crate::manifest::{ManifestPeer, Points};
 use crate::naming;
+use crate::places;
 use crate::report::total;
 use crate::timestamp;
 
 /// The folder of the manifests of all sets in the bucket.
-pub const MANIFESTS: &str = "backup_manifests";
+pub const MANIFESTS: &str = places::SET_MANIFESTS;
 
 /// What ends the key of a marker that pins a set.
 const PIN: &str = ".pin";
@@ -55,7 +56,7 @@ impl SetId {
 
     /// The key of what restores from this set have begun and ended. The script's has the extension `csv`.
     pub fn state_key(&self, collection: &str) -> String {
-        format!("restore_state/{}/{}.json", naming::escape_segment(collection), self.0)
+        format!("{}/{}/{}.json", places::RESTORE_STATE, naming::escape_segment(collection), self.0)
     }
 
     /// The key of the marker that keeps `collection` in this set from being removed.

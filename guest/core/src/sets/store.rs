@@ -57,11 +57,11 @@ pub async fn list(bucket: &dyn ObjectStore) -> Result<BTreeMap<String, Vec<Found
     let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
     let mut note = |object: Object| {
         let Object { key, bytes, .. } = object;
-        if let Some((collection, id)) = SetId::of_key(&key) {
+        if let Some((collection, id)) = SetId::of_key(bucket.places().bare(&key)) {
             found.entry(collection).or_default().push(Found { id, key, bytes });
         }
     };
-    bucket.list(&format!("{MANIFESTS}/"), &mut note).await?;
+    bucket.list_own(&format!("{MANIFESTS}/"), &mut note).await?;
     for sets in found.values_mut() {
         sort(sets);
     }
@@ -78,17 +78,19 @@ pub async fn list_one(bucket: &dyn ObjectStore, collection: &str) -> Result<(Vec
         let Object { key, bytes, .. } = object;
         if let Some(id) = SetId::of_pin(&key) {
             pinned.insert(id.to_owned());
-        } else if let Some((_, id)) = SetId::of_key(&key) {
+        } else if let Some((_, id)) = SetId::of_key(bucket.places().bare(&key)) {
             found.push(Found { id, key, bytes });
         }
     };
-    bucket.list(&SetId::folder(collection), &mut note).await?;
+    bucket.list_own(&SetId::folder(collection), &mut note).await?;
     sort(&mut found);
     Ok((found, pinned))
 }
 
 fn sort(sets: &mut Vec<Found>) {
     sets.sort_by(|left, right| left.id.cmp(&right.id));
+    // Of one that lies at two places, the place that counts more was listed first.
+    sets.dedup_by(|later, first| later.id == first.id);
 }
 
 /// Reads the manifest of `collection` in a set.

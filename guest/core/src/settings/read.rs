@@ -78,6 +78,9 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         restore_before: reader.get(&QDRANT_RESTORE_BEFORE),
         archive_check: reader.get(&QDRANT_ARCHIVE_CHECK),
         label: reader.get(&QDRANT_BACKUP_LABEL),
+        source_name: reader.get(&QDRANT_SOURCE_NAME),
+        restore_source: reader.get(&QDRANT_RESTORE_SOURCE),
+        backup_run: reader.get(&QDRANT_BACKUP_RUN),
         pod: reader.get(&HOSTNAME),
         share: share(reader),
         snapshots_file: reader.get(&QDRANT_SNAPSHOTS_FILE),
@@ -155,6 +158,7 @@ fn s3(reader: &mut Reader, needed: bool) -> Option<S3Settings> {
     let region = reader.first(&[&QDRANT_S3_REGION, &AWS_REGION, &AWS_DEFAULT_REGION]);
     let addressing = reader.get(&QDRANT_S3_ADDRESSING_STYLE);
     let key_prefix = reader.get(&QDRANT_S3_KEY_PREFIX);
+    let backup_prefix = reader.get(&QDRANT_BACKUP_PREFIX).unwrap_or_default();
     let timeout = reader.get(&CURL_TIMEOUT);
     Some(S3Settings {
         endpoint_for_qdrant: endpoint_for_qdrant.or_else(|| endpoint.clone())?,
@@ -165,6 +169,7 @@ fn s3(reader: &mut Reader, needed: bool) -> Option<S3Settings> {
         session_token,
         region,
         addressing,
+        backup_prefix,
         key_prefix: key_prefix.unwrap_or_else(|| QDRANT_S3_KEY_PREFIX.variable.default()),
         timeout,
     })

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::duration::{HOUR, days, minutes};
 use super::host::Host;
 use super::setting::{Scope, Setting, Variable};
-use super::values::{Addresses, bucket, endpoint, file_name, key_prefix, push_url, region, rename, utc};
+use super::values::{Addresses, bucket, endpoint, file_name, key_prefix, own_prefix, push_url, region, rename, utc};
 use super::{Addressing, ArchiveCheck, LogFormat, Secret};
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -54,6 +54,14 @@ settings! {
     QDRANT_S3_ADDRESSING_STYLE: Addressing = choice("whether the bucket is in the path or in the host's name");
     QDRANT_S3_KEY_PREFIX: Option<String> = parsed("snapshots", "path", key_prefix,
         "Qdrant's snapshots_path without ./");
+    QDRANT_BACKUP_PREFIX: Option<String> = parsed("", "path", own_prefix,
+        "the prefix of all that this tool itself writes into the bucket; what lies at the root goes on being read");
+    QDRANT_SOURCE_NAME: Option<String> = text("the first host", "text",
+        "what the source is called in manifests, lists and reports; it is told from others by its peers, not by this");
+    QDRANT_RESTORE_SOURCE: Option<String> = text("the target's own", "id or name",
+        "whose backups are restored; needed where the bucket has several sources and the target is none of them");
+    QDRANT_BACKUP_RUN: Option<String> = text("the Job's name", "text",
+        "what all pods of an Indexed Job have in common and no other run has, such as the Job's uid");
     QDRANT_S3_ENDPOINT_URL_FOR_QDRANT: Option<Host> = parsed("QDRANT_S3_ENDPOINT_URL", "URL", endpoint,
         "the S3 service as Qdrant's pods reach it, for the links they are given");
     QDRANT_S3_LINK_EXPIRY_DURATION: Duration = duration(HOUR, SECOND..=WEEK, "how long a link is valid");

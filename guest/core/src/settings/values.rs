@@ -97,6 +97,15 @@ pub(super) fn key_prefix(_: &Variable, text: &str) -> Result<Option<String>, Str
     Ok(Some(prefix.to_owned()))
 }
 
+/// A folder of the bucket, with or without slashes around it.
+pub(super) fn own_prefix(variable: &Variable, text: &str) -> Result<Option<String>, String> {
+    let prefix = key_prefix(variable, text)?.filter(|prefix| !prefix.is_empty());
+    if prefix.as_ref().is_some_and(|prefix| prefix.split('/').any(str::is_empty)) {
+        return Err(format!("`{text}` has an empty part; accepted is a path such as team/backups"));
+    }
+    Ok(prefix)
+}
+
 /// The name of an object in a folder, or of a file in the work directory: one segment.
 pub(super) fn file_name(_: &Variable, text: &str) -> Result<Option<String>, String> {
     if text.contains('/') || text == ".." || text == "." {

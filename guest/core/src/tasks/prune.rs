@@ -44,7 +44,7 @@ pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<()
         }
         for there in sets.iter().filter(|there| there.id.as_str() == set) {
             found = true;
-            let key = there.id.pin_key(&collection);
+            let key = bucket.places().ours(&there.id.pin_key(&collection));
             let done =
                 if remove { bucket.delete(&key).await } else { bucket.put(&key, "text/plain", Vec::new()).await };
             let (outcome, cause) = match done {

@@ -4,6 +4,7 @@ use crate::archive;
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
+use crate::places;
 use crate::report::{Item, Outcome};
 use crate::restore;
 use crate::sets::{self, Found, SetManifest, SetShard};
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 const ARCHIVES_AT_ONCE: usize = 4;
 
 /// The object that counts the runs that read only a part, so that each reads another.
-const ROUND: &str = "verify_state/round";
+const ROUND: &str = "round";
 
 /// Which archives this run reads whole: one part of so many.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +73,11 @@ async fn part(context: &Context, bucket: &dyn ObjectStore) -> Result<Option<Part
         return Ok((percent > 0).then_some(Part { index: 0, of: 1 }));
     }
     let of = 100_u64.div_ceil(percent);
-    let round = bucket.get(ROUND, 64).await?.unwrap_or_default();
+    let bare = format!("{}/{ROUND}", places::VERIFY_STATE);
+    let round = bucket.get_own(&bare, 64).await?.unwrap_or_default();
     let round: u64 = String::from_utf8_lossy(&round).trim().parse().unwrap_or_default();
     let next = round.wrapping_add(1).to_string();
-    if let Err(error) = bucket.put(ROUND, "text/plain", next.into_bytes()).await {
+    if let Err(error) = bucket.put(&bucket.places().ours(&bare), "text/plain", next.into_bytes()).await {
         context.log.warn(None, &format!("the next run will read the same part again: {error}"));
     }
     Ok(Some(Part { index: round % of, of }))
