@@ -1,5 +1,7 @@
 //! The surroundings of one run.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::error::{Code, Error};
@@ -8,7 +10,8 @@ use crate::log::Log;
 use crate::ports::Ports;
 use crate::reporter::Reporter;
 use crate::run_id::RunId;
-use crate::settings::Settings;
+use crate::settings::{Host, Settings};
+use crate::source::Source;
 use crate::store::ObjectStore;
 
 /// What procedures need of their surroundings.
@@ -19,6 +22,8 @@ pub struct Context {
     pub settings: Settings,
     /// The id of this run.
     pub run: RunId,
+    /// The sources that this run is about, by the hosts of their clusters.
+    sources: RefCell<BTreeMap<Host, Source>>,
     /// The log.
     pub log: Log,
     /// How everything ended.
@@ -36,7 +41,7 @@ impl Context {
         let reporter = Reporter::new(&ports, &log);
         let limits = Limits::new(settings.snapshots_per_peer);
         let run = RunId::of_this(ports.clock.as_ref(), &settings);
-        Self { run, ports, settings, log, reporter, limits, store: None }
+        Self { run, sources: RefCell::default(), ports, settings, log, reporter, limits, store: None }
     }
 
     /// The bucket.
@@ -48,6 +53,23 @@ impl Context {
             Error::new(Code::Configuration, "", "no bucket is configured")
                 .advice("set QDRANT_S3_ENDPOINT_URL and its kind")
         })
+    }
+
+    /// Notes whose backups are made or restored on the cluster behind `host`.
+    pub fn note_source(&self, host: &Host, source: &Source) {
+        self.sources.borrow_mut().insert(host.clone(), source.clone());
+    }
+
+    /// Whose backups are made or restored on the cluster behind `host`, where that is known.
+    pub fn source_of(&self, host: &Host) -> Option<Source> {
+        self.sources.borrow().get(host).cloned()
+    }
+
+    /// The source that this run is about; `None` where that is none, or several.
+    pub fn source(&self) -> Option<Source> {
+        let sources = self.sources.borrow();
+        let first = sources.values().next()?;
+        sources.values().all(|source| source == first).then(|| first.clone())
     }
 
     /// In a dry run: a line of the plan on standard output, its cells between tabs.

@@ -139,11 +139,13 @@ pub enum Code {
     VerificationFailed,
     /// An alias that can't be set.
     Alias,
+    /// Whose a backup is, or which source is meant, can't be told.
+    SourceUnclear,
 }
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Configuration,
         Self::WorkDirectory,
         Self::QdrantUnreachable,
@@ -168,6 +170,7 @@ impl Code {
         Self::Unsupported,
         Self::VerificationFailed,
         Self::Alias,
+        Self::SourceUnclear,
     ];
 
     /// Its name in reports and documentation.
@@ -197,6 +200,7 @@ impl Code {
             Self::Unsupported => "unsupported",
             Self::VerificationFailed => "verification-failed",
             Self::Alias => "alias",
+            Self::SourceUnclear => "source-unclear",
         }
     }
 }

@@ -43,6 +43,7 @@ pub mod run_id;
 pub mod s3;
 pub mod sets;
 pub mod settings;
+pub mod source;
 pub mod state_files;
 pub mod store;
 pub mod task;

@@ -45,6 +45,15 @@ pub struct Manifest {
     pub aliases: Vec<String>,
     /// The archives.
     pub archives: Vec<ManifestArchive>,
+    /// The id of the source; missing in manifests of version 0.1.0, and where the source has no record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
+    /// What people call the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_name: Option<String>,
+    /// The run that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
 }
 
 /// A peer of the source.

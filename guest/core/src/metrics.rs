@@ -8,23 +8,60 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::report::{Outcome, Report, Status};
+use crate::source::Source;
 
 /// Where the time of the last success stands: it outlives runs that fail.
 const LAST_SUCCESS: [&str; 2] =
     ["qdrant_backup_last_success_timestamp_seconds", "qdrant_backup_collection_last_success_timestamp_seconds"];
 
-/// The metrics of `task`, which ended at `now` after `elapsed`. `before`: the text of an earlier run, whose times of
+/// What the lines of a run are told from others by.
+pub struct Labels<'a> {
+    /// The task.
+    pub task: &'a str,
+    /// The source that the run is about, where it is about one.
+    pub source: Option<Source>,
+}
+
+impl Labels<'_> {
+    fn task(&self) -> String {
+        format!("task=\"{}\"", escaped(self.task))
+    }
+
+    fn source(&self) -> String {
+        let source = self.source.as_ref();
+        let labels = |source: &Source| {
+            format!(",source_id=\"{}\",source_name=\"{}\"", escaped(source.id.as_str()), escaped(&source.name))
+        };
+        source.map(labels).unwrap_or_default()
+    }
+
+    fn of_run(&self) -> String {
+        format!("{}{}", self.task(), self.source())
+    }
+
+    /// The labels of an earlier run of this task that named no source, with that of this one.
+    fn with_source(&self, old: &str) -> String {
+        match old.strip_prefix(&self.task()) {
+            Some(rest) if !rest.starts_with(",source_id=") => format!("{}{rest}", self.of_run()),
+            _ => old.to_owned(),
+        }
+    }
+}
+
+/// The metrics of a run, which ended at `now` after `elapsed`. `before`: the text of an earlier run, whose times of
 /// success are kept where this run has none.
-pub fn write(task: &str, report: &Report, now: OffsetDateTime, elapsed: Duration, before: &str) -> String {
+pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed: Duration, before: &str) -> String {
     let mut text = String::new();
     let now = now.unix_timestamp();
-    let run = format!("task=\"{}\"", escaped(task));
+    let run = labels.of_run();
     let success = report.status() == Status::Done;
     let mut metric = |name: &str, help: &str, lines: Vec<(String, String)>| {
         let kept = before.lines().filter(|_| LAST_SUCCESS.contains(&name)).filter_map(|line| {
-            let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
-            Some((labels.to_owned(), value.to_owned()))
+            let (old, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
+            Some((old.to_owned(), value.to_owned()))
         });
+        // Of an earlier version, which did not name the source: it would stand still for ever beside its successor.
+        let kept = kept.map(|(old, value)| (labels.with_source(&old), value));
         let lines: BTreeMap<String, String> = kept.chain(lines).collect();
         if !lines.is_empty() {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
@@ -57,15 +94,15 @@ pub fn write(task: &str, report: &Report, now: OffsetDateTime, elapsed: Duration
         *done |= item.outcome == Outcome::Done;
         *failed |= item.outcome == Outcome::Failed;
     }
-    let labels = |collection: &str| format!("{run},collection=\"{}\"", escaped(collection));
+    let of_collection = |collection: &str| format!("{run},collection=\"{}\"", escaped(collection));
     let succeeded = collections.iter().filter(|(_, (_, done, failed))| *done && !*failed);
     metric(
         LAST_SUCCESS[1],
         "When the task last succeeded for the collection.",
-        succeeded.map(|(name, _)| (labels(name), now.to_string())).collect(),
+        succeeded.map(|(name, _)| (of_collection(name), now.to_string())).collect(),
     );
     let each = |value: &dyn Fn(&(u64, bool, bool)) -> u64| {
-        collections.iter().map(|(name, found)| (labels(name), value(found).to_string())).collect::<Vec<_>>()
+        collections.iter().map(|(name, found)| (of_collection(name), value(found).to_string())).collect::<Vec<_>>()
     };
     metric("qdrant_backup_collection_bytes", "The collection's archives in the run, in bytes.", each(&|found| found.0));
     metric("qdrant_backup_collection_failed", "1 when something of it failed.", each(&|found| u64::from(found.2)));
@@ -97,6 +134,28 @@ mod tests {
         Report { items: items.iter().map(item).collect() }
     }
 
+    fn of(task: &str) -> Labels<'_> {
+        Labels { task, source: None }
+    }
+
+    /// A line that only an earlier version wrote would stand still, and an alert on its age go off.
+    #[test]
+    fn what_named_no_source_is_taken_over_with_the_source() {
+        let (first, second) = (datetime!(2026-01-01 00:00:00 UTC), datetime!(2026-01-02 00:00:00 UTC));
+        let good = report(&[("a", Outcome::Done, 5)]);
+        let before = write(&of("create_snap"), &good, first, Duration::ZERO, "");
+        let source = Source { id: crate::source::SourceId::from_text("0a"), name: "prod \"1\"".to_owned() };
+        let labels = Labels { task: "create_snap", source: Some(source) };
+        let bad = report(&[("a", Outcome::Failed, 0)]);
+        let text = write(&labels, &bad, second, Duration::ZERO, &before);
+        let run = "task=\"create_snap\",source_id=\"0a\",source_name=\"prod \\\"1\\\"\"";
+        assert!(has(&text, &format!("qdrant_backup_last_success_timestamp_seconds{{{run}}} 1767225600")), "{text}");
+        let of_collection =
+            format!("qdrant_backup_collection_last_success_timestamp_seconds{{{run},collection=\"a\"}}");
+        assert!(has(&text, &format!("{of_collection} 1767225600")), "{text}");
+        assert!(text.lines().all(|line| line.starts_with('#') || line.contains("source_id=")), "{text}");
+    }
+
     fn has(text: &str, line: &str) -> bool {
         text.lines().any(|found| found == line)
     }
@@ -105,7 +164,7 @@ mod tests {
     fn a_failure_does_not_wipe_out_the_time_of_the_last_success() {
         let (first, second) = (datetime!(2026-01-01 00:00:00 UTC), datetime!(2026-01-02 00:00:00 UTC));
         let good = report(&[("a", Outcome::Done, 5), ("b", Outcome::Done, 7), ("a", Outcome::Done, 6)]);
-        let text = write("create_snap_shards", &good, first, Duration::from_millis(1260), "");
+        let text = write(&of("create_snap_shards"), &good, first, Duration::from_millis(1260), "");
         for line in [
             "qdrant_backup_last_run_success{task=\"create_snap_shards\"} 1",
             "qdrant_backup_last_success_timestamp_seconds{task=\"create_snap_shards\"} 1767225600",
@@ -117,7 +176,7 @@ mod tests {
             assert!(has(&text, line), "{line}\n{text}");
         }
         let bad = report(&[("a", Outcome::Failed, 0), ("b", Outcome::Done, 8)]);
-        let text = write("create_snap_shards", &bad, second, Duration::from_secs(1), &text);
+        let text = write(&of("create_snap_shards"), &bad, second, Duration::from_secs(1), &text);
         for line in [
             "qdrant_backup_last_run_success{task=\"create_snap_shards\"} 0",
             "qdrant_backup_last_run_timestamp_seconds{task=\"create_snap_shards\"} 1767312000",
@@ -135,7 +194,7 @@ mod tests {
     #[test]
     fn names_are_escaped() {
         let text = write(
-            "t",
+            &of("t"),
             &report(&[("a\"b\\c", Outcome::Done, 0)]),
             datetime!(2026-01-01 00:00:00 UTC),
             Duration::ZERO,

@@ -38,10 +38,11 @@ pub async fn publish(context: &Context, task: &str, report: &Report) {
             }
         }
     }
+    let of_run = metrics::Labels { task, source: context.source() };
     let (now, elapsed) = (context.ports.clock.now(), context.reporter.elapsed());
     if let Some(name) = &to.metrics_file {
         let before = files.read(name).ok().flatten().unwrap_or_default();
-        let text = metrics::write(task, report, now, elapsed, &String::from_utf8_lossy(&before));
+        let text = metrics::write(&of_run, report, now, elapsed, &String::from_utf8_lossy(&before));
         if let Err(error) = files.replace(name, text.as_bytes()) {
             failed("the metrics file", error.to_string());
         }
@@ -50,7 +51,7 @@ pub async fn publish(context: &Context, task: &str, report: &Report) {
         // Every task has a group of its own, as a POST replaces all metrics of a name in its group; those that are not in
         // it, such as the time of the last success after a failure, stay.
         let url = &format!("{}/task/{task}", url.trim_end_matches('/'));
-        let text = metrics::write(task, report, now, elapsed, "");
+        let text = metrics::write(&of_run, report, now, elapsed, "");
         if let Err(why) = push(context, url, text).await {
             failed("what goes to QDRANT_METRICS_PUSH_URL", why.to_string());
         }
@@ -90,10 +91,14 @@ fn as_json(context: &Context, task: &str, report: &Report) -> Value {
             "cause": item.cause,
         })
     };
+    let source = context.source();
     json!({
         "report_version": REPORT_VERSION,
         "created_by": crate::CREATED_BY,
         "task": task,
+        "run_id": context.run.as_str(),
+        "source_id": source.as_ref().map(|source| source.id.as_str()),
+        "source_name": source.as_ref().map(|source| source.name.as_str()),
         "status": report.status().name(),
         "ended_at": timestamp::RFC3339.write(context.ports.clock.now()),
         "seconds": context.reporter.elapsed().as_secs(),

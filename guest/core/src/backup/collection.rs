@@ -279,7 +279,7 @@ async fn write_manifest(context: &Context, cluster: &Cluster, collection: &str, 
         cause: Some(cause),
         ..Item::new("manifest", Outcome::Failed)
     };
-    let manifest = match describe(cluster, collection, written, now) {
+    let manifest = match describe(context, cluster, collection, written, now) {
         Ok(manifest) => manifest,
         Err(error) => return Some(failed(error.to_string())),
     };
@@ -295,6 +295,7 @@ async fn write_manifest(context: &Context, cluster: &Cluster, collection: &str, 
 }
 
 fn describe(
+    context: &Context,
     cluster: &Cluster,
     collection: &str,
     written: Written,
@@ -319,6 +320,7 @@ fn describe(
         peer_id: proven.peer_id,
         shards: proven.shards,
     });
+    let whose = context.source_of(&cluster.host);
     Ok(Manifest {
         schema_version: crate::manifest::SCHEMA_VERSION,
         created_at: timestamp::RFC3339.write(now),
@@ -336,6 +338,9 @@ fn describe(
         points,
         aliases: aliases?,
         archives: archives.collect(),
+        source_id: whose.as_ref().map(|source| source.id.to_string()),
+        source_name: whose.map(|source| source.name),
+        run_id: Some(context.run.to_string()),
     })
 }
 

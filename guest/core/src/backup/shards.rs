@@ -283,6 +283,7 @@ impl Job<'_> {
         let aliases = first.client.aliases_of(self.collection).await?;
         let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str);
         let counted = points.after.or(points.before).or_else(|| config.get("points_count").and_then(Value::as_u64));
+        let whose = self.context.source_of(&self.cluster.host);
         Ok(SetManifest {
             schema_version: SetManifest::SCHEMA_VERSION,
             backup_set_id: self.set.to_string(),
@@ -294,6 +295,9 @@ impl Job<'_> {
             aliases,
             shards,
             created_by: crate::CREATED_BY.to_owned(),
+            source_id: whose.as_ref().map(|source| source.id.to_string()),
+            source_name: whose.map(|source| source.name),
+            run_id: Some(self.context.run.to_string()),
             source: Some(SetSource {
                 distributed: self.cluster.distributed,
                 peers: self

@@ -21,6 +21,8 @@ pub struct Cluster {
     pub host: Host,
     /// False for a server that runs without clustering.
     pub distributed: bool,
+    /// The ids of all peers that it names, whether they can be used or not; none without clustering.
+    pub members: BTreeSet<u64>,
     /// The peers that answer, by id.
     pub peers: Vec<Peer>,
     /// Peers of the cluster that can't be used, each with the cause.
@@ -130,7 +132,7 @@ async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Opti
     let host = first.client.host().clone();
     if first.info.status != "enabled" {
         let peers = group.into_iter().map(|answer| peer(None, answer.client, answer.version)).collect();
-        return Some(Cluster { host, distributed: false, peers, missing: Vec::new() });
+        return Some(Cluster { host, distributed: false, members: BTreeSet::new(), peers, missing: Vec::new() });
     }
     let mut uris: BTreeMap<u64, String> = BTreeMap::new();
     for (id, peer) in group.iter().flat_map(|answer| &answer.info.peers) {
@@ -153,7 +155,8 @@ async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Opti
         async move { identify(id, &uri, candidates).await }
     }))
     .await;
-    let mut cluster = Cluster { host, distributed: true, peers: Vec::new(), missing: Vec::new() };
+    let members = uris.keys().copied().chain(answered).collect();
+    let mut cluster = Cluster { host, distributed: true, members, peers: Vec::new(), missing: Vec::new() };
     for result in found {
         match result {
             Ok(peer) => cluster.peers.push(peer),

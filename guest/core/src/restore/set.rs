@@ -248,6 +248,9 @@ mod tests {
             aliases: Vec::new(),
             shards: shards.collect(),
             created_by: String::new(),
+            source_id: None,
+            source_name: None,
+            run_id: None,
             source: None,
         };
         SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, scratch: false }

@@ -233,7 +233,13 @@ mod tests {
             version: "1.18.3".to_owned(),
             commit: None,
         });
-        let cluster = Cluster { host: host(0), distributed: true, peers: peers.collect(), missing: Vec::new() };
+        let cluster = Cluster {
+            host: host(0),
+            distributed: true,
+            members: std::collections::BTreeSet::new(),
+            peers: peers.collect(),
+            missing: Vec::new(),
+        };
         (servers, Context::new(ports, settings), cluster)
     }
 

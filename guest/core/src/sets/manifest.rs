@@ -118,6 +118,15 @@ pub struct SetManifest {
     /// The tool and its version.
     #[serde(default)]
     pub created_by: String,
+    /// The id of the source; missing in sets of the script and of version 0.1.0, and where the source has no record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
+    /// What people call the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_name: Option<String>,
+    /// The run that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
     /// What the script does not record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SetSource>,

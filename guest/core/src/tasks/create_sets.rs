@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::lock::{self, Work};
 use crate::prune;
 use crate::sets::SetId;
+use crate::source as identity;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
@@ -25,6 +26,10 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let set = SetId::new(clock.now(), &pod);
     for cluster in &source.clusters {
         let host = cluster.host.to_string();
+        if let Err(cause) = identity::identify(context, bucket, cluster).await {
+            context.reporter.report(source::failed(cluster, cause));
+            continue;
+        }
         match source::selected(context, cluster).await {
             Ok(collections) => {
                 if collections.is_empty() {

@@ -6,6 +6,7 @@ use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
+use crate::source as identity;
 use crate::state_files;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
@@ -25,6 +26,14 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     // A file with some of the collections would choose these for every task from now on.
     let mut whole = source.is_whole();
     for cluster in &source.clusters {
+        if let Some(Err(cause)) = match context.store.as_deref() {
+            Some(bucket) => Some(identity::identify(context, bucket, cluster).await),
+            None => None,
+        } {
+            whole = false;
+            context.reporter.report(source::failed(cluster, cause));
+            continue;
+        }
         match source::selected(context, cluster).await {
             Ok(collections) => {
                 context.log.info(

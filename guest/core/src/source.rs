@@ -1,0 +1,303 @@
+//! Whose backup it is: a source is a cluster, or a server on its own, that is known by the ids of its peers.
+//!
+//! Qdrant gives a cluster no id, and a server without clustering tells its peer id only with a collection. So the bucket
+//! has a record of each source, `sources/<id>.json`, that lists the peers that were seen. A cluster is that source when
+//! one of its peers is listed; peers that come are added, so that a source survives that all of them are replaced one by
+//! one. Names and hosts are for people, and never decide. docs/identity.md has all of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::error::{Code, Error};
+use crate::places;
+use crate::qdrant::Cluster;
+use crate::settings::hash;
+use crate::store::ObjectStore;
+use crate::timestamp;
+
+/// The version of the record's form; fields may be added to it.
+const VERSION: u32 = 1;
+
+/// The largest record: 1,000 peers take 22 KB.
+const LIMIT: usize = 1 << 20;
+
+/// How old `seen_at` may become, in seconds.
+const SEEN_EVERY: i64 = 86_400;
+
+/// The id of a source: 16 hexadecimal digits, from the lowest of the peer ids that were seen first. So two pods that
+/// meet a new source at the same time write the same record. From then on it is an id of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SourceId(String);
+
+impl SourceId {
+    /// The id of a source of these peers that has no record yet; `None` where no peer is known.
+    pub fn of_new(peers: &BTreeSet<u64>) -> Option<Self> {
+        peers.first().map(|peer| Self(format!("{:016x}", hash(&peer.to_string()))))
+    }
+
+    /// An id as it stands in a manifest or a setting.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A source as manifests, reports and lists name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its id.
+    pub id: SourceId,
+    /// What people call it: `QDRANT_SOURCE_NAME`, else the host by which it was first found.
+    pub name: String,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({})", self.name, self.id)
+    }
+}
+
+/// `sources/<id>.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// 1.
+    pub version: u32,
+    /// See [`SourceId`].
+    pub id: SourceId,
+    /// See [`Source::name`].
+    pub name: String,
+    /// The ids of all peers that were ever seen, as text, since JSON readers lose digits of large numbers.
+    pub peers: BTreeSet<String>,
+    /// When it was first seen, RFC 3339 in UTC.
+    pub created_at: String,
+    /// When it was last seen, to a day.
+    pub seen_at: String,
+}
+
+impl Record {
+    /// The bare key of the record of `id`.
+    fn key(id: &SourceId) -> String {
+        format!("{}/{id}.json", places::SOURCES)
+    }
+
+    /// The ids of its peers.
+    pub fn peers(&self) -> BTreeSet<u64> {
+        self.peers.iter().filter_map(|peer| peer.parse().ok()).collect()
+    }
+
+    /// The source.
+    pub fn source(&self) -> Source {
+        Source { id: self.id.clone(), name: self.name.clone() }
+    }
+
+    fn has_one_of(&self, peers: &BTreeSet<u64>) -> bool {
+        peers.iter().any(|peer| self.peers.contains(&peer.to_string()))
+    }
+}
+
+/// The records of all sources in the bucket, by id.
+///
+/// # Errors
+/// They can't be read, or one of them is none: then it is not known whose a backup is.
+pub async fn list(store: &dyn ObjectStore) -> Result<Vec<Record>, Error> {
+    let mut found = Vec::new();
+    store.list_own(&format!("{}/", places::SOURCES), &mut |object| found.push(object)).await?;
+    let mut records: Vec<Record> = Vec::new();
+    for object in found {
+        let bare = store.places().bare(&object.key);
+        let Some(id) = bare.rsplit('/').next().and_then(|name| name.strip_suffix(".json")) else { continue };
+        if records.iter().any(|record| record.id.as_str() == id) {
+            continue;
+        }
+        let Some(json) = store.get_listed(&object.key, object.bytes, LIMIT).await? else { continue };
+        let unusable = |cause: String| {
+            Error::new(Code::ManifestUnusable, format!("the record `{}` of a source", object.key), cause).advice(
+                "a newer version of this program may have written it; delete it where it is damaged, and the next backup \
+                 writes it anew",
+            )
+        };
+        let record: Record = crate::decode::json(&json).map_err(|error| unusable(error.to_string()))?;
+        if record.version > VERSION || record.id.as_str() != id {
+            return Err(unusable(format!("version {} of the source {}", record.version, record.id)));
+        }
+        records.push(record);
+    }
+    records.sort_by(|left, right| left.id.cmp(&right.id));
+    Ok(records)
+}
+
+/// The record of the source that has one of `peers`.
+///
+/// # Errors
+/// Two sources have some of them: which one it is can't be told.
+pub fn matching<'a>(records: &'a [Record], peers: &BTreeSet<u64>) -> Result<Option<&'a Record>, Error> {
+    let found: Vec<&Record> = records.iter().filter(|record| record.has_one_of(peers)).collect();
+    match found.as_slice() {
+        [] => Ok(None),
+        [record] => Ok(Some(record)),
+        several => {
+            let sources: Vec<String> = several.iter().map(|record| record.source().to_string()).collect();
+            Err(Error::new(
+                Code::SourceUnclear,
+                "",
+                format!("the cluster has peers of several sources: {}", sources.join(", ")),
+            )
+            .advice(
+                "a peer of one has joined the other, or a volume was cloned; delete the record `sources/<id>.json` of \
+                 the source that is no more, or give the two a QDRANT_BACKUP_PREFIX each",
+            ))
+        }
+    }
+}
+
+/// The ids of the peers of a cluster, as far as it tells: a server without clustering, and without a collection, has
+/// none.
+///
+/// # Errors
+/// It does not answer.
+pub async fn peers(cluster: &Cluster) -> Result<BTreeSet<u64>, Error> {
+    if cluster.distributed {
+        return Ok(cluster.members.clone());
+    }
+    let Some(peer) = cluster.peers.first() else { return Ok(BTreeSet::new()) };
+    for collection in peer.client.collections().await? {
+        // One that is deleted meanwhile tells nothing.
+        if let Some(layout) = peer.client.layout(&collection).await? {
+            return Ok(BTreeSet::from([layout.peer_id]));
+        }
+    }
+    Ok(BTreeSet::new())
+}
+
+/// The source that `cluster` is; its record is written where there is none, and gets the peers that are new. `None`
+/// where it tells no peer id, which is a server without clustering and without a collection, and where the keys do not
+/// allow for records.
+///
+/// # Errors
+/// The cluster or the bucket can't be asked, or the cluster has peers of two sources.
+pub async fn identify(context: &Context, store: &dyn ObjectStore, cluster: &Cluster) -> Result<Option<Source>, Error> {
+    let peers = peers(cluster).await?;
+    let Some(new) = SourceId::of_new(&peers) else { return Ok(None) };
+    match record(context, store, cluster, &peers, new).await {
+        Ok(record) => {
+            let source = record.source();
+            context.log.info(Some(&cluster.host.to_string()), &format!("this is the source {source}"));
+            context.note_source(&cluster.host, &source);
+            Ok(Some(source))
+        }
+        Err(error) if error.code() == Code::StoreUnauthorized => {
+            let why = format!(
+                "the source has no record, so that its backups are known by the ids of its peers alone; the key needs \
+                 s3:ListBucket, s3:GetObject and s3:PutObject for `{}`: {error}",
+                store.places().ours(&format!("{}/", places::SOURCES)),
+            );
+            context.log.warn(Some(&cluster.host.to_string()), &why);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn record(
+    context: &Context,
+    store: &dyn ObjectStore,
+    cluster: &Cluster,
+    peers: &BTreeSet<u64>,
+    new: SourceId,
+) -> Result<Record, Error> {
+    let records = list(store).await?;
+    let now = context.ports.clock.now();
+    let written = timestamp::RFC3339.write(now);
+    let name = context.settings.source_name.clone();
+    let seen: BTreeSet<String> = peers.iter().map(u64::to_string).collect();
+    let Some(known) = matching(&records, peers)? else {
+        let record = Record {
+            version: VERSION,
+            id: new,
+            name: name.unwrap_or_else(|| cluster.host.to_string()),
+            peers: seen,
+            created_at: written.clone(),
+            seen_at: written,
+        };
+        if context.settings.dry_run {
+            return Ok(record);
+        }
+        let key = store.places().ours(&Record::key(&record.id));
+        if store.put_new(&key, "application/json", serde_json::to_vec_pretty(&record)?).await? {
+            return Ok(record);
+        }
+        // Another pod met it at the same time.
+        let records = list(store).await?;
+        return matching(&records, peers)?.cloned().ok_or_else(|| {
+            Error::new(Code::SourceUnclear, format!("the record `{key}`"), "it is there and has none of these peers")
+                .advice("run this again; delete the record where this goes on")
+        });
+    };
+    let mut record = known.clone();
+    record.peers.extend(seen);
+    if let Some(name) = name {
+        record.name = name;
+    }
+    let recent = timestamp::RFC3339.read(&record.seen_at).is_some_and(|at| (now - at).whole_seconds() < SEEN_EVERY);
+    if (record != *known || !recent) && !context.settings.dry_run {
+        record.seen_at = written;
+        let key = store.places().ours(&Record::key(&record.id));
+        store.put(&key, "application/json", serde_json::to_vec_pretty(&record)?).await?;
+    }
+    Ok(record)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn known(id: &str, name: &str, peers: &[u64]) -> Record {
+        Record {
+            version: VERSION,
+            id: SourceId::from_text(id),
+            name: name.to_owned(),
+            peers: peers.iter().map(u64::to_string).collect(),
+            created_at: String::new(),
+            seen_at: String::new(),
+        }
+    }
+
+    #[test]
+    fn one_common_peer_makes_the_source_and_two_sources_none() {
+        let records = [known("a", "first", &[1, 2, 3]), known("b", "second", &[7])];
+        let id = |peers: &[u64]| {
+            let peers = peers.iter().copied().collect();
+            matching(&records, &peers).map(|found| found.map(|record| record.id.to_string()))
+        };
+        assert_eq!(id(&[3, 4, 5]).unwrap(), Some("a".to_owned()));
+        assert_eq!(id(&[7]).unwrap(), Some("b".to_owned()));
+        assert_eq!(id(&[9]).unwrap(), None);
+        assert_eq!(id(&[]).unwrap(), None);
+        let error = id(&[1, 7]).unwrap_err();
+        assert_eq!(error.code(), Code::SourceUnclear);
+        assert!(error.to_string().contains("`first` (a), `second` (b)"), "{error}");
+    }
+
+    #[test]
+    fn all_pods_come_to_the_same_id_of_a_new_source() {
+        let id = |peers: &[u64]| SourceId::of_new(&peers.iter().copied().collect());
+        assert_eq!(id(&[5, 3, 9]), id(&[3, 9, 5]));
+        assert_ne!(id(&[5]), id(&[3]));
+        assert_eq!(id(&[]), None);
+        assert!(id(&[5]).unwrap().as_str().len() == 16);
+    }
+}
