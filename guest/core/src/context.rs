@@ -22,6 +22,8 @@ pub struct Context {
     pub settings: Settings,
     /// The id of this run.
     pub run: RunId,
+    /// A random number that tells this process from all others, those of the same run included.
+    pub token: u64,
     /// The sources that this run is about, by the hosts of their clusters.
     sources: RefCell<BTreeMap<Host, Source>>,
     /// The log.
@@ -40,8 +42,9 @@ impl Context {
         let log = Log::new(&ports, &settings);
         let reporter = Reporter::new(&ports, &log);
         let limits = Limits::new(settings.snapshots_per_peer);
+        let token = ports.clock.random();
         let run = RunId::of_this(ports.clock.as_ref(), &settings);
-        Self { run, sources: RefCell::default(), ports, settings, log, reporter, limits, store: None }
+        Self { run, token, sources: RefCell::default(), ports, settings, log, reporter, limits, store: None }
     }
 
     /// The bucket.

@@ -40,6 +40,7 @@ pub mod reporter;
 pub mod restore;
 mod retry;
 pub mod run_id;
+pub mod runs;
 pub mod s3;
 pub mod sets;
 pub mod settings;

@@ -1,27 +1,31 @@
-//! Locks in the bucket: two runs of one kind on one cluster are told from each other, and the second one says who holds
-//! the lock.
+//! Locks in the bucket: runs that would be in each other's way are told from each other, and the later one says who is at
+//! work.
 //!
-//! A lock is an object that its holder writes anew every [`BEAT`]. Whether its holder lives is seen by watching it for
-//! [`SILENCE`], and not by comparing clocks, which may differ between pods. So the lock of a pod that was killed heals
-//! itself. It is no fence: the procedures are safe without it, and it only keeps two runs from wasting each other's work.
+//! A lock is an object of its own run, which says what the run does ([`Claim`]) and is written anew every [`BEAT`]. A run
+//! writes its lock, then lists all, and goes on only where no other one is in its way; of two that begin at the same
+//! time at least one sees the other, as each writes before it lists. Whether a holder lives is seen by watching its lock
+//! for [`SILENCE`], not by comparing clocks, which may differ between pods, and not by the pod's name, which two pods may
+//! have. So the lock of a pod that was killed heals itself. It is no fence: the procedures are safe without it, and it
+//! keeps runs from wasting, and from removing, each other's work.
+
+mod table;
 
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::context::Context;
-use crate::error::Error;
-use crate::naming::escape_segment;
+use crate::error::{Code, Error};
 use crate::places;
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
+use crate::source;
 use crate::store::ObjectStore;
 use crate::timestamp;
 
-/// The folder of the locks.
-const LOCKS: &str = places::LOCKS;
+pub use table::{Claim, Work};
 
 /// How often a holder writes its lock anew.
 const BEAT: Duration = Duration::from_secs(20);
@@ -36,66 +40,40 @@ const LOOK: Duration = Duration::from_secs(5);
 const OLD: time::Duration = time::Duration::hours(24);
 
 /// The largest lock that is read.
-const LIMIT: usize = 4096;
+const LIMIT: usize = 64 << 10;
 
-/// The kinds of work that exclude one another on one cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// Archives of whole collections.
-    Snapshots,
-    /// Sets.
-    Sets,
-    /// Restores of either.
-    Restore,
-}
+/// How often a run tries to get its lock: each time another one was given up, had ended, or began at the same time.
+const TRIES: u32 = 8;
 
-impl Work {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Snapshots => "create_snap",
-            Self::Sets => "create_snap_shards",
-            Self::Restore => "restore",
-        }
-    }
-}
+/// How often one that is only being taken is waited for, before it is watched: its run may have been killed.
+const POLITE_TRIES: u32 = 3;
 
-/// The key of the lock for `work` on `cluster`; each share of a backup has its own.
-fn key(context: &Context, work: Work, cluster: &Cluster) -> String {
-    let id = match cluster.peers.iter().filter_map(|peer| peer.id).min() {
-        Some(id) => id.to_string(),
-        None => cluster.host.to_string().replace("://", "-").replace(':', "-"),
-    };
-    let share = context.settings.share.map(|share| format!("-{}-of-{}", share.index, share.of)).unwrap_or_default();
-    format!("{LOCKS}/{}-{}{share}.json", work.name(), escape_segment(&id))
-}
-
-/// Does `run` while the lock for `work` on `cluster` is held. Without a bucket, or one that can't be written, there is
-/// no lock, which is told and hinders nothing.
+/// Does `run` while the lock for `work` is held. `cluster`: what it works on. Without a bucket, or one that can't be
+/// written, there is no lock, which is told and hinders nothing but removing.
 ///
 /// # Errors
-/// Another run holds the lock: says who. Or this one lost it on the way, and was stopped.
+/// Another run is in the way: says who. Or this one lost its lock on the way, and was stopped. Or it would remove what
+/// others may need, and nobody could be told.
 pub(crate) async fn while_held(
     context: &Context,
     work: Work,
-    cluster: &Cluster,
+    cluster: Option<&Cluster>,
     run: LocalBoxFuture<'_, ()>,
 ) -> Result<(), Error> {
     let Some(bucket) = context.store.as_deref().filter(|_| !context.settings.dry_run) else {
         run.await;
         return Ok(());
     };
-    let mut lock = Lock {
-        context,
-        bucket,
-        key: bucket.places().ours(&key(context, work, cluster)),
-        token: format!("{:016x}", context.ports.clock.random()),
-        since: timestamp::RFC3339.write(context.ports.clock.now()),
-        beats: 0,
-    };
+    let mut lock = Lock::new(context, bucket, work, cluster).await;
     match lock.acquire().await {
         Ok(()) => {}
-        Err(Refusal::Held(by)) => return Err(by.into()),
+        Err(Refusal::Held(error)) => return Err(error),
         Err(Refusal::Impossible(error)) => {
+            lock.release().await;
+            if work.removes() {
+                return Err(Error::new(Code::Locked, "", format!("no lock could be taken: {error}"))
+                    .advice("nothing is removed that a restore may need at the same time"));
+            }
             let why = format!("no lock could be taken, so that a second run at the same time is not noticed: {error}");
             context.log.warn(None, &why);
             run.await;
@@ -111,138 +89,226 @@ pub(crate) async fn while_held(
     };
     match lost {
         None => {
-            // A lock that stays heals itself.
-            let _ = bucket.delete(&lock.key).await;
+            lock.release().await;
             Ok(())
         }
-        Some(by) => Err(format!("this run was stopped, as its lock was taken over: {by}").into()),
+        Some(by) => {
+            Err(Error::new(Code::Locked, "", format!("this run was stopped, as its lock was taken over: {by}")))
+        }
     }
-}
-
-/// The restores at work, as far as their locks tell.
-///
-/// # Errors
-/// The locks can't be read.
-pub(crate) async fn running_restores(context: &Context, bucket: &dyn ObjectStore) -> Result<Vec<String>, Error> {
-    let mut keys = Vec::new();
-    let prefix = format!("{LOCKS}/{}-", Work::Restore.name());
-    bucket.list_own(&prefix, &mut |object| keys.push(object.key)).await?;
-    let mut running = Vec::new();
-    for key in keys {
-        let held = watch(context, bucket, &key).await?;
-        running.extend(held.map(|content| describe(&key, &content)));
-    }
-    Ok(running)
 }
 
 enum Refusal {
-    Held(String),
+    Held(Error),
     Impossible(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Impossible(error)
+    }
 }
 
 struct Lock<'a> {
     context: &'a Context,
     bucket: &'a dyn ObjectStore,
+    cluster: Option<&'a Cluster>,
+    claim: Claim,
     key: String,
-    /// Tells this run from all others.
-    token: String,
     since: String,
     beats: u64,
+    /// True once no other is in the way.
+    held: bool,
 }
 
-impl Lock<'_> {
+/// Another run's lock.
+struct Other {
+    key: String,
+    content: Vec<u8>,
+}
+
+impl<'a> Lock<'a> {
+    async fn new(context: &'a Context, bucket: &'a dyn ObjectStore, work: Work, cluster: Option<&'a Cluster>) -> Self {
+        let peers = match cluster {
+            // One that does not answer is known by its host; the work itself will fail and say so.
+            Some(cluster) => source::peers(cluster).await.unwrap_or_default(),
+            None => Default::default(),
+        };
+        let claim = Claim {
+            work,
+            source: None,
+            peers,
+            host: cluster.map(|cluster| table::plain(&cluster.host.to_string())),
+            share: context.settings.share.filter(|_| matches!(work, Work::Snapshots | Work::Sets | Work::Retention)),
+        };
+        let mut lock = Self {
+            context,
+            bucket,
+            cluster,
+            claim,
+            key: String::new(),
+            since: timestamp::RFC3339.write(context.ports.clock.now()),
+            beats: 0,
+            held: false,
+        };
+        lock.learn_source();
+        let name = format!("{}/{}-{}-{:016x}.json", places::LOCKS, work.name(), lock.claim.subject(), context.token);
+        lock.key = bucket.places().ours(&name);
+        lock
+    }
+
+    /// A restore learns whose backups it takes only when it has the lock.
+    fn learn_source(&mut self) {
+        let known = self.cluster.and_then(|cluster| self.context.source_of(&cluster.host));
+        self.claim.source = known.map(|source| source.id.to_string());
+    }
+
+    fn token(&self) -> String {
+        format!("{:016x}", self.context.token)
+    }
+
     fn content(&self) -> Vec<u8> {
         let now = timestamp::RFC3339.write(self.context.ports.clock.now());
-        json!({
-            "holder": self.context.settings.pod,
-            "token": self.token,
-            "since": self.since,
-            "beat": self.beats,
-            "beat_at": now,
-        })
-        .to_string()
-        .into_bytes()
+        let mut fields = self.claim.fields();
+        for (name, value) in [
+            ("holder", Value::from(self.context.settings.pod.clone())),
+            ("run_id", self.context.run.as_str().into()),
+            ("token", self.token().into()),
+            ("held", self.held.into()),
+            ("since", self.since.clone().into()),
+            ("beat", self.beats.into()),
+            ("beat_at", now.into()),
+        ] {
+            fields.insert(name.to_owned(), value);
+        }
+        Value::Object(fields).to_string().into_bytes()
     }
 
-    fn is_mine(&self, content: &[u8]) -> bool {
-        text(content, "token").is_some_and(|token| token == self.token)
+    async fn write(&mut self) -> Result<(), Error> {
+        self.beats += 1;
+        self.learn_source();
+        self.bucket.put(&self.key, "application/json", self.content()).await
     }
 
-    async fn acquire(&self) -> Result<(), Refusal> {
-        let clock = &self.context.ports.clock;
-        loop {
-            let Some(there) = self.bucket.get(&self.key, LIMIT).await.map_err(Refusal::Impossible)? else {
-                self.bucket.put_new(&self.key, JSON, self.content()).await.map_err(Refusal::Impossible)?;
-                // Not every store refuses to overwrite: the look tells who was the last.
-                match self.bucket.get(&self.key, LIMIT).await.map_err(Refusal::Impossible)? {
-                    Some(there) if self.is_mine(&there) => return Ok(()),
-                    _ => continue,
-                }
-            };
-            // The pod's own earlier life is over.
-            let mine = self.context.settings.pod.is_some() && text(&there, "holder") == self.context.settings.pod;
-            if !mine {
-                let found = watch(self.context, self.bucket, &self.key).await.map_err(Refusal::Impossible)?;
-                if let Some(content) = found {
-                    let by = describe(&self.key, &content);
-                    return Err(Refusal::Held(format!("{by}; run this one again when that has ended")));
-                }
+    /// Lets others have their turn. A lock that stays heals itself.
+    async fn release(&mut self) {
+        self.held = false;
+        let _ = self.bucket.delete(&self.key).await;
+    }
+
+    /// The locks of other runs that are in the way of this one, and whether its own is among all.
+    async fn others(&self) -> Result<(Vec<Other>, bool), Error> {
+        let mut keys = Vec::new();
+        self.bucket.list_own(&format!("{}/", places::LOCKS), &mut |object| keys.push(object.key)).await?;
+        let (mut others, mut listed) = (Vec::new(), false);
+        for key in keys {
+            if key == self.key {
+                listed = true;
+                continue;
             }
-            self.bucket.put(&self.key, JSON, self.content()).await.map_err(Refusal::Impossible)?;
-            if mine {
-                return Ok(());
-            }
-            // Another one may have found it abandoned at the same time.
-            clock.sleep(Duration::from_millis(1000 + clock.random() % 1000)).await;
-            match self.bucket.get(&self.key, LIMIT).await.map_err(Refusal::Impossible)? {
-                Some(there) if self.is_mine(&there) => return Ok(()),
-                _ => {}
+            // One that has ended meanwhile is gone.
+            let Some(content) = self.bucket.get(&key, LIMIT).await? else { continue };
+            let is_of_this_run = text(&content, "token").is_some_and(|token| token == self.token());
+            let claim = Claim::read(&key, &content).filter(|_| !is_of_this_run);
+            if claim.is_some_and(|claim| claim.excludes(&self.claim)) {
+                others.push(Other { key, content });
             }
         }
+        Ok((others, listed))
+    }
+
+    async fn acquire(&mut self) -> Result<(), Refusal> {
+        let clock = &self.context.ports.clock;
+        let mut last = String::new();
+        for attempt in 1..=TRIES {
+            self.write().await?;
+            let (others, listed) = self.others().await?;
+            let Some(other) = others.into_iter().next() else {
+                if listed {
+                    self.held = true;
+                    return Ok(self.write().await?);
+                }
+                last = format!("the store does not list the lock `{}` that it has just stored", self.key);
+                self.context.log.warn(None, &format!("{last}; trying again"));
+                clock.sleep(Duration::from_millis(500 + clock.random() % 1000)).await;
+                continue;
+            };
+            // Neither may watch while the other one watches it.
+            self.release().await;
+            last = describe(&other);
+            if is_being_taken(&other.content) && attempt <= POLITE_TRIES {
+                self.context.log.info(None, &format!("{last}: it begins at the same time, trying again"));
+                clock.sleep(Duration::from_millis(500 + clock.random() % 3000)).await;
+                continue;
+            }
+            if self.lives(&other).await? {
+                return Err(Refusal::Held(Error::new(Code::Locked, "", last).advice(match self.claim.work {
+                    work if work.removes() => "it may need what would be removed: prune when it has ended",
+                    _ => "run this one again when that has ended",
+                })));
+            }
+            self.context.log.warn(None, &format!("{last}: it has been silent, and its lock is removed"));
+            self.bucket.delete(&other.key).await?;
+        }
+        Err(Refusal::Impossible(Error::new(Code::StoreAnswer, "", format!("given up after {TRIES} tries: {last}"))))
+    }
+
+    /// Watches a lock: whether its holder is at work.
+    async fn lives(&self, other: &Other) -> Result<bool, Error> {
+        let clock = &self.context.ports.clock;
+        let written = text(&other.content, "beat_at").and_then(|text| timestamp::RFC3339.read(&text));
+        if written.is_some_and(|written| clock.now() - written > OLD) {
+            return Ok(false);
+        }
+        let who = describe(other);
+        self.context.log.info(None, &format!("{who}: waiting to see whether it is still at work"));
+        let started = clock.monotonic();
+        while clock.monotonic().saturating_sub(started) < SILENCE {
+            clock.sleep(LOOK).await;
+            match self.bucket.get(&other.key, LIMIT).await? {
+                Some(now) if now != other.content => return Ok(true),
+                Some(_) => {}
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// Writes the lock anew, again and again; ends with who took it.
     async fn keep(&mut self) -> String {
         loop {
             self.context.ports.clock.sleep(BEAT).await;
-            self.beats += 1;
             // What can't be read or written now may be so at the next beat.
             match self.bucket.get(&self.key, LIMIT).await {
-                Ok(Some(there)) if !self.is_mine(&there) => return describe(&self.key, &there),
-                Ok(_) => drop(self.bucket.put(&self.key, JSON, self.content()).await),
-                Err(_) => {}
+                Ok(Some(there)) if text(&there, "token").is_none_or(|token| token != self.token()) => {
+                    return describe(&Other { key: self.key.clone(), content: there });
+                }
+                Ok(Some(_)) => drop(self.write().await),
+                // Who found this run silent has removed its lock, and may be at work now.
+                Ok(None) if self.write().await.is_ok() => {
+                    let others = self.others().await.map(|(others, _)| others).unwrap_or_default();
+                    if let Some(other) = others.iter().find(|other| !is_being_taken(&other.content)) {
+                        self.release().await;
+                        return describe(other);
+                    }
+                }
+                Ok(None) | Err(_) => {}
             }
         }
     }
 }
 
-const JSON: &str = "application/json";
-
-/// Watches a lock: its content, where its holder lives.
-async fn watch(context: &Context, bucket: &dyn ObjectStore, key: &str) -> Result<Option<Vec<u8>>, Error> {
-    let clock = &context.ports.clock;
-    let Some(first) = bucket.get(key, LIMIT).await? else { return Ok(None) };
-    let written = text(&first, "beat_at").and_then(|text| timestamp::RFC3339.read(&text));
-    if written.is_some_and(|written| clock.now() - written > OLD) {
-        return Ok(None);
-    }
-    context.log.info(None, &format!("{}: waiting to see whether it is still at work", describe(key, &first)));
-    let started = clock.monotonic();
-    while clock.monotonic().saturating_sub(started) < SILENCE {
-        clock.sleep(LOOK).await;
-        match bucket.get(key, LIMIT).await? {
-            Some(now) if now != first => return Ok(Some(now)),
-            Some(_) => {}
-            None => return Ok(None),
-        }
-    }
-    Ok(None)
+/// True for a lock whose run has not seen yet whether it may begin. Those of version 0.1.0 don't say.
+fn is_being_taken(content: &[u8]) -> bool {
+    let told: Value = serde_json::from_slice(content).unwrap_or_default();
+    told.get("held").and_then(Value::as_bool) == Some(false)
 }
 
 /// Who holds a lock, for people.
-fn describe(key: &str, content: &[u8]) -> String {
-    let part = |name: &str| text(content, name).unwrap_or_else(|| "unknown".to_owned());
-    format!("another run holds the lock `{key}`: pod {}, since {}", part("holder"), part("since"))
+fn describe(other: &Other) -> String {
+    let part = |name: &str| text(&other.content, name).unwrap_or_else(|| "unknown".to_owned());
+    let run = text(&other.content, "run_id").map(|run| format!(", run {run}")).unwrap_or_default();
+    format!("another run holds the lock `{}`: pod {}, since {}{run}", other.key, part("holder"), part("since"))
 }
 
 fn text(content: &[u8], name: &str) -> Option<String> {

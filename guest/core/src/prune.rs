@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 
 use crate::concurrent;
 use crate::context::Context;
-use crate::lock;
+use crate::lock::{self, Work};
+use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::store::ObjectStore;
 use inventory::Inventory;
@@ -116,12 +117,11 @@ async fn delete(bucket: &dyn ObjectStore, keys: &[String]) -> Vec<String> {
     left
 }
 
-/// Prunes the sets of collections that were backed up just now, unless a restore is at work that may need them.
-pub(crate) async fn after_backup(context: &Context, bucket: &dyn ObjectStore, collections: BTreeSet<String>) {
-    match lock::running_restores(context, bucket).await {
-        Ok(running) if running.is_empty() => prune_sets(context, collections).await,
-        Ok(running) => context.log.warn(None, &format!("nothing is pruned this time: {}", running.join("; "))),
-        Err(cause) => context.log.warn(None, &format!("nothing is pruned this time: {cause}")),
+/// Prunes the sets of collections of `cluster` that were backed up just now, unless a run is at work that may need them.
+pub(crate) async fn after_backup(context: &Context, cluster: &Cluster, collections: BTreeSet<String>) {
+    let run = Box::pin(prune_sets(context, collections));
+    if let Err(cause) = lock::while_held(context, Work::Retention, Some(cluster), run).await {
+        context.log.warn(None, &format!("nothing is pruned this time: {cause}"));
     }
 }
 

@@ -21,11 +21,12 @@ mod shard_keys;
 mod side_by_side;
 mod state;
 mod version;
+mod whose;
 
 pub use apply::{Choice, Restored, given, restore};
 pub use archives::{BucketArchive, archives_in, by_time, each_archive_in, generations};
 pub use backup::Backup;
-pub(crate) use candidates::{no_set, wanted};
+pub(crate) use candidates::{Wanted, no_set, wanted};
 pub use layout::{Placement, Step, Transfer, next_steps};
 pub use plan::{Plan, Recovery, ShardArchive, Target, plan};
 pub(crate) use selection::newest_manifest;
@@ -33,3 +34,4 @@ pub use selection::{Described, Selection, complete, select};
 pub use set::{SetSelection, present, select_set};
 pub use shard_keys::ShardKey;
 pub(crate) use side_by_side::drop_replaced;
+pub(crate) use whose::{Samples, Whose, all_sources, of_target};

@@ -3,9 +3,11 @@
 //! A set is there when its manifest is: it is written last, and deleted first. Sets of the bash script are the same
 //! (`schema_version` 2), and it reads ours: what we add it does not look at.
 
+mod header;
 mod manifest;
 pub mod retention;
 mod store;
 
+pub use header::{Headed, SetHeader, headers};
 pub use manifest::{MANIFESTS, SetId, SetManifest, SetShard, SetSource};
 pub use store::{Found, ReadError, list, list_one, read};

@@ -5,6 +5,9 @@
 //! one of its peers is listed; peers that come are added, so that a source survives that all of them are replaced one by
 //! one. Names and hosts are for people, and never decide. docs/identity.md has all of it.
 
+pub mod catalogue;
+pub mod choice;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -137,6 +140,22 @@ pub async fn list(store: &dyn ObjectStore) -> Result<Vec<Record>, Error> {
     }
     records.sort_by(|left, right| left.id.cmp(&right.id));
     Ok(records)
+}
+
+/// As [`list`]; where the keys may not list records, there are none, which is told: sources are then told apart by what
+/// the backups say.
+///
+/// # Errors
+/// As for [`list`].
+pub async fn list_allowed(context: &Context, store: &dyn ObjectStore) -> Result<Vec<Record>, Error> {
+    match list(store).await {
+        Err(error) if error.code() == Code::StoreUnauthorized => {
+            let folder = store.places().ours(&format!("{}/", places::SOURCES));
+            context.log.warn(None, &format!("the records of sources (`{folder}`) can't be read: {error}"));
+            Ok(Vec::new())
+        }
+        listed => listed,
+    }
 }
 
 /// The record of the source that has one of `peers`.

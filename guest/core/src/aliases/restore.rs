@@ -1,6 +1,6 @@
 //! Restoring aliases: in one request, last of all.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use super::save;
 use crate::context::Context;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
-use crate::restore::{Backup, Restored};
+use crate::restore::{Backup, Restored, Whose, all_sources};
 use crate::state_files;
 
 /// Restores the aliases of what was just restored into `cluster`: as saved in the bucket or the work directory, else
@@ -16,10 +16,11 @@ use crate::state_files;
 pub(crate) async fn restore_some(
     context: &Context,
     cluster: &Cluster,
+    whose: Option<&Whose>,
     selected: &BTreeSet<String>,
     restored: Restored,
 ) {
-    let Some(mut saved) = find(context, cluster, restored.aliases).await else { return };
+    let Some(mut saved) = find(context, cluster, whose, restored.aliases).await else { return };
     saved.retain(|alias, collection| {
         let meant = selected.contains(collection);
         if !meant {
@@ -38,45 +39,37 @@ pub(crate) async fn restore_some(
     context.reporter.report_all(switch(context, cluster, saved, &restored.failed, &BTreeMap::new()).await);
 }
 
-/// The saved aliases, else those of the manifests; `None` where there are none, or none can be read.
+/// The saved aliases, else those of the manifests; `None` where there are none, or none can be read. `whose`: whose
+/// backups are restored, where that is known.
 pub(crate) async fn find(
     context: &Context,
     cluster: &Cluster,
+    whose: Option<&Whose>,
     in_manifests: BTreeMap<String, String>,
 ) -> Option<BTreeMap<String, String>> {
-    let host = cluster.host.to_string();
-    match saved(context, in_manifests).await {
+    match saved(context, whose, in_manifests).await {
         Ok(saved) if saved.is_empty() => {
-            context.log.info(Some(&host), "there are no saved aliases to restore");
+            context.log.info(Some(&cluster.host.to_string()), "there are no saved aliases to restore");
             None
         }
         Ok(saved) => Some(saved),
-        Err(cause) => {
-            context.reporter.report(Item {
-                host: Some(host),
-                cause: Some(cause.to_string()),
-                ..Item::new("alias", Outcome::Failed)
-            });
+        Err(error) => {
+            context.reporter.report(Item::failed("alias", error).host(&cluster.host));
             None
         }
     }
 }
 
 /// Alias to collection, as they were saved.
-async fn saved(context: &Context, in_manifests: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
-    const LIMIT: usize = 64 << 20;
+async fn saved(
+    context: &Context,
+    whose: Option<&Whose>,
+    in_manifests: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
     let files = context.ports.files.as_ref();
     let lines;
     if context.settings.aliases_on_s3 {
-        let bucket = context.store()?;
-        let key = format!("{}/{}", save::FOLDER, context.settings.aliases_object);
-        let csv = bucket.get_own(&key, LIMIT).await?.ok_or_else(|| {
-            format!(
-                "the aliases can't be restored: there is no object `{key}` in the bucket `{}`; the backup saves it with \
-                 BACKUP_COLLECTION_ALIASES_ON_S3=true, and QDRANT_COLLECTION_ALIASES_STABLE_FILE names another one",
-                bucket.name()
-            )
-        })?;
+        let Some((key, csv)) = in_bucket(context, whose, &in_manifests).await? else { return Ok(in_manifests) };
         lines = state_files::parse_aliases(&key, &csv)?;
         if !context.settings.dry_run {
             files.replace(state_files::ALIASES, &csv)?;
@@ -87,6 +80,58 @@ async fn saved(context: &Context, in_manifests: BTreeMap<String, String>) -> Res
         return Ok(in_manifests);
     }
     Ok(lines.into_iter().map(|line| (line.alias, line.collection)).collect())
+}
+
+/// The object with the aliases of the source. The one that all sources of the bucket share is taken where the source has
+/// none of its own and the shared one can't be another's: there is one source, or a person named the object. `None`: what
+/// the manifests say is all that is known to be this source's.
+async fn in_bucket(
+    context: &Context,
+    whose: Option<&Whose>,
+    in_manifests: &BTreeMap<String, String>,
+) -> Result<Option<(String, Vec<u8>)>, Error> {
+    const LIMIT: usize = 64 << 20;
+    let bucket = context.store()?;
+    let name = context.settings.aliases_object.as_str();
+    if let Some(source) = whose.and_then(|whose| whose.source.as_ref()) {
+        let key = save::own(&source.id, name);
+        if let Some(csv) = bucket.get_own(&key, LIMIT).await? {
+            return Ok(Some((key, csv)));
+        }
+    }
+    let shared = format!("{}/{name}", save::FOLDER);
+    let several = match whose {
+        Some(whose) => whose.is_one_of_several(),
+        None => all_sources(context, bucket).await?.with_backups().count() > 1,
+    };
+    if several && name == state_files::ALIASES {
+        if !in_manifests.is_empty() {
+            return Ok(None);
+        }
+        return Err(Error::new(
+            Code::SourceUnclear,
+            "the aliases",
+            format!(
+                "the bucket has backups of several sources, and `{shared}` is the object of whichever was backed up last"
+            ),
+        )
+        .advice(
+            "a backup by this version saves them for each source; or name the copy to restore by \
+             QDRANT_COLLECTION_ALIASES_STABLE_FILE=collection_aliases-<time>",
+        ));
+    }
+    match bucket.get_own(&shared, LIMIT).await? {
+        Some(csv) => Ok(Some((shared, csv))),
+        None => Err(Error::new(
+            Code::NothingSelected,
+            "the aliases can't be restored",
+            format!("there is no object `{shared}` in the bucket `{}`", bucket.name()),
+        )
+        .advice(
+            "the backup saves it with BACKUP_COLLECTION_ALIASES_ON_S3=true, and QDRANT_COLLECTION_ALIASES_STABLE_FILE \
+             names another one",
+        )),
+    }
 }
 
 /// The aliases that a backup's manifest names.

@@ -7,12 +7,19 @@ use crate::clusters::source::Source;
 use crate::context::Context;
 use crate::places;
 use crate::qdrant::Cluster;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
+use crate::source::SourceId;
 use crate::state_files;
 use crate::timestamp;
 
 /// The folder of alias files in the bucket.
 pub(crate) const FOLDER: &str = places::ALIASES;
+
+/// The aliases of one source, as its restores read them. The object right in the folder is shared by all sources of the
+/// bucket, and is the last one's: it decides only where a source has none of its own.
+pub(super) fn own(source: &SourceId, name: &str) -> String {
+    format!("{FOLDER}/{source}/{name}")
+}
 
 /// Saves the aliases of all clusters of the source.
 pub(crate) async fn save(context: &Context, source: &Source) {
@@ -20,14 +27,16 @@ pub(crate) async fn save(context: &Context, source: &Source) {
     let mut whole = true;
     for cluster in &source.clusters {
         match read(cluster).await {
-            Ok(found) => aliases.extend(found),
-            Err(cause) => {
+            Ok(found) => {
+                if context.settings.aliases_on_s3 {
+                    upload_own(context, cluster, csv(&found)).await;
+                }
+                aliases.extend(found);
+            }
+            Err(error) => {
                 whole = false;
-                context.reporter.report(failed(
-                    Some(cluster.host.to_string()),
-                    state_files::ALIASES,
-                    cause.to_string(),
-                ));
+                let item = Item::failed("file", error).host(&cluster.host).name(state_files::ALIASES);
+                context.reporter.report(item);
             }
         }
     }
@@ -35,38 +44,40 @@ pub(crate) async fn save(context: &Context, source: &Source) {
         // A file with some of the aliases would pass for all of them.
         return;
     }
-    let lines: Vec<state_files::Alias> =
-        aliases.into_iter().map(|(alias, collection)| state_files::Alias { collection, alias }).collect();
-    let csv = state_files::aliases_csv(&lines);
-    match context.ports.files.replace(state_files::ALIASES, csv.as_bytes()) {
-        Ok(()) => context.reporter.report(Item {
-            name: Some(state_files::ALIASES.to_owned()),
-            cause: Some(format!("{} aliases", lines.len())),
-            ..Item::new("file", Outcome::Done)
-        }),
-        Err(error) => context.reporter.report(failed(None, state_files::ALIASES, error.to_string())),
-    }
+    let text = csv(&aliases);
+    context.reporter.report(match context.ports.files.replace(state_files::ALIASES, text.as_bytes()) {
+        Ok(()) => Item::done("file").name(state_files::ALIASES).cause(format!("{} aliases", aliases.len())),
+        Err(error) => Item::failed("file", error).name(state_files::ALIASES),
+    });
     if context.settings.aliases_on_s3 {
-        upload(context, csv).await;
+        let time = timestamp::COPY.write(context.ports.clock.now());
+        let versioned = format!("{FOLDER}/{}-{time}", state_files::ALIASES);
+        upload(context, [versioned, format!("{FOLDER}/{}", state_files::ALIASES)], &text).await;
     }
 }
 
+/// Uploads the aliases of one cluster as its source's own: those of this run, and the ones that a restore reads.
+async fn upload_own(context: &Context, cluster: &Cluster, csv: String) {
+    let Some(source) = context.source_of(&cluster.host) else { return };
+    let of_run = own(&source.id, &format!("{}-{}", state_files::ALIASES, context.run));
+    upload(context, [of_run, own(&source.id, state_files::ALIASES)], &csv).await;
+}
+
+fn csv(aliases: &BTreeMap<String, String>) -> String {
+    let lines = aliases
+        .iter()
+        .map(|(alias, collection)| state_files::Alias { collection: collection.clone(), alias: alias.clone() });
+    state_files::aliases_csv(&lines.collect::<Vec<_>>())
+}
+
 /// Uploads a version of its own first, then the stable object that a restore reads.
-async fn upload(context: &Context, csv: String) {
+async fn upload(context: &Context, keys: [String; 2], csv: &str) {
     let Some(bucket) = &context.store else { return };
-    let time = timestamp::COPY.write(context.ports.clock.now());
-    let versioned = format!("{FOLDER}/{}-{}", state_files::ALIASES, time);
-    let stable = format!("{FOLDER}/{}", state_files::ALIASES);
-    for key in [versioned, stable].map(|key| bucket.places().ours(&key)) {
-        let bytes = csv.len() as u64;
-        match bucket.put(&key, "text/csv", csv.clone().into_bytes()).await {
-            Ok(()) => context.reporter.report(Item {
-                name: Some(key),
-                bytes: Some(bytes),
-                ..Item::new("file", Outcome::Done)
-            }),
+    for key in keys.map(|key| bucket.places().ours(&key)) {
+        match bucket.put(&key, "text/csv", csv.as_bytes().to_vec()).await {
+            Ok(()) => context.reporter.report(Item::done("file").name(key).bytes(csv.len() as u64)),
             Err(error) => {
-                context.reporter.report(failed(None, &key, error.to_string()));
+                context.reporter.report(Item::failed("file", error).name(key));
                 break;
             }
         }
@@ -83,8 +94,4 @@ async fn read(cluster: &Cluster) -> Result<BTreeMap<String, String>, Error> {
     }
     causes.extend(cluster.missing.iter().map(|missing| missing.cause.clone()));
     Err(causes.join("; ").into())
-}
-
-fn failed(host: Option<String>, name: &str, cause: String) -> Item {
-    Item { host, name: Some(name.to_owned()), cause: Some(cause), ..Item::new("file", Outcome::Failed) }
 }

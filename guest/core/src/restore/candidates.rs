@@ -1,55 +1,187 @@
-//! Which collections are to be restored from sets, and which of their sets may be taken.
+//! Which collections are to be restored from sets into one target, and which of their sets may be taken.
 
-use crate::error::{Code, Error};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::context::Context;
-use crate::sets::Found;
-use crate::state_files;
+use time::OffsetDateTime;
 
-/// The collections to restore, each with the sets that may be taken.
-pub(crate) fn wanted(
-    context: &Context,
-    mut all: BTreeMap<String, Vec<Found>>,
-) -> Result<BTreeMap<String, Vec<Found>>, Error> {
-    let settings = &context.settings;
-    if all.is_empty() {
-        return Err("the bucket holds no sets; check QDRANT_S3_BUCKET_NAME. `create_snap_shards` makes them, and \
-                    `recover_snap` restores archives of whole collections"
-            .to_owned()
-            .into());
-    }
-    let named = state_files::read_collections(context.ports.files.as_ref())?;
-    let named: BTreeSet<String> = named.into_iter().map(|line| line.collection).collect();
-    let renamed = settings.rename.iter().map(|(old, _)| old);
-    for collection in named.iter().chain(renamed) {
-        // A name without a set is told as one that fails.
-        all.entry(collection.clone()).or_default();
-    }
-    all.retain(|collection, sets| {
-        sets.retain(|set| {
-            let begins = set.id.as_str().starts_with(settings.snapshot_filter.as_str());
-            let before =
-                settings.restore_before.is_none_or(|before| set.id.started().is_some_and(|started| started < before));
-            begins && before
-        });
-        (named.is_empty() || named.contains(collection)) && settings.collections.takes(collection)
-    });
-    if all.is_empty() {
-        return Err("no collection with a set is meant (QDRANT_COLLECTIONS, the file `collections`)".to_owned().into());
-    }
-    Ok(all)
+use super::whose::{Whose, of_target};
+use crate::context::Context;
+use crate::error::{Code, Error};
+use crate::qdrant::Cluster;
+use crate::report::Item;
+use crate::runs::{self, Kind, RunRecord};
+use crate::sets::{self, Found, Headed};
+use crate::settings::Settings;
+use crate::state_files;
+use crate::store::ObjectStore;
+use crate::timestamp;
+
+/// One collection that is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Its sets that may be taken, the oldest first.
+    pub sets: Vec<Found>,
+    /// True where it has to be there: a person named it, or it was there when its source was last backed up whole.
+    pub required: bool,
 }
 
-pub(crate) fn no_set(context: &Context) -> Error {
+/// What is meant for `cluster`: of its own source, or of the one that is chosen.
+///
+/// # Errors
+/// The bucket can't be read, nothing is meant, or it can't be told whose backups are.
+pub(crate) async fn wanted(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+) -> Result<(Whose, BTreeMap<String, Wanted>), Error> {
+    let all = sets::list(bucket).await?;
+    if all.is_empty() {
+        return Err(Error::new(Code::NothingSelected, "", "the bucket holds no sets; check QDRANT_S3_BUCKET_NAME")
+            .advice("`create_snap_shards` makes them, and `recover_snap` restores archives of whole collections"));
+    }
+    let headed = sets::headers(bucket, &all).await;
+    let whose = of_target(context, bucket, cluster, Some(&headed), None).await?;
+    let lines = state_files::read_collections(context.ports.files.as_ref())?;
+    let mut named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
+    let everything = named.is_empty() && context.settings.collections.include.is_empty();
     let settings = &context.settings;
-    let cause = match (settings.snapshot_filter.is_empty(), settings.restore_before.is_none()) {
-        (true, true) => "there is no set of it; `list_sets` lists what there is".to_owned(),
-        (false, _) => format!(
-            "no set of it begins with QDRANT_SNAPSHOT_DATETIME_FILTER={}; `list_sets` lists all",
-            settings.snapshot_filter
-        ),
-        (true, false) => "no set of it was begun before QDRANT_RESTORE_BEFORE; `list_sets` lists all".to_owned(),
+    named.extend(settings.rename.iter().map(|(old, _)| old.clone()));
+    named.extend(settings.collections.names().filter(|name| settings.collections.takes(name)).map(str::to_owned));
+    let mut wanted = of_source(&headed, &whose, settings);
+    if wanted.is_empty() && named.is_empty() {
+        return Err(Error::new(Code::NothingSelected, whose.name(), "the bucket holds no sets of it")
+            .advice("`list_sources` lists whose there are, QDRANT_RESTORE_SOURCE chooses one"));
+    }
+    if everything && let Some(source) = &whose.source {
+        let takes = |started, run: &str| passes(settings, started, run);
+        if let Some(run) = runs::newest(bucket, &source.id, Kind::Sets, &takes).await? {
+            context.reporter.report_all(keep_listed(&mut wanted, &run, settings));
+        }
+    }
+    for name in named {
+        wanted.entry(name).or_default().required = true;
+    }
+    let only = state_files::read_collections(context.ports.files.as_ref())?;
+    let only: BTreeSet<String> = only.into_iter().map(|line| line.collection).collect();
+    wanted.retain(|collection, _| {
+        (only.is_empty() || only.contains(collection)) && settings.collections.takes(collection)
+    });
+    if wanted.is_empty() {
+        return Err(Error::new(
+            Code::NothingSelected,
+            whose.name(),
+            "no collection with a set is meant (QDRANT_COLLECTIONS, the file `collections`)",
+        ));
+    }
+    Ok((whose, wanted))
+}
+
+/// The sets of the source that pass the choice of a moment. A collection of which none does is there with none.
+fn of_source(headed: &[Headed], whose: &Whose, settings: &Settings) -> BTreeMap<String, Wanted> {
+    let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+    for set in headed.iter().filter(|set| whose.is_of_set(set)) {
+        let run = set.header.as_ref().and_then(|header| header.run_id.as_deref()).unwrap_or_default();
+        let filter = settings.snapshot_filter.as_str();
+        let begins = set.found.id.as_str().starts_with(filter) || run.starts_with(filter);
+        let before =
+            settings.restore_before.is_none_or(|before| set.found.id.started().is_some_and(|started| started < before));
+        let entry = wanted.entry(set.collection.clone()).or_default();
+        if begins && before {
+            entry.sets.push(set.found.clone());
+        }
+    }
+    wanted
+}
+
+/// True for a run that passes the choice of a moment, or of a run.
+fn passes(settings: &Settings, started: OffsetDateTime, run: &str) -> bool {
+    let filter = settings.snapshot_filter.as_str();
+    (timestamp::KEY.write(started).starts_with(filter) || run.starts_with(filter))
+        && settings.restore_before.is_none_or(|before| started < before)
+}
+
+/// Keeps what was there at the run, and what was backed up since; the rest was deleted on purpose. Items say so.
+fn keep_listed(wanted: &mut BTreeMap<String, Wanted>, run: &RunRecord, settings: &Settings) -> Vec<Item> {
+    let listed: BTreeSet<&String> = run.collections.iter().collect();
+    let since = |set: &Found| {
+        let started = set.id.started();
+        started.is_none() || run.started().is_none_or(|run| started > Some(run))
     };
-    Error::new(Code::NothingSelected, "", cause)
+    let mut gone = Vec::new();
+    wanted.retain(|collection, found| {
+        let there = listed.contains(collection) || found.sets.iter().any(since);
+        if !there && !found.sets.is_empty() && settings.collections.takes(collection) {
+            let why = format!(
+                "it was not there any more when everything was backed up by the run {}; QDRANT_COLLECTIONS={collection} \
+                 restores it all the same",
+                run.run_id
+            );
+            gone.push(Item::skipped("collection", why).collection(collection.clone()));
+        }
+        there
+    });
+    for collection in &run.collections {
+        wanted.entry(collection.clone()).or_default().required = true;
+    }
+    gone
+}
+
+/// Why a collection is not restored of which no set may be taken: a failure where it had to be there.
+pub(crate) fn no_set(context: &Context, whose: &Whose, collection: &str, wanted: &Wanted) -> Item {
+    let settings = &context.settings;
+    let mut cause = match (settings.snapshot_filter.is_empty(), settings.restore_before.is_none()) {
+        (true, true) => "there is no set of it".to_owned(),
+        (false, _) => format!("no set of it begins with QDRANT_SNAPSHOT_DATETIME_FILTER={}", settings.snapshot_filter),
+        (true, false) => "no set of it was begun before QDRANT_RESTORE_BEFORE".to_owned(),
+    };
+    if whose.is_one_of_several() {
+        cause = format!("{cause} in the backups of {}", whose.name());
+    }
+    if wanted.required {
+        let error = Error::new(Code::NothingSelected, "", cause).advice("`list_sets` lists what there is");
+        Item::failed("collection", error).collection(collection)
+    } else {
+        Item::skipped("collection", cause).collection(collection)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sets::SetId;
+    use crate::settings::{Needs, from_variables};
+    use crate::source::SourceId;
+
+    fn found(id: &str) -> Found {
+        Found { id: SetId::from_text(id), key: String::new(), bytes: 0 }
+    }
+
+    fn wanted(all: &[(&str, &[&str])]) -> BTreeMap<String, Wanted> {
+        let one = |sets: &[&str]| Wanted { sets: sets.iter().map(|id| found(id)).collect(), required: false };
+        all.iter().map(|(name, sets)| ((*name).to_owned(), one(sets))).collect()
+    }
+
+    /// What was deleted before the last whole run stays deleted; what came after it, and what it names, is meant.
+    #[test]
+    fn everything_is_what_the_last_whole_run_had() {
+        let run = RunRecord {
+            version: 1,
+            run_id: "r".to_owned(),
+            source_id: SourceId::from_text("a"),
+            started_at: "2026-01-29T00:00:00Z".to_owned(),
+            collections: vec!["docs".to_owned(), "lost".to_owned()],
+        };
+        let (settings, _) = from_variables(&[], Needs::default()).unwrap();
+        let mut all = wanted(&[
+            ("docs", &["2026-01-28T00-00-00Z-p"]),
+            ("dropped", &["2026-01-28T00-00-00Z-p"]),
+            ("new", &["2026-01-28T00-00-00Z-p", "2026-01-30T00-00-00Z-p"]),
+        ]);
+        let told = keep_listed(&mut all, &run, &settings);
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["docs", "lost", "new"]);
+        let required = |name: &str| all.get(name).is_some_and(|wanted| wanted.required);
+        assert!(required("docs") && required("lost") && !required("new"));
+        assert_eq!(told.iter().filter_map(|item| item.collection.as_deref()).collect::<Vec<_>>(), ["dropped"]);
+    }
 }

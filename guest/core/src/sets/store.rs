@@ -6,7 +6,7 @@ use crate::store::{Object, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest manifest: 1,000 shards take 1 MB.
-const LIMIT: usize = 64 << 20;
+pub(super) const LIMIT: usize = 64 << 20;
 
 /// A manifest that was found, not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,12 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// The collections that are named as they are, without a glob.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let is_glob = |text: &&str| text.contains(['*', '?', '[', ']', '{', '}', '!', '\\']);
+        self.include.iter().map(String::as_str).filter(move |text| !is_glob(text))
+    }
+
     /// True when the collection is meant.
     pub fn takes(&self, collection: &str) -> bool {
         let matches = |globs: &[String]| globs.iter().any(|glob| fast_glob::glob_match(glob, collection));

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
 use crate::prune;
+use crate::runs::{self, Kind};
 use crate::sets::SetId;
 use crate::source as identity;
 
@@ -41,13 +42,14 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
                     .info(Some(&host), &format!("set {set}: {count} collections on {} peers", cluster.peers.len()));
                 let set = &set;
                 let run = Box::pin(async move {
+                    runs::note(context, cluster, Kind::Sets).await;
                     let backed_up = backup::back_up_set(context, bucket, cluster, collections, set).await;
                     // Only after a success: a backup that fails never costs an old one.
                     if context.settings.keep.last > 0 && !context.settings.dry_run {
-                        prune::after_backup(context, bucket, backed_up).await;
+                        prune::after_backup(context, cluster, backed_up).await;
                     }
                 });
-                if let Err(cause) = lock::while_held(context, Work::Sets, cluster, run).await {
+                if let Err(cause) = lock::while_held(context, Work::Sets, Some(cluster), run).await {
                     context.reporter.report(source::failed(cluster, cause));
                 }
             }

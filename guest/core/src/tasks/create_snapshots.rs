@@ -6,6 +6,7 @@ use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
+use crate::runs::{self, Kind};
 use crate::source as identity;
 use crate::state_files;
 
@@ -44,8 +45,11 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
                     host: Some(cluster.host.to_string()),
                     collection: collection.clone(),
                 }));
-                let run = Box::pin(backup::back_up(context, cluster, collections));
-                if let Err(cause) = lock::while_held(context, Work::Snapshots, cluster, run).await {
+                let run = Box::pin(async move {
+                    runs::note(context, cluster, Kind::Snapshots).await;
+                    backup::back_up(context, cluster, collections).await;
+                });
+                if let Err(cause) = lock::while_held(context, Work::Snapshots, Some(cluster), run).await {
                     context.reporter.report(source::failed(cluster, cause));
                 }
             }

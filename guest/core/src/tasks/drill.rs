@@ -3,12 +3,14 @@
 use crate::error::Error;
 use std::rc::Rc;
 
+use crate::clusters::source;
 use crate::clusters::target;
 use crate::context::Context;
+use crate::lock::{self, Work};
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::restore::{self, Backup, SetSelection};
-use crate::sets;
+use crate::store::ObjectStore;
 
 /// What the name of every collection begins with that a drill makes. A drill deletes what has such a name, as one that
 /// was killed may have left it.
@@ -16,26 +18,36 @@ const SCRATCH: &str = "qdrant-backup-drill-";
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
-    let wanted = restore::wanted(context, sets::list(bucket).await?)?;
     let targets = target::find(context).await?;
     context.reporter.report_all(targets.missing_items());
     for cluster in &targets.clusters {
-        if !context.settings.dry_run {
-            clear(context, cluster).await?;
+        let run = Box::pin(async move {
+            if let Err(cause) = drill(context, bucket, cluster).await {
+                context.reporter.report(source::failed(cluster, cause));
+            }
+        });
+        if let Err(cause) = lock::while_held(context, Work::Drill, Some(cluster), run).await {
+            context.reporter.report(source::failed(cluster, cause));
         }
     }
+    Ok(())
+}
+
+async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -> Result<(), Error> {
+    let (whose, wanted) = restore::wanted(context, bucket, cluster).await?;
+    if !context.settings.dry_run {
+        clear(context, cluster).await?;
+    }
     // One after another: the target has to have room for one collection and not for all.
-    for (collection, sets) in wanted {
-        let chosen = if sets.is_empty() {
-            Err(restore::no_set(context))
-        } else {
-            restore::select_set(bucket, &collection, &sets).await
-        };
-        let (manifest, skipped) = match chosen {
+    for (collection, wanted) in wanted {
+        if wanted.sets.is_empty() {
+            context.reporter.report(restore::no_set(context, &whose, &collection, &wanted));
+            continue;
+        }
+        let (manifest, skipped) = match restore::select_set(bucket, &collection, &wanted.sets).await {
             Ok(chosen) => chosen,
-            Err(cause) => {
-                let item = Item::new("collection", Outcome::Failed);
-                context.reporter.report(Item { collection: Some(collection), cause: Some(cause.to_string()), ..item });
+            Err(error) => {
+                context.reporter.report(Item::failed("collection", error).collection(collection));
                 continue;
             }
         };
@@ -47,12 +59,10 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
             replication_factor: context.settings.replication_factor,
             scratch: true,
         }));
-        for cluster in &targets.clusters {
-            let mut choice = Some((backup.collection().to_owned(), restore::given(&backup)));
-            restore::restore(context, bucket, cluster, 1, &mut || choice.take()).await;
-            if !context.settings.dry_run {
-                clear(context, cluster).await?;
-            }
+        let mut choice = Some((backup.collection().to_owned(), restore::given(&backup)));
+        restore::restore(context, bucket, cluster, 1, &mut || choice.take()).await;
+        if !context.settings.dry_run {
+            clear(context, cluster).await?;
         }
     }
     Ok(())

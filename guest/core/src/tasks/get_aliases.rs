@@ -4,11 +4,21 @@ use crate::aliases;
 use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
+use crate::source as identity;
 use crate::state_files;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
     context.reporter.report_all(source.missing_items());
+    if let Some(bucket) = context.store.as_deref() {
+        for cluster in &source.clusters {
+            if let Err(cause) = identity::identify(context, bucket, cluster).await {
+                // They are not saved as another one's, nor as nobody's.
+                context.reporter.report(source::failed(cluster, cause));
+                return Ok(());
+            }
+        }
+    }
     aliases::save(context, &source).await;
     if let Ok(Some(csv)) = context.ports.files.read(state_files::ALIASES) {
         context.ports.console.data(&String::from_utf8_lossy(&csv));

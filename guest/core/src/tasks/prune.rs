@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::lock;
+use crate::lock::{self, Work};
 use crate::prune;
 use crate::report::{Item, Outcome};
 use crate::sets;
@@ -10,18 +10,19 @@ use crate::state_files;
 use std::collections::BTreeSet;
 
 pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), Error> {
+    let mut result = Ok(());
+    let run = Box::pin(async { result = prune(context, legacy).await });
+    lock::while_held(context, Work::Prune, None, run).await?;
+    result
+}
+
+async fn prune(context: &Context, legacy: bool) -> Result<(), Error> {
     let bucket = context.store()?;
     let lines = state_files::read_collections(context.ports.files.as_ref())?;
     let named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
     let wanted = |collection: &str| {
         (named.is_empty() || named.contains(collection)) && context.settings.collections.takes(collection)
     };
-    if !context.settings.dry_run {
-        let running = lock::running_restores(context, bucket).await?;
-        if let Some(by) = running.first() {
-            return Err(format!("{by}; it may need what would be removed: prune when it has ended").into());
-        }
-    }
     // What the bucket has, and not what the source has: a collection that was dropped there is pruned, too.
     let mut collections = prune::collections(bucket).await?;
     collections.retain(|collection| wanted(collection));
@@ -36,6 +37,13 @@ pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), Error> {
 }
 
 pub(super) async fn pin(context: &Context, set: &str, remove: bool) -> Result<(), Error> {
+    let mut result = Ok(());
+    let run = Box::pin(async { result = mark(context, set, remove).await });
+    lock::while_held(context, Work::Pin, None, run).await?;
+    result
+}
+
+async fn mark(context: &Context, set: &str, remove: bool) -> Result<(), Error> {
     let bucket = context.store()?;
     let mut found = false;
     for (collection, sets) in sets::list(bucket).await? {

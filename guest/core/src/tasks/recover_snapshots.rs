@@ -1,6 +1,6 @@
 //! `recover_snap`: collections from their archives, then the aliases.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -12,8 +12,10 @@ use crate::clusters::target;
 use crate::context::Context;
 use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
+use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
-use crate::restore::{self, Backup, BucketArchive, Choice};
+use crate::restore::{self, Backup, BucketArchive, Choice, Samples};
+use crate::runs::{self, Kind};
 use crate::state_files;
 use crate::store::ObjectStore;
 
@@ -23,29 +25,107 @@ const CHOICES_AT_ONCE: usize = 16;
 
 pub(super) async fn run(context: &Context, chosen: Vec<state_files::Snapshot>) -> Result<(), Error> {
     let bucket = context.store()?;
-    let archives = archives(context, bucket, &chosen).await?;
     let targets = target::find(context).await?;
     context.reporter.report_all(targets.missing_items());
+    let chosen = &chosen;
+    for cluster in &targets.clusters {
+        // What is chosen under the lock is not pruned meanwhile.
+        let run = Box::pin(async move {
+            if let Err(cause) = restore_into(context, bucket, cluster, chosen).await {
+                context.reporter.report(source::failed(cluster, cause));
+            }
+        });
+        if let Err(cause) = lock::while_held(context, Work::Restore, Some(cluster), run).await {
+            context.reporter.report(source::failed(cluster, cause));
+        }
+    }
+    Ok(())
+}
+
+async fn restore_into(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    chosen: &[state_files::Snapshot],
+) -> Result<(), Error> {
+    let mut samples = Samples::default();
+    let mut archives = archives(context, bucket, chosen, &mut samples).await?;
+    let whose = if chosen.is_empty() {
+        let whose = restore::of_target(context, bucket, cluster, None, Some(&samples)).await?;
+        of_source(context, bucket, &whose, &mut archives).await?;
+        Some(whose)
+    } else {
+        // Who names archives has chosen whose they are.
+        None
+    };
     if archives.is_empty() {
-        return Err(nothing_found(context).into());
+        let whose = whose.as_ref().filter(|whose| whose.is_one_of_several()).map(restore::Whose::name);
+        return Err(Error::new(Code::NothingSelected, whose.unwrap_or_default(), nothing_found(context)));
     }
     let archives = &archives;
     let permits = &Semaphore::new(CHOICES_AT_ONCE);
-    for cluster in &targets.clusters {
-        let run = Box::pin(async move {
-            let mut choices = archives.iter().map(|(collection, archives)| {
-                let choice: Choice<'_> = Box::pin(async move {
-                    let _permit = permits.acquire().await;
-                    choose(context, bucket, collection, archives).await
-                });
-                (collection.clone(), choice)
-            });
-            let restored = restore::restore(context, bucket, cluster, archives.len(), &mut || choices.next()).await;
-            aliases::restore_some(context, cluster, &archives.keys().cloned().collect(), restored).await;
+    let mut choices = archives.iter().map(|(collection, archives)| {
+        let choice: Choice<'_> = Box::pin(async move {
+            let _permit = permits.acquire().await;
+            choose(context, bucket, collection, archives).await
         });
-        if let Err(cause) = lock::while_held(context, Work::Restore, cluster, run).await {
-            context.reporter.report(source::failed(cluster, cause));
+        (collection.clone(), choice)
+    });
+    let restored = restore::restore(context, bucket, cluster, archives.len(), &mut || choices.next()).await;
+    aliases::restore_some(context, cluster, whose.as_ref(), &archives.keys().cloned().collect(), restored).await;
+    Ok(())
+}
+
+/// Leaves the archives of the source, by the peers in their names, and of these what was there when everything was backed
+/// up last. A collection that a person named and that has none is a failure.
+async fn of_source(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    whose: &restore::Whose,
+    all: &mut ByCollection,
+) -> Result<(), Error> {
+    for (collection, archives) in all.iter_mut() {
+        let Ok(found) = archives else { continue };
+        let before = found.len();
+        found.retain(|archive| whose.is_of(None, &BTreeSet::from([archive.peer])));
+        let named = context.settings.collections.names().any(|name| name == collection);
+        if found.is_empty() && before > 0 && named {
+            *archives = Err(Error::new(
+                Code::NothingSelected,
+                "",
+                format!("there is no archive of it in the backups of {}", whose.name()),
+            ));
         }
+    }
+    all.retain(|_, archives| archives.as_ref().map_or(true, |archives| !archives.is_empty()));
+    let settings = &context.settings;
+    let lines = state_files::read_collections(context.ports.files.as_ref())?;
+    let everything = lines.is_empty() && settings.collections.include.is_empty() && settings.snapshot_filter.is_empty();
+    let Some(source) = whose.source.as_ref().filter(|_| everything) else { return Ok(()) };
+    let Some(run) = runs::newest(bucket, &source.id, Kind::Snapshots, &|_, _| true).await? else { return Ok(()) };
+    all.retain(|collection, archives| {
+        let since = archives.as_ref().is_ok_and(|archives| {
+            archives.iter().any(|archive| run.started().is_none_or(|started| archive.started >= started))
+        });
+        let there = since || run.collections.contains(collection);
+        if !there {
+            let why = format!(
+                "it was not there any more when everything was backed up by the run {}; QDRANT_COLLECTIONS={collection} \
+                 restores it all the same",
+                run.run_id
+            );
+            context.reporter.report(Item::skipped("collection", why).collection(collection.clone()));
+        }
+        there
+    });
+    for collection in run.collections.iter().filter(|collection| settings.collections.takes(collection)) {
+        all.entry(collection.clone()).or_insert_with(|| {
+            Err(Error::new(
+                Code::NothingSelected,
+                "",
+                format!("it was there when everything was backed up by the run {}, and has no archive", run.run_id),
+            ))
+        });
     }
     Ok(())
 }
@@ -102,10 +182,21 @@ async fn archives(
     context: &Context,
     bucket: &dyn ObjectStore,
     chosen: &[state_files::Snapshot],
+    samples: &mut Samples,
 ) -> Result<ByCollection, Error> {
     let filter = if chosen.is_empty() { context.settings.snapshot_filter.as_str() } else { "" };
     let mut found: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
-    for archive in restore::archives_in(bucket, &SnapshotFilter::new(filter)).await? {
+    let filter = SnapshotFilter::new(filter);
+    let mut passing = Vec::new();
+    let mut note = |archive: BucketArchive| {
+        samples.note(&archive);
+        if filter.matches(&archive.name) {
+            passing.push(archive);
+        }
+    };
+    restore::each_archive_in(bucket, &SnapshotFilter::new(""), &mut note).await?;
+    restore::by_time(&mut passing);
+    for archive in passing {
         found.entry(archive.collection.clone()).or_default().push(archive);
     }
     if chosen.is_empty() {

@@ -1,0 +1,163 @@
+//! Whose backups a target gets: found by the peers of the target, the records of the sources and what the backups say,
+//! and never by a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::archives::{BucketArchive, each_archive_in};
+use crate::archive;
+use crate::concurrent;
+use crate::context::Context;
+use crate::error::Error;
+use crate::naming::SnapshotFilter;
+use crate::qdrant::Cluster;
+use crate::sets::{self, Headed};
+use crate::source::catalogue::{Catalogue, Origin};
+use crate::source::choice::{Why, choose};
+use crate::source::{self, Record, Source};
+use crate::store::ObjectStore;
+
+/// How many archives of a peer that no source is known to have are read for the other peers of its cluster.
+const READ_OF_A_PEER: usize = 3;
+
+/// How many archives are read at the same time.
+const AT_ONCE: usize = 8;
+
+/// The newest archives of each peer, by which its cluster is found.
+#[derive(Default)]
+pub(crate) struct Samples(BTreeMap<u64, Vec<BucketArchive>>);
+
+impl Samples {
+    /// Takes note of an archive.
+    pub(crate) fn note(&mut self, archive: &BucketArchive) {
+        let of_peer = self.0.entry(archive.peer).or_default();
+        of_peer.push(archive.clone());
+        if of_peer.len() > READ_OF_A_PEER {
+            of_peer.sort_by_key(|archive| std::cmp::Reverse(archive.started));
+            of_peer.truncate(READ_OF_A_PEER);
+        }
+    }
+
+    /// Lists the bucket's.
+    ///
+    /// # Errors
+    /// The bucket can't be listed.
+    async fn take(bucket: &dyn ObjectStore) -> Result<Self, Error> {
+        let mut samples = Self::default();
+        each_archive_in(bucket, &SnapshotFilter::new(""), &mut |archive| samples.note(&archive)).await?;
+        Ok(samples)
+    }
+
+    /// What the archives say of where they come from. An archive names all peers that hold replicas of its collection;
+    /// it is read only where no record knows the peer that made it.
+    async fn origins(&self, bucket: &dyn ObjectStore, records: &[Record]) -> Vec<Origin> {
+        let recorded: BTreeSet<u64> = records.iter().flat_map(Record::peers).collect();
+        let mut origins = Vec::new();
+        let work = self.0.iter().map(|(peer, archives)| async {
+            let mut peers = BTreeSet::from([*peer]);
+            for archive in archives.iter().filter(|_| !recorded.contains(peer)) {
+                // One that can't be read leaves its peer on its own, which joins nothing that does not belong together.
+                if let Ok(told) = archive::describe(bucket, &archive.key, archive.bytes).await {
+                    peers.extend(told.shards.values().flat_map(|shard| shard.replicas.keys()));
+                    break;
+                }
+            }
+            Origin { peers, ..Origin::default() }
+        });
+        concurrent::at_most(AT_ONCE, work, |origin| origins.push(origin)).await;
+        origins
+    }
+}
+
+/// Where sets come from, each kind once.
+fn origins_of(sets: &[Headed]) -> BTreeSet<Origin> {
+    let headers = sets.iter().filter_map(|set| set.header.as_ref());
+    headers
+        .map(|header| Origin {
+            id: header.source_id.clone(),
+            name: header.source_name.clone(),
+            peers: header.peers.clone(),
+        })
+        .collect()
+}
+
+/// All sources of the bucket.
+///
+/// # Errors
+/// The bucket can't be read.
+pub(crate) async fn all_sources(context: &Context, bucket: &dyn ObjectStore) -> Result<Catalogue, Error> {
+    let records = source::list_allowed(context, bucket).await?;
+    let sets = sets::headers(bucket, &sets::list(bucket).await?).await;
+    let archives = Samples::take(bucket).await?.origins(bucket, &records).await;
+    Ok(Catalogue::new(&records, origins_of(&sets).into_iter().chain(archives)))
+}
+
+/// Whose backups one target gets.
+pub(crate) struct Whose {
+    catalogue: Catalogue,
+    /// The source; `None` where the bucket has no backups.
+    pub source: Option<Source>,
+}
+
+impl Whose {
+    /// True for a backup that says this of its origin and is this source's.
+    pub(crate) fn is_of(&self, id: Option<&str>, peers: &BTreeSet<u64>) -> bool {
+        self.source.is_some() && self.catalogue.whose(id, peers) == self.source.as_ref()
+    }
+
+    /// True for a set of this source, and for one of which nothing is known: that is told when it is looked at, and
+    /// not passed over.
+    pub(crate) fn is_of_set(&self, set: &Headed) -> bool {
+        set.header.as_ref().is_none_or(|header| self.is_of(header.source_id.as_deref(), &header.peers))
+    }
+
+    /// True where there are backups of others, too.
+    pub(crate) fn is_one_of_several(&self) -> bool {
+        self.catalogue.with_backups().count() > 1
+    }
+
+    /// Whose backups these are, for people, where that is known.
+    pub(crate) fn name(&self) -> String {
+        self.source.as_ref().map(|source| format!("the source {source}")).unwrap_or_default()
+    }
+}
+
+/// Finds whose backups `cluster` gets. `sets` or `archives` are what the caller has read already; where these do not
+/// tell, the rest of the bucket is read.
+///
+/// # Errors
+/// The bucket or the target can't be asked, or it can't be told whose: lists the sources.
+pub(crate) async fn of_target(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    sets: Option<&[Headed]>,
+    archives: Option<&Samples>,
+) -> Result<Whose, Error> {
+    let peers = source::peers(cluster).await?;
+    let records = source::list_allowed(context, bucket).await?;
+    let named = context.settings.restore_source.as_deref();
+    let mut origins: Vec<Origin> = sets.map(origins_of).unwrap_or_default().into_iter().collect();
+    if let Some(archives) = archives {
+        origins.extend(archives.origins(bucket, &records).await);
+    }
+    let mut catalogue = Catalogue::new(&records, origins.iter().cloned());
+    let mut chosen = choose(&catalogue, &peers, named);
+    if !matches!(chosen, Ok(Some((_, Why::Own | Why::Named)))) {
+        // That there is one source, or which ones there are, is known only when all of the bucket is.
+        if sets.is_none() {
+            origins.extend(origins_of(&sets::headers(bucket, &sets::list(bucket).await?).await));
+        }
+        if archives.is_none() {
+            origins.extend(Samples::take(bucket).await?.origins(bucket, &records).await);
+        }
+        catalogue = Catalogue::new(&records, origins);
+        chosen = choose(&catalogue, &peers, named);
+    }
+    let source = chosen?.map(|(source, why)| {
+        let host = cluster.host.to_string();
+        context.log.info(Some(&host), &format!("restoring backups of the source {source}: {}", why.text()));
+        context.note_source(&cluster.host, &source);
+        source
+    });
+    Ok(Whose { catalogue, source })
+}

@@ -1,0 +1,117 @@
+//! What a manifest says of where it comes from: read from all of them, before any is judged. A manifest that could not be
+//! restored here, such as one whose archives lie under another prefix, still says whose it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::store::{Found, LIMIT};
+use crate::concurrent;
+use crate::store::ObjectStore;
+
+/// How many manifests are read at the same time.
+const AT_ONCE: usize = 16;
+
+/// Where a set comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetHeader {
+    /// The id of its source; `None` in sets of the script and of version 0.1.0.
+    pub source_id: Option<String>,
+    /// What people called the source.
+    pub source_name: Option<String>,
+    /// The run that made it.
+    pub run_id: Option<String>,
+    /// The peers that it was made on, as far as it says.
+    pub peers: BTreeSet<u64>,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    source_id: Option<String>,
+    source_name: Option<String>,
+    run_id: Option<String>,
+    source: Option<ToldSource>,
+    #[serde(default)]
+    shards: Vec<ToldShard>,
+}
+
+#[derive(Deserialize)]
+struct ToldSource {
+    #[serde(default)]
+    peers: Vec<ToldPeer>,
+}
+
+#[derive(Deserialize)]
+struct ToldPeer {
+    #[serde(default)]
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct ToldShard {
+    #[serde(default)]
+    source_peer_id: u64,
+}
+
+impl SetHeader {
+    /// Reads it from a manifest; `None` where it is none.
+    pub fn parse(json: &[u8]) -> Option<Self> {
+        let told: Told = crate::decode::json(json).ok()?;
+        let named = told.source.iter().flat_map(|source| &source.peers).map(|peer| peer.id);
+        let made = told.shards.iter().map(|shard| shard.source_peer_id);
+        Some(Self {
+            // 0 stands for a server that was not known by its id, and such servers are not all one.
+            peers: named.chain(made).filter(|id| *id != 0).collect(),
+            source_id: told.source_id,
+            source_name: told.source_name,
+            run_id: told.run_id,
+        })
+    }
+}
+
+/// A set with what it says of its origin; `None` where it can't be read, or is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headed {
+    /// The collection.
+    pub collection: String,
+    /// The set.
+    pub found: Found,
+    /// Where it comes from.
+    pub header: Option<SetHeader>,
+}
+
+/// Reads the headers of all these sets, of each collection the oldest first.
+pub async fn headers(store: &dyn ObjectStore, sets: &BTreeMap<String, Vec<Found>>) -> Vec<Headed> {
+    let all = sets.iter().flat_map(|(collection, sets)| sets.iter().map(move |found| (collection, found)));
+    let read = all.map(|(collection, found)| async move {
+        let json = store.get_listed(&found.key, found.bytes, LIMIT).await.ok().flatten();
+        let header = json.and_then(|json| SetHeader::parse(&json));
+        Headed { collection: collection.clone(), found: found.clone(), header }
+    });
+    let mut headed: Vec<Headed> = Vec::new();
+    concurrent::at_most(AT_ONCE, read, |one| headed.push(one)).await;
+    headed.sort_by(|left, right| (&left.collection, &left.found.id).cmp(&(&right.collection, &right.found.id)));
+    headed
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn old_and_new_manifests_say_where_they_come_from() {
+        let read = |value: serde_json::Value| SetHeader::parse(value.to_string().as_bytes());
+        let script =
+            read(json!({"shards": [{"source_peer_id": 7}, {"source_peer_id": 0}], "schema_version": 2})).unwrap();
+        assert_eq!((script.source_id, script.peers), (None, BTreeSet::from([7])));
+        let new = json!({"source_id": "0a", "source_name": "prod", "run_id": "r", "source": {"peers": [{"id": 1}, {"id": 2}]},
+            "shards": [{"source_peer_id": 1}], "schema_version": 99, "later": {}});
+        let new = read(new).unwrap();
+        assert_eq!((new.source_id.as_deref(), new.run_id.as_deref()), (Some("0a"), Some("r")));
+        assert_eq!(new.peers, BTreeSet::from([1, 2]));
+        assert_eq!(read(json!([])), None);
+        assert_eq!(SetHeader::parse(b"{"), None);
+    }
+}
