@@ -245,6 +245,7 @@ fn task(task: &Task) -> tasks::Task {
         Task::Drill => tasks::Task::Drill,
         Task::Pin { set, remove } => tasks::Task::PinSet(tasks::PinOptions { set: set.clone(), remove: *remove }),
         Task::ListSets { json } => tasks::Task::ListSets(tasks::ListOptions { json: *json }),
+        Task::ListSources { json } => tasks::Task::ListSources(tasks::ListOptions { json: *json }),
         Task::RecoverAliases => tasks::Task::RecoverAliases,
         Task::Reset { keep_backup } => tasks::Task::Reset(tasks::ResetOptions { keep_backup: *keep_backup }),
     }

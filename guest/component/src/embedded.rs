@@ -48,6 +48,7 @@ fn task(task: wit::Task) -> Task {
         wit::Task::Drill => Task::Drill,
         wit::Task::PinSet(options) => Task::Pin { set: options.set, remove: options.remove },
         wit::Task::ListSets(options) => Task::ListSets { json: options.json },
+        wit::Task::ListSources(options) => Task::ListSources { json: options.json },
         wit::Task::RecoverAliases => Task::RecoverAliases,
         wit::Task::Reset(options) => Task::Reset { keep_backup: options.keep_backup },
     }

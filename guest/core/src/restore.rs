@@ -34,4 +34,4 @@ pub use selection::{Described, Selection, complete, select};
 pub use set::{SetSelection, present, select_set};
 pub use shard_keys::ShardKey;
 pub(crate) use side_by_side::drop_replaced;
-pub(crate) use whose::{Samples, Whose, all_sources, of_target};
+pub(crate) use whose::{Samples, Survey, Whose, all_sources, of_target};

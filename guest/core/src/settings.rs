@@ -244,9 +244,12 @@ impl Needs {
                 (true, false, false)
             }
             Task::CreateSets => (true, false, true),
-            Task::GetSnapshotsS3 | Task::Verify | Task::ListSets { .. } | Task::Prune { .. } | Task::Pin { .. } => {
-                (false, false, true)
-            }
+            Task::GetSnapshotsS3
+            | Task::Verify
+            | Task::ListSets { .. }
+            | Task::ListSources { .. }
+            | Task::Prune { .. }
+            | Task::Pin { .. } => (false, false, true),
             Task::RecoverSnapshots | Task::RecoverSets | Task::Drill => (false, true, true),
             Task::RecoverAliases => (false, true, false),
             Task::Reset { .. } => (false, false, false),

@@ -22,6 +22,11 @@ pub enum Task {
         /// One JSON array in place of a table.
         json: bool,
     },
+    /// `list_sources`: whose backups there are.
+    ListSources {
+        /// One JSON array in place of a table.
+        json: bool,
+    },
     /// `prune_snap`: removes what no rule of retention keeps, and archives that belong to no set.
     Prune {
         /// Old archives of whole collections, too.
@@ -135,6 +140,15 @@ const TASKS: &[Entry] = &[
         options: " [--output table|json]",
         summary: "list the sets in the bucket",
         details: "On standard output. Qdrant isn't asked.",
+    },
+    Entry {
+        task: Task::ListSources { json: false },
+        name: "list_sources",
+        alias: None,
+        options: " [--output table|json]",
+        summary: "list the sources: whose backups are in the bucket",
+        details: "On standard output: each with its id, name, peers, and how many backups there are of it. Qdrant isn't asked.\n\
+                  QDRANT_RESTORE_SOURCE takes an id or a name.",
     },
     Entry {
         task: Task::Prune { legacy: false },
@@ -277,7 +291,7 @@ pub fn parse(arguments: &[String]) -> Result<Invocation, UsageError> {
                     }
                 };
             }
-            ("--output", Task::ListSets { json }) => {
+            ("--output", Task::ListSets { json } | Task::ListSources { json }) => {
                 *json = match value.or_else(|| arguments.next()) {
                     Some("json") => true,
                     Some("table") => false,

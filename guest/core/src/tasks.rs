@@ -7,11 +7,13 @@ mod get_aliases;
 mod get_collections;
 mod get_snapshots;
 mod list_sets;
+mod list_sources;
 mod prune;
 mod recover_aliases;
 mod recover_sets;
 mod recover_snapshots;
 mod reset;
+mod table;
 mod verify;
 
 use std::rc::Rc;
@@ -83,6 +85,7 @@ async fn carry_out(
         Task::Verify => Box::pin(verify::run(&context)),
         Task::Pin { set, remove } => Box::pin(prune::pin(&context, set, *remove)),
         Task::ListSets { json } => Box::pin(list_sets::run(&context, *json)),
+        Task::ListSources { json } => Box::pin(list_sources::run(&context, *json)),
         Task::RecoverSnapshots => Box::pin(recover_snapshots::run(&context, chosen)),
         Task::RecoverAliases => Box::pin(recover_aliases::run(&context)),
         Task::Reset { keep_backup } => Box::pin(reset::run(&context, *keep_backup)),
@@ -111,7 +114,12 @@ fn written_by_people(
     let files = context.ports.files.as_ref();
     let in_words = |error: FileError| error.to_string();
     match task {
-        Task::ListSets { .. } | Task::Verify | Task::Drill | Task::Pin { .. } | Task::Reset { .. } => {}
+        Task::ListSets { .. }
+        | Task::ListSources { .. }
+        | Task::Verify
+        | Task::Drill
+        | Task::Pin { .. }
+        | Task::Reset { .. } => {}
         Task::GetAliases | Task::RecoverAliases => {}
         Task::RecoverSnapshots => {
             state_files::read_collections(files).map_err(in_words)?;
@@ -137,6 +145,7 @@ fn uses_bucket(task: &Task, settings: &Settings) -> bool {
         | Task::CreateSets
         | Task::RecoverSets
         | Task::ListSets { .. }
+        | Task::ListSources { .. }
         | Task::Prune { .. }
         | Task::Verify
         | Task::Drill

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::archives::{BucketArchive, each_archive_in};
+use time::OffsetDateTime;
+
 use crate::archive;
 use crate::concurrent;
 use crate::context::Context;
@@ -22,19 +24,30 @@ const READ_OF_A_PEER: usize = 3;
 /// How many archives are read at the same time.
 const AT_ONCE: usize = 8;
 
-/// The newest archives of each peer, by which its cluster is found.
+/// The newest archives of each peer, by which its cluster is found, and how many it has.
 #[derive(Default)]
-pub(crate) struct Samples(BTreeMap<u64, Vec<BucketArchive>>);
+pub(crate) struct Samples(BTreeMap<u64, OfPeer>);
+
+#[derive(Default)]
+struct OfPeer {
+    count: u64,
+    /// The newest first.
+    newest: Vec<BucketArchive>,
+}
 
 impl Samples {
     /// Takes note of an archive.
     pub(crate) fn note(&mut self, archive: &BucketArchive) {
         let of_peer = self.0.entry(archive.peer).or_default();
-        of_peer.push(archive.clone());
-        if of_peer.len() > READ_OF_A_PEER {
-            of_peer.sort_by_key(|archive| std::cmp::Reverse(archive.started));
-            of_peer.truncate(READ_OF_A_PEER);
-        }
+        of_peer.count += 1;
+        of_peer.newest.push(archive.clone());
+        of_peer.newest.sort_by_key(|archive| std::cmp::Reverse(archive.started));
+        of_peer.newest.truncate(READ_OF_A_PEER);
+    }
+
+    /// Every peer with the number of its archives, and when the newest was begun.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (u64, u64, Option<OffsetDateTime>)> {
+        self.0.iter().map(|(peer, of)| (*peer, of.count, of.newest.first().map(|archive| archive.started)))
     }
 
     /// Lists the bucket's.
@@ -52,9 +65,9 @@ impl Samples {
     async fn origins(&self, bucket: &dyn ObjectStore, records: &[Record]) -> Vec<Origin> {
         let recorded: BTreeSet<u64> = records.iter().flat_map(Record::peers).collect();
         let mut origins = Vec::new();
-        let work = self.0.iter().map(|(peer, archives)| async {
+        let work = self.0.iter().map(|(peer, of_peer)| async {
             let mut peers = BTreeSet::from([*peer]);
-            for archive in archives.iter().filter(|_| !recorded.contains(peer)) {
+            for archive in of_peer.newest.iter().filter(|_| !recorded.contains(peer)) {
                 // One that can't be read leaves its peer on its own, which joins nothing that does not belong together.
                 if let Ok(told) = archive::describe(bucket, &archive.key, archive.bytes).await {
                     peers.extend(told.shards.values().flat_map(|shard| shard.replicas.keys()));
@@ -80,15 +93,29 @@ fn origins_of(sets: &[Headed]) -> BTreeSet<Origin> {
         .collect()
 }
 
+/// All that the bucket says of sources.
+pub(crate) struct Survey {
+    /// The records.
+    pub records: Vec<Record>,
+    /// Every set.
+    pub sets: Vec<Headed>,
+    /// The archives of whole collections.
+    pub archives: Samples,
+    /// The sources.
+    pub catalogue: Catalogue,
+}
+
 /// All sources of the bucket.
 ///
 /// # Errors
 /// The bucket can't be read.
-pub(crate) async fn all_sources(context: &Context, bucket: &dyn ObjectStore) -> Result<Catalogue, Error> {
+pub(crate) async fn all_sources(context: &Context, bucket: &dyn ObjectStore) -> Result<Survey, Error> {
     let records = source::list_allowed(context, bucket).await?;
     let sets = sets::headers(bucket, &sets::list(bucket).await?).await;
-    let archives = Samples::take(bucket).await?.origins(bucket, &records).await;
-    Ok(Catalogue::new(&records, origins_of(&sets).into_iter().chain(archives)))
+    let archives = Samples::take(bucket).await?;
+    let origins = archives.origins(bucket, &records).await;
+    let catalogue = Catalogue::new(&records, origins_of(&sets).into_iter().chain(origins));
+    Ok(Survey { records, sets, archives, catalogue })
 }
 
 /// Whose backups one target gets.

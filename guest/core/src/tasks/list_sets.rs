@@ -1,15 +1,26 @@
 //! `list_sets`: what sets there are.
 
-use crate::error::Error;
+use std::collections::BTreeMap;
+
 use serde_json::json;
+
+use super::table;
+use crate::error::Error;
 
 use crate::concurrent;
 use crate::context::Context;
 use crate::report::{Item, Outcome};
+use crate::runs::{self, Kind, RunRecord};
 use crate::sets::{self, SetManifest};
+use crate::source::catalogue::{Catalogue, Origin};
+use crate::source::{self, Source, SourceId};
+use crate::store::ObjectStore;
 
 /// How many manifests are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 16;
+
+/// Collection, set and manifest.
+type Listed = (String, String, SetManifest);
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     let bucket = context.store()?;
@@ -20,7 +31,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     let found = found.filter(|(_, set)| set.id.as_str().starts_with(filter));
     let read =
         found.map(|(collection, set)| async move { (collection, set, sets::read(bucket, collection, set).await) });
-    let mut listed: Vec<(String, String, SetManifest)> = Vec::new();
+    let mut listed: Vec<Listed> = Vec::new();
     concurrent::at_most(MANIFESTS_AT_ONCE, read, |(collection, set, manifest)| match manifest {
         Ok(manifest) => listed.push((collection.clone(), set.id.to_string(), manifest)),
         Err(cause) => context.reporter.report(Item {
@@ -32,10 +43,12 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     })
     .await;
     listed.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
+    let whose = Whose::take(context, bucket, &listed).await?;
     let text = if json {
-        format!("{}\n", serde_json::Value::Array(listed.iter().map(|(.., manifest)| entry(manifest)).collect()))
+        let entries = listed.iter().map(|(.., manifest)| entry(&whose, manifest));
+        format!("{}\n", serde_json::Value::Array(entries.collect()))
     } else {
-        table(&listed)
+        table::columns(&rows(&whose, &listed))
     };
     context.ports.console.data(&text);
     if !listed.is_empty() && !context.reporter.has_reported_nothing() {
@@ -50,12 +63,52 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// What a set's source is, and whether its collection is still there.
+struct Whose {
+    catalogue: Catalogue,
+    runs: BTreeMap<SourceId, RunRecord>,
+}
+
+impl Whose {
+    async fn take(context: &Context, bucket: &dyn ObjectStore, sets: &[Listed]) -> Result<Self, Error> {
+        let records = source::list_allowed(context, bucket).await?;
+        let origins = sets.iter().map(|(.., manifest)| Origin {
+            id: manifest.source_id.clone(),
+            name: manifest.source_name.clone(),
+            peers: manifest.peers().into_iter().collect(),
+        });
+        let catalogue = Catalogue::new(&records, origins);
+        let mut runs = BTreeMap::new();
+        for entry in catalogue.entries() {
+            let run = runs::newest(bucket, &entry.source.id, Kind::Sets, &|_, _| true).await?;
+            runs.extend(run.map(|run| (entry.source.id.clone(), run)));
+        }
+        Ok(Self { catalogue, runs })
+    }
+
+    fn source(&self, manifest: &SetManifest) -> Option<&Source> {
+        self.catalogue.whose(manifest.source_id.as_deref(), &manifest.peers().into_iter().collect())
+    }
+
+    /// True where the collection was not there any more when its source was last backed up whole; `None`: not known.
+    fn is_dropped(&self, manifest: &SetManifest) -> Option<bool> {
+        let run = self.runs.get(&self.source(manifest)?.id)?;
+        let since = manifest.id().started().is_none_or(|started| run.started().is_none_or(|run| started > run));
+        Some(!since && !run.collections.contains(&manifest.collection))
+    }
+}
+
 /// The fields of `--output json`; documented in the README.
-fn entry(manifest: &SetManifest) -> serde_json::Value {
+fn entry(whose: &Whose, manifest: &SetManifest) -> serde_json::Value {
     let source = manifest.source.as_ref();
+    let origin = whose.source(manifest);
     json!({
         "collection": manifest.collection,
         "set": manifest.backup_set_id,
+        "source_id": origin.map(|source| source.id.as_str()),
+        "source_name": origin.map(|source| source.name.as_str()),
+        "run_id": manifest.run_id,
+        "dropped": whose.is_dropped(manifest),
         "shards": manifest.shard_count,
         "points": manifest.points_count,
         "bytes": manifest.bytes(),
@@ -67,8 +120,9 @@ fn entry(manifest: &SetManifest) -> serde_json::Value {
     })
 }
 
-fn table(listed: &[(String, String, SetManifest)]) -> String {
-    let mut rows = vec![["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "LABEL"].map(str::to_owned)];
+fn rows(whose: &Whose, listed: &[Listed]) -> Vec<[String; 9]> {
+    let heads = ["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "LABEL", "SOURCE", "DROPPED"];
+    let mut rows = vec![heads.map(str::to_owned)];
     rows.extend(listed.iter().map(|(collection, set, manifest)| {
         let label = manifest.source.as_ref().and_then(|source| source.label.clone()).unwrap_or_default();
         let checksums = if manifest.has_checksums() { "yes" } else { "no" };
@@ -80,19 +134,9 @@ fn table(listed: &[(String, String, SetManifest)]) -> String {
             manifest.bytes().to_string(),
             checksums.to_owned(),
             label,
+            whose.source(manifest).map(|source| source.name.clone()).unwrap_or_default(),
+            if whose.is_dropped(manifest) == Some(true) { "yes".to_owned() } else { String::new() },
         ]
     }));
-    let mut widths = [0; 7];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    rows
 }

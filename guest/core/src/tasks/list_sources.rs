@@ -1,0 +1,89 @@
+//! `list_sources`: whose backups there are.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::table;
+use crate::context::Context;
+use crate::error::Error;
+use crate::restore::{self, Survey};
+use crate::source::catalogue::Entry;
+use crate::timestamp;
+use std::collections::BTreeSet;
+
+/// A source as it is listed.
+struct Listed<'a> {
+    entry: &'a Entry,
+    collections: BTreeSet<&'a str>,
+    sets: u64,
+    snapshots: u64,
+    newest: Option<OffsetDateTime>,
+    seen_at: Option<&'a str>,
+}
+
+pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
+    let bucket = context.store()?;
+    let survey = restore::all_sources(context, bucket).await?;
+    let listed: Vec<Listed<'_>> = survey.catalogue.entries().iter().map(|entry| listed(&survey, entry)).collect();
+    let text = if json {
+        format!("{}\n", Value::Array(listed.iter().map(fields).collect()))
+    } else {
+        let mut rows =
+            vec![["SOURCE", "NAME", "PEERS", "COLLECTIONS", "SETS", "SNAPSHOTS", "NEWEST", "SEEN"].map(str::to_owned)];
+        rows.extend(listed.iter().map(row));
+        table::columns(&rows)
+    };
+    context.ports.console.data(&text);
+    if listed.is_empty() {
+        context.log.info(None, "there are no backups; `create_snap_shards` makes them");
+    }
+    Ok(())
+}
+
+fn listed<'a>(survey: &'a Survey, entry: &'a Entry) -> Listed<'a> {
+    let is_of = |id: Option<&str>, peers: &BTreeSet<u64>| survey.catalogue.whose(id, peers) == Some(&entry.source);
+    let sets = survey
+        .sets
+        .iter()
+        .filter(|set| set.header.as_ref().is_some_and(|header| is_of(header.source_id.as_deref(), &header.peers)));
+    let archives = survey.archives.peers().filter(|(peer, ..)| is_of(None, &BTreeSet::from([*peer])));
+    let archives: Vec<_> = archives.collect();
+    let record = survey.records.iter().find(|record| record.id == entry.source.id);
+    Listed {
+        entry,
+        collections: sets.clone().map(|set| set.collection.as_str()).collect(),
+        sets: sets.clone().count() as u64,
+        snapshots: archives.iter().map(|(_, count, _)| count).sum(),
+        newest: sets.filter_map(|set| set.found.id.started()).chain(archives.iter().filter_map(|(.., at)| *at)).max(),
+        seen_at: record.map(|record| record.seen_at.as_str()),
+    }
+}
+
+/// The fields of `--output json`; documented in docs/identity.md.
+fn fields(listed: &Listed<'_>) -> Value {
+    json!({
+        "source_id": listed.entry.source.id.as_str(),
+        "source_name": listed.entry.source.name,
+        "recorded": listed.entry.recorded,
+        // As text: JSON readers lose digits of large numbers.
+        "peers": listed.entry.peers.iter().map(u64::to_string).collect::<Vec<_>>(),
+        "collections": listed.collections,
+        "sets": listed.sets,
+        "snapshots": listed.snapshots,
+        "newest": listed.newest.map(|at| timestamp::RFC3339.write(at)),
+        "seen_at": listed.seen_at,
+    })
+}
+
+fn row(listed: &Listed<'_>) -> [String; 8] {
+    [
+        listed.entry.source.id.to_string(),
+        listed.entry.source.name.clone(),
+        listed.entry.peers.len().to_string(),
+        listed.collections.len().to_string(),
+        listed.sets.to_string(),
+        listed.snapshots.to_string(),
+        listed.newest.map(|at| timestamp::RFC3339.write(at)).unwrap_or_else(|| "-".to_owned()),
+        listed.seen_at.unwrap_or("no record").to_owned(),
+    ]
+}
