@@ -51,9 +51,6 @@ fn validated(files: Vec<PathBuf>) -> Option<Vec<Manifest>> {
     let json = tools::output(Command::new(tools::python()?).arg(script).arg(VERSIONS).args(files));
     let all: Vec<Value> = serde_json::from_str(&json).unwrap();
     let manifest = |mut entry: Value| Manifest {
-        source_id: None,
-        source_name: None,
-        run_id: None,
         file: entry["file"].as_str().unwrap().to_owned(),
         content: entry["manifest"].take(),
     };

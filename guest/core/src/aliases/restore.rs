@@ -100,10 +100,8 @@ async fn in_bucket(
         }
     }
     let shared = format!("{}/{name}", save::FOLDER);
-    let several = match whose {
-        Some(whose) => whose.is_one_of_several(),
-        None => all_sources(context, bucket).await?.catalogue.with_backups().count() > 1,
-    };
+    // Whose backups are restored may have been found without a look at all of the bucket.
+    let several = all_sources(context, bucket).await?.catalogue.with_backups().count() > 1;
     if several && name == state_files::ALIASES {
         if !in_manifests.is_empty() {
             return Ok(None);
