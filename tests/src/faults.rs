@@ -16,9 +16,9 @@ mod server;
 
 pub use bench::{Bench, JOBS, Job, Start};
 pub use class::class;
-pub use fault::{Canned, Chosen, Event, Fault, Faults, Place, Request, Who, Wrong};
+pub use fault::{Canned, Chosen, Edit, Event, Fault, Faults, Place, Request, Who, Wrong};
 pub use kind::{Api, Kind, kinds, native};
-pub use server::{Answer, Body, Server, whole};
+pub use server::{Answer, Body, Listener, Server, whole};
 
 /// The header by which a request of the stand-in or of a test is told from one of the program.
 pub const ASKED_BY: &str = "x-asked-by";

@@ -5,13 +5,16 @@
 
 pub mod canary;
 pub mod client;
+pub mod clock;
 pub mod faults;
 pub mod http_client;
 pub mod manifests;
 pub mod native;
+pub mod network;
 pub mod pod;
 pub mod qdrant;
 pub mod real;
 pub mod s3;
+mod scratch;
 pub mod site;
 pub mod tools;

@@ -9,6 +9,9 @@ mod answer;
 mod archive;
 mod cluster;
 mod collection;
+#[cfg(feature = "program")]
+mod edge;
+mod memory;
 mod recover;
 mod replica;
 mod routes;
@@ -21,7 +24,7 @@ use std::time::Duration;
 
 pub use storage::{S3Access, sha256};
 
-use crate::faults::{Chosen, Fault, Faults, Server};
+use crate::faults::{Chosen, Fault, Faults, Listener, Server};
 use cluster::Cluster;
 use storage::Storage;
 
@@ -49,8 +52,12 @@ pub struct Options {
     pub lag: Duration,
     /// How long a snapshot takes.
     pub work: Duration,
+    /// How far its clock is ahead.
+    pub ahead: Duration,
     /// What goes wrong with requests.
     pub faults: Faults,
+    /// On the network in memory and with points in memory, not with sockets and Qdrant's engine.
+    pub memory: bool,
 }
 
 impl Default for Options {
@@ -65,7 +72,9 @@ impl Default for Options {
             url_recovery: true,
             lag: Duration::from_millis(10),
             work: Duration::ZERO,
+            ahead: Duration::ZERO,
             faults: Faults::default(),
+            memory: false,
         }
     }
 }
@@ -104,11 +113,11 @@ pub struct Qdrant {
 impl Qdrant {
     /// Starts a stand-in.
     pub async fn start(options: Options) -> Self {
-        let listeners = server::listen(options.peers).await;
+        let listeners = server::listen(options.peers, options.memory).await;
         Self::with(options, listeners)
     }
 
-    fn with(options: Options, listeners: Vec<(String, tokio::net::TcpListener)>) -> Self {
+    fn with(options: Options, listeners: Vec<(String, Listener)>) -> Self {
         let peers = listeners.iter().map(|(ip, _)| Peer { id: peer_id(), ip: ip.clone() }).collect();
         let storage = Arc::new(match &options.s3 {
             Some(access) => Storage::S3(access.clone()),
@@ -193,7 +202,7 @@ impl Qdrant {
         let mut shared = self.cluster.state();
         let collection = shared.collections.get_mut(collection).expect("the collection");
         let replicas = &mut collection.shards.get_mut(&shard).expect("the shard").replicas;
-        replicas.get_mut(&self.cluster.peers[peer].id).expect("the replica").upsert(points).expect("points");
+        replicas.get_mut(&self.cluster.peers[peer].id).expect("the replica").engine.upsert(points).expect("points");
     }
 }
 

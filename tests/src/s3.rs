@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use tokio::net::TcpListener;
 
 pub use crate::faults::{Fault, Request, Wrong};
+pub use store::Store;
 
-use crate::faults::{Chosen, Faults, Place, Server};
-use store::Store;
+use crate::faults::{Chosen, Faults, Listener, Place, Server};
+use crate::network;
 
 /// The bucket that is there.
 pub const BUCKET: &str = "qdrant-snapshots";
@@ -28,6 +29,8 @@ pub struct Options {
     pub region: Option<String>,
     /// The most keys on a page of a listing; 1,000 by default.
     pub page: Option<usize>,
+    /// On the network in memory, not with sockets.
+    pub memory: bool,
 }
 
 /// A running server; stops when dropped.
@@ -35,7 +38,7 @@ pub struct S3 {
     store: Store,
     region: Option<String>,
     faults: Faults,
-    port: u16,
+    address: String,
     _server: Server,
 }
 
@@ -47,22 +50,32 @@ impl S3 {
 
     /// Starts a server as `options` say.
     pub async fn with(options: Options) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
+        let (address, listener) = if options.memory {
+            let address = format!("{}.1:9000", network::subnet());
+            (address.clone(), Listener::Memory(address))
+        } else {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            (listener.local_addr().expect("its address").to_string(), Listener::Socket(listener))
+        };
         let store = Store::new(options.page.unwrap_or(1000));
         let (region, faults) = (options.region, Faults::default());
         let server = server::start(listener, store.clone(), region.clone(), faults.clone());
-        Self { store, region, faults, port, _server: server }
+        Self { store, region, faults, address, _server: server }
     }
 
     /// `http://ip:port`.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     /// The region that signatures have to name, or may.
     pub fn region(&self) -> &str {
         self.region.as_deref().unwrap_or(REGION)
+    }
+
+    /// The objects, for what happens at a request.
+    pub fn store(&self) -> Store {
+        self.store.clone()
     }
 
     /// Every request so far.

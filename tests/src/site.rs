@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+#[cfg(feature = "program")]
 use qdrant_backup::{Environment, Io, command_line};
 use tempfile::TempDir;
 
@@ -9,7 +10,8 @@ use crate::canary::Canaries;
 use crate::client::Client;
 use crate::qdrant::{Options, Qdrant, S3Access};
 use crate::real::{self, Real};
-use crate::s3::S3;
+use crate::s3::{self, S3};
+use crate::{native, network, scratch};
 
 /// The API key of every server.
 pub const API_KEY: &str = "canary-api-key/+=(\"&%41";
@@ -49,7 +51,7 @@ pub struct Run {
 impl Servers {
     /// Starts servers: real ones where `QDRANT_BIN` names the program.
     pub async fn start(options: Options) -> Self {
-        match real::program() {
+        match real::program().filter(|_| !options.memory) {
             Some(program) => Self::Real(Real::start(&program, &options).await),
             None => Self::StandIn(Qdrant::start(options).await),
         }
@@ -83,6 +85,13 @@ impl Site {
         Self::start(Options { peers, ..Options::default() }).await
     }
 
+    /// Servers as `options` say, with a bucket, all of it in memory: tasks run natively in this process. For tests on a
+    /// paused clock, `#[tokio::test(start_paused = true)]`.
+    pub async fn native(options: Options) -> Self {
+        let s3 = S3::with(s3::Options { memory: true, ..s3::Options::default() }).await;
+        Self::with(s3, options).await
+    }
+
     /// A server without clustering, with a bucket.
     pub async fn standalone() -> Self {
         Self::start(Options { peers: 1, clustered: false, ..Options::default() }).await
@@ -96,13 +105,20 @@ impl Site {
     /// Servers as `options` say, with this S3 server.
     pub async fn with(s3: S3, options: Options) -> Self {
         let (access, faults) = (Some(access(&s3)), s3.faults().clone());
-        let options = Options { s3: access, api_key: Some(API_KEY.to_owned()), faults, ..options };
-        Self { s3, source: Servers::start(options).await, work: TempDir::new().unwrap() }
+        let memory = network::has(&s3.endpoint());
+        let options = Options { s3: access, api_key: Some(API_KEY.to_owned()), faults, memory, ..options };
+        Self { s3, source: Servers::start(options).await, work: scratch::folder(memory) }
     }
 
     /// More servers at the same bucket.
     pub async fn more(&self, options: Options) -> Servers {
-        Servers::start(Options { s3: Some(access(&self.s3)), api_key: Some(API_KEY.to_owned()), ..options }).await
+        let (s3, memory) = (Some(access(&self.s3)), self.is_native());
+        Servers::start(Options { s3, api_key: Some(API_KEY.to_owned()), memory, ..options }).await
+    }
+
+    /// True where tasks run natively in this process.
+    pub fn is_native(&self) -> bool {
+        network::has(&self.s3.endpoint())
     }
 
     /// Access to the bucket, as Qdrant has it.
@@ -148,6 +164,12 @@ impl Site {
         let mut settings = self.settings();
         settings.push(("QDRANT_WORK_DIR".to_owned(), work.display().to_string()));
         settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        if self.is_native() {
+            let (code, stdout, stderr) = native::task(arguments, settings.clone(), work).await;
+            let run = Run { code, stdout, stderr };
+            canaries(&settings).are_not_in_what_was_left(&run.stdout, &run.stderr, Some(work));
+            return run;
+        }
         let run = run(arguments, settings.clone()).await;
         let canaries = canaries(&settings).and_signatures(&self.s3);
         canaries.are_not_in_what_was_left(&run.stdout, &run.stderr, Some(work));
@@ -167,6 +189,7 @@ fn canaries(settings: &[(String, String)]) -> Canaries {
 
 /// Runs the program with just these settings; the last of a name counts. None of the secrets among them may be in what it
 /// prints or in its work directory.
+#[cfg(feature = "program")]
 pub async fn run(arguments: &[&str], settings: Vec<(String, String)>) -> Run {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let (io, captured) = Io::capture();
@@ -180,6 +203,12 @@ pub async fn run(arguments: &[&str], settings: Vec<(String, String)>) -> Run {
     let code = code.await.unwrap();
     canaries.are_not_in_what_was_left(&captured.stdout(), &captured.stderr(), work.as_deref().map(Path::new));
     Run { code, stdout: captured.stdout(), stderr: captured.stderr() }
+}
+
+/// Without the program there are only native runs.
+#[cfg(not(feature = "program"))]
+async fn run(_: &[&str], _: Vec<(String, String)>) -> Run {
+    panic!("this test needs the program: build it with the feature `program`")
 }
 
 impl Run {

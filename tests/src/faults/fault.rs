@@ -94,6 +94,8 @@ pub enum Wrong {
     Answer(Canned),
     /// The work is done, and this is the answer all the same.
     DoneBut(Canned),
+    /// The work is done, and the JSON of the answer is another one: of a server that is mistaken, or lies.
+    Edited(Edit),
     /// Bytes that are not HTTP, nothing is done.
     NotHttp,
     /// The work is done twice, the second answer is given.
@@ -143,6 +145,29 @@ impl Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Event")
+    }
+}
+
+/// A change of the JSON in an answer.
+#[derive(Clone)]
+pub struct Edit(Arc<dyn Fn(&mut serde_json::Value) + Send + Sync>);
+
+impl Edit {
+    /// What `change` does.
+    pub fn new(change: impl Fn(&mut serde_json::Value) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(change))
+    }
+
+    pub(super) fn apply(&self, body: &[u8]) -> Vec<u8> {
+        let mut value = serde_json::from_slice(body).expect("an answer of JSON");
+        (self.0)(&mut value);
+        value.to_string().into_bytes()
+    }
+}
+
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Edit")
     }
 }
 

@@ -12,7 +12,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Bytes, Frame, Incoming};
+use hyper::body::{Bytes, Frame};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::fault::{Canned, Faults, Place, Request, Wrong};
+use crate::network::Listening;
 
 /// A body that may break off.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -31,13 +32,21 @@ pub type Answer = Option<Response<Body>>;
 /// How many pieces a dripping body comes in.
 const DRIPS: usize = 12;
 
+/// Where a server listens.
+pub enum Listener {
+    /// A port of this machine.
+    Socket(TcpListener),
+    /// An address (`ip:port`) of the network in memory.
+    Memory(String),
+}
+
 /// A running server; stops when dropped, its connections with it.
 pub struct Server(JoinHandle<()>);
 
 impl Server {
     /// Serves `place` by `handler`, which gets every request whole.
     pub fn start<F>(
-        listener: TcpListener,
+        listener: Listener,
         place: Place,
         faults: Faults,
         handler: impl Fn(http::Request<Bytes>) -> F + Send + Sync + 'static,
@@ -45,7 +54,11 @@ impl Server {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        Self(tokio::spawn(accept(listener, place, faults, Arc::new(handler))))
+        let handler = Arc::new(handler);
+        Self(match listener {
+            Listener::Socket(listener) => tokio::spawn(accept(listener, place, faults, handler)),
+            Listener::Memory(authority) => in_memory(authority, place, faults, handler),
+        })
     }
 
     /// Closes the port and every connection.
@@ -119,6 +132,30 @@ where
     }
 }
 
+/// Serves an address of the network in memory, at once and until the task is aborted.
+fn in_memory<H, F>(authority: String, place: Place, faults: Faults, handler: Arc<H>) -> JoinHandle<()>
+where
+    H: Fn(http::Request<Bytes>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let (close, mut closing) = mpsc::unbounded_channel::<Closing>();
+    let serve = move |request: http::Request<Bytes>| {
+        let handler = Arc::clone(&handler);
+        let (request, wire) = (request.map(Full::new), Wire(None));
+        let served = serve(request, place, faults.clone(), wire, close.clone(), move |request| handler(request));
+        Box::pin(served) as std::pin::Pin<Box<dyn Future<Output = _> + Send>>
+    };
+    let listening = Listening::at(authority, Arc::new(serve));
+    tokio::spawn(async move {
+        while let Some((time, closed)) = closing.recv().await {
+            listening.open(false);
+            let _ = closed.send(());
+            tokio::time::sleep(time).await;
+            listening.open(true);
+        }
+    })
+}
+
 /// Listens at an address that was just given up.
 async fn again(address: SocketAddr) -> TcpListener {
     loop {
@@ -129,8 +166,8 @@ async fn again(address: SocketAddr) -> TcpListener {
     }
 }
 
-async fn serve<F: Future<Output = Answer>>(
-    request: http::Request<Incoming>,
+async fn serve<B: hyper::body::Body<Data = Bytes>, F: Future<Output = Answer>>(
+    request: http::Request<B>,
     place: Place,
     faults: Faults,
     wire: Wire,
@@ -162,6 +199,12 @@ async fn serve<F: Future<Output = Answer>>(
         Some(Wrong::DoneBut(canned)) => {
             done().await?;
             Ok(canned.response())
+        }
+        Some(Wrong::Edited(edit)) => {
+            let (head, body) = done().await?.into_parts();
+            let mut edited = whole(head.status, edit.apply(&body.collect().await?.to_bytes()));
+            edited.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+            Ok(edited)
         }
         Some(Wrong::NotHttp) => {
             wire.write(b"\x16\x03\x01\x00\xff\x00 this is not the protocol that was asked for\r\n\r\n\x00\x01");
@@ -235,22 +278,26 @@ async fn drip(response: Response<Body>, pause: Duration) -> Result<Response<Body
     Ok(Response::from_parts(head, UnsyncBoxBody::new(StreamBody::new(frames))))
 }
 
-/// The socket below a connection, for what no HTTP server does by itself.
+/// The socket below a connection, for what no HTTP server does by itself; none in memory.
 #[derive(Clone)]
-struct Wire(Arc<std::net::TcpStream>);
+struct Wire(Option<Arc<std::net::TcpStream>>);
 
 impl Wire {
     fn of(stream: &TcpStream) -> io::Result<Self> {
-        Ok(Self(Arc::new(stream.as_fd().try_clone_to_owned()?.into())))
+        Ok(Self(Some(Arc::new(stream.as_fd().try_clone_to_owned()?.into()))))
     }
 
     /// Has the connection end by a reset, as soon as it is dropped.
     fn reset(&self) -> io::Error {
-        let _ = socket2::SockRef::from(&*self.0).set_linger(Some(Duration::ZERO));
+        if let Some(socket) = &self.0 {
+            let _ = socket2::SockRef::from(&**socket).set_linger(Some(Duration::ZERO));
+        }
         ended()
     }
 
     fn write(&self, bytes: &[u8]) {
-        let _ = io::Write::write(&mut &*self.0, bytes);
+        if let Some(socket) = &self.0 {
+            let _ = io::Write::write(&mut &**socket, bytes);
+        }
     }
 }

@@ -9,10 +9,11 @@ use tempfile::TempDir;
 
 use super::collection::{Collection, Shard};
 use super::replica::append;
+use crate::scratch;
 
 /// An archive of what `peer` holds of `collection`: every shard is named, only its own have data.
 pub fn pack_collection(collection: &mut Collection, peer: u64) -> Vec<u8> {
-    let folder = TempDir::new().expect("a temporary folder");
+    let folder = scratch::folder(collection.memory);
     let write = |name: &str, content: Value| fs::write(folder.path().join(name), content.to_string()).expect("a file");
     for (id, shard) in &mut collection.shards {
         pack_shard(shard, peer, &folder.path().join(id.to_string()));
@@ -36,8 +37,8 @@ pub fn pack_collection(collection: &mut Collection, peer: u64) -> Vec<u8> {
 }
 
 /// An archive of one replica.
-pub fn pack_replica(shard: &mut Shard, peer: u64) -> Vec<u8> {
-    let folder = TempDir::new().expect("a temporary folder");
+pub fn pack_replica(shard: &mut Shard, peer: u64, memory: bool) -> Vec<u8> {
+    let folder = scratch::folder(memory);
     pack_shard(shard, peer, folder.path());
     tar_of(folder.path())
 }
@@ -45,7 +46,7 @@ pub fn pack_replica(shard: &mut Shard, peer: u64) -> Vec<u8> {
 fn pack_shard(shard: &mut Shard, peer: u64, folder: &Path) {
     fs::create_dir_all(folder).expect("a folder");
     if let Some(replica) = shard.replicas.get_mut(&peer) {
-        replica.pack(folder);
+        replica.engine.pack(folder);
     }
     let states: BTreeMap<String, &str> =
         shard.replicas.iter().map(|(peer, replica)| (peer.to_string(), replica.state.as_str())).collect();
@@ -65,8 +66,8 @@ fn tar_of(folder: &Path) -> Vec<u8> {
 ///
 /// # Errors
 /// It isn't one, in Qdrant's words.
-pub fn unpack(bytes: &[u8]) -> Result<TempDir, String> {
-    let folder = TempDir::new().map_err(|error| error.to_string())?;
+pub fn unpack(bytes: &[u8], memory: bool) -> Result<TempDir, String> {
+    let folder = scratch::folder(memory);
     if bytes.len() < 1024 {
         return Err("Failed to unpack tar archive: Malformed tar archive, reached unknown entry".to_owned());
     }

@@ -24,6 +24,8 @@ pub struct Collection {
     pub reads_left: Option<u64>,
     /// `green`, or what a fault made of it.
     pub status: &'static str,
+    /// True where points are held in memory.
+    pub memory: bool,
 }
 
 /// A shard.
@@ -49,7 +51,7 @@ pub struct Transfer {
 
 impl Collection {
     /// A collection from the body of `PUT /collections/{c}`, still without shards.
-    pub fn new(body: &Value, peers: usize) -> Result<Self, Refusal> {
+    pub fn new(body: &Value, peers: usize, memory: bool) -> Result<Self, Refusal> {
         let given = |name: &str| body.get(name).filter(|value| !value.is_null()).cloned();
         if let Some(name) = body.as_object().and_then(|body| body.keys().find(|name| name.starts_with("read_fan_out")))
         {
@@ -91,6 +93,7 @@ impl Collection {
             transfers: Vec::new(),
             reads_left: None,
             status: "green",
+            memory,
         })
     }
 
@@ -112,7 +115,7 @@ impl Collection {
 
     /// An empty replica with the indexes of the collection.
     pub fn empty_replica(&self) -> Replica {
-        Replica::empty(&self.config["params"])
+        Replica::empty(&self.config["params"], self.memory)
     }
 
     /// `PATCH`: changes the configuration.
@@ -164,7 +167,7 @@ impl Collection {
         for (shard, points) in by_shard {
             for replica in self.shards.get_mut(&shard).into_iter().flat_map(|shard| shard.replicas.values_mut()) {
                 if replica.state == "Active" {
-                    replica.upsert(&points).map_err(|error| wrong_input(&error))?;
+                    replica.engine.upsert(&points).map_err(|error| wrong_input(&error))?;
                 }
             }
         }
@@ -179,7 +182,7 @@ impl Collection {
             .flat_map(|shard| shard.replicas.values_mut())
             .filter(|replica| replica.state == "Active")
         {
-            replica.delete(ids).map_err(|error| wrong_input(&error))?;
+            replica.engine.delete(ids).map_err(|error| wrong_input(&error))?;
         }
         Ok(json!({"operation_id": 2, "status": "completed"}))
     }
@@ -187,7 +190,7 @@ impl Collection {
     /// Indexes a payload field on every replica.
     pub fn index(&mut self, field: &str, schema: &Value) -> Outcome {
         for replica in self.shards.values_mut().flat_map(|shard| shard.replicas.values_mut()) {
-            replica.index(field, schema).map_err(|error| wrong_input(&error))?;
+            replica.engine.index(field, schema).map_err(|error| wrong_input(&error))?;
         }
         self.indexes.insert(field.to_owned(), schema.clone());
         Ok(json!({"operation_id": 3, "status": "completed"}))
@@ -195,7 +198,12 @@ impl Collection {
 
     /// `GET /collections/{c}`, as `peer` sees it.
     pub fn info(&self, peer: u64) -> Value {
-        let points: u64 = self.shards.keys().filter_map(|shard| self.reader(*shard, peer)).map(Replica::count).sum();
+        let points: u64 = self
+            .shards
+            .keys()
+            .filter_map(|shard| self.reader(*shard, peer))
+            .map(|replica| replica.engine.count())
+            .sum();
         let mut schema: Map<String, Value> = Map::new();
         for (field, given) in &self.indexes {
             let shown = match given {
@@ -206,7 +214,7 @@ impl Collection {
         }
         // What the segments have counts, also where it came with an archive and was never asked for here.
         for replica in self.shards.keys().filter_map(|shard| self.reader(*shard, peer)) {
-            schema.extend(replica.indexes());
+            schema.extend(replica.engine.indexes());
         }
         json!({
             "status": self.status, "optimizer_status": "ok", "indexed_vectors_count": 0, "points_count": points, "segments_count": self.shards.len(),
@@ -227,7 +235,7 @@ impl Collection {
                 let mut entry = entry(id, shard);
                 entry["state"] = json!(replica.state);
                 if *owner == peer {
-                    entry["points_count"] = json!(replica.count());
+                    entry["points_count"] = json!(replica.engine.count());
                     local.push(entry);
                 } else {
                     entry["peer_id"] = json!(owner);

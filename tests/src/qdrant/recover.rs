@@ -123,7 +123,7 @@ async fn restore_collection(
     bytes: &[u8],
     priority: Priority,
 ) -> Outcome {
-    let folder = unpack(bytes).map_err(|error| failure(&error))?;
+    let folder = unpack(bytes, cluster.options.memory).map_err(|error| failure(&error))?;
     let folder = folder.path();
     let config = table(folder, "config.json").map_err(|error| failure(&error))?;
     let has_data = |shard: u32| folder.join(shard.to_string()).join("segments").exists();
@@ -186,7 +186,7 @@ fn restore_shard(
     bytes: &[u8],
     priority: Priority,
 ) -> Outcome {
-    let folder = unpack(bytes).map_err(|error| failure(&error))?;
+    let folder = unpack(bytes, cluster.options.memory).map_err(|error| failure(&error))?;
     let others = take(find(&mut cluster.state(), name)?, shard, peer, folder.path())?;
     activate(cluster, name, shard, peer, &others, priority);
     Ok(json!(true))
@@ -208,7 +208,7 @@ fn take(
         .map(|(owner, _)| *owner)
         .collect();
     let replica = shard.replicas.entry(peer).or_insert(empty);
-    replica.unpack(folder).map_err(|error| failure(&error))?;
+    replica.engine.unpack(folder).map_err(|error| failure(&error))?;
     // Consensus refuses this for the last active replica.
     if !others.is_empty() {
         replica.state = "ManualRecovery".to_owned();

@@ -8,7 +8,6 @@ use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
 use qdrant_backup_core::naming;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::answer::{
@@ -20,6 +19,7 @@ use super::cluster::{Cluster, find};
 use super::collection::Collection;
 use super::storage::{self, Storage};
 use super::{Peer, Work, recover};
+use crate::clock;
 use crate::faults::{Answer, Body, whole};
 
 /// A peer's view of the cluster.
@@ -185,7 +185,7 @@ impl Node {
             }),
             ["collections", name, "points", "count"] if *method == post => self.read(call, name, |collection, _| {
                 let counts = collection.shards.keys().filter_map(|shard| collection.reader(*shard, peer));
-                Ok(json!({"count": counts.map(super::replica::Replica::count).sum::<u64>()}))
+                Ok(json!({"count": counts.map(|replica| replica.engine.count()).sum::<u64>()}))
             }),
             ["collections", name, "points", "scroll"] if *method == post => {
                 self.read(call, name, |collection, body| scroll(collection, peer, body))
@@ -318,8 +318,8 @@ impl Node {
         let name = self.resolve(name)?;
         let _running = Running::snapshot(self, &name);
         tokio::time::sleep(self.cluster.options.work).await;
-        let moment =
-            OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"));
+        let moment = clock::now() + self.cluster.options.ahead;
+        let moment = moment.format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"));
         let moment = moment.expect("a date");
         let (file, bytes) = {
             let mut state = self.cluster.state();
@@ -332,7 +332,10 @@ impl Node {
                     if !shard.replicas.contains_key(&peer) {
                         return Err(wrong_input(&format!("Shard {id} is not a local or queue proxy shard")));
                     }
-                    (format!("{name}-shard-{id}-{moment}.snapshot"), pack_replica(shard, peer))
+                    (
+                        format!("{name}-shard-{id}-{moment}.snapshot"),
+                        pack_replica(shard, peer, self.cluster.options.memory),
+                    )
                 }
             }
         };
@@ -474,7 +477,7 @@ fn scroll(collection: &Collection, peer: u64, body: &Value) -> Outcome {
             continue;
         }
         let replica = collection.reader(*id, peer).ok_or_else(|| failure("no active replica"))?;
-        points.extend(replica.scroll(&request).map_err(|error| bad_format(&error))?.0);
+        points.extend(replica.engine.scroll(&request).map_err(|error| bad_format(&error))?.0);
     }
     points.sort_by_key(|point| (point["id"].as_u64(), point["id"].to_string()));
     let next = points.get(limit).map(|point| point["id"].clone());
@@ -487,9 +490,9 @@ fn local(collection: &Collection, id: u32, peer: u64, what: &str, body: &Value) 
     let shard = collection.shards.get(&id).ok_or_else(|| not_found(&format!("shard {id} not found")))?;
     let replica = shard.replicas.get(&peer).ok_or_else(|| wrong_input(&format!("Shard {id} is not a local shard")))?;
     match what {
-        "count" => Ok(json!({"count": replica.count()})),
+        "count" => Ok(json!({"count": replica.engine.count()})),
         "scroll" => {
-            let (points, next) = replica.scroll(body).map_err(|error| bad_format(&error))?;
+            let (points, next) = replica.engine.scroll(body).map_err(|error| bad_format(&error))?;
             Ok(json!({"points": points, "next_page_offset": next}))
         }
         _ => Err(not_found(what)),

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use qdrant_backup_core::naming;
+use qdrant_backup_core::ports::{LocalBoxFuture, Ports};
 use qdrant_backup_core::s3::Bucket;
 use qdrant_backup_core::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
 use qdrant_backup_core::store::ObjectStore;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::native;
+use crate::{clock, native, network};
 
 /// Access to a bucket, as Qdrant's configuration has it.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ pub enum Storage {
 impl Storage {
     /// Stores a snapshot and describes it as Qdrant does.
     pub async fn put(&self, peer: u64, path: &str, name: &str, bytes: Vec<u8>) -> Result<Value, String> {
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let size = bytes.len();
         match self {
             Self::S3(access) => {
@@ -91,12 +92,7 @@ impl Storage {
                 let own = disk.iter().filter(|((owner, path), _)| *owner == peer && path.starts_with(&prefix));
                 let described = own.map(|((_, path), bytes)| {
                     let name = path.rsplit('/').next().unwrap_or_default();
-                    describe(
-                        &naming::unescape_segment(name),
-                        OffsetDateTime::now_utc(),
-                        bytes.len(),
-                        Some(sha256(bytes)),
-                    )
+                    describe(&naming::unescape_segment(name), clock::now(), bytes.len(), Some(sha256(bytes)))
                 });
                 Ok(described.collect())
             }
@@ -135,16 +131,16 @@ pub fn folder(collection: &str) -> String {
 
 async fn with_bucket<T: Send + 'static>(
     access: &S3Access,
-    work: impl FnOnce(Bucket) -> qdrant_backup_core::ports::LocalBoxFuture<'static, Result<T, String>> + Send + 'static,
+    work: impl FnOnce(Bucket) -> LocalBoxFuture<'static, Result<T, String>> + Send + 'static,
 ) -> Result<T, String> {
-    let settings = access.clone();
-    native::run(move |ports| {
+    let settings = access.settings();
+    let work = move |ports: Ports| -> LocalBoxFuture<'static, Result<T, String>> {
         Box::pin(async move {
-            let bucket = Bucket::open(&ports, &settings.settings()).await.map_err(|error| error.to_string())?;
+            let bucket = Bucket::open(&ports, &settings).await.map_err(|error| error.to_string())?;
             work(bucket).await
         })
-    })
-    .await
+    };
+    if network::has(&access.endpoint) { native::run_here(work).await } else { native::run(work).await }
 }
 
 fn describe(name: &str, stored: OffsetDateTime, size: usize, checksum: Option<String>) -> Value {

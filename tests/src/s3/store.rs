@@ -9,6 +9,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
 use super::{BUCKET, REGION};
+use crate::clock;
 use crate::qdrant::sha256;
 
 /// One bucket in memory. Clones are the same bucket.
@@ -62,7 +63,7 @@ impl Store {
 
     /// Stores an object under this ETag.
     pub fn insert(&self, key: &str, bytes: Vec<u8>, etag: String) {
-        lock(&self.objects).insert(key.to_owned(), Stored { bytes, modified: SystemTime::now(), etag });
+        lock(&self.objects).insert(key.to_owned(), Stored { bytes, modified: clock::now().into(), etag });
     }
 
     fn find(&self, bucket: &str, key: &str) -> S3Result<Stored> {
