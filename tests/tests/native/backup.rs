@@ -1,0 +1,154 @@
+//! What a backup checks before it says that there is one.
+
+use std::time::Duration;
+
+use http::Method;
+use qdrant_backup_core::sets::SetId;
+use qdrant_backup_tests::client::path;
+use qdrant_backup_tests::clock;
+use qdrant_backup_tests::faults::{Chosen, Event, Wrong};
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::Site;
+use serde_json::json;
+
+use crate::{after, edited, failed, fault, filled, manifest_keys};
+
+/// The kinds of backup, and the request that makes a snapshot.
+const KINDS: [(&str, &str); 2] =
+    [("create_snap", "/docs/snapshots"), ("create_snap_shards", "/docs/shards/0/snapshots")];
+
+/// Archives are not looked into: what is checked besides has to suffice.
+const UNREAD: (&str, &str) = ("QDRANT_ARCHIVE_CHECK", "none");
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_has_the_size_that_qdrant_says() {
+    for (task, uri) in KINDS {
+        for lie in [1, -1] {
+            let site = filled(1).await;
+            let wrong = edited(move |answer| {
+                let size = answer["result"]["size"].as_i64().unwrap();
+                answer["result"]["size"] = json!(size + lie);
+            });
+            site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, uri, 1, wrong));
+            let run = site.run_with(&[task], &[UNREAD]).await;
+            failed(run).says(&["it is not the whole archive"]);
+            let manifests =
+                site.s3.keys(if task == "create_snap" { "snapshot_manifests/" } else { "backup_manifests/" });
+            assert!(manifests.is_empty(), "{manifests:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_is_not_replaced_while_it_is_checked() {
+    let site = filled(1).await;
+    let store = site.s3.store();
+    // Another one of the same size, when the first byte was read.
+    let replaced = after(move || {
+        let key = store.keys("snapshots/docs/shards/0/").pop().unwrap();
+        let mut bytes = store.get(&key).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        store.put(&key, bytes);
+    });
+    site.s3.faults().add(Chosen::Program, fault(Method::GET, "snapshots/docs/shards/0/", 1, replaced));
+    let run = site.run(&["create_snap_shards"]).await;
+    failed(run).says(&["replaced by another one while it was checked"]);
+    assert!(manifest_keys(&site).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_archives_of_one_second_have_two_names() {
+    for (task, uri) in KINDS {
+        let site = filled(1).await;
+        let client = site.source.client();
+        let folder = format!("/collections{uri}");
+        let peers = site.source.hosts().len();
+        clock::another_second().await;
+        // Somebody made one just now.
+        for peer in 0..peers {
+            client.call(peer, Method::POST, &folder, None).await;
+        }
+        let before = site.s3.keys("snapshots/");
+        site.run(&[task]).await.expect(0);
+        let now = site.s3.keys("snapshots/");
+        assert!(before.iter().all(|key| now.contains(key)), "{before:?} {now:?}");
+        assert_eq!(now.len(), before.len() + 2, "{before:?} {now:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_took_the_place_of_another_is_told() {
+    for (task, uri) in KINDS {
+        let mut options = Options { peers: 1, ..Options::default() };
+        // So far ahead that its second is not waited for.
+        options.ahead = Duration::from_secs(60);
+        let site = Site::native(options).await;
+        let client = site.source.client();
+        client.create("docs", json!({"shard_number": 1})).await;
+        client.fill("docs", 0, 10).await;
+        clock::another_second().await;
+        client.ok(Method::POST, &format!("/collections{uri}"), None).await;
+        let run = site.run(&[task]).await;
+        failed(run).says(&["gave the archive the name of an earlier one"]);
+        assert!(manifest_keys(&site).is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_during_a_backup_fits_together_or_fails() {
+    // The collection is moved during either backup, or its parameters change during that of a set.
+    for (task, uri, moved) in [
+        ("create_snap", "/docs/snapshots", true),
+        ("create_snap_shards", "/shards/0/snapshots", true),
+        ("create_snap_shards", "/shards/0/snapshots", false),
+    ] {
+        let mut site = filled(1).await;
+        let client = site.source.client();
+        let ids: Vec<u64> = site.source.stand_in().peers().iter().map(|peer| peer.id).collect();
+        let from = client.placed("docs").await[&1].keys().next().copied().unwrap();
+        let changes = Wrong::After(Event::new(move || {
+            let (client, ids) = (client.clone(), ids.clone());
+            async move {
+                if moved {
+                    let step = json!({"shard_id": 1, "from_peer_id": ids[from], "to_peer_id": ids[1 - from]});
+                    let body = json!({"move_shard": step});
+                    client.ok(Method::POST, &format!("{}/cluster?timeout=60", path("docs")), Some(&body)).await;
+                    // Until it has arrived.
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                } else {
+                    let body = json!({"params": {"read_fan_out_factor": 2}});
+                    client.ok(Method::PATCH, &format!("{}?timeout=60", path("docs")), Some(&body)).await;
+                }
+            }
+        }));
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, uri, 1, changes));
+        failed(site.run(&[task]).await).says(&["may not fit together; run the backup again"]);
+        assert!(manifest_keys(&site).is_empty() && site.s3.keys("snapshot_manifests/").is_empty());
+        site.run(&[task]).await.expect(0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_never_takes_the_place_of_another() {
+    let site = filled(1).await;
+    clock::another_second().await;
+    let key = SetId::new(clock::now(), "backup-1").key("docs");
+    site.s3.put(&key, b"of another run".to_vec());
+    let run = site.run_with(&["create_snap_shards"], &[("HOSTNAME", "backup-1")]).await;
+    failed(run).says(&["there is another set"]);
+    assert_eq!(site.s3.get(&key).unwrap(), b"of another run");
+    // What it stored belongs to nothing.
+    assert!(site.s3.keys("snapshots/docs/shards/").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sets_of_several_clusters_are_refused() {
+    let site = filled(1).await;
+    let other = site.more(Options { peers: 1, ..Options::default() }).await;
+    other.client().create("docs", json!({"shard_number": 1})).await;
+    let hosts = format!("{},{}", site.source.hosts()[0], other.hosts()[0]);
+    let run = site.run_with(&["create_snap_shards"], &[("QDRANT_SOURCE_HOSTS", &hosts)]).await;
+    failed(run).says(&["names several clusters"]);
+    assert!(site.s3.keys("snapshots/").is_empty() && manifest_keys(&site).is_empty());
+}

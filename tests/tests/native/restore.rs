@@ -1,0 +1,189 @@
+//! What a restore checks before it says that all is back.
+
+use http::Method;
+use qdrant_backup_tests::client::path;
+use qdrant_backup_tests::faults::{Chosen, Event, Wrong};
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::Site;
+use serde_json::{Value, json};
+
+use crate::{change, edited, failed, fault, filled, manifest_keys, said_and_not_done};
+
+/// A cluster whose set waits to be restored; `docs` has 40 points in two shards.
+async fn wiped(copies: usize) -> Site {
+    let site = filled(copies).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    site.source.client().wipe().await;
+    site
+}
+
+/// One fewer than there are.
+fn fewer() -> Wrong {
+    edited(|answer| answer["result"]["count"] = json!(answer["result"]["count"].as_u64().unwrap() - 1))
+}
+
+/// The place of the peer with the highest id.
+fn last_peer(site: &mut Site) -> usize {
+    let peers = site.source.stand_in().peers().iter().enumerate();
+    peers.max_by_key(|(_, peer)| peer.id).map(|(place, _)| place).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_differ_are_no_restored_shard() {
+    let mut site = wiped(2).await;
+    // The other one has the right number, and so has the collection.
+    let peer = last_peer(&mut site);
+    site.s3.faults().add(Chosen::Peer(peer), fault(Method::POST, "/shards/0/points/count", 99, fewer()));
+    failed(site.run(&["recover_snap_shards"]).await).says(&["shard 0 has"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_shard_has_the_points_of_its_own() {
+    let site = wiped(1).await;
+    let [key] = manifest_keys(&site).try_into().unwrap();
+    // One point of one shard has come into the other: the total is right.
+    change(&site, &key, |manifest| {
+        for (place, by) in [(0, 1), (1, -1)] {
+            for when in ["before", "after"] {
+                let points = &mut manifest["shards"][place]["points"][when];
+                *points = json!(points.as_i64().unwrap() + by);
+            }
+        }
+    });
+    failed(site.run(&["recover_snap_shards"]).await).says(&["points and had", "when it was backed up"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_peer_counts_the_whole_collection() {
+    for peer in 0..2 {
+        let site = wiped(1).await;
+        site.s3.faults().add(Chosen::Peer(peer), fault(Method::POST, "/docs/points/count", 99, fewer()));
+        failed(site.run(&["recover_snap_shards"]).await).says(&["counts 39 points and the replicas hold 40"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_total_is_that_of_the_backup() {
+    // Nobody wrote meanwhile: to the point, in either direction. The shards are not counted.
+    for (points, right) in [(39, false), (40, true), (41, false)] {
+        let site = filled(1).await;
+        site.run(&["create_snap"]).await.expect(0);
+        site.source.client().wipe().await;
+        let [key] = site.s3.keys("snapshot_manifests/docs/").try_into().unwrap();
+        change(&site, &key, |manifest| {
+            manifest["points"] = json!({"before": points, "after": points});
+            for archive in manifest["archives"].as_array_mut().unwrap() {
+                for counted in archive["shards"].as_object_mut().unwrap().values_mut() {
+                    *counted = json!({"before": null, "after": null});
+                }
+            }
+        });
+        let run = site.run(&["recover_snap"]).await;
+        if right {
+            run.expect(0);
+        } else {
+            failed(run).says(&["it has 40 points and had"]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_is_within_the_tolerance_on_both_sides() {
+    // 40 points; written to during the backup, so that there is no exact number.
+    for (before, after, percent, code) in [
+        (35, 45, "0", 0),
+        (40, 41, "0", 0),
+        (39, 40, "0", 0),
+        (41, 42, "0", 3),
+        (38, 39, "0", 3),
+        // What is a part of a point counts as one.
+        (44, 45, "6", 3),
+        (44, 45, "7", 0),
+        (34, 36, "8", 3),
+        (34, 36, "9", 0),
+        (36, 37, "10", 0),
+        (43, 44, "10", 0),
+    ] {
+        let site = wiped(1).await;
+        let [key] = manifest_keys(&site).try_into().unwrap();
+        change(&site, &key, |manifest| {
+            manifest["points_count"] = json!(after);
+            manifest["source"]["points"] = json!({"before": before, "after": after});
+            for shard in manifest["shards"].as_array_mut().unwrap() {
+                shard["points"] = json!({"before": null, "after": null});
+            }
+        });
+        let run = site.run_with(&["recover_snap_shards"], &[("QDRANT_VERIFY_TOLERANCE_PCT", percent)]).await;
+        assert_eq!(run.code, code, "{before} to {after}, {percent} %\n{}", run.stderr);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn points_that_cannot_be_read_back_are_not_there() {
+    for lacking in ["the point", "its vector"] {
+        let site = wiped(1).await;
+        let wrong = edited(move |answer| {
+            let points = answer["result"]["points"].as_array_mut().unwrap();
+            match lacking {
+                "the point" => drop(points.pop()),
+                _ => drop(points[0].as_object_mut().unwrap().remove("vector")),
+            }
+        });
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/points/query", 1, wrong));
+        failed(site.run(&["recover_snap_shards"]).await).says(&["reads back"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_missing_or_another_is_told() {
+    // Where there is no collection yet, the answer has no schema.
+    let gone = |answer: &mut Value| {
+        if let Some(schema) = answer["result"]["payload_schema"].as_object_mut() {
+            schema.remove("city");
+        }
+    };
+    let other = |answer: &mut Value| {
+        if let Some(index) = answer.pointer_mut("/result/payload_schema/city") {
+            index["data_type"] = json!("integer");
+        }
+    };
+    for (says, wrong) in [("is missing", edited(gone)), ("and has to be", edited(other))] {
+        let site = wiped(1).await;
+        let described = Chosen::Class("GET qdrant /collections/{collection}".to_owned());
+        site.s3.faults().add(described, fault(Method::GET, "/collections/docs", 99, wrong));
+        let run = site.run(&["recover_snap_shards"]).await;
+        failed(run).says(&["the payload index on `city`", says]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shard_keys_have_the_shard_ids_of_the_backup() {
+    let site = Site::native(Options { peers: 2, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("tenants", json!({"sharding_method": "custom", "shard_number": 1})).await;
+    let keys = format!("{}/shards?timeout=60", path("tenants"));
+    for (key, from) in [("acme", 0), ("zeta", 100)] {
+        client.ok(Method::PUT, &keys, Some(&json!({"shard_key": key}))).await;
+        client.fill_key("tenants", from, from + 10, Some(&json!(key))).await;
+    }
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.wipe().await;
+    // When the first key is there, somebody creates both anew in the other order; that the second is there is what the
+    // program is told then.
+    let drop = format!("{}/shards/delete?timeout=60", path("tenants"));
+    let swapped = Wrong::After(Event::new(move || {
+        let (client, keys, drop) = (client.clone(), keys.clone(), drop.clone());
+        async move {
+            client.ok(Method::POST, &drop, Some(&json!({"shard_key": "acme"}))).await;
+            for key in ["zeta", "acme"] {
+                client.ok(Method::PUT, &keys, Some(&json!({"shard_key": key}))).await;
+            }
+        }
+    }));
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/tenants/shards?", 1, swapped));
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/tenants/shards?", 1, said_and_not_done()));
+    failed(site.run(&["recover_snap_shards"]).await).says(&["other shard ids"]);
+    // Nothing was put in place.
+    let client = site.source.client();
+    assert_eq!(client.count(0, "tenants").await, 0);
+}
