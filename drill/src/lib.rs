@@ -9,14 +9,18 @@ mod fetch;
 mod native;
 
 use std::path::Path;
+use std::rc::Rc;
 
+use qdrant_backup_core::context::Context;
+use qdrant_backup_core::error::{Code, Error};
 use qdrant_backup_core::ports::Ports;
+use qdrant_backup_core::publish::publish;
 use qdrant_backup_core::report::{EXIT_USAGE, Item, Outcome, Report, Status};
 use qdrant_backup_core::restore;
 use qdrant_backup_core::s3::Bucket;
 use qdrant_backup_core::sets::{self, Found, SetManifest};
 use qdrant_backup_core::settings::{Needs, from_variables};
-use qdrant_backup_core::tasks::{Context, publish};
+use qdrant_backup_core::store::ObjectStore;
 
 pub use native::ports;
 
@@ -82,20 +86,20 @@ async fn run(ports: Ports, work: &Path, variables: &[(String, String)], all: boo
     let mut context = Context::new(ports, settings);
     notes.iter().for_each(|note| context.log.warn(None, note));
     let drilled = async {
-        let s3 = context.settings.s3.as_ref().ok_or("no bucket is configured")?;
-        let bucket = Bucket::open(&context.ports, s3).await.map_err(|error| error.to_string())?;
-        context.bucket = Some(bucket.clone());
-        drill(&context, &bucket, work, all).await
+        if let Some(s3) = &context.settings.s3 {
+            context.store = Some(Rc::new(Bucket::open(&context.ports, s3).await?));
+        }
+        drill(&context, context.store()?, work, all).await
     };
-    if let Err(cause) = drilled.await {
-        context.report(Item { cause: Some(cause), ..Item::new("task", Outcome::Failed) });
+    if let Err(error) = drilled.await {
+        context.reporter.report(Item::failed("task", error));
     }
-    let report: Report = context.finish();
+    let report: Report = context.reporter.finish();
     publish(&context, "drill_engine", &report).await;
     report.status().exit_code()
 }
 
-async fn drill(context: &Context, bucket: &Bucket, work: &Path, all: bool) -> Result<(), String> {
+async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, all: bool) -> Result<(), Error> {
     let settings = &context.settings;
     let mut any = false;
     for (collection, mut found) in sets::list(bucket).await? {
@@ -110,26 +114,24 @@ async fn drill(context: &Context, bucket: &Bucket, work: &Path, all: bool) -> Re
         any = true;
         let newest = found.len() - 1;
         for set in found.iter().skip(if all { 0 } else { newest }) {
-            context.report_all(set_of(context, bucket, work, &collection, set).await);
+            context.reporter.report_all(set_of(context, bucket, work, &collection, set).await);
         }
     }
-    match any {
-        true => Ok(()),
-        // A proof of nothing is none.
-        false => {
-            Err("there is no set to open (QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS, QDRANT_SNAPSHOT_DATETIME_FILTER)"
-                .to_owned())
-        }
+    if any {
+        return Ok(());
     }
+    // A proof of nothing is none.
+    Err(Error::new(Code::NothingSelected, "", "there is no set to open")
+        .advice("look at QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER"))
 }
 
 /// Opens the archives of one set: an item for each, one for the set.
-async fn set_of(context: &Context, bucket: &Bucket, work: &Path, collection: &str, set: &Found) -> Vec<Item> {
-    let started = context.elapsed();
+async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collection: &str, set: &Found) -> Vec<Item> {
+    let started = context.reporter.elapsed();
     let item = |kind, outcome, name: String, cause: String| Item {
         collection: Some(collection.to_owned()),
         name: Some(name),
-        elapsed: context.elapsed().saturating_sub(started),
+        elapsed: context.reporter.elapsed().saturating_sub(started),
         cause: Some(cause),
         ..Item::new(kind, outcome)
     };
@@ -151,7 +153,7 @@ async fn set_of(context: &Context, bucket: &Bucket, work: &Path, collection: &st
                     item("snapshot", Outcome::Done, shard.snapshot_name.clone(), format!("{points} points read"));
                 Item { bytes: shard.size, ..done }
             }
-            Err(cause) => item("snapshot", Outcome::Failed, shard.snapshot_name.clone(), cause),
+            Err(error) => item("snapshot", Outcome::Failed, shard.snapshot_name.clone(), error.to_string()),
         });
     }
     let failed = items.iter().filter(|item| item.outcome == Outcome::Failed).count();
@@ -174,19 +176,27 @@ async fn set_of(context: &Context, bucket: &Bucket, work: &Path, collection: &st
     items
 }
 
-async fn open(bucket: &Bucket, work: &Path, manifest: &SetManifest, shard: &sets::SetShard) -> Result<u64, String> {
-    let folder =
-        tempfile::Builder::new().prefix("drill-").tempdir_in(work).map_err(|why| format!("no folder: {why}"))?;
+async fn open(
+    bucket: &dyn ObjectStore,
+    work: &Path,
+    manifest: &SetManifest,
+    shard: &sets::SetShard,
+) -> Result<u64, Error> {
+    let damaged = |cause: String| Error::new(Code::SnapshotDamaged, "", cause);
+    let folder = tempfile::Builder::new()
+        .prefix("drill-")
+        .tempdir_in(work)
+        .map_err(|why| Error::new(Code::WorkDirectory, "a folder in it", why.to_string()))?;
     let archive = folder.path().join("archive.tar");
     fetch::fetch(bucket, shard, &archive).await?;
-    let found = engine::read(&archive, &folder.path().join("shard"))?;
+    let found = engine::read(&archive, &folder.path().join("shard")).map_err(damaged)?;
     if let Some(expected) = shard.points.exact().filter(|expected| *expected != found.points) {
-        return Err(format!("it holds {} points and its manifest says {expected}", found.points));
+        return Err(damaged(format!("it holds {} points and its manifest says {expected}", found.points)));
     }
     let schema = manifest.collection_config.get("payload_schema").and_then(serde_json::Value::as_object);
     for field in schema.into_iter().flatten().map(|(field, _)| field) {
         if found.points > 0 && !found.indexes.contains(field) {
-            return Err(format!("it has no payload index on `{field}`, and its manifest has one"));
+            return Err(damaged(format!("it has no payload index on `{field}`, and its manifest has one")));
         }
     }
     Ok(found.points)

@@ -32,7 +32,7 @@ pub mod places;
 pub mod ports;
 mod presigned_url;
 pub mod prune;
-mod publish;
+pub mod publish;
 pub mod qdrant;
 pub mod redact;
 pub mod report;
