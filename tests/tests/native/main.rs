@@ -5,6 +5,9 @@
 
 mod backup;
 mod harness;
+mod identity;
+mod locks;
+mod old_bucket;
 mod prune;
 mod restore;
 

@@ -1,0 +1,321 @@
+//! Several sources in one bucket: each gets its own back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qdrant_backup_tests::client::Client;
+use qdrant_backup_tests::clock::another_second;
+use qdrant_backup_tests::faults::{Fault, Wrong};
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::{Run, Servers, Site};
+use serde_json::{Value, json};
+
+/// Two clusters, or servers, with one bucket. The second is backed up later, so that its backups are the newest.
+struct Two {
+    site: Site,
+    other: Servers,
+}
+
+impl Two {
+    async fn start(options: impl Fn() -> Options) -> Self {
+        let site = Site::native(options()).await;
+        let other = site.more(options()).await;
+        Self { site, other }
+    }
+
+    async fn clusters() -> Self {
+        Self::start(|| Options { peers: 2, ..Options::default() }).await
+    }
+
+    async fn servers() -> Self {
+        Self::start(|| Options { peers: 1, clustered: false, ..Options::default() }).await
+    }
+
+    /// `v1` and `v2` on both: 11 and 22 points on the first, 33 and 44 on the second, and aliases.
+    async fn fill(&self) {
+        for (client, first, prod) in [(self.first(), 11, "v2"), (self.second(), 33, "v1")] {
+            for (collection, points) in [("v1", first), ("v2", first + 11)] {
+                client.create(collection, json!({"shard_number": 2})).await;
+                client.fill(collection, 0, points).await;
+            }
+            client.alias("prod", prod).await;
+        }
+        self.second().alias("beta", "v2").await;
+    }
+
+    fn first(&self) -> Client {
+        self.site.source.client()
+    }
+
+    fn second(&self) -> Client {
+        self.other.client()
+    }
+
+    /// Runs a task with the second as source and target, in a work directory of its own.
+    async fn run_second(&self, arguments: &[&str], more: &[(&str, &str)]) -> Run {
+        let host = self.other.hosts().remove(0);
+        self.run_at(&host, arguments, more).await
+    }
+
+    /// Runs a task with `host` as source and target, in a work directory of its own.
+    async fn run_at(&self, host: &str, arguments: &[&str], more: &[(&str, &str)]) -> Run {
+        let work = tempfile::tempdir().unwrap();
+        let mut settings = vec![("QDRANT_SOURCE_HOSTS", host), ("QDRANT_RESTORE_HOSTS", host)];
+        settings.extend(more);
+        self.site.run_in(work.path(), arguments, &settings).await
+    }
+
+    async fn run_first(&self, arguments: &[&str], more: &[(&str, &str)]) -> Run {
+        let host = self.site.source.hosts().remove(0);
+        self.run_at(&host, arguments, more).await
+    }
+
+    async fn back_up_both(&self) {
+        for task in ["create_snap", "create_snap_shards"] {
+            self.run_first(&[task], &[("QDRANT_SOURCE_NAME", "first")]).await.expect(0);
+        }
+        another_second().await;
+        for task in ["create_snap", "create_snap_shards"] {
+            self.run_second(&[task], &[("QDRANT_SOURCE_NAME", "second")]).await.expect(0);
+        }
+    }
+
+    /// The records, by the names of the sources.
+    fn records(&self) -> BTreeMap<String, Value> {
+        let read = |key: &String| serde_json::from_slice::<Value>(&self.site.s3.get(key).unwrap()).unwrap();
+        let keys = self.site.s3.keys("sources/");
+        keys.iter().map(read).map(|record| (record["name"].as_str().unwrap().to_owned(), record)).collect()
+    }
+}
+
+async fn points(client: &Client) -> Vec<u64> {
+    vec![client.count(0, "v1").await, client.count(0, "v2").await]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_lost_everything_gets_its_own_back() {
+    let two = Two::clusters().await;
+    two.fill().await;
+    two.back_up_both().await;
+    for task in ["recover_snap", "recover_snap_shards"] {
+        two.first().wipe().await;
+        two.run_first(&[task], &[]).await.expect(0).says(&["the source `first`", "the target is this source"]);
+        assert_eq!(points(&two.first()).await, [11, 22], "{task}");
+        // Its own aliases, and none that only the other one has.
+        let own = BTreeMap::from([("prod".to_owned(), "v2".to_owned())]);
+        assert_eq!(two.first().aliases().await, own, "{task}");
+    }
+    assert_eq!(points(&two.second()).await, [33, 44]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aliases_alone_are_those_of_the_target_s_own_source() {
+    let two = Two::clusters().await;
+    two.fill().await;
+    two.back_up_both().await;
+    two.first().drop_aliases(&["prod"]).await;
+    two.run_first(&["recover_colla"], &[]).await.expect(0);
+    assert_eq!(two.first().aliases().await, BTreeMap::from([("prod".to_owned(), "v2".to_owned())]));
+    // Of versions that saved them for the whole bucket only: whose they are is not known.
+    for key in two.site.s3.keys("collection_aliases_store/").iter().filter(|key| key.matches('/').count() == 2) {
+        two.site.s3.delete(key);
+    }
+    two.first().drop_aliases(&["prod"]).await;
+    two.run_first(&["recover_colla"], &[]).await.expect(1).says(&["backups of several sources"]);
+    assert!(two.first().aliases().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_is_asked_whose_backups_it_is_to_get() {
+    let two = Two::clusters().await;
+    two.fill().await;
+    two.back_up_both().await;
+    let stranger = two.site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let host = stranger.hosts().remove(0);
+    for task in ["recover_snap", "recover_snap_shards", "drill"] {
+        two.run_at(&host, &[task], &[]).await.expect(1).says(&[
+            "the target is none of the sources",
+            "`first` (",
+            "`second` (",
+            "QDRANT_RESTORE_SOURCE",
+        ]);
+        assert!(stranger.client().collections().await.is_empty(), "{task}");
+    }
+    let id = two.records()["second"]["id"].as_str().unwrap().to_owned();
+    for (task, source, expected) in
+        [("recover_snap", "first", [11, 22]), ("recover_snap_shards", id.as_str(), [33, 44])]
+    {
+        stranger.client().wipe().await;
+        two.run_at(&host, &[task], &[("QDRANT_RESTORE_SOURCE", source)]).await.expect(0);
+        assert_eq!(points(&stranger.client()).await, expected, "{task}");
+    }
+    two.run_at(&host, &["recover_snap"], &[("QDRANT_RESTORE_SOURCE", "third")]).await.expect(1).says(&["third"]);
+    // With one source there is nothing to ask.
+    for task in ["create_snap", "create_snap_shards"] {
+        let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+        site.source.client().create("docs", json!({})).await;
+        site.run(&[task]).await.expect(0);
+        let stranger = site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
+        let restore = task.replace("create", "recover");
+        let work = tempfile::tempdir().unwrap();
+        let to = [("QDRANT_RESTORE_HOSTS", &*stranger.hosts()[0])];
+        let run = site.run_in(work.path(), &[&restore], &to).await;
+        run.expect(0).says(&["the bucket has backups of no other"]);
+    }
+}
+
+/// What version 0.1.0 wrote says whose it is by the peers that it names.
+#[tokio::test(start_paused = true)]
+async fn backups_without_a_source_s_id_are_told_apart_by_peers() {
+    let two = Two::clusters().await;
+    two.fill().await;
+    two.back_up_both().await;
+    two.site.s3.keys("sources/").iter().chain(&two.site.s3.keys("runs/")).for_each(|key| two.site.s3.delete(key));
+    for key in two.site.s3.keys("backup_manifests/").iter().chain(&two.site.s3.keys("snapshot_manifests/")) {
+        let mut manifest: Value = serde_json::from_slice(&two.site.s3.get(key).unwrap()).unwrap();
+        for field in ["source_id", "source_name", "run_id"] {
+            assert!(manifest.as_object_mut().unwrap().remove(field).is_some(), "{key} has no {field}");
+        }
+        two.site.s3.put(key, manifest.to_string().into_bytes());
+    }
+    for task in ["recover_snap", "recover_snap_shards"] {
+        two.first().wipe().await;
+        two.run_first(&[task], &[("BACKUP_COLLECTION_ALIASES_ON_S3", "false")]).await.expect(0);
+        assert_eq!(points(&two.first()).await, [11, 22], "{task}");
+    }
+    // Without manifests, whole collections are told apart by the peers in the archives' names, and what these say of others.
+    two.site.s3.keys("snapshot_manifests/").iter().for_each(|key| two.site.s3.delete(key));
+    let stranger = two.site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let run = two.run_at(&stranger.hosts()[0], &["recover_snap"], &[]).await.expect(1);
+    assert_eq!(run.stderr.matches("`peers ").count() % 2, 0, "two sources, and not one for each peer:\n{}", run.stderr);
+}
+
+/// In two namespaces, both may be called http://qdrant:6333; here the names differ, and nothing goes by them.
+#[tokio::test(start_paused = true)]
+async fn two_servers_are_backed_up_at_the_same_time() {
+    let two = Two::servers().await;
+    for (client, collection) in [(two.first(), "red"), (two.second(), "blue")] {
+        client.create(collection, json!({})).await;
+        client.fill(collection, 0, 10).await;
+    }
+    for task in ["create_snap", "create_snap_shards"] {
+        let task = [task];
+        let (first, second) = tokio::join!(two.run_first(&task, &[]), two.run_second(&task, &[]));
+        first.expect(0);
+        second.expect(0);
+    }
+    assert_eq!(two.records().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_survives_that_its_peers_are_replaced() {
+    let two = Two::servers().await;
+    two.fill().await;
+    two.run_first(&["create_snap_shards"], &[("QDRANT_SOURCE_NAME", "prod")]).await.expect(0);
+    let before = two.records()["prod"].clone();
+    // The record says that the second one's peer was seen, too: as after a replacement.
+    two.run_second(&["create_snap_shards"], &[("QDRANT_SOURCE_NAME", "tmp")]).await.expect(0);
+    let peers = |record: &Value| record["peers"].as_array().unwrap().clone();
+    let mut joined = before.clone();
+    joined["peers"].as_array_mut().unwrap().extend(peers(&two.records()["tmp"]));
+    let id = before["id"].as_str().unwrap();
+    let tmp = two.records()["tmp"]["id"].as_str().unwrap().to_owned();
+    two.site.s3.put(&format!("sources/{id}.json"), joined.to_string().into_bytes());
+    // Two sources with one peer: which one it is can't be told.
+    for task in ["create_snap_shards", "recover_snap_shards"] {
+        two.run_second(&[task], &[]).await.expect(1).says(&["peers of several sources", "`prod`", "`tmp`"]);
+    }
+    two.site.s3.delete(&format!("sources/{tmp}.json"));
+    another_second().await;
+    let run = two.run_second(&["create_snap_shards"], &[("QDRANT_SOURCE_NAME", "prod")]).await.expect(0);
+    assert!(run.stderr.contains(&format!("this is the source `prod` ({id})")), "{}", run.stderr);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_on_purpose_does_not_come_back() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let client = site.source.client();
+    for collection in ["docs", "dropped"] {
+        client.create(collection, json!({})).await;
+        client.fill(collection, 0, 10).await;
+    }
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.delete("dropped").await;
+    another_second().await;
+    // A choice changes nothing about what there is.
+    site.run_with(&["create_snap_shards"], &[("QDRANT_COLLECTIONS", "do*")]).await.expect(0);
+    let target = || async { site.more(Options { peers: 1, clustered: false, ..Options::default() }).await };
+    let both = target().await;
+    site.run_with(&["recover_snap_shards"], &[("QDRANT_RESTORE_HOSTS", &both.hosts()[0])]).await.expect(0);
+    assert_eq!(both.client().collections().await.len(), 2);
+    another_second().await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let one = target().await;
+    let to = one.hosts().remove(0);
+    let run = site.run_with(&["recover_snap_shards"], &[("QDRANT_RESTORE_HOSTS", &to)]).await.expect(0);
+    let run = run.says(&["it was not there any more when everything was backed up"]);
+    assert_eq!(one.client().collections().await, BTreeSet::from(["docs".to_owned()]), "{}", run.stderr);
+    let named = [("QDRANT_RESTORE_HOSTS", to.as_str()), ("QDRANT_COLLECTIONS", "dropped")];
+    site.run_with(&["recover_snap_shards"], &named).await.expect(0);
+    assert_eq!(one.client().count(0, "dropped").await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_before_a_collection_was_there_is_no_failure() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({})).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let [first] = site.s3.keys("backup_manifests/docs/").try_into().unwrap();
+    let manifest: Value = serde_json::from_slice(&site.s3.get(&first).unwrap()).unwrap();
+    let run = manifest["run_id"].as_str().unwrap().to_owned();
+    another_second().await;
+    client.create("later", json!({})).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.wipe().await;
+    let of_run = [("QDRANT_SNAPSHOT_DATETIME_FILTER", run.as_str())];
+    site.run_with(&["recover_snap_shards"], &of_run).await.expect(0);
+    assert_eq!(client.collections().await, BTreeSet::from(["docs".to_owned()]));
+    client.wipe().await;
+    let named = [of_run[0], ("QDRANT_COLLECTIONS", "later,docs")];
+    site.run_with(&["recover_snap_shards"], &named).await.expect(3).says(&["`later`", "no set of it begins with"]);
+}
+
+/// Keys with access to one prefix, and Qdrant's, are enough for every task; what lies at the root is read where they may.
+#[tokio::test(start_paused = true)]
+async fn keys_for_one_prefix_are_enough() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({})).await;
+    client.fill("docs", 0, 10).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    another_second().await;
+    let prefix = [("QDRANT_BACKUP_PREFIX", "team/a"), ("QDRANT_REPORT_ON_S3", "true")];
+    let before = site.s3.keys("");
+    site.run_with(&["create_snap_shards"], &prefix).await.expect(0);
+    for key in site.s3.keys("").iter().filter(|key| !before.contains(key)) {
+        assert!(key.starts_with("team/a/") || key.starts_with("snapshots/"), "{key}");
+    }
+    let sets = |run: &Run| run.stdout.lines().filter(|line| line.starts_with("docs ")).count();
+    assert_eq!(sets(&site.run_with(&["list_sets"], &prefix).await.expect(0)), 2);
+    // From now on the root may not be listed.
+    let denied = "<Error><Code>AccessDenied</Code><Message>no s3:ListBucket</Message></Error>".to_owned();
+    for folder in ["backup_manifests", "snapshot_manifests", "run_locks", "sources", "runs"] {
+        site.s3.fail(Fault {
+            method: Some(http::Method::GET),
+            uri: format!("prefix={folder}"),
+            skip: 0,
+            times: 9999,
+            wrong: Wrong::Status(403, denied.clone()),
+        });
+    }
+    assert_eq!(sets(&site.run_with(&["list_sets"], &prefix).await.expect(0)), 1);
+    for task in ["create_snap", "create_snap_shards", "verify", "prune_snap", "drill", "recover_colla"] {
+        another_second().await;
+        site.run_with(&[task], &prefix).await.expect(0);
+    }
+    for task in ["recover_snap", "recover_snap_shards"] {
+        client.wipe().await;
+        site.run_with(&[task], &prefix).await.expect(0);
+        assert_eq!(client.count(0, "docs").await, 10, "{task}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Two runs at the same time, both of them real.
+
+use std::time::Duration;
+
+use http::Method;
+use qdrant_backup_tests::clock;
+use qdrant_backup_tests::faults::{Canned, Wrong};
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::{Run, Site};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{fault, manifests};
+
+const SETS: [&str; 1] = ["create_snap_shards"];
+const POD: (&str, &str) = ("HOSTNAME", "qdrant-backup-0");
+
+/// A cluster whose snapshots take a minute each.
+async fn slow() -> Site {
+    let site = Site::native(Options { peers: 2, work: Duration::from_secs(60), ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 0, 40).await;
+    site
+}
+
+/// Runs a task in a work directory of its own, some seconds from now.
+async fn run(site: &Site, after: u64, arguments: &[&str], settings: &[(&str, &str)]) -> Run {
+    tokio::time::sleep(Duration::from_secs(after)).await;
+    let work = TempDir::new().unwrap();
+    let mut all = vec![("CURL_TIMEOUT", "3600")];
+    all.extend(settings);
+    site.run_in(work.path(), arguments, &all).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_pods_of_one_name_are_two_runs() {
+    let site = slow().await;
+    let (first, second) = tokio::join!(run(&site, 0, &SETS, &[POD]), run(&site, 30, &SETS, &[POD]));
+    first.expect(0);
+    second.expect(1).says(&["another run holds the lock", "pod qdrant-backup-0", "run this one again"]);
+    assert_eq!(manifests(&site).len(), 1);
+    clock::another_second().await;
+    let settings = [POD, ("QDRANT_RESTORE_FORCE", "true")];
+    let restore = ["recover_snap_shards"];
+    let (first, second) = tokio::join!(run(&site, 0, &restore, &settings), run(&site, 1, &restore, &settings));
+    first.expect(0);
+    second.expect(1).says(&["another run holds the lock", "pod qdrant-backup-0"]);
+    assert!(site.s3.keys("run_locks/").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_runs_that_begin_together_one_goes_on() {
+    let site = slow().await;
+    let (one, two, three) =
+        tokio::join!(run(&site, 0, &SETS, &[]), run(&site, 0, &SETS, &[]), run(&site, 0, &SETS, &[]));
+    let mut codes = [one.code, two.code, three.code];
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 1, 1], "{}\n{}\n{}", one.stderr, two.stderr, three.stderr);
+    assert_eq!(manifests(&site).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_version_0_1_0_is_respected() {
+    let site = slow().await;
+    run(&site, 0, &SETS, &[]).await.expect(0);
+    let source = manifests(&site)[0].source.clone().unwrap();
+    let lowest = source.peers.iter().map(|peer| peer.id).min().unwrap();
+    clock::another_second().await;
+    for (task, key) in [("create_snap_shards", "create_snap_shards"), ("prune_snap", "restore")] {
+        let key = format!("run_locks/{key}-{lowest}.json");
+        let beat = |beat: u64| json!({"holder": "old", "token": "0", "since": "2026-01-29T11:00:00Z", "beat": beat});
+        let beating = async {
+            for number in 0..4 {
+                site.s3.put(&key, beat(number).to_string().into_bytes());
+                tokio::time::sleep(Duration::from_secs(20)).await;
+            }
+        };
+        let task = [task];
+        let (refused, ()) = tokio::join!(run(&site, 1, &task, &[]), beating);
+        refused.expect(1).says(&["pod old, since 2026-01-29T11:00:00Z"]);
+        // Its run was killed.
+        run(&site, 0, &task, &[]).await.expect(0).says(&["it has been silent, and its lock is removed"]);
+        assert!(site.s3.get(&key).is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lock_of_a_killed_run_heals_itself() {
+    let site = slow().await;
+    let killed = tokio::time::timeout(Duration::from_secs(30), run(&site, 0, &SETS, &[POD])).await;
+    assert!(killed.is_err() && site.s3.keys("run_locks/").len() == 1);
+    let started = clock::now();
+    run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["waiting to see whether it is still at work", "silent"]);
+    assert!(clock::now() - started > time::Duration::seconds(65));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_found_silent_stops() {
+    let site = slow().await;
+    let taken = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let [key] = site.s3.keys("run_locks/").try_into().unwrap();
+        site.s3.delete(&key);
+        run(&site, 0, &SETS, &[("HOSTNAME", "second")]).await
+    };
+    let (first, second) = tokio::join!(run(&site, 0, &SETS, &[]), taken);
+    first.expect(1).says(&["this run was stopped, as its lock was taken over", "pod second"]);
+    second.expect(0);
+    assert_eq!(manifests(&site).len(), 1);
+}
+
+/// A store that takes a lock and does not show it: a delete marker, or replicas that disagree.
+#[tokio::test(start_paused = true)]
+async fn taking_a_lock_ends_whatever_the_store_answers() {
+    let site = slow().await;
+    run(&site, 0, &SETS, &[]).await.expect(0);
+    clock::another_second().await;
+    let nothing = Canned {
+        status: 200,
+        retry_after: None,
+        content_type: "application/xml",
+        body: b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>".to_vec(),
+    };
+    site.s3.fail(fault(Method::GET, "prefix=run_locks", 9999, Wrong::Answer(nothing)));
+    let before = site.s3.requests().len();
+    run(&site, 0, &SETS, &[]).await.expect(0).says(&["does not list the lock", "no lock could be taken"]);
+    let tries = site.s3.requests().into_iter().skip(before).filter(|request| request.uri.path().contains("run_locks/"));
+    assert!(tries.count() < 40);
+    let keys = site.s3.keys("backup_manifests/");
+    run(&site, 0, &["prune_snap"], &[("QDRANT_BACKUP_RETENTION_SETS", "1")])
+        .await
+        .expect(1)
+        .says(&["no lock could be taken", "nothing is removed"]);
+    assert_eq!(site.s3.keys("backup_manifests/"), keys);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_and_a_restore_of_one_cluster_exclude_each_other() {
+    let site = slow().await;
+    run(&site, 0, &SETS, &[]).await.expect(0);
+    clock::another_second().await;
+    let restore = ["recover_snap_shards"];
+    let force = [("QDRANT_RESTORE_FORCE", "true")];
+    let (backup, restore) = tokio::join!(run(&site, 0, &SETS, &[]), run(&site, 30, &restore, &force));
+    backup.expect(0);
+    restore.expect(1).says(&["another run holds the lock `run_locks/create_snap_shards-"]);
+}
