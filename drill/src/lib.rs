@@ -11,15 +11,16 @@ mod native;
 use std::path::Path;
 use std::rc::Rc;
 
+use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
+use qdrant_backup_contract::settings::{BucketUse, Needs, from_variables};
 use qdrant_backup_core::context::Context;
 use qdrant_backup_core::error::{Code, Error};
 use qdrant_backup_core::ports::Ports;
 use qdrant_backup_core::publish::publish;
-use qdrant_backup_core::report::{EXIT_USAGE, Item, Outcome, Report, Status};
+use qdrant_backup_core::report::{Item, Outcome, Report};
 use qdrant_backup_core::restore;
 use qdrant_backup_core::s3::Bucket;
 use qdrant_backup_core::sets::{self, Found, SetManifest};
-use qdrant_backup_core::settings::{Needs, from_variables};
 use qdrant_backup_core::store::ObjectStore;
 
 pub use native::ports;
@@ -73,7 +74,7 @@ pub fn command_line(arguments: &[String], variables: Vec<(String, String)>) -> u
 }
 
 async fn run(ports: Ports, work: &Path, variables: &[(String, String)], all: bool) -> u8 {
-    let needs = Needs { s3: true, ..Needs::default() };
+    let needs = Needs { bucket: BucketUse::Always, ..Needs::NOTHING };
     let (settings, notes) = match from_variables(variables, needs) {
         Ok(settings) => settings,
         Err(problems) => {

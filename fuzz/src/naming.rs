@@ -1,11 +1,11 @@
 //! Names of collections and archives, keys, and the globs that choose among them.
 
+use qdrant_backup_contract::settings::Choice;
 use qdrant_backup_core::naming::{
     ShardSnapshotName, SnapshotFilter, SnapshotName, escape_segment, shard_snapshot_key, shards_folder, snapshot_key,
     snapshot_of_key, unescape_segment,
 };
 use qdrant_backup_core::sets::SetId;
-use qdrant_backup_core::settings::Choice;
 use time::OffsetDateTime;
 
 use crate::{texts, two};

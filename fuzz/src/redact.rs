@@ -1,8 +1,8 @@
 //! A secret that is put anywhere into a text is gone afterwards.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use qdrant_backup_contract::settings::Secret;
 use qdrant_backup_core::redact::{Redactor, redact};
-use qdrant_backup_core::settings::Secret;
 
 use crate::{texts, two};
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use qdrant_backup_contract::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
 use qdrant_backup_core::naming::{escape_segment, snapshot_of_key};
 use qdrant_backup_core::ports::Ports;
 use qdrant_backup_core::s3::Bucket;
 use qdrant_backup_core::sets::SetId;
-use qdrant_backup_core::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
 use qdrant_backup_core::store::ObjectStore;
 
 use crate::ports::World;

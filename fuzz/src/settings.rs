@@ -1,9 +1,9 @@
 //! Addresses, durations, moments, and all settings together, as people write them.
 
-use qdrant_backup_core::settings::{
-    DefaultPort, Host, Needs, Scope, VARIABLES, from_variables, parse_duration, unknown_names,
+use qdrant_backup_contract::settings::{
+    BucketUse, DefaultPort, Host, Needs, Scope, VARIABLES, from_variables, parse_duration, unknown_names,
 };
-use qdrant_backup_core::timestamp;
+use qdrant_backup_contract::timestamp;
 
 use crate::texts;
 
@@ -52,7 +52,7 @@ pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let pairs = text.split('\n').filter_map(|line| line.split_once('='));
     let variables: Vec<(String, String)> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let needs = Needs { source: true, restore: true, s3: true };
+    let needs = Needs { source: true, restore: true, bucket: BucketUse::Always };
     match from_variables(&variables, needs) {
         Ok((settings, _)) => {
             for name in [&settings.report.file, &settings.report.metrics_file].into_iter().flatten() {

@@ -1,10 +1,10 @@
 //! The command line: the host's own options in any place, everything else is the task and its options.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use qdrant_backup_core::settings::parse_duration;
-use qdrant_backup_core::task::{self, Invocation, Task};
+use qdrant_backup_contract::command_line::{self, Invocation};
+use qdrant_backup_contract::settings::parse_duration;
+use qdrant_backup_contract::tasks::Task;
 
 use crate::delivery::{self, Delivery};
 use crate::egress::Rule;
@@ -112,7 +112,7 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command,
         return delivery.map(Command::Deliver).map_err(CliError::Usage);
     }
     let (given, rest) = split(arguments).map_err(CliError::Usage)?;
-    let (task, settings) = match task::parse(&rest).map_err(|error| CliError::Usage(error.to_string()))? {
+    let (task, settings) = match command_line::parse(&rest).map_err(|error| CliError::Usage(error.to_string()))? {
         Invocation::Run { task, settings } => (task, settings),
         Invocation::Print(text) if rest.iter().any(|argument| argument == "--version" || argument == "-V") => {
             return Ok(Command::Print(text));
@@ -269,6 +269,8 @@ impl<'a> Values<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn parse_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, CliError> {

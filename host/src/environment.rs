@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use qdrant_backup_core::settings::{Needs, Scope, VARIABLES, from_variables, unknown_names};
-use qdrant_backup_core::task::Task;
+use qdrant_backup_contract::settings::{Scope, VARIABLES, from_variables, unknown_names};
+use qdrant_backup_contract::tasks::Task;
 
 const SNAPSHOTS_FILE: &str = "QDRANT_SNAPSHOTS_FILE";
 
@@ -59,7 +59,7 @@ impl Environment {
 /// What is wrong with the settings, for a list that starts with what is wrong with the host's own options, so
 /// that everything is seen at once. The component checks them again.
 pub fn settings_problems(settings: &[(String, String)], task: &Task) -> Vec<String> {
-    let problems = from_variables(settings, Needs::of(task)).err().unwrap_or_default();
+    let problems = from_variables(settings, task.row().needs).err().unwrap_or_default();
     problems.into_iter().map(|problem| format!("{}: {}", problem.variable, problem.problem)).collect()
 }
 

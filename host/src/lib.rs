@@ -31,7 +31,7 @@ pub use run::{EXIT_DEADLINE, execute, run};
 pub use sandbox::COMPONENT;
 
 use cli::{CliError, Command};
-use qdrant_backup_core::report::{EXIT_USAGE, Status};
+use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
 
 /// The whole program: understands `arguments` (without the program's name) and `environment`, runs the task,
 /// and returns the exit code.

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use qdrant_backup_core::log::{self, Level};
-use qdrant_backup_core::settings::LogFormat;
+use qdrant_backup_contract::log_line::{self, Level};
+use qdrant_backup_contract::settings::LogFormat;
 use time::OffsetDateTime;
 
 use crate::io::Io;
@@ -62,7 +62,7 @@ impl Messages {
 
     fn say(&self, level: Level, source: Option<&str>, text: &str) {
         let now = OffsetDateTime::from(SystemTime::now());
-        self.io.line(&log::line(self.format, now, level, source, text));
+        self.io.line(&log_line::line(self.format, now, level, source, text));
     }
 }
 

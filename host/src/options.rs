@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use qdrant_backup_core::task::Task;
+use qdrant_backup_contract::tasks::Task;
 
 use crate::egress::Rule;
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qdrant_backup_core::report::{EXIT_USAGE, Status};
-use qdrant_backup_core::settings::{DefaultPort, Host};
-use qdrant_backup_core::task::Task;
+use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
+use qdrant_backup_contract::settings::{DefaultPort, Host};
+use qdrant_backup_contract::tasks::Task;
 
 use crate::client::{self, Client};
 use crate::egress::AllowList;

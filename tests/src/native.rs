@@ -16,12 +16,12 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use qdrant_backup_contract::command_line::{self, Invocation};
+use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
+use qdrant_backup_contract::settings::{Scope, VARIABLES};
 use qdrant_backup_core::ports::{
     Body, Clock, Console, FileError, Files, Http, HttpError, LocalBoxFuture, Phase, Ports, Request, Response,
 };
-use qdrant_backup_core::report::{EXIT_USAGE, Status};
-use qdrant_backup_core::settings::{Scope, VARIABLES};
-use qdrant_backup_core::task::{self, Invocation};
 use qdrant_backup_core::tasks::{self, RunError};
 use send_wrapper::SendWrapper;
 use time::OffsetDateTime;
@@ -53,7 +53,7 @@ pub fn task(
 async fn carry_out(arguments: &[&str], mut settings: Vec<(String, String)>, ports: Ports) -> u8 {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let console = Rc::clone(&ports.console);
-    let (task, options) = match task::parse(&arguments) {
+    let (task, options) = match command_line::parse(&arguments) {
         Ok(Invocation::Run { task, settings }) => (task, settings),
         Ok(Invocation::Print(text)) => {
             console.data(&text);
@@ -77,7 +77,7 @@ async fn carry_out(arguments: &[&str], mut settings: Vec<(String, String)>, port
             EXIT_USAGE
         }
         Err(RunError::Failed(why)) => {
-            console.log(&why);
+            console.log(&why.to_string());
             Status::Failed.exit_code()
         }
     }

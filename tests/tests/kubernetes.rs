@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use qdrant_backup_contract::command_line::{Invocation, parse};
+use qdrant_backup_contract::settings::{VARIABLES, from_variables};
+use qdrant_backup_contract::tasks::Task;
 use qdrant_backup_core::metrics;
 use qdrant_backup_core::report::{Item, Outcome, Report};
-use qdrant_backup_core::settings::{Needs, VARIABLES, from_variables};
-use qdrant_backup_core::task::{Invocation, Task, parse};
 use qdrant_backup_tests::manifests::{self, Manifest, Overlay};
 use serde_json::{Value, json};
 
@@ -129,7 +130,7 @@ fn every_setting_is_known_and_accepted_by_the_task() {
             variables.push(("JOB_COMPLETION_INDEX".to_owned(), "0".to_owned()));
         }
         let (_, notes) =
-            from_variables(&variables, Needs::of(&task)).unwrap_or_else(|problems| panic!("{file}: {problems:?}"));
+            from_variables(&variables, task.row().needs).unwrap_or_else(|problems| panic!("{file}: {problems:?}"));
         assert!(notes.is_empty(), "{file}: {notes:?}");
         checked += 1;
     }

@@ -1,7 +1,7 @@
 //! The way in of a command line: arguments and environment, success or failure.
 
-use qdrant_backup_core::settings::{Scope, VARIABLES, unknown_names};
-use qdrant_backup_core::task::{self, Invocation};
+use qdrant_backup_contract::command_line::{self, Invocation};
+use qdrant_backup_contract::settings::{Scope, VARIABLES, unknown_names};
 use qdrant_backup_core::tasks::RunError;
 
 struct Command;
@@ -11,7 +11,7 @@ wasip2::cli::command::export!(Command);
 impl wasip2::exports::cli::run::Guest for Command {
     fn run() -> Result<(), ()> {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let (task, settings) = match task::parse(&arguments) {
+        let (task, settings) = match command_line::parse(&arguments) {
             Ok(Invocation::Run { task, settings }) => (task, settings),
             Ok(Invocation::Print(text)) => {
                 println!("{text}");
@@ -39,8 +39,8 @@ impl wasip2::exports::cli::run::Guest for Command {
                 }
                 Err(())
             }
-            Err(RunError::Failed(cause)) => {
-                eprintln!("{cause}");
+            Err(RunError::Failed(error)) => {
+                eprintln!("{error}");
                 Err(())
             }
         }

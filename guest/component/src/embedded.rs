@@ -3,8 +3,9 @@
 // The glue that is generated exports functions under fixed names, which Rust calls unsafe.
 #![allow(unsafe_code, missing_docs)]
 
-use qdrant_backup_core::report::{Item, Outcome, Report, Status};
-use qdrant_backup_core::task::Task;
+use qdrant_backup_contract::exit::Status;
+use qdrant_backup_contract::tasks::Task;
+use qdrant_backup_core::report::{Item, Outcome, Report};
 use qdrant_backup_core::tasks::RunError;
 
 wit_bindgen::generate!({
@@ -82,7 +83,7 @@ fn item(item: Item) -> wit::Item {
 
 fn error(error: RunError) -> wit::Error {
     match error {
-        RunError::Failed(cause) => wit::Error::Failed(cause),
+        RunError::Failed(error) => wit::Error::Failed(error.to_string()),
         RunError::Configuration(problems) => wit::Error::Configuration(
             problems
                 .into_iter()

@@ -17,9 +17,9 @@ mod http;
 
 use std::rc::Rc;
 
+use qdrant_backup_contract::tasks::Task;
 use qdrant_backup_core::ports::{Files, Ports};
 use qdrant_backup_core::report::Report;
-use qdrant_backup_core::task::Task;
 use qdrant_backup_core::tasks::{self, RunError};
 
 /// Runs a task to its end.

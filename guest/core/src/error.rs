@@ -34,6 +34,12 @@ impl Error {
         self
     }
 
+    /// The same error with each of its texts as `text` makes it.
+    #[must_use]
+    pub fn map_text(self, text: impl Fn(&str) -> String) -> Self {
+        Self { code: self.code, thing: text(&self.thing), cause: text(&self.cause), advice: text(&self.advice) }
+    }
+
     /// Its code.
     pub fn code(&self) -> Code {
         self.code

@@ -9,10 +9,13 @@
 //! qdrant, s3       the two servers, as typed calls
 //! sets, lock       backup sets: their manifests, in the bucket; who is at work
 //! archive, manifest, state_files, naming   what is read and written: archives, JSON, CSV, keys
-//! settings, task, report, metrics, log, redact  what comes in and what goes out
+//! report, metrics, log, redact  what goes out; what comes in is of `qdrant-backup-contract`
 //! ports            HTTP, clock, files, console
 //! ```
 #![forbid(unsafe_code)]
+
+// By these names within this crate; others take them from the contract itself.
+use qdrant_backup_contract::{settings, timestamp};
 
 mod aliases;
 pub mod archive;
@@ -43,13 +46,10 @@ pub mod run_id;
 pub mod runs;
 pub mod s3;
 pub mod sets;
-pub mod settings;
 pub mod source;
 pub mod state_files;
 pub mod store;
-pub mod task;
 pub mod tasks;
-pub mod timestamp;
 
 /// The tool and its version, as manifests name it.
 pub const CREATED_BY: &str = concat!("qdrant-backup ", env!("CARGO_PKG_VERSION"));

@@ -1,23 +1,11 @@
-//! Log lines: one event a line, on standard error, without secrets. Their form is an interface.
+//! The log: one event a line, on standard error, without secrets.
 
-use serde_json::json;
-use time::OffsetDateTime;
+use qdrant_backup_contract::log_line::{Level, line};
 
+use crate::error::Error;
 use crate::ports::Ports;
 use crate::redact::Redactor;
 use crate::settings::{LogFormat, Settings};
-use crate::timestamp;
-
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// What happens.
-    Info,
-    /// Something a person should know.
-    Warn,
-    /// Something failed.
-    Error,
-}
 
 /// Writes the lines of one run.
 #[derive(Clone)]
@@ -38,6 +26,11 @@ impl Log {
         self.redactor.clean(text).to_string()
     }
 
+    /// `error` without secrets: its cause may be somebody else's words.
+    pub fn clean_error(&self, error: Error) -> Error {
+        error.map_text(|text| self.clean(text))
+    }
+
     /// Writes what happens, at `host` where it concerns one.
     pub fn info(&self, host: Option<&str>, text: &str) {
         self.write(Level::Info, host, text);
@@ -56,66 +49,5 @@ impl Log {
     fn write(&self, level: Level, host: Option<&str>, text: &str) {
         let text = self.redactor.clean(text);
         self.ports.console.log(&line(self.format, self.ports.clock.now(), level, host, &text));
-    }
-}
-
-/// One log line: `[2026-01-29 11:44:22] [host] text`, or a JSON object with `time`, `level`, `host` (where there is
-/// one) and `message`. Times are UTC.
-pub fn line(format: LogFormat, now: OffsetDateTime, level: Level, host: Option<&str>, text: &str) -> String {
-    match format {
-        LogFormat::Text => {
-            let host = host.map(|host| format!("[{host}] ")).unwrap_or_default();
-            let level = if level == Level::Warn { "warning: " } else { "" };
-            let line = format!("[{}] {host}{level}{text}", timestamp::LOG.write(now));
-            // Names and answers come from elsewhere: they must not begin a line or colour the terminal.
-            line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-        }
-        LogFormat::Json => {
-            let level = match level {
-                Level::Info => "info",
-                Level::Warn => "warn",
-                Level::Error => "error",
-            };
-            let mut object = json!({"time": timestamp::RFC3339.write(now), "level": level, "message": text});
-            if let (Some(host), Some(fields)) = (host, object.as_object_mut()) {
-                fields.insert("host".to_owned(), host.into());
-            }
-            object.to_string()
-        }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    const NOW: OffsetDateTime = datetime!(2026-01-29 11:44:22.5 UTC);
-
-    #[test]
-    fn text_lines_have_time_and_host() {
-        assert_eq!(
-            line(LogFormat::Text, NOW, Level::Info, Some("http://qdrant:6333"), "done"),
-            "[2026-01-29 11:44:22] [http://qdrant:6333] done"
-        );
-        assert_eq!(line(LogFormat::Text, NOW, Level::Warn, None, "odd"), "[2026-01-29 11:44:22] warning: odd");
-    }
-
-    #[test]
-    fn no_text_begins_a_line_of_its_own() {
-        assert_eq!(line(LogFormat::Text, NOW, Level::Error, None, "a\nb\u{1b}[31m"), "[2026-01-29 11:44:22] a b [31m");
-        assert!(!line(LogFormat::Json, NOW, Level::Error, None, "a\nb").contains('\n'));
-    }
-
-    #[test]
-    fn json_lines_are_objects() {
-        let line = line(LogFormat::Json, NOW, Level::Error, Some("h"), "say \"no\"");
-        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(object["time"], "2026-01-29T11:44:22Z");
-        assert_eq!(
-            (&object["level"], &object["host"], &object["message"]),
-            (&"error".into(), &"h".into(), &"say \"no\"".into())
-        );
     }
 }

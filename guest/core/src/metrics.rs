@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::report::{Outcome, Report, Status};
+use qdrant_backup_contract::exit::Status;
+
+use crate::report::{Outcome, Report};
 use crate::source::Source;
 
 /// Where the time of the last success stands: it outlives runs that fail.

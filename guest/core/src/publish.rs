@@ -1,7 +1,7 @@
 //! The report of a run for programs: JSON and metrics, into files, the bucket, and a push gateway. What can't be
 //! published is told and does not change how the run ended.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -89,6 +89,7 @@ fn as_json(context: &Context, task: &str, report: &Report) -> Value {
             "bytes": item.bytes,
             "milliseconds": u64::try_from(item.elapsed.as_millis()).unwrap_or(u64::MAX),
             "cause": item.cause,
+            "code": item.code.map(Code::name),
         })
     };
     let source = context.source();

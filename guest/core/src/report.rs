@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use qdrant_backup_contract::exit::Status;
+
 use crate::error::{Code, Error};
 
 /// The report of one run.
@@ -43,17 +45,6 @@ pub enum Outcome {
     Skipped,
     /// It was not done, for the reason given.
     Failed,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Nothing failed: exit code 0.
-    Done,
-    /// Something failed, and nothing was done: exit code 1.
-    Failed,
-    /// Something failed, something was done: exit code 3.
-    Partial,
 }
 
 impl Item {
@@ -158,29 +149,6 @@ impl Outcome {
         }
     }
 }
-
-impl Status {
-    /// Its name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Partial => "partial",
-        }
-    }
-
-    /// The process exit code.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::Failed => 1,
-            Self::Partial => 3,
-        }
-    }
-}
-
-/// Exit code for a wrong command line or wrong settings; nothing was sent anywhere.
-pub const EXIT_USAGE: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::log::Log;
 use crate::ports::{Clock, Ports};
-use crate::report::{self, Item, Outcome, Report, Status};
+use qdrant_backup_contract::exit::Status;
+
+use crate::report::{self, Item, Outcome, Report};
 use crate::settings::Host;
 
 /// Collects how everything in a run ended, and tells it.

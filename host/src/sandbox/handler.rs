@@ -45,7 +45,7 @@ fn handle(
 mod tests {
     use std::sync::Arc;
 
-    use qdrant_backup_core::settings::LogFormat;
+    use qdrant_backup_contract::settings::LogFormat;
     use wasmtime::component::ResourceTable;
     use wasmtime_wasi_http::WasiHttpCtx;
     use wasmtime_wasi_http::p2::bindings::http::types::{self, HostOutgoingRequest as _, Scheme};

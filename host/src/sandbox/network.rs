@@ -82,7 +82,7 @@ mod tests {
     use std::pin::Pin;
 
     use http_body_util::{BodyExt, Empty};
-    use qdrant_backup_core::settings::LogFormat;
+    use qdrant_backup_contract::settings::LogFormat;
 
     use super::*;
     use crate::client::configuration;

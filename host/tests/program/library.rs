@@ -1,7 +1,7 @@
 //! The library in a program that has its own runtime.
 
 use qdrant_backup::{Io, Options, execute};
-use qdrant_backup_core::task::Task;
+use qdrant_backup_contract::tasks::Task;
 
 use crate::component::{Answer, ComponentFile, Status};
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use qdrant_backup_contract::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
 use qdrant_backup_core::naming;
 use qdrant_backup_core::ports::{LocalBoxFuture, Ports};
 use qdrant_backup_core::s3::Bucket;
-use qdrant_backup_core::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
 use qdrant_backup_core::store::ObjectStore;
 use serde_json::{Value, json};
 use time::OffsetDateTime;

@@ -172,7 +172,7 @@ mod tests {
             started_at: "2026-01-29T00:00:00Z".to_owned(),
             collections: vec!["docs".to_owned(), "lost".to_owned()],
         };
-        let (settings, _) = from_variables(&[], Needs::default()).unwrap();
+        let (settings, _) = from_variables(&[], Needs::NOTHING).unwrap();
         let mut all = wanted(&[
             ("docs", &["2026-01-28T00-00-00Z-p"]),
             ("dropped", &["2026-01-28T00-00-00Z-p"]),

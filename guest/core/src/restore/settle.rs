@@ -224,7 +224,7 @@ mod tests {
         let ports =
             Ports { http: servers.clone(), clock: servers.clone(), files: Rc::new(Nothing), console: Rc::new(Nothing) };
         let variables = [("QDRANT_SOURCE_HOSTS".to_owned(), "peer-0".to_owned())];
-        let needs = Needs { source: true, restore: false, s3: false };
+        let needs = Needs { source: true, ..Needs::NOTHING };
         let (settings, _) = from_variables(&variables, needs).unwrap();
         let host = |number: u64| Host::parse(&format!("http://peer-{number}"), DefaultPort::Always(6333)).unwrap();
         let peers = (0..4).map(|number| Peer {

@@ -45,7 +45,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         aliases_object: reader
             .get(&QDRANT_COLLECTION_ALIASES_STABLE_FILE)
             .unwrap_or_else(|| QDRANT_COLLECTION_ALIASES_STABLE_FILE.variable.default()),
-        s3: s3(reader, needs.s3 || (aliases_on_s3 && (needs.source || needs.restore))),
+        s3: s3(reader, needs.bucket_is_needed(aliases_on_s3)),
         restore_force: reader.get(&QDRANT_RESTORE_FORCE),
         skip_version_check: reader.get(&QDRANT_SKIP_VERSION_CHECK),
         settle_timeout: reader.get(&QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS),
@@ -247,9 +247,10 @@ impl Reader {
 mod tests {
     use std::time::Duration;
 
+    use super::super::BucketUse;
     use super::*;
 
-    const ALL: Needs = Needs { source: true, restore: true, s3: true };
+    const ALL: Needs = Needs { source: true, restore: true, bucket: BucketUse::Always };
 
     fn read(variables: &[(&str, &str)], needs: Needs) -> Result<(Settings, Vec<String>), Vec<Problem>> {
         let variables: Vec<_> =
@@ -340,9 +341,9 @@ mod tests {
 
     #[test]
     fn what_the_task_does_not_need_is_not_asked_for() {
-        assert!(read(&[], Needs::default()).unwrap().0.s3.is_none());
+        assert!(read(&[], Needs::NOTHING).unwrap().0.s3.is_none());
         assert!(
-            read(&[("QDRANT_S3_ACCESS_KEY_ID", "k"), ("QDRANT_S3_BUCKET_NAME", "b")], Needs::default())
+            read(&[("QDRANT_S3_ACCESS_KEY_ID", "k"), ("QDRANT_S3_BUCKET_NAME", "b")], Needs::NOTHING)
                 .unwrap()
                 .0
                 .s3
@@ -350,14 +351,14 @@ mod tests {
         );
         let problems = read(
             &[("BACKUP_COLLECTION_ALIASES_ON_S3", "true"), ("QDRANT_SOURCE_HOSTS", "q")],
-            Needs { source: true, ..Needs::default() },
+            Needs { source: true, bucket: BucketUse::WithAliases, ..Needs::NOTHING },
         );
         assert!(names(&problems.unwrap_err()).contains(&"QDRANT_S3_ENDPOINT_URL"));
     }
 
     #[test]
     fn a_share_needs_its_number_and_their_number() {
-        let share = |variables: &[(&str, &str)]| read(variables, Needs::default()).map(|(settings, _)| settings.share);
+        let share = |variables: &[(&str, &str)]| read(variables, Needs::NOTHING).map(|(settings, _)| settings.share);
         assert_eq!(share(&[]).unwrap(), None);
         let both = [("QDRANT_BACKUP_SHARES", "3"), ("JOB_COMPLETION_INDEX", "2")];
         assert_eq!(share(&both).unwrap(), Some(Share { index: 2, of: 3 }));
@@ -390,7 +391,7 @@ mod tests {
             ("QDRANT_ARCHIVE_CHECK", "half", "`half` is not one of full, tail, none"),
             ("QDRANT_WAIT_ON_TASK", "maybe", "`maybe` is neither true nor false"),
         ] {
-            let problems = read(&[(name, value)], Needs::default()).unwrap_err();
+            let problems = read(&[(name, value)], Needs::NOTHING).unwrap_err();
             assert_eq!(problems, [Problem { variable: name, problem: accepted.to_owned() }]);
         }
     }

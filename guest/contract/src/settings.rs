@@ -22,12 +22,10 @@ pub use read::from_variables;
 pub use retention::{Keep, Sweep};
 pub use setting::{Scope, Setting, Variable, Word};
 pub use share::Share;
-pub(crate) use share::hash;
+pub use share::hash;
 pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
-
-use crate::task::Task;
 
 /// All settings of a run, checked.
 #[derive(Clone, Debug)]
@@ -225,35 +223,45 @@ pub struct ReportTo {
     pub push_url: Option<String>,
 }
 
-/// What is needed of the settings by `task`: checked together with the values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a task needs of the settings: checked together with the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
     /// At least one source host.
     pub source: bool,
     /// At least one restore host.
     pub restore: bool,
-    /// A bucket with its keys.
-    pub s3: bool,
+    /// What it does with the bucket.
+    pub bucket: BucketUse,
+}
+
+/// What a task does with the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketUse {
+    /// Nothing.
+    Never,
+    /// It keeps aliases there, if the settings say so.
+    WithAliases,
+    /// It looks into it where one is configured, and keeps aliases there, if the settings say so.
+    IfSet,
+    /// It can't do without.
+    Always,
 }
 
 impl Needs {
-    /// The needs of `task`. `aliases_on_s3` tasks need the bucket on top, which `from_variables` adds.
-    pub fn of(task: &Task) -> Self {
-        let (source, restore, s3) = match task {
-            Task::GetCollections | Task::GetSnapshots | Task::GetAliases | Task::CreateSnapshots => {
-                (true, false, false)
-            }
-            Task::CreateSets => (true, false, true),
-            Task::GetSnapshotsS3
-            | Task::Verify
-            | Task::ListSets { .. }
-            | Task::ListSources { .. }
-            | Task::Prune { .. }
-            | Task::Pin { .. } => (false, false, true),
-            Task::RecoverSnapshots | Task::RecoverSets | Task::Drill => (false, true, true),
-            Task::RecoverAliases => (false, true, false),
-            Task::Reset { .. } => (false, false, false),
-        };
-        Self { source, restore, s3 }
+    /// No host, no bucket.
+    pub const NOTHING: Self = Self { source: false, restore: false, bucket: BucketUse::Never };
+
+    /// True when the bucket has to be configured.
+    pub fn bucket_is_needed(&self, aliases_on_s3: bool) -> bool {
+        match self.bucket {
+            BucketUse::Never => false,
+            BucketUse::WithAliases | BucketUse::IfSet => aliases_on_s3,
+            BucketUse::Always => true,
+        }
+    }
+
+    /// True when a configured bucket is used.
+    pub fn bucket_is_used(&self, aliases_on_s3: bool) -> bool {
+        self.bucket == BucketUse::IfSet || self.bucket_is_needed(aliases_on_s3)
     }
 }

@@ -18,7 +18,7 @@ impl Share {
 }
 
 /// FNV-1a, 64 bits, then the finalizer of SplitMix64: names that differ only at their end spread as well.
-pub(crate) fn hash(text: &str) -> u64 {
+pub fn hash(text: &str) -> u64 {
     let fnv = text
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));

@@ -172,19 +172,8 @@ mod tests {
         assert_eq!(names.len(), VARIABLES.len());
     }
 
-    /// Set `UPDATE_README=1` to write the table.
     #[test]
-    fn the_readme_has_this_table() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
-        let readme = std::fs::read_to_string(path).unwrap();
-        let begin = readme.find("<!-- settings: begin").unwrap();
-        let begin = begin + readme.get(begin..).unwrap().find('\n').unwrap() + 1;
-        let end = readme.find("<!-- settings: end -->").unwrap();
-        if std::env::var_os("UPDATE_README").is_some() {
-            let updated = format!("{}{}{}", readme.get(..begin).unwrap(), markdown_table(), readme.get(end..).unwrap());
-            std::fs::write(path, updated).unwrap();
-        } else {
-            assert_eq!(readme.get(begin..end).unwrap(), markdown_table(), "run this test with UPDATE_README=1");
-        }
+    fn the_readme_has_the_settings() {
+        crate::readme::check("settings", &markdown_table());
     }
 }
