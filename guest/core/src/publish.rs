@@ -79,19 +79,6 @@ async fn push(context: &Context, url: &str, text: String) -> Result<(), Error> {
 
 /// The report; its fields are documented in the README.
 fn as_json(context: &Context, task: &str, report: &Report) -> Value {
-    let item = |item: &Item| {
-        json!({
-            "outcome": item.outcome.name(),
-            "kind": item.kind,
-            "host": item.host,
-            "collection": item.collection,
-            "name": item.name,
-            "bytes": item.bytes,
-            "milliseconds": u64::try_from(item.elapsed.as_millis()).unwrap_or(u64::MAX),
-            "cause": item.cause,
-            "code": item.code.map(Code::name),
-        })
-    };
     let source = context.source();
     json!({
         "report_version": REPORT_VERSION,
@@ -106,6 +93,34 @@ fn as_json(context: &Context, task: &str, report: &Report) -> Value {
         "done": report.count(Outcome::Done),
         "failed": report.count(Outcome::Failed),
         "skipped": report.count(Outcome::Skipped),
-        "items": report.items.iter().map(item).collect::<Vec<_>>(),
+        "items": report.items.iter().map(item_as_json).collect::<Vec<_>>(),
     })
+}
+
+fn item_as_json(item: &Item) -> Value {
+    json!({
+        "outcome": item.outcome.name(),
+        "kind": item.kind,
+        "host": item.host,
+        "collection": item.collection,
+        "name": item.name,
+        "bytes": item.bytes,
+        "milliseconds": u64::try_from(item.elapsed.as_millis()).unwrap_or(u64::MAX),
+        "cause": item.cause,
+        "code": item.code.map(Code::name),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_has_a_code_and_what_was_done_has_none() {
+        let error = Error::new(Code::SnapshotMissing, "`docs`", "it is gone");
+        let failed = item_as_json(&Item::failed("snapshot", error));
+        assert_eq!((&failed["code"], &failed["cause"]), (&"snapshot-missing".into(), &"`docs`: it is gone".into()));
+        assert!(item_as_json(&Item::done("snapshot"))["code"].is_null());
+    }
 }
