@@ -3,20 +3,16 @@
 use crate::clusters::source::{self, Source};
 use crate::context::Context;
 use crate::error::Error;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::state_files;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
     let known = state_files::read_collections(context.ports.files.as_ref())?;
     if !known.is_empty() {
-        let reason = "the file is there already and is kept; `reset` removes it".to_owned();
+        let reason = "the file is there already and is kept; `reset` removes it";
         context.ports.console.data(&state_files::collections_csv(&known));
-        context.reporter.report(Item {
-            name: Some("collections".to_owned()),
-            cause: Some(reason),
-            ..Item::new("file", Outcome::Skipped)
-        });
+        context.reporter.report(Item::skipped("file", reason).name(state_files::COLLECTIONS));
         return Ok(());
     }
     list(context, &source).await
@@ -34,13 +30,9 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
                     .into_iter()
                     .map(|collection| state_files::Collection { host: Some(cluster.host.to_string()), collection }),
             ),
-            Err(cause) => {
+            Err(error) => {
                 whole = false;
-                context.reporter.report(Item {
-                    host: Some(cluster.host.to_string()),
-                    cause: Some(cause.to_string()),
-                    ..Item::new("cluster", Outcome::Failed)
-                });
+                context.reporter.report(Item::failed("cluster", error).host(&cluster.host));
             }
         }
     }
@@ -59,10 +51,7 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
     }
     context.ports.files.replace(state_files::COLLECTIONS, csv.as_bytes())?;
     context.ports.console.data(&csv);
-    context.reporter.report(Item {
-        name: Some(state_files::COLLECTIONS.to_owned()),
-        cause: Some(format!("{} collections", lines.len())),
-        ..Item::new("file", Outcome::Done)
-    });
+    let item = Item::done("file").name(state_files::COLLECTIONS).cause(format!("{} collections", lines.len()));
+    context.reporter.report(item);
     Ok(())
 }

@@ -5,7 +5,8 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ports::FileError;
-use crate::report::{Item, Outcome};
+use crate::qdrant::Cluster;
+use crate::report::Item;
 use crate::restore::{self, BucketArchive};
 use crate::state_files;
 use std::collections::BTreeSet;
@@ -22,32 +23,10 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let mut lines = BTreeSet::new();
     let mut whole = source.is_whole();
     for cluster in &source.clusters {
-        let collections = match source::selected(context, cluster).await {
-            Ok(collections) => collections,
-            Err(cause) => {
-                whole = false;
-                context.reporter.report(failed(cluster.host.to_string(), None, cause.to_string()));
-                continue;
-            }
-        };
-        for collection in collections {
-            // Nodes with their own disks each know their own snapshots; with S3 all know all.
-            for peer in &cluster.peers {
-                match peer.client.snapshots(&collection).await {
-                    Ok(snapshots) => lines.extend(
-                        snapshots
-                            .into_iter()
-                            .filter(|snapshot| SnapshotName::parse(&collection, &snapshot.name).is_some())
-                            .filter(|snapshot| filter.matches(&snapshot.name))
-                            .map(|snapshot| (collection.clone(), snapshot.name, cluster.host.to_string())),
-                    ),
-                    Err(error) => {
-                        whole = false;
-                        context.reporter.report(failed(peer.address(), Some(collection.clone()), error.to_string()));
-                    }
-                }
-            }
-        }
+        let (found, failed) = snapshots_of(context, cluster, &filter).await;
+        whole &= failed.is_empty();
+        context.reporter.report_all(failed);
+        lines.extend(found);
     }
     let lines = lines.into_iter().map(|(collection, snapshot_name, host)| state_files::Snapshot {
         host: Some(host),
@@ -64,6 +43,33 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     }
     context.reporter.report(write(context, lines.collect())?);
     Ok(())
+}
+
+/// Collection, snapshot and host, in the order of the file.
+type Line = (String, String, String);
+
+/// What the peers of `cluster` list, and what could not be asked.
+async fn snapshots_of(context: &Context, cluster: &Cluster, filter: &SnapshotFilter) -> (Vec<Line>, Vec<Item>) {
+    let collections = match source::selected(context, cluster).await {
+        Ok(collections) => collections,
+        Err(error) => return (Vec::new(), vec![Item::failed("cluster", error).host(&cluster.host)]),
+    };
+    let (mut lines, mut failed) = (Vec::new(), Vec::new());
+    // Peers with their own disks each know their own snapshots; with S3 all know all.
+    for (collection, peer) in collections.iter().flat_map(|name| cluster.peers.iter().map(move |peer| (name, peer))) {
+        match peer.client.snapshots(collection).await {
+            Ok(snapshots) => {
+                let names = snapshots.into_iter().map(|snapshot| snapshot.name);
+                let names =
+                    names.filter(|name| SnapshotName::parse(collection, name).is_some() && filter.matches(name));
+                lines.extend(names.map(|name| (collection.clone(), name, cluster.host.to_string())));
+            }
+            Err(error) => {
+                failed.push(Item::failed("cluster", error).host(peer.address()).collection(collection.as_str()));
+            }
+        }
+    }
+    (lines, failed)
 }
 
 /// As the bucket has them.
@@ -157,8 +163,8 @@ fn kept(context: &Context) -> Result<Option<Item>, Error> {
         return Ok(None);
     }
     context.ports.console.data(&state_files::snapshots_csv(&lines));
-    let cause = Some("the file is there already and is kept; `reset` removes it".to_owned());
-    Ok(Some(Item { name: Some(state_files::SNAPSHOTS.to_owned()), cause, ..Item::new("file", Outcome::Skipped) }))
+    let reason = "the file is there already and is kept; `reset` removes it";
+    Ok(Some(Item::skipped("file", reason).name(state_files::SNAPSHOTS)))
 }
 
 fn write(context: &Context, lines: Vec<state_files::Snapshot>) -> Result<Item, Error> {
@@ -169,13 +175,5 @@ fn write(context: &Context, lines: Vec<state_files::Snapshot>) -> Result<Item, E
 }
 
 fn done(lines: usize) -> Item {
-    Item {
-        name: Some(state_files::SNAPSHOTS.to_owned()),
-        cause: Some(format!("{lines} snapshots")),
-        ..Item::new("file", Outcome::Done)
-    }
-}
-
-fn failed(host: String, collection: Option<String>, cause: String) -> Item {
-    Item { host: Some(host), collection, cause: Some(cause), ..Item::new("cluster", Outcome::Failed) }
+    Item::done("file").name(state_files::SNAPSHOTS).cause(format!("{lines} snapshots"))
 }

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::state_files;
 use crate::timestamp;
 
@@ -10,11 +10,6 @@ pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), Erro
     let time = timestamp::COPY.write(context.ports.clock.now());
     let files = &context.ports.files;
     for file in state_files::STATE_FILES {
-        let item = |outcome, cause: Option<String>| Item {
-            name: Some((*file).to_owned()),
-            cause,
-            ..Item::new("file", outcome)
-        };
         let result = match files.read(file) {
             Ok(None) => continue,
             Ok(Some(_)) if keep_backup => {
@@ -23,10 +18,11 @@ pub(super) async fn run(context: &Context, keep_backup: bool) -> Result<(), Erro
             }
             _ => files.remove(file).map(|_| "removed".to_owned()),
         };
-        context.reporter.report(match result {
-            Ok(what) => item(Outcome::Done, Some(what)),
-            Err(error) => item(Outcome::Failed, Some(error.to_string())),
-        });
+        let item = match result {
+            Ok(what) => Item::done("file").cause(what),
+            Err(error) => Item::failed("file", error),
+        };
+        context.reporter.report(item.name(*file));
     }
     Ok(())
 }
