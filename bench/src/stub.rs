@@ -1,16 +1,18 @@
 //! A Qdrant cluster and an S3 server that do no work: every call is answered after a fixed time, from a few numbers.
 //!
 //! Collections have names of the form `collection-00042`. The shards of number `n` are on the peers `n`, `n + 1`, ...;
-//! each shard has [`POINTS`] points on one peer.
+//! each shard has [`state::POINTS`] points on one peer.
 
 mod archive;
 mod qdrant;
 mod s3;
+mod state;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+pub use state::Options;
+
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,79 +25,16 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// The points of each shard.
-pub const POINTS: u64 = 100;
+use state::{Collection, Counters, Object, State, address};
 
 /// The bucket.
 pub const BUCKET: &str = "bench";
-
-/// What is to be served.
-#[derive(Clone, Copy)]
-pub struct Options {
-    /// How many peers the cluster has.
-    pub peers: usize,
-    /// How many collections the source has, or the bucket has archives of.
-    pub collections: usize,
-    /// How many peers hold a part of each collection.
-    pub spread: usize,
-    /// How long every call takes.
-    pub latency: Duration,
-    /// True: the collections are there; false: only their archives are, for a restore.
-    pub source: bool,
-    /// How long a collection's replicas are not active after it was created or recovered.
-    pub settle: Duration,
-    /// How many bytes of data each archive has.
-    pub data: u64,
-    /// False: the peers fetch no archives, all have to be sent to them.
-    pub links: bool,
-}
 
 /// The servers; they stop when this is dropped.
 pub struct Stub {
     state: Arc<State>,
     port: u16,
     _servers: JoinSet<()>,
-}
-
-/// What happened since the start.
-#[derive(Default)]
-pub struct Counters {
-    requests: AtomicU64,
-    connections: AtomicU64,
-    first: Mutex<Option<Instant>>,
-    kinds: Mutex<BTreeMap<String, u64>>,
-    /// Snapshots and recoveries at the same time, on the peer that had most of them.
-    working: Vec<AtomicUsize>,
-    most_working: AtomicUsize,
-}
-
-/// Everything the servers know.
-struct State {
-    options: Options,
-    collections: Mutex<HashMap<usize, Collection>>,
-    objects: Mutex<BTreeMap<String, Object>>,
-    counters: Counters,
-}
-
-/// A collection that is there.
-struct Collection {
-    recovered: HashSet<usize>,
-    rest: Instant,
-}
-
-/// What the bucket holds under a key.
-#[derive(Clone)]
-enum Object {
-    Stored(Bytes),
-    Archive { collection: usize, peer: usize, shard: Option<usize> },
-}
-
-/// An answer: status, headers besides the length, body, and a length other than the body's (for HEAD).
-struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Bytes,
-    length: Option<u64>,
 }
 
 impl Stub {
@@ -176,12 +115,6 @@ impl Stub {
 /// The archive that is there before a restore of one collection.
 pub fn first_archive() -> String {
     format!("{}/{}", qdrant::name(0), qdrant::archive_name(0, 0, 0))
-}
-
-/// Address 0 is the S3 server's, the others are the peers'.
-fn address(index: usize) -> Ipv4Addr {
-    let [high, low] = u16::try_from(index).unwrap().to_be_bytes();
-    Ipv4Addr::new(127, 77, high, low + 1)
 }
 
 /// A port that is free on all addresses.

@@ -4,8 +4,27 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use tar::{Builder, Header};
 
-use super::qdrant::{config, id};
-use super::{Options, POINTS};
+use super::state::{Options, POINTS, id};
+
+/// What all collections are configured as.
+pub fn config(spread: usize) -> Value {
+    json!({
+        "params": {
+            "vectors": {"size": 4, "distance": "Dot"}, "shard_number": spread, "replication_factor": 1,
+            "write_consistency_factor": 1, "on_disk_payload": true,
+        },
+        "hnsw_config": {
+            "m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0, "on_disk": false,
+        },
+        "optimizer_config": {
+            "deleted_threshold": 0.2, "vacuum_min_vector_number": 1000, "default_segment_number": 0,
+            "max_segment_size": null, "memmap_threshold": null, "indexing_threshold": 10000, "flush_interval_sec": 5,
+            "max_optimization_threads": null, "prevent_unoptimized": null,
+        },
+        "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1},
+        "quantization_config": null,
+    })
+}
 
 /// An archive without the zeros of its data, which lie between `head` and `tail`.
 struct Archive {

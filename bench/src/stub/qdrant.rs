@@ -8,7 +8,8 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::{Answer, Collection, Object, POINTS, State, address, archive};
+use super::archive::{self, config};
+use super::state::{Answer, Collection, Object, POINTS, State, address, id};
 
 /// The name of collection `number`.
 pub fn name(number: usize) -> String {
@@ -17,11 +18,6 @@ pub fn name(number: usize) -> String {
 
 fn number(name: &str) -> Option<usize> {
     name.strip_prefix("collection-")?.parse().ok()
-}
-
-/// The id of a peer.
-pub fn id(peer: usize) -> u64 {
-    4_000_000_000_000_000 + peer as u64
 }
 
 /// The name of an archive of all that `peer` has of a collection, made `seconds` after the beginning of 2026.
@@ -33,26 +29,6 @@ fn moment(seconds: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp(1_767_225_600 + seconds).unwrap();
     let (hour, minute, second) = (at.hour(), at.minute(), at.second());
     format!("{}-{:02}-{:02}-{hour:02}-{minute:02}-{second:02}", at.year(), u8::from(at.month()), at.day())
-}
-
-/// What all collections are configured as.
-pub fn config(spread: usize) -> Value {
-    json!({
-        "params": {
-            "vectors": {"size": 4, "distance": "Dot"}, "shard_number": spread, "replication_factor": 1,
-            "write_consistency_factor": 1, "on_disk_payload": true,
-        },
-        "hnsw_config": {
-            "m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0, "on_disk": false,
-        },
-        "optimizer_config": {
-            "deleted_threshold": 0.2, "vacuum_min_vector_number": 1000, "default_segment_number": 0,
-            "max_segment_size": null, "memmap_threshold": null, "indexing_threshold": 10000, "flush_interval_sec": 5,
-            "max_optimization_threads": null, "prevent_unoptimized": null,
-        },
-        "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1},
-        "quantization_config": null,
-    })
 }
 
 /// A call without its names and numbers.

@@ -4,7 +4,8 @@ use http::header::RANGE;
 use http::request::Parts;
 use hyper::body::Bytes;
 
-use super::{Answer, Object, State, archive};
+use super::archive;
+use super::state::{Answer, Object, State};
 
 /// What S3 gives at most.
 const PAGE: usize = 1000;

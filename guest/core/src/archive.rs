@@ -6,50 +6,21 @@
 
 mod assembly;
 mod description;
+mod error;
 mod shard_folder;
+mod source;
 mod walk;
 
 pub use assembly::Assembly;
 pub use description::{ArchiveDescription, ShardDescription, ShardKeyMapping};
+pub use error::ArchiveError;
 pub use shard_folder::Piece;
-
-use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Code, Error};
-use crate::ports::LocalBoxFuture;
 use crate::store::ObjectStore;
+use source::Stored;
 use walk::Want;
-
-/// Why an archive can't be described.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ArchiveError {
-    /// It can't be read.
-    Unreadable(Error),
-    /// It is damaged, or not an archive of a collection: says where and what.
-    Broken(String),
-}
-
-impl fmt::Display for ArchiveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(error) => write!(f, "{error}"),
-            Self::Broken(what) => write!(f, "the archive can't be used: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for ArchiveError {}
-
-impl From<ArchiveError> for Error {
-    fn from(error: ArchiveError) -> Self {
-        match error {
-            ArchiveError::Unreadable(error) => error,
-            ArchiveError::Broken(_) => Self::new(Code::SnapshotDamaged, "", error.to_string()),
-        }
-    }
-}
 
 /// Reads the description of the archive `key` of `bytes` bytes.
 ///
@@ -100,21 +71,4 @@ pub async fn sha256(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<S
     let mut hash = Sha256::new();
     bucket.read_through(key, bytes, &mut |chunk| hash.update(chunk)).await.map_err(ArchiveError::Unreadable)?;
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Where an archive's bytes come from.
-trait Source {
-    /// Exactly `length` bytes from `start` on.
-    fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>>;
-}
-
-struct Stored<'a> {
-    bucket: &'a dyn ObjectStore,
-    key: &'a str,
-}
-
-impl Source for Stored<'_> {
-    fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
-        Box::pin(async move { self.bucket.range(self.key, start, length).await.map_err(ArchiveError::Unreadable) })
-    }
 }

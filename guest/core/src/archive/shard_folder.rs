@@ -3,7 +3,7 @@
 
 use tar::{EntryType, Header};
 
-use super::ArchiveError;
+use super::error::ArchiveError;
 use super::walk::{BLOCK, Entry};
 
 /// A piece of an archive that is put together.
@@ -100,8 +100,9 @@ fn broken(what: &str) -> ArchiveError {
 mod tests {
     use std::io::Read;
 
+    use super::super::error::ArchiveError;
+    use super::super::source::Source;
     use super::super::walk::{Want, walk};
-    use super::super::{ArchiveError, Source};
     use super::*;
     use crate::ports::LocalBoxFuture;
 

@@ -2,7 +2,8 @@
 
 use tar::{EntryType, Header, PaxExtensions};
 
-use super::{ArchiveError, Source};
+use super::error::ArchiveError;
+use super::source::Source;
 
 /// A tar is made of blocks of this size.
 pub(super) const BLOCK: u64 = 512;
