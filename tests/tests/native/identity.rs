@@ -107,6 +107,24 @@ async fn a_cluster_that_lost_everything_gets_its_own_back() {
     assert_eq!(points(&two.second()).await, [33, 44]);
 }
 
+/// What the others have is no backup of it.
+#[tokio::test(start_paused = true)]
+async fn a_source_without_backups_gets_none_of_others() {
+    let two = Two::clusters().await;
+    two.fill().await;
+    for task in ["create_snap", "create_snap_shards"] {
+        two.run_second(&[task], &[("QDRANT_SOURCE_NAME", "second")]).await.expect(0);
+    }
+    two.first().wipe().await;
+    two.run_first(&["create_snap"], &[("QDRANT_SOURCE_NAME", "first")]).await.expect(0);
+    for task in ["recover_snap", "recover_snap_shards", "drill"] {
+        two.run_first(&[task], &[]).await.expect(1).says(&["the source `first`", "QDRANT_RESTORE_SOURCE chooses one"]);
+        let named = [("QDRANT_COLLECTIONS", "v1")];
+        two.run_first(&[task], &named).await.expect(1).says(&["the source `first`"]);
+        assert!(two.first().collections().await.is_empty(), "{task}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn aliases_alone_are_those_of_the_target_s_own_source() {
     let two = Two::clusters().await;
@@ -318,4 +336,10 @@ async fn keys_for_one_prefix_are_enough() {
         site.run_with(&[task], &prefix).await.expect(0);
         assert_eq!(client.count(0, "docs").await, 10, "{task}");
     }
+    // The sets at the root may be of this collection: what they name looks like orphans, and is none.
+    tokio::time::sleep(std::time::Duration::from_secs(30 * 86_400)).await;
+    let archives = site.s3.keys("snapshots/docs/shards/");
+    let any = [prefix[0], ("QDRANT_SWEEP_DELETE_CAP_PCT", "1000"), ("QDRANT_BACKUP_RETENTION_SETS", "100")];
+    site.run_with(&["prune_snap"], &any).await.expect(0).says(&["may not list the manifests at the root"]);
+    assert_eq!(site.s3.keys("snapshots/docs/shards/"), archives);
 }

@@ -134,7 +134,7 @@ pub(crate) fn no_set(context: &Context, whose: &Whose, collection: &str, wanted:
         (false, _) => format!("no set of it begins with QDRANT_SNAPSHOT_DATETIME_FILTER={}", settings.snapshot_filter),
         (true, false) => "no set of it was begun before QDRANT_RESTORE_BEFORE".to_owned(),
     };
-    if whose.is_one_of_several() {
+    if whose.others_have_backups() {
         cause = format!("{cause} in the backups of {}", whose.name());
     }
     if wanted.required {

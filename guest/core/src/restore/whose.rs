@@ -137,9 +137,9 @@ impl Whose {
         set.header.as_ref().is_none_or(|header| self.is_of(header.source_id.as_deref(), &header.peers))
     }
 
-    /// True where there are backups of others, too.
-    pub(crate) fn is_one_of_several(&self) -> bool {
-        self.catalogue.with_backups().count() > 1
+    /// True where there are backups of others.
+    pub(crate) fn others_have_backups(&self) -> bool {
+        self.catalogue.with_backups().any(|entry| Some(&entry.source) != self.source.as_ref())
     }
 
     /// Whose backups these are, for people, where that is known.

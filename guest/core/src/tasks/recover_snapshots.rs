@@ -59,8 +59,14 @@ async fn restore_into(
         None
     };
     if archives.is_empty() {
-        let whose = whose.as_ref().filter(|whose| whose.is_one_of_several()).map(restore::Whose::name);
-        return Err(Error::new(Code::NothingSelected, whose.unwrap_or_default(), nothing_found(context)));
+        return Err(match whose.filter(restore::Whose::others_have_backups) {
+            Some(whose) => {
+                let cause = "the bucket has no snapshots of it that are meant, and some of other sources";
+                Error::new(Code::NothingSelected, whose.name(), cause)
+                    .advice("`list_sources` lists whose there are, QDRANT_RESTORE_SOURCE chooses one")
+            }
+            None => Error::new(Code::NothingSelected, "", nothing_found(context)),
+        });
     }
     let archives = &archives;
     let permits = &Semaphore::new(CHOICES_AT_ONCE);
