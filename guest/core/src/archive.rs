@@ -7,6 +7,7 @@
 mod assembly;
 mod description;
 mod error;
+mod points;
 mod shard_folder;
 mod source;
 mod walk;
@@ -44,6 +45,20 @@ pub async fn check_shard(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Res
         }
     }
     Ok(())
+}
+
+/// Whether the archive `key` of `bytes` bytes has points of a shard, whose files are below `folder` (empty, or with a
+/// slash at its end); `None` where that can't be told.
+///
+/// # Errors
+/// As for [`describe`].
+pub async fn has_points(
+    bucket: &dyn ObjectStore,
+    key: &str,
+    bytes: u64,
+    folder: &str,
+) -> Result<Option<bool>, ArchiveError> {
+    points::any(&Stored { bucket, key }, bytes, folder).await
 }
 
 /// The data of `shard` in the archive `key` of a whole collection, put together as an archive of that shard. Restores it

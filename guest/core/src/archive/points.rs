@@ -1,0 +1,150 @@
+//! Whether a snapshot of a shard has any points: what the id trackers of its segments say.
+
+use std::collections::BTreeSet;
+
+use super::error::ArchiveError;
+use super::source::Source;
+use super::walk::{self, Want};
+use crate::ports::LocalBoxFuture;
+
+/// The changes of a segment that is still written to: of each point that came or went, one after another.
+const CHANGES: &str = "mutable_id_tracker.mappings";
+
+/// The points of a segment that is not written to any more.
+const POINTS: &str = "id_tracker.mappings";
+
+/// How much of the changes is read: nobody deletes so many points one by one and leaves the segment.
+const LIMIT: u64 = 4 << 20;
+
+/// A piece of a source, as one of its own: a tar within a tar.
+struct Inner<'a> {
+    outer: &'a dyn Source,
+    start: u64,
+}
+
+impl Source for Inner<'_> {
+    fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+        self.outer.read(self.start.saturating_add(start), length)
+    }
+}
+
+/// True where a segment below `folder` (empty, or with a slash at its end) has points, false where none has; `None` where
+/// the engine's format does not tell.
+///
+/// # Errors
+/// The archive can't be read, or is not whole.
+pub(super) async fn any(source: &dyn Source, total: u64, folder: &str) -> Result<Option<bool>, ArchiveError> {
+    let segments = format!("{folder}segments/");
+    let mut known = true;
+    for entry in walk::walk(source, total, &|_| Want::Place).await? {
+        if !entry.path.starts_with(&segments) || entry.size == 0 {
+            continue;
+        }
+        let segment = Inner { outer: source, start: entry.data };
+        let files = match walk::walk(&segment, entry.size, &|_| Want::Place).await {
+            Ok(files) => files,
+            Err(ArchiveError::Unreadable(error)) => return Err(ArchiveError::Unreadable(error)),
+            // An empty segment is a whole one, too.
+            Err(ArchiveError::Broken(_)) => return Ok(Some(true)),
+        };
+        for file in files {
+            match file.path.rsplit('/').next().unwrap_or_default() {
+                CHANGES if file.size > LIMIT => return Ok(Some(true)),
+                CHANGES if file.size > 0 => {
+                    let length = usize::try_from(file.size).unwrap_or_default();
+                    match leave_any(&segment.read(file.data, length).await?) {
+                        Some(false) => {}
+                        Some(true) => return Ok(Some(true)),
+                        None => known = false,
+                    }
+                }
+                POINTS if file.size > 0 => return Ok(Some(true)),
+                // RocksDB, in which versions before 1.15 kept them.
+                "CURRENT" => known = false,
+                _ => {}
+            }
+        }
+    }
+    Ok(known.then_some(false))
+}
+
+/// True where points are left after these changes (Qdrant, `mutable_id_tracker/change.rs`: a byte for the kind, the id,
+/// and where one came, four bytes for its place).
+fn leave_any(mut changes: &[u8]) -> Option<bool> {
+    let mut there = BTreeSet::new();
+    while let Some((kind, rest)) = changes.split_first() {
+        let (length, came) = match kind {
+            1 => (8, true),
+            2 => (16, true),
+            3 => (8, false),
+            4 => (16, false),
+            _ => return None,
+        };
+        let id = rest.get(..length)?;
+        if came {
+            there.insert(id);
+        } else {
+            there.remove(id);
+        }
+        changes = rest.get(length + if came { 4 } else { 0 }..)?;
+    }
+    Some(!there.is_empty())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use futures_executor::block_on;
+
+    struct Bytes(Vec<u8>);
+
+    impl Source for Bytes {
+        fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+            let start = usize::try_from(start).unwrap();
+            Box::pin(std::future::ready(Ok(self.0.get(start..start + length).unwrap().to_vec())))
+        }
+    }
+
+    fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            tar.append_data(&mut header, path, *content).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    fn any_in(segments: &[(&str, &[u8])]) -> Option<bool> {
+        let segment = tar_of(segments);
+        let bytes = tar_of(&[("1/segments/a.tar", b"no tar"), ("0/segments/a.tar", &segment), ("0/wal/open-1", b"x")]);
+        let total = bytes.len() as u64;
+        block_on(any(&Bytes(bytes), total, "0/")).unwrap()
+    }
+
+    #[test]
+    fn points_that_came_and_did_not_go_are_points() {
+        let came = [[1].as_slice(), &[7; 8], &[0; 4]].concat();
+        let went = [[3].as_slice(), &[7; 8]].concat();
+        let uuid = [[2].as_slice(), &[9; 16], &[1; 4]].concat();
+        let changes = |content: &[u8]| any_in(&[("snapshot/files/mutable_id_tracker.mappings", content)]);
+        assert_eq!(changes(&came), Some(true));
+        assert_eq!(changes(&uuid), Some(true));
+        assert_eq!(changes(&[came.clone(), went.clone()].concat()), Some(false));
+        assert_eq!(changes(&[came.clone(), went, came].concat()), Some(true));
+        assert_eq!(changes(&[5, 0]), None);
+    }
+
+    #[test]
+    fn an_empty_segment_has_no_tracker_and_an_old_one_does_not_tell() {
+        assert_eq!(any_in(&[("snapshot/files/segment.json", b"{}")]), Some(false));
+        assert_eq!(any_in(&[("snapshot/files/id_tracker.mappings", b"1")]), Some(true));
+        assert_eq!(any_in(&[("snapshot/files/CURRENT", b"MANIFEST-1")]), None);
+        let broken = tar_of(&[("segments/a.tar", b"no tar")]);
+        let total = broken.len() as u64;
+        assert_eq!(block_on(any(&Bytes(broken), total, "")).unwrap(), Some(true));
+    }
+}
