@@ -231,7 +231,9 @@ impl Client {
             .map(|(field, schema)| (field.clone(), format!("{} {}", schema["data_type"], canonical(&schema["params"]))))
             .collect();
         let config = &info["config"];
-        let config = json!([config["params"], config["hnsw_config"], config["strict_mode_config"], config["metadata"]]);
+        // Where a restore's mark was taken away, what is left is empty: Qdrant does not take back the field.
+        let metadata = config.get("metadata").filter(|metadata| **metadata != json!({}));
+        let config = json!([config["params"], config["hnsw_config"], config["strict_mode_config"], metadata]);
         Content { points, indexes, config: canonical(&config) }
     }
 

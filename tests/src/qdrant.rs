@@ -48,6 +48,8 @@ pub struct Options {
     pub version: String,
     /// `service.enable_snapshot_url_recovery`.
     pub url_recovery: bool,
+    /// The service's own configuration of collections, as the body of `PUT /collections/{c}` has it.
+    pub service: serde_json::Value,
     /// How long the cluster takes to do what it has agreed on.
     pub lag: Duration,
     /// How long a snapshot takes.
@@ -70,6 +72,7 @@ impl Default for Options {
             read_only_api_key: None,
             version: "1.18.3".to_owned(),
             url_recovery: true,
+            service: serde_json::Value::Null,
             lag: Duration::from_millis(10),
             work: Duration::ZERO,
             ahead: Duration::ZERO,

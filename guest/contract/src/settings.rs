@@ -72,8 +72,15 @@ pub struct Settings {
     pub rename: Vec<(String, String)>,
     /// `QDRANT_RESTORE_REPLICATION_FACTOR`: the number of replicas that a restored set gets, if not its own.
     pub replication_factor: Option<u64>,
-    /// By how many percent the number of points may differ from a manifest that does not have exact counts.
-    pub tolerance_percent: u64,
+    /// `QDRANT_VERIFY_TOLERANCE_PCT`: by how many percent a shard's number of points may differ from its counts around the
+    /// backup; where it is not set, by 1 where these are not exact, and by none where they are equal.
+    pub tolerance_percent: Option<u64>,
+    /// `QDRANT_RESTORE_ID`: names a restore, so that the runs of it know of each other.
+    pub restore_id: Option<String>,
+    /// `QDRANT_REQUIRE_VERIFIED`: a collection that was restored and could not be verified is a failure.
+    pub require_verified: bool,
+    /// `QDRANT_RESTORE_ACCEPT_CONFIG`: take a configuration that can't be made as it was.
+    pub accept_config: bool,
     /// How many points are read back after a restore.
     pub sample_points: u64,
     /// Where the report of the run goes, besides the log.

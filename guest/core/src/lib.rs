@@ -29,6 +29,7 @@ pub mod limits;
 pub mod lock;
 pub mod log;
 pub mod manifest;
+pub mod marker;
 pub mod metrics;
 pub mod naming;
 pub mod places;

@@ -87,6 +87,15 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
     let outcomes = [("done", Outcome::Done), ("failed", Outcome::Failed), ("skipped", Outcome::Skipped)];
     metric("qdrant_backup_last_run_items", "How the parts of the run ended.", outcomes.map(count).to_vec());
 
+    let verified: Vec<bool> = report.items.iter().filter_map(|item| item.verified).collect();
+    if !verified.is_empty() {
+        metric(
+            "qdrant_backup_last_restore_verified",
+            "1 when every collection that was restored was verified.",
+            of_run(u8::from(verified.iter().all(|verified| *verified)).to_string()),
+        );
+    }
+
     let mut collections: BTreeMap<&str, (u64, bool, bool)> = BTreeMap::new();
     for item in &report.items {
         let Some(collection) = &item.collection else { continue };
@@ -191,6 +200,17 @@ mod tests {
         }
         let types = text.lines().filter(|line| line.starts_with("# TYPE qdrant_backup_last_success")).count();
         assert_eq!(types, 1);
+    }
+
+    #[test]
+    fn one_collection_that_was_not_verified_is_told() {
+        let text = |verified: &[bool]| {
+            let items = verified.iter().map(|verified| Item::done("collection").verified(*verified)).collect();
+            write(&of("t"), &Report { items }, datetime!(2026-01-01 00:00:00 UTC), Duration::ZERO, "")
+        };
+        assert!(has(&text(&[true, true]), "qdrant_backup_last_restore_verified{task=\"t\"} 1"));
+        assert!(has(&text(&[true, false]), "qdrant_backup_last_restore_verified{task=\"t\"} 0"));
+        assert!(!text(&[]).contains("last_restore_verified"));
     }
 
     #[test]

@@ -108,6 +108,7 @@ fn item_as_json(item: &Item) -> Value {
         "milliseconds": u64::try_from(item.elapsed.as_millis()).unwrap_or(u64::MAX),
         "cause": item.cause,
         "code": item.code.map(Code::name),
+        "verified": item.verified,
     })
 }
 

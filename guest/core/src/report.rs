@@ -34,6 +34,8 @@ pub struct Item {
     pub cause: Option<String>,
     /// The code of the error, where it failed.
     pub code: Option<Code>,
+    /// Of a collection that was restored: whether it was verified.
+    pub verified: Option<bool>,
 }
 
 /// How an item ended.
@@ -60,6 +62,7 @@ impl Item {
             elapsed: Duration::ZERO,
             cause: None,
             code: None,
+            verified: None,
         }
     }
 }
@@ -109,6 +112,12 @@ impl Item {
     #[must_use]
     pub fn elapsed(self, elapsed: Duration) -> Self {
         Self { elapsed, ..self }
+    }
+
+    /// Restored, and verified or not.
+    #[must_use]
+    pub fn verified(self, verified: bool) -> Self {
+        Self { verified: Some(verified), ..self }
     }
 
     /// With this reason, or note.

@@ -20,12 +20,22 @@ pub const RECOVERY_HISTORY: &str = "snapshot_recovery_history";
 pub const FAILED_RECOVERY: &str = "failed_snapshot_recovery";
 /// `collection,alias,ok`: the aliases that were restored.
 pub const ALIAS_HISTORY: &str = "alias_recovery_history";
-/// `host,collection,snapshots`: the restores that were begun.
+/// `host,collection,snapshots`: the restores that earlier versions have begun.
 pub const RESTORE_BEGUN: &str = "collection_restore_begun";
+/// The restores that were begun and ended: a JSON object a line.
+pub const RESTORE_RECORDS: &str = "restore_records";
 
 /// Every state file; what `reset` removes.
-pub const STATE_FILES: &[&str] =
-    &[COLLECTIONS, SNAPSHOTS, ALIASES, RECOVERY_HISTORY, FAILED_RECOVERY, ALIAS_HISTORY, RESTORE_BEGUN];
+pub const STATE_FILES: &[&str] = &[
+    COLLECTIONS,
+    SNAPSHOTS,
+    ALIASES,
+    RECOVERY_HISTORY,
+    FAILED_RECOVERY,
+    ALIAS_HISTORY,
+    RESTORE_BEGUN,
+    RESTORE_RECORDS,
+];
 
 /// A line of [`COLLECTIONS`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -70,7 +70,7 @@ impl Cluster {
         if body["sharding_method"] == "custom" && !self.options.clustered {
             return Err(bad_request("Distributed mode disabled"));
         }
-        let mut collection = Collection::new(body, self.peers.len(), self.options.memory)?;
+        let mut collection = Collection::new(body, self.peers.len(), &self.options.service, self.options.memory)?;
         if !collection.is_custom() {
             let shards = collection.number("shard_number") as u32;
             for (id, peers) in (0..).zip(self.place(&mut state, shards, collection.number("replication_factor"))) {

@@ -51,8 +51,24 @@ pub struct Transfer {
 
 impl Collection {
     /// A collection from the body of `PUT /collections/{c}`, still without shards.
-    pub fn new(body: &Value, peers: usize, memory: bool) -> Result<Self, Refusal> {
-        let given = |name: &str| body.get(name).filter(|value| !value.is_null()).cloned();
+    ///
+    /// `service`: what the server's own configuration has for collections that do not say.
+    pub fn new(body: &Value, peers: usize, service: &Value, memory: bool) -> Result<Self, Refusal> {
+        if body["hnsw_config"]["full_scan_threshold"].as_u64().is_some_and(|threshold| threshold < 10) {
+            return Err(Refusal {
+                status: 422,
+                ..bad_request("hnsw_config.full_scan_threshold: value must be 10 or larger")
+            });
+        }
+        let given = |name: &str| {
+            let own = body.get(name).filter(|value| !value.is_null()).cloned();
+            match service.get(name).filter(|value| !value.is_null()) {
+                Some(default) if default.is_object() && name.ends_with("_config") && name != "quantization_config" => {
+                    Some(with_defaults(default.clone(), own))
+                }
+                default => own.or_else(|| default.cloned()),
+            }
+        };
         if let Some(name) = body.as_object().and_then(|body| body.keys().find(|name| name.starts_with("read_fan_out")))
         {
             return Err(bad_request(&format!("unknown field `{name}`")));
@@ -128,7 +144,30 @@ impl Collection {
         ] {
             if let Some(change) = body.get(there).filter(|change| change.is_object()) {
                 let current = self.config.get(here).cloned().unwrap_or(json!({}));
-                self.config[here] = with_defaults(current, Some(change.clone()));
+                // A null changes nothing.
+                self.config[here] = with_defaults(current, Some(without_nulls(change)));
+            }
+        }
+        match body.get("quantization_config") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) if text == "Disabled" => self.config["quantization_config"] = Value::Null,
+            Some(change) => self.config["quantization_config"] = change.clone(),
+        }
+        for (name, change) in body.get("vectors").and_then(Value::as_object).into_iter().flatten() {
+            let vectors = &mut self.config["params"]["vectors"];
+            let vector = if name.is_empty() { vectors } else { &mut vectors[name] };
+            *vector = with_defaults(vector.clone(), Some(without_nulls(change)));
+        }
+        // As measured on 1.17 to 1.19: a null removes its entry.
+        for (name, change) in body.get("metadata").and_then(Value::as_object).into_iter().flatten() {
+            if !self.config["metadata"].is_object() {
+                self.config["metadata"] = json!({});
+            }
+            let metadata = self.config["metadata"].as_object_mut().expect("an object");
+            if change.is_null() {
+                metadata.remove(name);
+            } else {
+                metadata.insert(name.clone(), change.clone());
             }
         }
         self.reads_left = self.strict().and_then(|strict| strict.get("read_rate_limit").and_then(Value::as_u64));
@@ -250,6 +289,11 @@ impl Collection {
             .collect();
         json!({"peer_id": peer, "shard_count": self.shards.len(), "local_shards": local, "remote_shards": remote, "shard_transfers": transfers})
     }
+}
+
+fn without_nulls(change: &Value) -> Value {
+    let fields = change.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// `defaults` with what `given` has over it.

@@ -11,6 +11,7 @@ mod changes;
 mod cross;
 mod doubt;
 mod drill;
+mod evidence;
 mod faults;
 mod lists;
 mod locks;

@@ -90,7 +90,7 @@ async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
     assert_eq!(client.content("rf2").await.points.len(), 210);
     // Again: nothing is done twice.
     client.delete("rf2").await;
-    site.run(&["recover_snap_shards"]).await.expect(0).says(&["restored before, and still as it was backed up"]);
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["restored before by", "its content was not compared"]);
     assert_same(&client.contents().await, &before);
 }
 
@@ -363,14 +363,21 @@ async fn beside_switched_and_the_old_one_dropped_only_when_asked() {
     let switch = ("QDRANT_RESTORE_SWITCH_ALIASES", "true");
     site.run_with(&["recover_snap_shards"], &[rename, switch]).await.expect(0);
     assert_eq!((client.aliases().await["live"].as_str(), client.count(0, "docs").await), ("docs-2", 30));
-    // An alias that came later still leads to the old one.
-    client.alias("later", "docs").await;
+    // A run that moves no alias away from it does not know who uses it.
     let drop = ("QDRANT_RESTORE_DROP_OLD", "true");
     site.run_with(&["recover_snap_shards"], &[rename, switch, drop])
         .await
         .expect(1)
+        .says(&["this run has moved no alias away from it"]);
+    // An alias that came later still leads to the old one.
+    client.alias("live", "docs").await;
+    client.alias("later", "docs").await;
+    site.run_with(&["recover_snap_shards"], &[rename, switch, drop])
+        .await
+        .expect(3)
         .says(&["the aliases later lead to it"]);
     client.alias("later", "docs-2").await;
+    client.alias("live", "docs").await;
     site.run_with(&["recover_snap_shards"], &[rename, switch, drop]).await.expect(0).says(&["takes its place"]);
     assert_eq!(client.collections().await, BTreeSet::from(["docs-2".to_owned()]));
     assert_eq!(client.content("docs-2").await.points.len(), 40);
@@ -415,7 +422,8 @@ async fn a_drill_proves_the_newest_sets_and_leaves_the_target_as_it_was() {
     there.create("docs", json!({})).await;
     there.fill("docs", 0, 5).await;
     // As a drill that was killed leaves it.
-    there.create("qdrant-backup-drill-old", json!({})).await;
+    let mark = json!({"qdrant_backup_restore": {"restore": "r", "backup": "old/s", "drill": true}});
+    there.create("qdrant-backup-drill-old", json!({ "metadata": mark })).await;
     let before = there.content("docs").await;
     let host = target.hosts()[0].clone();
     site.run(&["drill", "--into", &host]).await.expect(0).says(&["all done", "`qdrant-backup-drill-rf2` deleted"]);

@@ -36,7 +36,7 @@ async fn a_server_without_clustering_gets_the_shards_of_all_peers() {
     assert!(alone.client().collections().await.is_empty());
     let run = site.run_in(work.path(), &["recover_snap"], &target).await.expect(0);
     assert_same(&alone.client().contents().await, &before);
-    assert!(run.stderr.contains("120 points, proven on every replica"), "{}", run.stderr);
+    assert!(run.stderr.contains("120 points, verified on every replica"), "{}", run.stderr);
     // What is there is not sent again.
     let again = site.run_in(work.path(), &["recover_snap"], &target).await.expect(0);
     assert_eq!(again.stderr.matches("restored before").count(), 2, "{}", again.stderr);

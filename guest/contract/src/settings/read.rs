@@ -60,6 +60,9 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         switch_aliases: reader.get(&QDRANT_RESTORE_SWITCH_ALIASES),
         drop_old: drop_old(reader),
         tolerance_percent: reader.get(&QDRANT_VERIFY_TOLERANCE_PCT),
+        restore_id: reader.get(&QDRANT_RESTORE_ID),
+        require_verified: reader.get(&QDRANT_REQUIRE_VERIFIED),
+        accept_config: reader.get(&QDRANT_RESTORE_ACCEPT_CONFIG),
         sample_points: reader.get(&QDRANT_VERIFY_SAMPLE_POINTS),
         report: ReportTo {
             file: reader.get(&QDRANT_REPORT_FILE),

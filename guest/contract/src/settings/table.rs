@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 use super::duration::{HOUR, days, minutes};
 use super::host::Host;
 use super::setting::{Scope, Setting, Variable};
-use super::values::{Addresses, bucket, endpoint, file_name, key_prefix, own_prefix, push_url, region, rename, utc};
+use super::values::{
+    Addresses, bucket, endpoint, file_name, key_prefix, own_prefix, push_url, region, rename, restore_id, utc,
+};
 use super::{Addressing, ArchiveCheck, LogFormat, Secret};
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -88,8 +90,10 @@ settings! {
     QDRANT_RESTORE_DROP_OLD: bool = flag(false, "then delete the old collection, where no alias leads to it any more");
     QDRANT_RESTORE_BEFORE: Option<OffsetDateTime> = parsed("", "2026-01-29, 2026-01-29T12:00:00Z", utc,
         "`recover_snap_shards` takes the newest set that was begun before this timestamp (UTC)");
-    QDRANT_VERIFY_TOLERANCE_PCT: u64 = number(1, 0..=100,
-        "by how many percent the points may differ from a manifest without exact counts (written to meanwhile, or the script's)");
+    QDRANT_VERIFY_TOLERANCE_PCT: Option<u64> = optional_number("1; 0 where the counts before and after are equal", 0..=100,
+        "by how many percent a shard's points may differ from its counts around the backup; what differs is told and not called verified");
+    QDRANT_REQUIRE_VERIFIED: bool = flag(false,
+        "a collection that was restored and could not be verified (no counts, or others) is a failure");
     QDRANT_VERIFY_SAMPLE_POINTS: u64 = number(300, 0..=10_000,
         "how many points are read back with payload and vectors after a restore");
     QDRANT_BACKUP_RETENTION_SETS: u64 = number(2, 0..=MANY,
@@ -128,7 +132,11 @@ settings! {
     JOB_COMPLETION_INDEX: Option<u64> = optional_number("", 0..=999,
         "which share, less than QDRANT_BACKUP_SHARES; Kubernetes sets it in the pods of an Indexed Job");
     QDRANT_RESTORE_FORCE: bool = flag(false,
-        "delete and restore collections that hold points, take over aliases of other collections");
+        "delete and restore collections that are there, take over aliases of other collections");
+    QDRANT_RESTORE_ID: Option<String> = parsed("the run's own", "letters, digits, `-_.`", restore_id,
+        "names a restore: its runs go on with one another, and do nothing once it has ended; in Kubernetes the Job's uid");
+    QDRANT_RESTORE_ACCEPT_CONFIG: bool = flag(false,
+        "take a restored collection whose configuration differs from the backup's in what Qdrant does not let be set");
     QDRANT_SKIP_VERSION_CHECK: bool = flag(false, "restore into a version of Qdrant that may not read the snapshots");
     QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS: Duration = duration(minutes(30), SECOND..=WEEK,
         "how long a restored cluster may take to settle");

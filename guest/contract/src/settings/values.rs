@@ -114,6 +114,15 @@ pub(super) fn file_name(_: &Variable, text: &str) -> Result<Option<String>, Stri
     Ok(Some(text.to_owned()))
 }
 
+/// A name that can be a part of an object's key, of at most 100 characters.
+pub(super) fn restore_id(_: &Variable, text: &str) -> Result<Option<String>, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.len() > 100 || text.starts_with('.') || !text.chars().all(good) {
+        return Err(format!("`{text}` is not 1 to 100 letters, digits, `-`, `_` and `.`, the first no `.`"));
+    }
+    Ok(Some(text.to_owned()))
+}
+
 /// `old=new`, several by commas, no name twice on either side.
 pub(super) fn rename(_: &Variable, text: &str) -> Result<Vec<(String, String)>, String> {
     let mut renamed: Vec<(String, String)> = Vec::new();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::save;
 use crate::context::Context;
 use crate::qdrant::Cluster;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::restore::{Backup, Restored, Whose, all_sources};
 use crate::state_files;
 
@@ -24,19 +24,14 @@ pub(crate) async fn restore_some(
     saved.retain(|alias, collection| {
         let meant = selected.contains(collection);
         if !meant {
-            context.reporter.report(Item {
-                host: Some(cluster.host.to_string()),
-                collection: Some(collection.clone()),
-                name: Some(alias.clone()),
-                cause: Some(
-                    "its collection is not part of this restore; `recover_colla` restores all aliases".to_owned(),
-                ),
-                ..Item::new("alias", Outcome::Skipped)
-            });
+            let why = "its collection is not part of this restore; `recover_colla` restores all aliases";
+            let item = Item::skipped("alias", why).host(&cluster.host).collection(collection.as_str());
+            context.reporter.report(item.name(alias.as_str()));
         }
         meant
     });
-    context.reporter.report_all(switch(context, cluster, saved, &restored.failed, &BTreeMap::new()).await);
+    let switched = switch(context, cluster, saved, &restored.failed, &BTreeMap::new()).await;
+    context.reporter.report_all(switched.items);
 }
 
 /// The saved aliases, else those of the manifests; `None` where there are none, or none can be read. `whose`: whose
@@ -139,13 +134,14 @@ fn in_manifest(backup: &Backup) -> impl Iterator<Item = state_files::Alias> + '_
 }
 
 /// Restores the aliases in the manifests of what was just restored into `cluster`. Those of a collection that was
-/// restored under another name are moved to it only if that is asked for.
+/// restored under another name are moved to it only if that is asked for. Returns which were moved: the collection that
+/// each led to before.
 pub(crate) async fn restore_of_sets(
     context: &Context,
     cluster: &Cluster,
     backups: &[Rc<Backup>],
     failed: &BTreeSet<String>,
-) {
+) -> BTreeMap<String, String> {
     let mut wanted = BTreeMap::new();
     let mut replaces = BTreeMap::new();
     for backup in backups {
@@ -159,18 +155,31 @@ pub(crate) async fn restore_of_sets(
                 wanted.insert(line.alias, line.collection);
                 continue;
             }
-            context.reporter.report(Item {
-                host: Some(cluster.host.to_string()),
-                collection: Some(line.collection),
-                name: Some(line.alias),
-                cause: Some(format!(
-                    "left where it is, as `{was}` was restored beside; QDRANT_RESTORE_SWITCH_ALIASES=true moves it"
-                )),
-                ..Item::new("alias", Outcome::Skipped)
-            });
+            let why = format!(
+                "left where it is, as `{was}` was restored beside; QDRANT_RESTORE_SWITCH_ALIASES=true moves it"
+            );
+            let item = Item::skipped("alias", why).host(&cluster.host).collection(line.collection);
+            context.reporter.report(item.name(line.alias));
         }
     }
-    context.reporter.report_all(switch(context, cluster, wanted, failed, &replaces).await);
+    let switched = switch(context, cluster, wanted, failed, &replaces).await;
+    context.reporter.report_all(switched.items);
+    switched.moved
+}
+
+/// How a switch of aliases ended.
+#[derive(Default)]
+pub(crate) struct Switched {
+    /// An item for each alias.
+    pub items: Vec<Item>,
+    /// Those that lead to another collection now, with the one that they led to before.
+    pub moved: BTreeMap<String, String>,
+}
+
+/// What there is on the target.
+struct There {
+    aliases: BTreeMap<String, String>,
+    collections: BTreeSet<String>,
 }
 
 /// Makes the aliases `saved` in one request. `replaces`: whose aliases a collection may take over.
@@ -180,84 +189,124 @@ pub(crate) async fn switch(
     saved: BTreeMap<String, String>,
     failed: &BTreeSet<String>,
     replaces: &BTreeMap<String, String>,
-) -> Vec<Item> {
-    let host = cluster.host.to_string();
-    let item = |alias: &str, collection: &str, outcome, cause: Option<String>| Item {
-        host: Some(host.clone()),
-        collection: Some(collection.to_owned()),
-        name: Some(alias.to_owned()),
-        cause,
-        ..Item::new("alias", outcome)
+) -> Switched {
+    let mut switched = Switched::default();
+    let about = |item: Item, alias: &str, collection: &str| item.host(&cluster.host).collection(collection).name(alias);
+    let there = match look(cluster).await {
+        Ok(there) => there,
+        Err(error) => {
+            let failed = saved.iter().map(|(alias, to)| about(Item::failed("alias", error.clone()), alias, to));
+            switched.items.extend(failed);
+            return switched;
+        }
     };
-    let all = |outcome, cause: String, aliases: &BTreeMap<String, String>| -> Vec<Item> {
-        aliases.iter().map(|(alias, collection)| item(alias, collection, outcome, Some(cause.clone()))).collect()
-    };
-    let Some(peer) = cluster.peers.first() else {
-        return all(Outcome::Failed, "the target has no peer".to_owned(), &saved);
-    };
-    let (there, collections) = match (peer.client.aliases().await, peer.client.collections().await) {
-        (Ok(there), Ok(collections)) => (there, collections.into_iter().collect::<BTreeSet<_>>()),
-        (Err(error), _) | (_, Err(error)) => return all(Outcome::Failed, error.to_string(), &saved),
-    };
-    let mut items = Vec::new();
     let mut wanted = BTreeMap::new();
     for (alias, collection) in saved {
-        let refused = if failed.contains(&collection) {
-            Some("its collection was not restored".to_owned())
-        } else if !collections.contains(&collection) && !context.settings.dry_run {
-            Some("there is no such collection on the target".to_owned())
-        } else if collections.contains(&alias) {
-            Some("the target has a collection of this name".to_owned())
-        } else {
-            let owner = there.get(&alias).filter(|to| **to != collection && replaces.get(&collection) != Some(to));
-            owner.filter(|_| !context.settings.restore_force).map(|to| {
-                format!("on the target it belongs to `{to}`, and is left there; QDRANT_RESTORE_FORCE=true moves it")
-            })
-        };
-        match refused {
-            Some(cause) => items.push(item(&alias, &collection, Outcome::Failed, Some(cause))),
-            None if there.get(&alias) == Some(&collection) => {
-                items.push(item(&alias, &collection, Outcome::Skipped, Some("it is there already".to_owned())));
-            }
-            None => {
+        let item = match choose(context, &there, failed, replaces, &alias, &collection) {
+            Ok(true) => {
                 wanted.insert(alias, collection);
+                continue;
             }
-        }
-    }
-    if wanted.is_empty() {
-        return items;
+            Ok(false) => Item::skipped("alias", "it is there already"),
+            Err(error) => Item::failed("alias", error),
+        };
+        switched.items.push(about(item, &alias, &collection));
     }
     if context.settings.dry_run {
         for (alias, collection) in &wanted {
             context.plan(&["alias", collection, alias, "would lead to it"]);
-            items.push(item(alias, collection, Outcome::Skipped, Some("would be made".to_owned())));
+            switched.items.push(about(Item::skipped("alias", "would be made"), alias, collection));
         }
-        return items;
-    }
-    let outcome = peer.client.set_aliases(&wanted).await;
-    let now = peer.client.aliases().await;
-    for (alias, collection) in &wanted {
-        // One request is not one transaction: what is there now counts, and not the answer alone.
-        let is_there = now.as_ref().is_ok_and(|now| now.get(alias) == Some(collection));
-        items.push(match (is_there, &outcome, &now) {
-            (true, ..) => {
-                let line = state_files::AliasRecovery {
-                    collection: collection.clone(),
-                    alias: alias.clone(),
-                    outcome: "ok".to_owned(),
-                };
-                match state_files::append_alias_recovery(context.ports.files.as_ref(), &line) {
-                    Ok(()) => item(alias, collection, Outcome::Done, None),
-                    Err(error) => item(alias, collection, Outcome::Failed, Some(error.to_string())),
+    } else if !wanted.is_empty() {
+        for (alias, collection, made) in make(context, cluster, wanted).await {
+            let item = match made {
+                Ok(()) => {
+                    if let Some(before) = there.aliases.get(&alias) {
+                        switched.moved.insert(alias.clone(), before.clone());
+                    }
+                    Item::done("alias")
                 }
-            }
-            (false, Err(error), _) | (false, _, Err(error)) => {
-                item(alias, collection, Outcome::Failed, Some(error.to_string()))
-            }
-            (false, Ok(()), Ok(_)) => {
-                item(alias, collection, Outcome::Failed, Some("Qdrant answered ok and it is not there".to_owned()))
-            }
-        });
+                Err(error) => Item::failed("alias", error),
+            };
+            switched.items.push(about(item, &alias, &collection));
+        }
     }
-    items
+    switched
+}
+
+async fn look(cluster: &Cluster) -> Result<There, Error> {
+    let client = &cluster.peers.first().ok_or_else(no_peer)?.client;
+    let aliases = client.aliases().await?;
+    Ok(There { aliases, collections: client.collections().await?.into_iter().collect() })
+}
+
+fn no_peer() -> Error {
+    Error::new(Code::NoPeer, "", "the target has no peer")
+}
+
+/// Whether an alias is to be made: false where it is there already.
+///
+/// # Errors
+/// It may not be made: says why.
+fn choose(
+    context: &Context,
+    there: &There,
+    failed: &BTreeSet<String>,
+    replaces: &BTreeMap<String, String>,
+    alias: &str,
+    collection: &str,
+) -> Result<bool, Error> {
+    let refused = |cause: String| Err(Error::new(Code::Alias, "", cause));
+    if failed.contains(collection) {
+        return refused("its collection was not restored".to_owned());
+    }
+    if !there.collections.contains(collection) && !context.settings.dry_run {
+        return refused("there is no such collection on the target".to_owned());
+    }
+    if there.collections.contains(alias) {
+        return refused("the target has a collection of this name".to_owned());
+    }
+    match there.aliases.get(alias) {
+        Some(to) if to == collection => Ok(false),
+        Some(to) if replaces.get(collection) != Some(to) && !context.settings.restore_force => refused(format!(
+            "on the target it belongs to `{to}`, and is left there; QDRANT_RESTORE_FORCE=true moves it"
+        )),
+        _ => Ok(true),
+    }
+}
+
+/// Makes aliases; how it went for each.
+async fn make(
+    context: &Context,
+    cluster: &Cluster,
+    wanted: BTreeMap<String, String>,
+) -> Vec<(String, String, Result<(), Error>)> {
+    let (outcome, now) = match cluster.peers.first() {
+        None => (Err(no_peer()), Err(no_peer())),
+        Some(peer) => {
+            let outcome = peer.client.set_aliases(&wanted).await.map_err(Error::from);
+            (outcome, peer.client.aliases().await.map_err(Error::from))
+        }
+    };
+    let made = wanted.into_iter().map(|(alias, collection)| {
+        // One request is not one transaction: what is there now counts, and not the answer alone.
+        let is_there = now.as_ref().is_ok_and(|now| now.get(&alias) == Some(&collection));
+        let result = match (is_there, &outcome, &now) {
+            (true, ..) => note(context, &alias, &collection),
+            (false, Err(error), _) | (false, _, Err(error)) => Err(error.clone()),
+            (false, Ok(()), Ok(_)) => Err(Error::new(Code::Alias, "", "Qdrant answered ok and it is not there")),
+        };
+        (alias, collection, result)
+    });
+    made.collect()
+}
+
+/// Notes in the work directory that an alias was restored.
+fn note(context: &Context, alias: &str, collection: &str) -> Result<(), Error> {
+    let line = state_files::AliasRecovery {
+        collection: collection.to_owned(),
+        alias: alias.to_owned(),
+        outcome: "ok".to_owned(),
+    };
+    Ok(state_files::append_alias_recovery(context.ports.files.as_ref(), &line)?)
 }

@@ -19,10 +19,23 @@ impl Targets {
             .map(|missing| Item {
                 host: Some(missing.host.clone()),
                 name: missing.id.map(|id| format!("peer {id}")),
-                cause: Some(missing.cause.clone()),
+                cause: Some(cause(missing)),
                 ..Item::new("cluster", Outcome::Failed)
             })
             .collect()
+    }
+}
+
+/// Why a peer or a host can't be restored into; of a peer that may be gone for good, how to go on without it.
+fn cause(missing: &Missing) -> String {
+    match missing.id {
+        None => missing.cause.clone(),
+        Some(id) => format!(
+            "peer {id} is a member of the cluster and can't be used, so that Qdrant may place shards on it that never get \
+             their data: {}; bring it back, or, where it is gone for good, remove it from the cluster: DELETE \
+             /cluster/peer/{id} (with ?force=true where replicas are still said to be on it)",
+            missing.cause
+        ),
     }
 }
 
@@ -49,7 +62,7 @@ pub(crate) async fn find(context: &Context) -> Result<Targets, Error> {
         }
     }
     if targets.clusters.is_empty() {
-        let causes: Vec<String> = targets.unusable.into_iter().map(|missing| missing.cause).collect();
+        let causes: Vec<String> = targets.unusable.iter().map(cause).collect();
         return Err(format!("there is no target to restore into: {}", causes.join("; ")).into());
     }
     Ok(targets)

@@ -70,6 +70,12 @@ struct Alias {
 }
 
 #[derive(Deserialize)]
+struct Page {
+    points: Vec<Value>,
+    next_page_offset: Option<Value>,
+}
+
+#[derive(Deserialize)]
 struct Count {
     count: u64,
 }
@@ -242,10 +248,20 @@ impl Client {
         self.read::<Value>(Method::PUT, &path, Some(&body), Effect::Idempotent).await.map(drop)
     }
 
-    /// Creates a shard key with `shards` shards.
-    pub async fn create_shard_key(&self, collection: &str, key: &Value, shards: usize) -> Result<(), QdrantError> {
+    /// Creates a shard key with `shards` shards, of `replicas` replicas each where that is not the collection's number.
+    pub async fn create_shard_key(
+        &self,
+        collection: &str,
+        key: &Value,
+        shards: usize,
+        replicas: Option<usize>,
+    ) -> Result<(), QdrantError> {
         let path = format!("/collections/{}/shards?timeout={CONSENSUS_TIMEOUT}", segment(collection));
-        self.confirm(Method::PUT, &path, &json!({"shard_key": key, "shards_number": shards}), Effect::Once).await
+        let mut body = json!({"shard_key": key, "shards_number": shards});
+        if let (Some(replicas), Some(fields)) = (replicas, body.as_object_mut()) {
+            fields.insert("replication_factor".to_owned(), replicas.into());
+        }
+        self.confirm(Method::PUT, &path, &body, Effect::Once).await
     }
 
     /// Drops a shard key with its shards.
@@ -276,6 +292,24 @@ impl Client {
     pub async fn count_replica(&self, collection: &str, shard: u32) -> Result<u64, QdrantError> {
         let path = format!("/collections/{}/shards/{shard}/points/count", segment(collection));
         self.count_at(&path, true).await
+    }
+
+    /// Reads `limit` points of this peer's own replica of a shard in the order of their ids, from `offset` on, with payload
+    /// and vectors; and where the next ones begin.
+    pub async fn scroll_replica(
+        &self,
+        collection: &str,
+        shard: u32,
+        limit: u64,
+        offset: Option<&Value>,
+    ) -> Result<(Vec<Value>, Option<Value>), QdrantError> {
+        let path = format!("/collections/{}/shards/{shard}/points/scroll", segment(collection));
+        let mut body = json!({"limit": limit, "with_payload": true, "with_vector": true});
+        if let (Some(offset), Some(fields)) = (offset, body.as_object_mut()) {
+            fields.insert("offset".to_owned(), offset.clone());
+        }
+        let page: Page = self.read(Method::POST, &path, Some(&body), Effect::Idempotent).await?;
+        Ok((page.points, page.next_page_offset))
     }
 
     /// Reads `limit` random points with payload and vectors; how many came.

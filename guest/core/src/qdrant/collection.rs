@@ -16,6 +16,26 @@ pub struct CollectionInfo {
     /// The payload indexes: field to `{"data_type", "params"?, "points"}`.
     #[serde(default)]
     pub payload_schema: BTreeMap<String, Value>,
+    #[serde(default)]
+    created_at: Value,
+    #[serde(default)]
+    update_queue: Value,
+}
+
+impl CollectionInfo {
+    /// How many points are hidden from counts until they are optimised (`prevent_unoptimized`, Qdrant 1.18 and later).
+    pub fn deferred_points(&self) -> u64 {
+        self.update_queue.get("deferred_points").and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    /// When it was created, as Qdrant writes it (1.20 and later).
+    pub fn created_at(&self) -> Option<String> {
+        match &self.created_at {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
 }
 
 /// Which peers hold which shard, in which state; as one peer sees it.

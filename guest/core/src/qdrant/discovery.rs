@@ -268,6 +268,15 @@ impl Cluster {
         })
     }
 
+    /// True where every peer keeps `metadata` of collections (Qdrant 1.16 and later).
+    pub fn knows_metadata(&self) -> bool {
+        let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
+        self.peers.iter().all(|peer| {
+            let mut parts = peer.version.split('.');
+            number(parts.next()).zip(number(parts.next())).is_some_and(|version| version >= (1, 16))
+        })
+    }
+
     /// The peer with this id. A server without clustering is every peer it is asked for.
     pub fn peer(&self, id: u64) -> Option<&Peer> {
         if self.distributed { self.peers.iter().find(|peer| peer.id == Some(id)) } else { self.peers.first() }

@@ -1,7 +1,11 @@
 //! What Qdrant is told to create a collection as it was.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
+use crate::marker;
 use serde_json::{Map, Value, json};
+
+/// The least `full_scan_threshold` that the API takes (Qdrant, `HnswConfigDiff`).
+const LEAST_FULL_SCAN: u64 = 10;
 
 /// The body that creates the collection, and the one that finishes it, from `config.json` of an archive or `config` of
 /// `GET /collections/{c}`.
@@ -9,8 +13,10 @@ use serde_json::{Map, Value, json};
 /// # Errors
 /// It has no parameters.
 pub(super) fn of(config: &Value) -> Result<(Value, Option<Value>), Error> {
-    let params =
-        config.get("params").and_then(Value::as_object).ok_or("the backup has no parameters of the collection")?;
+    let params = config
+        .get("params")
+        .and_then(Value::as_object)
+        .ok_or_else(|| Error::new(Code::ManifestUnusable, "", "the backup has no parameters of the collection"))?;
     let mut create = Map::new();
     let mut late = Map::new();
     for (name, value) in params {
@@ -23,7 +29,6 @@ pub(super) fn of(config: &Value) -> Result<(Value, Option<Value>), Error> {
         ("optimizer_config", "optimizers_config"),
         ("wal_config", "wal_config"),
         ("quantization_config", "quantization_config"),
-        ("metadata", "metadata"),
     ] {
         if let Some(value) = config.get(there) {
             create.insert(here.to_owned(), value.clone());
@@ -37,7 +42,19 @@ pub(super) fn of(config: &Value) -> Result<(Value, Option<Value>), Error> {
     if let Some(strict) = config.get("strict_mode_config").filter(|strict| !strict.is_null()) {
         finish.insert("strict_mode_config".to_owned(), without_nulls(strict.clone()));
     }
-    let create = without_nulls(Value::Object(create));
+    let mut create = without_nulls(Value::Object(create));
+    // A service may be configured with less than the API takes; where the target's is so too, it comes by itself.
+    let hnsw = create.get_mut("hnsw_config").and_then(Value::as_object_mut);
+    if let Some(hnsw) =
+        hnsw.filter(|hnsw| hnsw.get("full_scan_threshold").and_then(Value::as_u64) < Some(LEAST_FULL_SCAN))
+    {
+        hnsw.remove("full_scan_threshold");
+    }
+    // A user's own, in which a null is a value; it can be given at creation only.
+    let metadata = config.get("metadata").map(marker::without).filter(|metadata| !metadata.is_null());
+    if let (Some(metadata), Some(fields)) = (metadata, create.as_object_mut()) {
+        fields.insert("metadata".to_owned(), metadata);
+    }
     Ok((create, (!finish.is_empty()).then_some(Value::Object(finish))))
 }
 
@@ -102,6 +119,16 @@ mod tests {
             finish.unwrap(),
             json!({"params": {"read_fan_out_factor": 2}, "strict_mode_config": {"enabled": true}})
         );
+    }
+
+    #[test]
+    fn metadata_keeps_its_nulls_and_what_the_api_refuses_is_left_out() {
+        let config = json!({"params": {}, "metadata": {"a": null, marker::NAME: {"restore": "r", "backup": "b"}},
+            "hnsw_config": {"m": 16, "full_scan_threshold": 9}});
+        let (create, _) = of(&config).unwrap();
+        assert_eq!(create, json!({"metadata": {"a": null}, "hnsw_config": {"m": 16}}));
+        let (create, _) = of(&json!({"params": {}, "hnsw_config": {"full_scan_threshold": 10}})).unwrap();
+        assert_eq!(create, json!({"hnsw_config": {"full_scan_threshold": 10}}));
     }
 
     #[test]

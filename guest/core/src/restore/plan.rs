@@ -1,13 +1,15 @@
 //! The plan of one restore: a value, made before anything is changed, from the archives and the target's peers.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::body;
+use super::expected::Bounds;
 use super::layout::Placement;
 use super::selection::{Described, Selection};
-use super::shard_keys::{ShardKey, in_order};
+use super::shard_keys::{ShardKey, in_order, note_replicas, replicas_of};
 
 /// What will be done to one target cluster for one collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,18 +33,37 @@ pub struct Plan {
     pub stale: Placement,
     /// The layout in the end: `placement`, and more replicas where the target has peers for them.
     pub wanted: Placement,
-    /// The number of points in the whole collection, where the manifest knows it exactly.
-    pub points: Option<u64>,
-    /// Else the least and the most it may have, as far as the manifest knows; `QDRANT_VERIFY_TOLERANCE_PCT` widens it.
-    pub about: Option<(u64, u64)>,
-    /// The object in the bucket that says what restores of this backup have begun and ended.
-    pub ledger: Option<String>,
-    /// True when the archives may have been made while points were written, so that replicas may differ in
-    /// more than their counts; unknown without a manifest.
-    pub written_meanwhile: Option<bool>,
+    /// How many points the whole collection may have, as far as a manifest knows.
+    pub total: Option<Bounds>,
+    /// The configuration that it had: `config` as `GET /collections/{c}` and an archive's `config.json` have it.
+    pub config: Value,
+    /// The version of Qdrant that made it, where it is known.
+    pub version: Option<String>,
+    /// Names the backup: another backup of the same collection has another one.
+    pub backup: String,
+    /// True where it is dropped again, and no restore is to go on with it.
+    pub drill: bool,
 }
 
 impl Plan {
+    /// True where every shard was empty when it was backed up, and counted.
+    pub(super) fn is_known_to_be_empty(&self) -> bool {
+        let mut counts = self.recoveries.iter().flat_map(|recovery| recovery.shards.values());
+        counts.all(|bounds| bounds.is_some_and(|bounds| bounds.most == 0))
+    }
+
+    /// How many points a shard may have whose data is that of `origin`, or of any peer where it is `None`.
+    pub(super) fn expected(&self, shard: u32, origin: Option<u64>) -> Option<Bounds> {
+        let of_shard = self.recoveries.iter().filter(|recovery| origin.is_none_or(|peer| peer == recovery.peer));
+        let mut of_shard = of_shard.filter_map(|recovery| recovery.shards.get(&shard)).peekable();
+        // Of several for one peer the last one is what is there.
+        if origin.is_some() {
+            return of_shard.last().copied().flatten();
+        }
+        let first = (*of_shard.next()?)?;
+        of_shard.try_fold(first, |bounds, other| Some(bounds.or((*other)?)))
+    }
+
     /// What the target is too small for: how many replicas of each shard there will be, and how many there shall be.
     pub(super) fn fewer_replicas(&self) -> Option<(usize, u64)> {
         let configured = self.create.get("replication_factor").and_then(Value::as_u64)?;
@@ -62,16 +83,17 @@ pub struct Recovery {
     pub key: String,
     /// Object size in bytes.
     pub bytes: u64,
-    /// Its shards with the exact count that the manifest gives for them.
-    pub shards: BTreeMap<u32, Option<u64>>,
+    /// Its shards with the number of points that the manifest gives for them.
+    pub shards: BTreeMap<u32, Option<Bounds>>,
     /// For an archive of one shard.
     pub shard: Option<ShardArchive>,
 }
 
 impl Recovery {
-    /// True when the number of points of every shard is known, and is not 0: a count then tells whether it is there.
+    /// True when the number of points of every shard is known, and is not 0: a count then tells whether a restore that
+    /// was cut off has brought it.
     pub(super) fn is_counted(&self) -> bool {
-        self.shards.values().all(|count| count.is_some_and(|count| count > 0))
+        self.shards.values().all(|bounds| bounds.and_then(Bounds::equal).is_some_and(|count| count > 0))
     }
 }
 
@@ -96,53 +118,54 @@ pub struct Target {
     pub distributed: bool,
 }
 
+impl Target {
+    /// Whether anything of this kind can be restored into it.
+    pub(super) fn takes(&self, custom_sharding: bool) -> Result<(), Error> {
+        if self.peers.is_empty() {
+            return Err(Error::new(Code::NoPeer, "", "the target has no peer"));
+        }
+        if custom_sharding && !self.distributed {
+            let cause = "it has custom sharding, which a Qdrant without clustering does not know";
+            return Err(Error::new(Code::Unsupported, "", cause).advice("restore it into a cluster"));
+        }
+        Ok(())
+    }
+}
+
 /// Plans the restore of `selection` into `target`.
 ///
 /// # Errors
 /// It can't come out right: says why.
 pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
-    let first = selection.archives.first().ok_or("there is no archive")?;
-    if target.peers.is_empty() {
-        return Err("the target has no peer".to_owned().into());
-    }
+    let first = selection.archives.first().ok_or_else(|| Error::new(Code::Incomplete, "", "there is no archive"))?;
     let description = &first.description;
-    if !target.distributed && description.custom_sharding {
-        return Err(
-            "it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster"
-                .to_owned()
-                .into(),
-        );
-    }
-    let shard_keys = if description.custom_sharding {
+    target.takes(description.custom_sharding)?;
+    let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
+    let mut shard_keys = if description.custom_sharding {
         let keys = description.shard_keys.iter().map(|mapping| (mapping.key.clone(), mapping.shard_ids.clone()));
         in_order(keys.collect(), description.shards.keys())?
     } else {
         Vec::new()
     };
+    let there = description.shards.iter().map(|(shard, description)| (*shard, description.replicas.len()));
+    note_replicas(&mut shard_keys, &there.collect(), factor);
     let recoveries = assign(selection, target);
     let (placement, stale) = placements(selection, &recoveries);
     let spoilt = placement.iter().find(|(shard, peers)| stale.get(shard).is_some_and(|stale| stale == *peers));
     if let Some((shard, _)) = spoilt {
-        return Err(format!(
+        let cause = format!(
             "some of its archives have shards of replicas that were not active, and on so few peers they would take the \
-             place of the good data of shard {shard}; restore it into a cluster of {} peers",
-            selection.archives.len()
-        ).into());
+             place of the good data of shard {shard}"
+        );
+        return Err(Error::new(Code::Unsupported, "", cause)
+            .advice(format!("restore it into a cluster of {} peers", selection.archives.len())));
     }
-    let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
-    let wanted = with_more_replicas(&placement, factor, &target.peers);
+    let wanted = with_more_replicas(&placement, &|shard| replicas_of(&shard_keys, shard, factor), &target.peers);
     let (create, finish) = body::of(&description.config)?;
     // Where the replicas of a shard differed, Qdrant's own count depended on which of them answered.
-    let points =
-        selection.manifest.as_ref().and_then(|manifest| manifest.points.exact()).filter(|_| !differ(&recoveries));
-    let written_meanwhile = selection.manifest.as_ref().map(|manifest| {
-        manifest.points.exact().is_none()
-            || manifest
-                .archives
-                .iter()
-                .flat_map(|archive| archive.shards.values())
-                .any(|points| points.exact().is_none())
-    });
+    let total = selection.manifest.as_ref().and_then(|manifest| Bounds::of(manifest.points));
+    let total = total.filter(|_| !differ(&recoveries));
+    let backup = backup_of(&recoveries);
     Ok(Plan {
         collection: selection.collection.clone(),
         create,
@@ -153,11 +176,23 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
         placement,
         stale,
         wanted,
-        points,
-        about: None,
-        ledger: None,
-        written_meanwhile,
+        total,
+        config: description.config.clone(),
+        version: selection
+            .manifest
+            .as_ref()
+            .and_then(|manifest| manifest.peers.first())
+            .map(|peer| peer.version.clone()),
+        backup,
+        drill: false,
     })
+}
+
+/// Names the backup that consists of just these archives.
+fn backup_of(recoveries: &[Recovery]) -> String {
+    let names: BTreeSet<&str> = recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
+    let digest = Sha256::digest(names.into_iter().collect::<Vec<_>>().join("\n"));
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Gives every archive with data to a peer of the target: its own where that is among them, else one that has
@@ -226,6 +261,7 @@ fn for_one_server(selection: &Selection, archives: &[&Described], peer: u64) -> 
             let good = archive.shards().find(|(shard, _)| shard == id)?.1;
             let all = recovery(selection, archive, peer);
             let count = all.shards.get(id).copied().flatten();
+            let most = count.map(|bounds| bounds.most);
             let bytes = archive.description.shards.get(id).map_or(0, |shard| shard.bytes);
             let one = Recovery {
                 bytes,
@@ -233,7 +269,7 @@ fn for_one_server(selection: &Selection, archives: &[&Described], peer: u64) -> 
                 shard: Some(ShardArchive { id: *id, checksum: None, in_collection: true }),
                 ..all
             };
-            Some(((good, count, archive.archive.started), one))
+            Some(((good, most, archive.archive.started), one))
         });
         // Of good replicas the one with the most points has seen the most writes.
         let chosen = holders.max_by_key(|(worth, _)| *worth).map(|(_, one)| one);
@@ -244,7 +280,7 @@ fn for_one_server(selection: &Selection, archives: &[&Described], peer: u64) -> 
 
 /// True when the manifest has different counts for two replicas of a shard.
 fn differ(recoveries: &[Recovery]) -> bool {
-    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut counts: BTreeMap<u32, Bounds> = BTreeMap::new();
     let known =
         recoveries.iter().flat_map(|recovery| &recovery.shards).filter_map(|(shard, count)| Some((*shard, (*count)?)));
     known.into_iter().any(|(shard, count)| counts.insert(shard, count).is_some_and(|other| other != count))
@@ -255,7 +291,8 @@ fn recovery(selection: &Selection, archive: &Described, peer: u64) -> Recovery {
         .manifest
         .as_ref()
         .and_then(|manifest| manifest.archives.iter().find(|listed| listed.key == archive.archive.key));
-    let expected = |shard: &u32| listed.and_then(|listed| listed.shards.get(shard)).and_then(|points| points.exact());
+    let expected =
+        |shard: &u32| listed.and_then(|listed| listed.shards.get(shard)).and_then(|points| Bounds::of(*points));
     Recovery {
         peer,
         name: archive.archive.name.clone(),
@@ -288,15 +325,19 @@ fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Pla
     (placement, stale)
 }
 
-/// `placement` with replicas added up to `factor`, on the peers with the fewest replicas.
-pub(super) fn with_more_replicas(placement: &Placement, factor: usize, peers: &BTreeSet<u64>) -> Placement {
+/// `placement` with replicas added up to the `factor` of each shard, on the peers with the fewest replicas.
+pub(super) fn with_more_replicas(
+    placement: &Placement,
+    factor: &dyn Fn(u32) -> usize,
+    peers: &BTreeSet<u64>,
+) -> Placement {
     let mut wanted = placement.clone();
     let mut load: BTreeMap<u64, usize> = peers.iter().map(|peer| (*peer, 0)).collect();
     for peer in placement.values().flatten() {
         *load.entry(*peer).or_default() += 1;
     }
-    for replicas in wanted.values_mut() {
-        while replicas.len() < factor.min(peers.len()) {
+    for (shard, replicas) in &mut wanted {
+        while replicas.len() < factor(*shard).min(peers.len()) {
             let least = peers
                 .iter()
                 .filter(|peer| !replicas.contains(peer))

@@ -1,117 +1,123 @@
-//! Giving every peer its archives: by links, and where a peer does not take links by sending them.
+//! The stage that gives every peer its snapshots: by links, and where a peer does not take links by sending them.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::create::Progress;
+use super::expected::Bounds;
+use super::job::Job;
+use super::place::Placed;
 use super::plan::{Plan, Recovery};
 use crate::archive::{self, Assembly, Piece};
 use crate::context::Context;
-use crate::qdrant::{Client, Cluster, QdrantError};
+use crate::qdrant::{Client, QdrantError};
 use crate::report::{Item, Outcome};
 use crate::retry;
-use crate::store::ObjectStore;
 
-/// Gives all peers their archives at the same time; those of one peer one after another.
-pub(super) async fn all(
-    context: &Context,
-    bucket: &dyn ObjectStore,
-    cluster: &Cluster,
-    plan: &Plan,
-    continued: bool,
-    items: &mut Vec<Item>,
-) -> Result<(), Error> {
+/// A collection whose replicas have their data.
+pub(super) struct Recovered {
+    progress: Progress,
+}
+
+impl Recovered {
+    pub(super) fn into_progress(self) -> Progress {
+        self.progress
+    }
+}
+
+/// Gives all peers their snapshots at the same time; those of one peer one after another. An item for each of them.
+///
+/// # Errors
+/// A peer did not take one: shards of the collection are empty.
+pub(super) async fn recover(job: &Job<'_>, placed: Placed, items: &mut Vec<Item>) -> Result<Recovered, Error> {
+    let progress = placed.into_progress();
     let mut by_peer: BTreeMap<u64, Vec<&Recovery>> = BTreeMap::new();
-    for recovery in &plan.recoveries {
+    for recovery in &job.plan.recoveries {
         by_peer.entry(recovery.peer).or_default().push(recovery);
     }
-    let peers = by_peer.into_iter().map(|(peer, recoveries)| async move {
-        let mut items = Vec::new();
-        for recovery in recoveries {
-            let started = context.ports.clock.monotonic();
-            let (host, result) = match cluster.peer(peer) {
-                // An earlier run got so far with it.
-                Some(peer) if continued && recovery.is_counted() && is_there(&peer.client, plan, recovery).await => {
-                    items.push(Item {
-                        host: Some(peer.address()),
-                        collection: Some(plan.collection.clone()),
-                        name: Some(recovery.name.clone()),
-                        cause: Some("it is there already".to_owned()),
-                        ..Item::new("snapshot", Outcome::Skipped)
-                    });
-                    continue;
-                }
-                Some(peer) => {
-                    (peer.address(), Job { context, bucket, client: &peer.client, plan, recovery }.recover().await)
-                }
-                None => (cluster.host.to_string(), Err(format!("peer {peer} is gone").into())),
-            };
-            let (outcome, cause) = match result {
-                Ok(note) => (Outcome::Done, note),
-                Err(cause) => (Outcome::Failed, Some(cause.to_string())),
-            };
-            items.push(Item {
-                host: Some(host),
-                collection: Some(plan.collection.clone()),
-                name: Some(recovery.name.clone()),
-                bytes: Some(recovery.bytes),
-                elapsed: context.ports.clock.monotonic().saturating_sub(started),
-                cause,
-                ..Item::new("snapshot", outcome)
-            });
-            if outcome == Outcome::Failed {
-                break;
-            }
-        }
-        items
-    });
+    let continued = progress.continued;
+    let peers = by_peer.into_iter().map(|(peer, recoveries)| of_one_peer(job, peer, recoveries, continued));
     let recovered: Vec<Item> = join_all(peers).await.into_iter().flatten().collect();
     let failed = recovered.iter().filter(|item| item.outcome == Outcome::Failed).count();
     items.extend(recovered);
-    match failed {
-        0 => Ok(()),
-        failed => Err(format!(
-            "{failed} of its {} archives could not be recovered, so that shards of it are empty; do not use it. Run the \
-             restore again, it goes on",
-            plan.recoveries.len()
-        ).into()),
+    if failed == 0 {
+        return Ok(Recovered { progress });
     }
+    let cause = format!(
+        "{failed} of its {} snapshots could not be recovered, so that shards of it are empty; do not use it",
+        job.plan.recoveries.len()
+    );
+    Err(Error::new(Code::Incomplete, "", cause).advice("run the restore again, it goes on"))
 }
 
-/// One archive for one peer.
-struct Job<'a> {
-    context: &'a Context,
-    bucket: &'a dyn ObjectStore,
+/// Gives one peer its snapshots, until one fails.
+async fn of_one_peer(job: &Job<'_>, peer: u64, recoveries: Vec<&Recovery>, continued: bool) -> Vec<Item> {
+    let mut items = Vec::new();
+    for recovery in recoveries {
+        let item = of_one_snapshot(job, peer, recovery, continued).await;
+        let failed = item.outcome == Outcome::Failed;
+        items.push(item);
+        if failed {
+            break;
+        }
+    }
+    items
+}
+
+async fn of_one_snapshot(job: &Job<'_>, peer: u64, recovery: &Recovery, continued: bool) -> Item {
+    let clock = &job.context.ports.clock;
+    let started = clock.monotonic();
+    let about = |item: Item| item.collection(&job.plan.collection).name(&recovery.name);
+    let Some(peer) = job.cluster.peer(peer) else {
+        let error = Error::new(Code::NoPeer, format!("peer {peer}"), "it is gone");
+        return about(Item::failed("snapshot", error)).host(&job.cluster.host);
+    };
+    if continued && recovery.is_counted() && is_there(&peer.client, job.plan, recovery).await {
+        return about(Item::skipped("snapshot", "it is there already")).host(peer.address());
+    }
+    let sending = Sending { job, client: &peer.client, recovery };
+    let item = match sending.recover().await {
+        Ok(None) => Item::done("snapshot"),
+        Ok(Some(note)) => Item::done("snapshot").cause(note),
+        Err(error) => Item::failed("snapshot", error),
+    };
+    about(item).host(peer.address()).bytes(recovery.bytes).elapsed(clock.monotonic().saturating_sub(started))
+}
+
+/// One snapshot for one peer.
+struct Sending<'a> {
+    job: &'a Job<'a>,
     client: &'a Client,
-    plan: &'a Plan,
     recovery: &'a Recovery,
 }
 
-/// Why a peer did not take an archive.
+/// Why a peer did not take a snapshot.
 enum Failure {
     /// Qdrant's answer, or that there was none.
     Qdrant(QdrantError),
     /// It did not get that far.
-    Before(String),
+    Before(Error),
 }
 
-impl Job<'_> {
+impl Sending<'_> {
     /// Gives the peer the archive. After a lost answer the peer is watched until it is at no recovery any more. Only
     /// where the data is not there then, it is given the archive again.
     async fn recover(&self) -> Result<Option<String>, Error> {
-        let Self { context, client, plan, recovery, .. } = self;
+        let &Self { job: &Job { context, plan, .. }, client, recovery } = self;
         let _permit = context.limits.peer(client.host()).await;
         let host = client.host().to_string();
         let mut by_link = recovery.shard.as_ref().is_none_or(|shard| !shard.in_collection);
         let mut lost: Option<QdrantError> = None;
         let mut sent = 0;
         while sent < 2 {
-            client.expect_peer(&plan.collection, recovery.peer).await?;
+            let expected = client.expect_peer(&plan.collection, recovery.peer).await;
+            expected.map_err(|cause| Error::new(Code::Changed, "", cause))?;
             let answer = if by_link { self.link().await } else { self.upload().await };
             match answer {
                 Ok(()) => return Ok((!by_link).then(|| "sent through this program".to_owned())),
-                Err(Failure::Before(cause)) => return Err(cause.into()),
+                Err(Failure::Before(error)) => return Err(error),
                 Err(Failure::Qdrant(error)) if by_link && error.refuses_links() => {
                     let name = &recovery.name;
                     context.log.warn(Some(&host), &format!("{error}; sending `{name}` through this program"));
@@ -126,18 +132,19 @@ impl Job<'_> {
                     lost = Some(error);
                     sent += 1;
                 }
-                Err(Failure::Qdrant(error)) => return Err(error.to_string().into()),
+                Err(Failure::Qdrant(error)) => return Err(error.into()),
             }
         }
-        Err(lost.map(|error| error.to_string()).unwrap_or_default().into())
+        let never = || Error::new(Code::QdrantAnswer, "", "the peer did not take it");
+        Err(lost.map_or_else(never, Error::from))
     }
 
     /// Tells the peer where to fetch the archive.
     async fn link(&self) -> Result<(), Failure> {
-        let Self { context, bucket, client, plan, recovery } = self;
+        let &Self { job: &Job { context, store, plan, .. }, client, recovery } = self;
         // Made just now: its validity counts from here, and Qdrant fetches at once.
-        let url = bucket.presigned_get(&recovery.key, context.settings.link_expiry);
-        let url = url.map_err(|error| Failure::Before(error.to_string()))?;
+        let url = store.presigned_get(&recovery.key, context.settings.link_expiry);
+        let url = url.map_err(Failure::Before)?;
         let answer = match &recovery.shard {
             None => client.recover(&plan.collection, &url).await,
             Some(shard) => client.recover_shard(&plan.collection, shard.id, &url, shard.checksum.as_deref()).await,
@@ -147,10 +154,11 @@ impl Job<'_> {
 
     /// Sends the archive, shard by shard.
     async fn upload(&self) -> Result<(), Failure> {
-        let &Self { bucket, recovery, .. } = self;
-        let before = |error: archive::ArchiveError| Failure::Before(error.to_string());
-        let stored = bucket.size(&recovery.key).await.map_err(|error| Failure::Before(error.to_string()))?;
-        let stored = stored.ok_or_else(|| Failure::Before(format!("the object `{}` is gone", recovery.key)))?;
+        let &Self { job: &Job { store: bucket, .. }, recovery, .. } = self;
+        let before = |error: archive::ArchiveError| Failure::Before(error.into());
+        let gone = || Error::new(Code::SnapshotMissing, format!("the object `{}`", recovery.key), "it is gone");
+        let stored = bucket.size(&recovery.key).await.map_err(Failure::Before)?;
+        let stored = stored.ok_or_else(|| Failure::Before(gone()))?;
         if let Some(shard) = recovery.shard.as_ref().filter(|shard| !shard.in_collection) {
             let whole = vec![Piece::Copy { start: 0, end: stored }];
             return self.send(shard.id, stored, &whole, shard.checksum.as_deref()).await;
@@ -164,7 +172,7 @@ impl Job<'_> {
 
     /// Sends `pieces` of the object as the archive of a shard; anew where the peer says that it is busy.
     async fn send(&self, shard: u32, stored: u64, pieces: &[Piece], checksum: Option<&str>) -> Result<(), Failure> {
-        let &Self { context, bucket, client, plan, recovery } = self;
+        let &Self { job: &Job { context, store: bucket, plan, .. }, client, recovery } = self;
         let mut attempt = 1;
         loop {
             let mut archive = Assembly::new(bucket, &recovery.key, stored, pieces.to_vec());
@@ -172,7 +180,7 @@ impl Job<'_> {
             let answer = client.upload_shard(&plan.collection, shard, &mut archive, length, checksum).await;
             let Err(error) = answer else { return Ok(()) };
             if let Some(failure) = archive.failure() {
-                return Err(Failure::Before(failure.to_string()));
+                return Err(Failure::Before(failure.clone().into()));
             }
             if attempt == retry::ATTEMPTS || !error.may_retry(false) {
                 return Err(Failure::Qdrant(error));
@@ -184,11 +192,13 @@ impl Job<'_> {
     }
 }
 
-/// True when every shard of the archive has the points that the manifest says, or without a manifest any. The proof
-/// comes at the end of the restore; this only spares a second recovery.
+/// True when every shard of the snapshot has the points that the manifest says, or without a manifest any, in a
+/// collection that this restore has created: nobody else brings it points. This only spares a second recovery; what is
+/// there is verified in the end.
 async fn is_there(client: &Client, plan: &Plan, recovery: &Recovery) -> bool {
     for (shard, expected) in &recovery.shards {
         let count = client.count_replica(&plan.collection, *shard).await;
+        let expected = expected.and_then(Bounds::equal);
         let right = count.is_ok_and(|count| expected.map_or(count > 0, |expected| count == expected));
         if !right {
             return false;
@@ -210,11 +220,9 @@ async fn wait_until_idle(context: &Context, client: &Client, collection: &str) -
             Err(error) => error.to_string(),
         };
         if clock.monotonic().saturating_sub(started) > context.settings.request_timeout {
-            return Err(format!(
-                "{}: its answer was lost, and {why} (CURL_TIMEOUT sets how long to wait)",
-                client.host()
-            )
-            .into());
+            let cause = format!("its answer was lost, and {why}");
+            return Err(Error::new(Code::NotSettled, client.host().to_string(), cause)
+                .advice("CURL_TIMEOUT sets how long to wait"));
         }
         pause = (pause * 2).min(context.settings.poll_interval);
     }

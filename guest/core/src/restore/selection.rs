@@ -2,9 +2,9 @@
 
 use super::archives::{BucketArchive, generations, newest_first};
 use crate::archive::{self, ArchiveDescription, ArchiveError};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::manifest::{Manifest, ManifestArchive};
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::store::ObjectStore;
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
@@ -86,9 +86,10 @@ pub async fn select(
                 chosen = Some(Selection { collection: collection.to_owned(), archives, manifest, skipped: Vec::new() });
             }
             Err(Unfit::Unreadable(cause)) => {
-                return Err(format!(
-                    "{names}: {cause}; whether this backup is whole is not known, and no older one is taken in its place"
-                ).into());
+                let cause = format!(
+                    "{cause}; whether this backup is whole is not known, and no older one is taken in its place"
+                );
+                return Err(Error::new(Code::StoreAnswer, names, cause));
             }
             Err(Unfit::Damaged(cause)) => {
                 skipped.extend(generation.into_iter().map(|archive| skip(archive, &cause)));
@@ -98,18 +99,15 @@ pub async fn select(
     }
     match chosen {
         Some(selection) => Ok(Selection { skipped, ..selection }),
-        None => Err(format!("no backup of it can be restored: {}", refused.join("; ")).into()),
+        None => {
+            let cause = format!("no backup of it can be restored: {}", refused.join("; "));
+            Err(Error::new(Code::Incomplete, "", cause))
+        }
     }
 }
 
 fn skip(archive: BucketArchive, cause: &str) -> Item {
-    Item {
-        collection: Some(archive.collection),
-        name: Some(archive.name),
-        bytes: Some(archive.bytes),
-        cause: Some(cause.to_owned()),
-        ..Item::new("snapshot", Outcome::Skipped)
-    }
+    Item::skipped("snapshot", cause).collection(archive.collection).name(archive.name).bytes(archive.bytes)
 }
 
 /// The newest manifest whose archives are all there, with them.
@@ -132,9 +130,10 @@ pub(crate) async fn newest_manifest(
         let Some(json) = bucket.get_listed(&key, bytes, LIMIT).await? else {
             continue;
         };
-        let manifest = Manifest::parse(&json).map_err(|cause| format!("the manifest `{key}`: {cause}"))?;
+        let unusable = |cause: String| Error::new(Code::ManifestUnusable, format!("the manifest `{key}`"), cause);
+        let manifest = Manifest::parse(&json).map_err(unusable)?;
         if manifest.collection != collection {
-            return Err(format!("the manifest `{key}` is about the collection `{}`", manifest.collection).into());
+            return Err(unusable(format!("it is about the collection `{}`", manifest.collection)));
         }
         let found: Option<Vec<BucketArchive>> = manifest.archives.iter().map(|listed| same(listed, archives)).collect();
         if let Some(mut found) = found.filter(|found| !found.is_empty()) {
@@ -182,11 +181,12 @@ async fn describe(
 
 /// Proves from their tables alone that archives belong together and miss nothing.
 pub fn complete(archives: &[Described]) -> Result<(), Error> {
-    let Some(first) = archives.first() else { return Err("there is no archive".to_owned().into()) };
+    let incomplete = |cause: String| Error::new(Code::Incomplete, "", cause);
+    let Some(first) = archives.first() else { return Err(incomplete("there is no snapshot".to_owned())) };
     for other in archives {
         let (a, b) = (&first.description, &other.description);
         if a.uuid != b.uuid {
-            return Err(format!(
+            return Err(incomplete(format!(
                 "`{}` and `{}` come from different collections of this name (uuid {} and {}): from two clusters with \
                  one bucket, or from before and after the collection was made anew; name the ones to restore in the \
                  file `snapshots`",
@@ -194,15 +194,13 @@ pub fn complete(archives: &[Described]) -> Result<(), Error> {
                 other.archive.name,
                 a.uuid.as_deref().unwrap_or("none"),
                 b.uuid.as_deref().unwrap_or("none"),
-            )
-            .into());
+            )));
         }
         if a.shards.keys().ne(b.shards.keys()) || a.shard_number != b.shard_number {
-            return Err(format!(
+            return Err(incomplete(format!(
                 "`{}` and `{}` disagree on the collection's shards",
                 first.archive.name, other.archive.name
-            )
-            .into());
+            )));
         }
     }
     let good: BTreeSet<u32> =
@@ -210,14 +208,13 @@ pub fn complete(archives: &[Described]) -> Result<(), Error> {
     let missing: Vec<String> =
         first.description.shards.keys().filter(|shard| !good.contains(shard)).map(u32::to_string).collect();
     if !missing.is_empty() {
-        return Err(format!(
+        return Err(incomplete(format!(
             "no archive has data of an active replica of shard {}; the archives of the peers that held it are missing",
             missing.join(", ")
-        )
-        .into());
+        )));
     }
     if first.description.shards.is_empty() && !first.description.custom_sharding {
-        return Err("the archive names no shard".to_owned().into());
+        return Err(incomplete("the snapshot names no shard".to_owned()));
     }
     Ok(())
 }

@@ -1,15 +1,16 @@
 //! From a set to a plan: every replica gets the archive of its shard, all at once.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::body;
+use super::expected::Bounds;
 use super::layout::Placement;
 use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
-use super::shard_keys::in_order;
+use super::shard_keys::{in_order, note_replicas, replicas_of};
 use crate::concurrent;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::sets::{self, Found, ReadError, SetManifest};
 use crate::store::ObjectStore;
 
@@ -26,7 +27,7 @@ pub struct SetSelection {
     /// The number of replicas of each shard, where it is not to be the backup's.
     pub replication_factor: Option<u64>,
     /// It is dropped again, and no restore is to go on with it.
-    pub scratch: bool,
+    pub drill: bool,
 }
 
 /// Chooses the newest of `sets` (the oldest first) whose archives are all there, as they were made. An older one is taken
@@ -48,24 +49,20 @@ pub async fn select_set(
         match usable {
             Ok(manifest) => return Ok((manifest, skipped)),
             Err(ReadError::Unreadable(cause)) => {
-                return Err(format!(
-                    "{}: {cause}; whether this set is whole is not known, and no older one is taken in its place",
-                    found.id
-                )
-                .into());
+                let cause =
+                    format!("{cause}; whether this set is whole is not known, and no older one is taken in its place");
+                return Err(Error::new(Code::StoreAnswer, found.id.to_string(), cause));
             }
-            Err(cause) => skipped.push(Item {
-                collection: Some(collection.to_owned()),
-                name: Some(found.id.to_string()),
-                cause: Some(cause.to_string()),
-                ..Item::new("set", Outcome::Skipped)
-            }),
+            Err(cause) => {
+                skipped.push(Item::skipped("set", cause.to_string()).collection(collection).name(found.id.to_string()))
+            }
         }
     }
     let causes = skipped.iter().map(|item| {
         format!("{}: {}", item.name.as_deref().unwrap_or_default(), item.cause.as_deref().unwrap_or_default())
     });
-    Err(format!("no set of it can be restored: {}", causes.collect::<Vec<_>>().join("; ")).into())
+    let cause = format!("no set of it can be restored: {}", causes.collect::<Vec<_>>().join("; "));
+    Err(Error::new(Code::Incomplete, "", cause))
 }
 
 /// Proves that every archive is there, with the size and the ETag that the manifest says.
@@ -110,19 +107,12 @@ impl SetSelection {
     /// It can't come out right: says why.
     pub fn plan(&self, target: &Target) -> Result<Plan, Error> {
         let manifest = &self.manifest;
-        if target.peers.is_empty() {
-            return Err("the target has no peer".to_owned().into());
-        }
-        let config = manifest.collection_config.get("config").ok_or("its manifest has no configuration")?;
+        let config = manifest.collection_config.get("config").ok_or_else(|| {
+            Error::new(Code::ManifestUnusable, "its manifest", "it has no configuration of the collection")
+        })?;
         let (mut create, finish) = body::of(config)?;
         let custom = config.pointer("/params/sharding_method").and_then(Value::as_str) == Some("custom");
-        if custom && !target.distributed {
-            return Err(
-                "it has custom sharding, which a Qdrant without clustering does not know; restore it into a cluster"
-                    .to_owned()
-                    .into(),
-            );
-        }
+        target.takes(custom)?;
         let factor = self
             .replication_factor
             .or_else(|| config.pointer("/params/replication_factor").and_then(Value::as_u64))
@@ -136,31 +126,41 @@ impl SetSelection {
                 fields.insert("write_consistency_factor".to_owned(), json!(factor));
             }
         }
-        let placement = self.placement(target, usize::try_from(factor).unwrap_or(usize::MAX));
+        let factor = usize::try_from(factor).unwrap_or(usize::MAX);
+        let mut shard_keys = if custom { self.shard_keys()? } else { Vec::new() };
+        if self.replication_factor.is_none() {
+            let there = manifest.shards.iter().map(|shard| (shard.id, shard.replicas.len()));
+            note_replicas(&mut shard_keys, &there.collect(), factor);
+        }
+        let placement = self.placement(target, &|shard| replicas_of(&shard_keys, shard, factor));
         Ok(Plan {
             collection: self.name.clone(),
             create,
             finish,
             indexes: indexes(&manifest.collection_config),
-            shard_keys: if custom { self.shard_keys()? } else { Vec::new() },
+            shard_keys,
             recoveries: self.recoveries(&placement),
             wanted: placement.clone(),
             placement,
             stale: Placement::new(),
-            points: manifest.exact_points(),
-            about: manifest.about(),
-            ledger: Some(manifest.id().state_key(&manifest.collection)).filter(|_| !self.scratch),
-            // All replicas of a shard come from one archive.
-            written_meanwhile: Some(false),
+            total: manifest.source.as_ref().and_then(|source| Bounds::of(source.points)).or_else(|| {
+                // The script's, which is not exact. 0 also stands for what it could not ask.
+                Some(manifest.points_count).filter(|points| *points > 0).map(Bounds::estimate)
+            }),
+            config: config.clone(),
+            version: Some(manifest.qdrant_version.clone()),
+            backup: format!("{}/{}", manifest.collection, manifest.backup_set_id),
+            drill: self.drill,
         })
     }
 
-    /// The peers of the backup where the target has them, and more up to `factor`.
-    fn placement(&self, target: &Target, factor: usize) -> Placement {
+    /// The peers of the backup where the target has them, and more up to the `factor` of each shard.
+    fn placement(&self, target: &Target, factor: &dyn Fn(u32) -> usize) -> Placement {
         let places = self.manifest.shards.iter().map(|shard| {
             let old = shard.replicas.iter().filter(|(_, state)| *state == "Active");
             let old = old.filter_map(|(peer, _)| peer.parse().ok()).filter(|peer| target.peers.contains(peer));
-            let peers: BTreeSet<u64> = if target.distributed { old.take(factor).collect() } else { BTreeSet::new() };
+            let peers: BTreeSet<u64> =
+                if target.distributed { old.take(factor(shard.id)).collect() } else { BTreeSet::new() };
             (shard.id, peers)
         });
         with_more_replicas(&places.collect(), factor, &target.peers)
@@ -187,7 +187,7 @@ impl SetSelection {
                     name: shard.snapshot_name.clone(),
                     key: shard.s3_key.clone(),
                     bytes: shard.size.unwrap_or_default(),
-                    shards: [(shard.id, shard.points.exact())].into_iter().collect(),
+                    shards: [(shard.id, Bounds::of(shard.points))].into_iter().collect(),
                     shard: Some(ShardArchive {
                         id: shard.id,
                         checksum: Some(shard.checksum.clone()).filter(|checksum| !checksum.is_empty()),
@@ -253,7 +253,7 @@ mod tests {
             run_id: None,
             source: None,
         };
-        SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, scratch: false }
+        SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, drill: false }
     }
 
     fn config(factor: u64) -> Value {
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!((&plan.placement, &plan.wanted), (&expected, &expected));
         assert_eq!(plan.recoveries.len(), 6);
         assert!(plan.recoveries.iter().all(|recovery| recovery.shard.as_ref().unwrap().checksum.is_none()));
-        assert_eq!(plan.points, Some(15));
+        assert!(plan.recoveries.iter().all(|one| one.is_counted()));
         assert_eq!(plan.indexes["city"], "keyword");
         assert_eq!(plan.indexes["n"], json!({"type": "integer", "lookup": true}));
     }

@@ -1,9 +1,10 @@
 //! Waiting until a cluster has come to rest: a 200 from Qdrant means "proposed", not "done".
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use futures_util::future::join_all;
 use std::time::Duration;
 
+use super::job::Job;
 use super::layout::{Placement, Step, Transfer, next_steps};
 use crate::context::Context;
 use crate::qdrant::{Cluster, Layout, Peer, QdrantError};
@@ -49,15 +50,38 @@ pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &s
                 waiting_for = peer;
                 let elapsed = clock.monotonic().saturating_sub(started);
                 if elapsed > context.settings.settle_timeout {
-                    return Err(format!(
-                        "the cluster did not settle within {} s: {why} (QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS sets the limit)",
-                        context.settings.settle_timeout.as_secs()
-                    ).into());
+                    let seconds = context.settings.settle_timeout.as_secs();
+                    let cause = format!("the cluster did not settle within {seconds} s: {why}");
+                    return Err(Error::new(Code::NotSettled, "", cause)
+                        .advice("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS sets the limit"));
                 }
             }
         }
         clock.sleep(pause).await;
         pause = (pause * 2).min(context.settings.poll_interval);
+    }
+}
+
+/// How long points that are hidden until they are optimised are waited for: with much to optimise it may be hours.
+const DEFERRED: Duration = Duration::from_secs(60);
+
+/// Waits a while until no point of the collection is hidden from counts; returns how many still are.
+///
+/// # Errors
+/// A peer can't be asked.
+pub(super) async fn deferred(job: &Job<'_>) -> Result<u64, Error> {
+    let clock = &job.context.ports.clock;
+    let started = clock.monotonic();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let info = job.client()?.collection(&job.plan.collection).await?;
+        let deferred = info.map_or(0, |info| info.deferred_points());
+        let waited = clock.monotonic().saturating_sub(started);
+        if deferred == 0 || waited >= DEFERRED.min(job.context.settings.settle_timeout) {
+            return Ok(deferred);
+        }
+        clock.sleep(pause).await;
+        pause = (pause * 2).min(job.context.settings.poll_interval);
     }
 }
 
@@ -74,24 +98,34 @@ async fn at_rest<'a>(
         match &first {
             None => first = Some(layout),
             Some(first) if first.placement() != layout.placement() => {
-                return Err((None, format!("{} sees another layout than the first peer", peer.address()).into()));
+                return Err((None, restless(format!("{} sees another layout than the first peer", peer.address()))));
             }
             Some(_) => {}
         }
     }
-    first.ok_or_else(|| (None, "there is no peer to ask".into()))
+    first.ok_or_else(|| (None, nobody()))
+}
+
+/// What one peer sees is not at rest.
+fn restless(cause: String) -> Error {
+    Error::new(Code::NotSettled, "", cause)
+}
+
+fn nobody() -> Error {
+    Error::new(Code::NoPeer, "", "there is no peer to ask")
 }
 
 /// What one peer sees, where all is active and nothing is moving.
 fn seen_at_rest(peer: &Peer, look: Result<Option<Layout>, QdrantError>) -> Result<Layout, Error> {
     let host = peer.address();
-    let layout = look?.ok_or_else(|| format!("{host} does not know the collection yet"))?;
+    let layout = look?.ok_or_else(|| restless(format!("{host} does not know the collection yet")))?;
     if layout.transfers + layout.resharding > 0 {
-        return Err(format!("{host} sees {} shard transfers running", layout.transfers + layout.resharding).into());
+        return Err(restless(format!("{host} sees {} shard transfers running", layout.transfers + layout.resharding)));
     }
     for (shard, replicas) in &layout.shards {
         if let Some((peer, replica)) = replicas.replicas.iter().find(|(_, replica)| !replica.is_active()) {
-            return Err(format!("{host} sees the replica of shard {shard} on peer {peer} as {}", replica.state).into());
+            let state = &replica.state;
+            return Err(restless(format!("{host} sees the replica of shard {shard} on peer {peer} as {state}")));
         }
     }
     Ok(layout)
@@ -120,9 +154,8 @@ pub(super) async fn lay_out(
         }
         layout = settled(context, cluster, collection).await?;
     }
-    Err("the shards can't be brought to the peers that will get their data; see the log of the Qdrant pods"
-        .to_owned()
-        .into())
+    let cause = "the shards can't be brought to the peers that will get their data";
+    Err(Error::new(Code::NotSettled, "", cause).advice("see the log of the Qdrant pods"))
 }
 
 async fn take(
@@ -132,7 +165,7 @@ async fn take(
     step: Step,
     transfer: Transfer,
 ) -> Result<(), Error> {
-    let peer = cluster.peer_to_ask(collection).ok_or("there is no peer to ask")?;
+    let peer = cluster.peer_to_ask(collection).ok_or_else(nobody)?;
     match peer.client.change_layout(collection, &step.body(transfer)).await {
         Ok(()) => Ok(()),
         // The step may be under way: the next look tells, and repeats it if it is not.
@@ -140,7 +173,7 @@ async fn take(
             context.log.warn(Some(&peer.address()), &format!("`{collection}`: {error}; looking whether it was done"));
             Ok(())
         }
-        Err(error) => Err(error.to_string().into()),
+        Err(error) => Err(error.into()),
     }
 }
 

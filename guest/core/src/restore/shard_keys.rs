@@ -1,8 +1,8 @@
 //! Shard keys, and the order that gives them their old shard ids.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most shards that only fill a gap. Ids grow by resharding and by keys that are dropped and made anew; a backup that
 /// says more is damaged, or means harm.
@@ -15,8 +15,28 @@ pub struct ShardKey {
     pub key: Value,
     /// Its shards, in order and without a gap.
     pub shards: Vec<u32>,
+    /// How many replicas its shards have, where they are not as many as the collection's have.
+    pub replicas: Option<usize>,
     /// True for a key that only fills a gap in the ids and is dropped again.
     pub filler: bool,
+}
+
+/// Notes the keys whose shards have another number of replicas than the collection's `factor`: Qdrant keeps no number for a
+/// key, so that what its shards have is all there is to go by. `there`: shard to its number of replicas.
+pub(super) fn note_replicas(keys: &mut [ShardKey], there: &BTreeMap<u32, usize>, factor: usize) {
+    for key in keys.iter_mut().filter(|key| !key.filler) {
+        let mut numbers = key.shards.iter().map(|shard| there.get(shard).copied().unwrap_or_default());
+        let first = numbers.next().unwrap_or_default();
+        if first > 0 && first != factor && numbers.all(|number| number == first) {
+            key.replicas = Some(first);
+        }
+    }
+}
+
+/// How many replicas `shard` shall have.
+pub(super) fn replicas_of(keys: &[ShardKey], shard: u32, factor: usize) -> usize {
+    let key = keys.iter().find(|key| key.shards.contains(&shard));
+    key.and_then(|key| key.replicas).unwrap_or(factor)
 }
 
 /// Shard keys in the order of their shard ids, gaps filled: Qdrant gives out ids upwards, so that creating the
@@ -32,14 +52,15 @@ pub(super) fn in_order<'a>(
         .into_iter()
         .map(|(key, mut shards)| {
             shards.sort();
-            ShardKey { key, shards, filler: false }
+            ShardKey { key, shards, replicas: None, filler: false }
         })
         .filter(|key| !key.shards.is_empty())
         .collect();
     keys.sort_by_key(|key| key.shards.first().copied());
     let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).collect();
     if all.any(|shard| !named.contains(shard)) {
-        return Err("the backup does not say which shard key some of the shards belong to".to_owned().into());
+        let cause = "the backup does not say which shard key some of the shards belong to";
+        return Err(Error::new(Code::Incomplete, "", cause));
     }
     let mut filled = Vec::new();
     let mut next = 1;
@@ -48,22 +69,40 @@ pub(super) fn in_order<'a>(
         let contiguous =
             key.shards.iter().zip(key.shards.iter().skip(1)).all(|(left, right)| left.checked_add(1) == Some(*right));
         if start < next || !contiguous {
-            return Err(format!(
+            let cause = format!(
                 "the shards of its shard key {} are not numbered in a row (after resharding), and Qdrant can't be told \
                  to create them so",
                 key.key
-            )
-            .into());
+            );
+            return Err(Error::new(Code::Unsupported, "", cause));
         }
         let Some(after) = end.checked_add(1).filter(|_| start - next <= GAP_LIMIT) else {
-            return Err(format!("the shards of its shard key {} have numbers that no cluster gives", key.key).into());
+            let cause = format!("the shards of its shard key {} have numbers that no cluster gives", key.key);
+            return Err(Error::new(Code::Unsupported, "", cause));
         };
         if start > next {
             let filler = Value::from(format!("qdrant-backup-filler-{next}"));
-            filled.push(ShardKey { key: filler, shards: (next..start).collect(), filler: true });
+            filled.push(ShardKey { key: filler, shards: (next..start).collect(), replicas: None, filler: true });
         }
         next = after;
         filled.push(key);
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_replicas_of_its_own_keeps_their_number() {
+        let shards = [1, 2, 3, 4];
+        let keys = vec![(Value::from("a"), vec![1, 2]), (Value::from("b"), vec![3]), (Value::from("c"), vec![4])];
+        let mut keys = in_order(keys, shards.iter()).unwrap();
+        // Shard 2 has lost one of three; key `b` has as many as the collection.
+        note_replicas(&mut keys, &[(1, 3), (2, 2), (3, 2), (4, 1)].into(), 2);
+        assert_eq!(keys.iter().map(|key| key.replicas).collect::<Vec<_>>(), [None, None, Some(1)]);
+        assert_eq!(shards.map(|shard| replicas_of(&keys, shard, 2)), [2, 2, 2, 1]);
+    }
 }

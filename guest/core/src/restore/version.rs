@@ -3,19 +3,20 @@
 //! Qdrant's rule: the same minor version or the next one; an archive of a newer version is not read, and minor
 //! versions are not skipped (Qdrant documentation, "Snapshots" and "Upgrades"). The server itself checks nothing.
 
+use crate::error::{Code, Error};
 use crate::qdrant::Cluster;
 
 /// Holds the target against the source. `Ok(Some(_))` is something to tell.
 ///
 /// # Errors
 /// The target is older than the source, or more than one minor version newer.
-pub(super) fn check(versions: Option<Vec<&str>>, target: &Cluster) -> Result<Option<String>, String> {
+pub(super) fn check(versions: Option<Vec<&str>>, target: &Cluster) -> Result<Option<String>, Error> {
     let Some(versions) = versions else {
         return Ok(Some("without a manifest the version of Qdrant that made the archives is not known".to_owned()));
     };
     for from in versions {
         for peer in &target.peers {
-            compatible(from, &peer.version).map_err(|cause| format!("{}: {cause}", peer.address()))?;
+            compatible(from, &peer.version).map_err(|cause| Error::new(Code::Version, peer.address(), cause))?;
         }
     }
     Ok(None)
@@ -34,7 +35,7 @@ fn compatible(from: &str, to: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn parse(version: &str) -> Option<(u32, u32, u32)> {
+pub(super) fn parse(version: &str) -> Option<(u32, u32, u32)> {
     let number = version.split(['-', '+']).next()?;
     let mut parts = number.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??, parts.next()??))

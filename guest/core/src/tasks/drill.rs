@@ -1,19 +1,20 @@
-//! `drill`: restores the newest set of every collection under a scratch name, proves it, and drops it again.
+//! `drill`: restores the newest set of every collection under a scratch name, verifies it, and drops it again.
 
-use crate::error::Error;
 use std::rc::Rc;
 
 use crate::clusters::source;
 use crate::clusters::target;
 use crate::context::Context;
+use crate::error::{Code, Error};
 use crate::lock::{self, Work};
-use crate::qdrant::Cluster;
+use crate::marker::Marker;
+use crate::qdrant::{Client, Cluster};
 use crate::report::{Item, Outcome};
 use crate::restore::{self, Backup, SetSelection};
 use crate::store::ObjectStore;
 
-/// What the name of every collection begins with that a drill makes. A drill deletes what has such a name, as one that
-/// was killed may have left it.
+/// What the name of every collection begins with that a drill makes. The name alone says nothing: a user may have given
+/// it, too.
 const SCRATCH: &str = "qdrant-backup-drill-";
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
@@ -57,26 +58,47 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -
             manifest,
             name: format!("{SCRATCH}{collection}"),
             replication_factor: context.settings.replication_factor,
-            scratch: true,
+            drill: true,
         }));
         let mut choice = Some((backup.collection().to_owned(), restore::given(&backup)));
-        restore::restore(context, bucket, cluster, 1, &mut || choice.take()).await;
-        if !context.settings.dry_run {
+        let restored = restore::restore(context, bucket, cluster, 1, &mut || choice.take()).await;
+        if context.settings.dry_run {
+            continue;
+        }
+        // The mark is for those that a killed drill has left: what was created just now is known without.
+        if restored.created.contains(backup.collection()) {
+            drop_scratch(context, cluster, client(cluster)?, backup.collection()).await?;
+        } else {
             clear(context, cluster).await?;
         }
     }
     Ok(())
 }
 
-/// Deletes all that drills have made on the cluster.
+fn client(cluster: &Cluster) -> Result<&Client, Error> {
+    let peer = cluster.peers.first();
+    peer.map(|peer| &peer.client).ok_or_else(|| Error::new(Code::NoPeer, "", "the target has no peer that answers"))
+}
+
+/// Drops what drills have made on the cluster and left, which their mark says.
 async fn clear(context: &Context, cluster: &Cluster) -> Result<(), Error> {
-    let client = &cluster.peers.first().ok_or("the target has no peer that answers")?.client;
-    let there = client.collections().await?;
-    for scratch in there.iter().filter(|name| name.starts_with(SCRATCH)) {
-        client.delete_collection(scratch).await.map_err(|error| {
-            format!("`{scratch}` of this drill could not be deleted, the next one tries again: {error}")
-        })?;
-        context.log.info(Some(&cluster.host.to_string()), &format!("`{scratch}` deleted"));
+    let client = client(cluster)?;
+    for name in client.collections().await?.iter().filter(|name| name.starts_with(SCRATCH)) {
+        let marker = client.collection(name).await?.and_then(|info| Marker::of(&info.config));
+        if marker.is_some_and(|marker| marker.drill) {
+            drop_scratch(context, cluster, client, name).await?;
+        } else {
+            let text = format!("`{name}` is left alone: nothing says that a drill made it");
+            context.log.info(Some(&cluster.host.to_string()), &text);
+        }
     }
+    Ok(())
+}
+
+async fn drop_scratch(context: &Context, cluster: &Cluster, client: &Client, name: &str) -> Result<(), Error> {
+    client.delete_collection(name).await.map_err(|error| {
+        Error::from(error).of(format!("`{name}` of this drill could not be deleted")).advice("the next one tries again")
+    })?;
+    context.log.info(Some(&cluster.host.to_string()), &format!("`{name}` deleted"));
     Ok(())
 }

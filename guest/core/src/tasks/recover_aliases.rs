@@ -23,8 +23,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
                 None => None,
             };
             if let Some(saved) = aliases::find(context, cluster, whose.as_ref(), BTreeMap::new()).await {
-                let items = aliases::switch(context, cluster, saved, &BTreeSet::new(), &BTreeMap::new()).await;
-                context.reporter.report_all(items);
+                let switched = aliases::switch(context, cluster, saved, &BTreeSet::new(), &BTreeMap::new()).await;
+                context.reporter.report_all(switched.items);
             }
         });
         if let Err(cause) = lock::while_held(context, Work::Aliases, Some(cluster), run).await {

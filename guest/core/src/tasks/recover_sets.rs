@@ -38,6 +38,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
 
 async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -> Result<(), Error> {
     let (whose, wanted) = restore::wanted(context, bucket, cluster).await?;
+    restore::no_two_in_one(wanted.keys(), &context.settings.rename)?;
     let mut selections = BTreeMap::new();
     let mut failed = BTreeSet::new();
     let whose = &whose;
@@ -58,12 +59,14 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
     })
     .await;
     let backups: Vec<Rc<Backup>> = selections.into_values().collect();
+    let drop_old = context.settings.drop_old && !context.settings.dry_run;
+    let looked = if drop_old { Some(restore::look(cluster, &backups).await?) } else { None };
     let mut choices = backups.iter().map(|backup| (backup.collection().to_owned(), restore::given(backup)));
     failed.extend(restore::restore(context, bucket, cluster, backups.len(), &mut || choices.next()).await.failed);
-    aliases::restore_of_sets(context, cluster, &backups, &failed).await;
-    if context.settings.drop_old && !context.settings.dry_run {
+    let moved = aliases::restore_of_sets(context, cluster, &backups, &failed).await;
+    if let Some(looked) = looked {
         for backup in backups.iter().filter(|backup| !failed.contains(backup.collection())) {
-            context.reporter.report_all(restore::drop_replaced(cluster, &backups, backup).await);
+            context.reporter.report_all(restore::drop_replaced(cluster, &backups, backup, &moved, &looked).await);
         }
     }
     Ok(())
@@ -86,5 +89,5 @@ async fn choose(
     context.log.info(None, &format!("`{collection}`: the set {}", manifest.backup_set_id));
     let renamed = context.settings.rename.iter().find(|(old, _)| old == collection).map(|(_, new)| new.clone());
     let name = renamed.unwrap_or_else(|| collection.to_owned());
-    Ok(SetSelection { manifest, name, replication_factor: context.settings.replication_factor, scratch: false })
+    Ok(SetSelection { manifest, name, replication_factor: context.settings.replication_factor, drill: false })
 }

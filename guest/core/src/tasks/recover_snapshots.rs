@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::qdrant::Cluster;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::restore::{self, Backup, BucketArchive, Choice, Samples};
 use crate::runs::{self, Kind};
 use crate::state_files;
@@ -65,7 +65,7 @@ async fn restore_into(
                 Error::new(Code::NothingSelected, whose.name(), cause)
                     .advice("`list_sources` lists whose there are, QDRANT_RESTORE_SOURCE chooses one")
             }
-            None => Error::new(Code::NothingSelected, "", nothing_found(context)),
+            None => nothing_found(context),
         });
     }
     let archives = &archives;
@@ -147,11 +147,7 @@ async fn choose(
         Ok(archives) => restore::select(bucket, collection, archives.clone()).await,
         Err(cause) => Err(cause.clone()),
     };
-    let mut selection = selection.map_err(|cause| Item {
-        collection: Some(collection.to_owned()),
-        cause: Some(cause.to_string()),
-        ..Item::new("collection", Outcome::Failed)
-    })?;
+    let mut selection = selection.map_err(|error| Item::failed("collection", error).collection(collection))?;
     context.reporter.report_all(std::mem::take(&mut selection.skipped));
     Ok(Rc::new(Backup::Archives(selection)))
 }
@@ -172,10 +168,8 @@ pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<sta
     let Some(text) = text else { return Ok(Vec::new()) };
     let lines = state_files::parse_snapshots(name, &text)?;
     if lines.is_empty() {
-        return Err(format!(
-            "the file `{name}` names no snapshot, and all of the bucket is not meant; without the file it is"
-        )
-        .into());
+        let cause = "it names no snapshot, and all of the bucket is not meant; without the file it is";
+        return Err(Error::new(Code::NothingSelected, format!("the file `{name}`"), cause));
     }
     context.log.info(None, &format!("restoring the {} snapshots named in the file `{name}`", lines.len()));
     Ok(lines)
@@ -211,11 +205,9 @@ async fn archives(
         let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
         let absent: Vec<_> = absent
             .map(|collection| {
-                (
-                    collection.clone(),
-                    Err("the file `collections` names it, and the bucket has no archive of it that passes the filter"
-                        .into()),
-                )
+                let cause =
+                    "the file `collections` names it, and the bucket has no archive of it that passes the filter";
+                (collection.clone(), Err(Error::new(Code::NothingSelected, "", cause)))
             })
             .collect();
         let mut archives: ByCollection =
@@ -234,32 +226,33 @@ async fn archives(
             .and_then(|archives| archives.iter().find(|archive| archive.name == line.snapshot_name));
         match (entry, archive) {
             (Ok(archives), Some(archive)) => archives.push(archive.clone()),
-            (entry @ Ok(_), None) => *entry = Err(not_found(context, bucket, line).into()),
+            (entry @ Ok(_), None) => *entry = Err(not_found(context, bucket, line)),
             (Err(_), _) => {}
         }
     }
     Ok(archives)
 }
 
-fn not_found(context: &Context, bucket: &dyn ObjectStore, line: &state_files::Snapshot) -> String {
+fn not_found(context: &Context, bucket: &dyn ObjectStore, line: &state_files::Snapshot) -> Error {
     let name = &line.snapshot_name;
     if SnapshotName::parse(&line.collection, name).is_none() {
-        return format!("`{name}` is not the name of a snapshot of the whole collection `{}`", line.collection);
+        let cause = format!("`{name}` is not the name of a snapshot of the whole collection `{}`", line.collection);
+        return Error::new(Code::NothingSelected, "", cause);
     }
-    format!(
-        "the snapshot `{name}` is not in the bucket `{}` under `{}/`; `get_snap_s3` lists what is",
+    let cause = format!(
+        "the snapshot `{name}` is not in the bucket `{}` under `{}/`",
         bucket.name(),
         context.settings.s3.as_ref().map(|s3| s3.key_prefix.as_str()).unwrap_or_default()
-    )
+    );
+    Error::new(Code::SnapshotMissing, "", cause).advice("`get_snap_s3` lists what is")
 }
 
-fn nothing_found(context: &Context) -> String {
+fn nothing_found(context: &Context) -> Error {
     if context.settings.snapshot_filter.is_empty() {
-        "the bucket holds no snapshots; check QDRANT_S3_BUCKET_NAME and QDRANT_S3_KEY_PREFIX".to_owned()
-    } else {
-        format!(
-            "no snapshot in the bucket passes QDRANT_SNAPSHOT_DATETIME_FILTER={}; `get_snap_s3` with an empty filter lists all",
-            context.settings.snapshot_filter
-        )
+        return Error::new(Code::NothingSelected, "", "the bucket holds no snapshots")
+            .advice("check QDRANT_S3_BUCKET_NAME and QDRANT_S3_KEY_PREFIX");
     }
+    let filter = &context.settings.snapshot_filter;
+    let cause = format!("no snapshot in the bucket passes QDRANT_SNAPSHOT_DATETIME_FILTER={filter}");
+    Error::new(Code::NothingSelected, "", cause).advice("`get_snap_s3` with an empty filter lists all")
 }

@@ -1,0 +1,85 @@
+//! The last stages: the aliases that the replaced collection had, the settings that come last, the record.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::config::{self, When};
+use super::job::Job;
+use super::record::State;
+use super::verify::{Level, Verified};
+use crate::error::{Code, Error};
+use crate::marker;
+use crate::timestamp;
+
+/// How a restore ended.
+pub(super) struct Finished {
+    /// The number of points.
+    pub points: u64,
+    /// What they were compared with.
+    pub level: Level,
+}
+
+/// Ends the restore of a collection that was verified.
+///
+/// # Errors
+/// Qdrant refuses a step: the next run goes on.
+pub(super) async fn finish(job: &Job<'_>, verified: Verified) -> Result<Finished, Error> {
+    let (mut progress, points, mut level) = verified.into_parts();
+    let client = job.client()?;
+    let collection = &job.plan.collection;
+    if let Some(settings) = &job.plan.finish {
+        client.update_collection(collection, settings).await?;
+    }
+    let more = config::restore(job, When::Finished).await?;
+    if let Level::Restored(notes) = &mut level {
+        notes.extend(more.into_iter().filter(|note| !progress.notes.contains(note)));
+    }
+    put_back(job, &progress.record.aliases).await?;
+    let info = client.collection(collection).await?;
+    progress.record.created_at = info.as_ref().and_then(|info| info.created_at());
+    progress.record.ended_at = Some(timestamp::RFC3339.write(job.context.ports.clock.now()));
+    progress.record.state = State::Ended;
+    progress.record.verified = level == Level::Verified;
+    // Before the mark goes: a run that finds neither would take the collection for somebody's.
+    progress.record.write(job).await?;
+    for mut earlier in progress.unfinished {
+        earlier.state = State::Superseded;
+        earlier.write(job).await?;
+    }
+    if job.marker().is_some() && !job.plan.drill {
+        client.update_collection(collection, &json!({"metadata": {marker::NAME: null}})).await?;
+    }
+    Ok(Finished { points, level })
+}
+
+/// Has the aliases lead to the collection again that led to the one which was deleted for it.
+async fn put_back(job: &Job<'_>, aliases: &std::collections::BTreeSet<String>) -> Result<(), Error> {
+    if aliases.is_empty() {
+        return Ok(());
+    }
+    let client = job.client()?;
+    let collection = &job.plan.collection;
+    let there = client.aliases().await?;
+    let mut wanted = BTreeMap::new();
+    for alias in aliases {
+        match there.get(alias) {
+            None => {
+                wanted.insert(alias.clone(), collection.clone());
+            }
+            Some(to) if to == collection => {}
+            Some(to) => job.warn(&format!("the alias `{alias}` led to it before, and leads to `{to}` now: left there")),
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    client.set_aliases(&wanted).await?;
+    let there = client.aliases().await?;
+    match wanted.keys().find(|alias| there.get(*alias) != Some(collection)) {
+        None => Ok(()),
+        Some(alias) => {
+            Err(Error::new(Code::Alias, format!("the alias `{alias}`"), "Qdrant answered ok and it is not there"))
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What every stage of a restore works with.
+
+use std::cell::Cell;
+
+use super::plan::Plan;
+use crate::context::Context;
+use crate::error::{Code, Error};
+use crate::marker::Marker;
+use crate::qdrant::{Client, Cluster};
+use crate::store::ObjectStore;
+
+/// One collection to be restored into one target cluster.
+pub(super) struct Job<'a> {
+    pub context: &'a Context,
+    pub store: &'a dyn ObjectStore,
+    pub cluster: &'a Cluster,
+    pub plan: &'a Plan,
+    /// The id of this restore: it lasts over the runs that go on with it.
+    pub restore: &'a str,
+    /// Set once this run has created the collection.
+    pub created: &'a Cell<bool>,
+}
+
+impl Job<'_> {
+    /// The peer that is asked where any of them can tell.
+    pub(super) fn client(&self) -> Result<&Client, Error> {
+        let peer = self.cluster.peer_to_ask(&self.plan.collection);
+        peer.map(|peer| &peer.client).ok_or_else(|| {
+            Error::new(Code::NoPeer, "", "the target has no peer that answers").advice("check QDRANT_RESTORE_HOSTS")
+        })
+    }
+
+    /// Tells something about the collection that a person should know.
+    pub(super) fn warn(&self, text: &str) {
+        let host = self.cluster.host.to_string();
+        self.context.log.warn(Some(&host), &format!("`{}`: {text}", self.plan.collection));
+    }
+
+    /// The mark that this restore sets on the collection; `None` where a peer is too old to know of metadata.
+    pub(super) fn marker(&self) -> Option<Marker> {
+        self.cluster.knows_metadata().then(|| Marker {
+            restore: self.restore.to_owned(),
+            backup: self.plan.backup.clone(),
+            drill: self.plan.drill,
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! Restoring collections into one target cluster, stage by stage.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::backup::Backup;
+use super::create::create;
+use super::decide::{Asked, Decision, Start, decide, occupies};
+use super::equalise::equalise;
+use super::finish::{Finished, finish};
+use super::inspect::inspect;
+use super::job::Job;
+use super::place::place;
+use super::plan::Target;
+use super::record::Record;
+use super::recover::recover;
+use super::verify::{Level, look_again, verify};
+use super::{history, names, version};
+use crate::concurrent;
+use crate::context::Context;
+use crate::error::Error;
+use crate::ports::LocalBoxFuture;
+use crate::qdrant::Cluster;
+use crate::report::{Item, Outcome};
+use crate::store::ObjectStore;
+
+/// Chooses the backup of one collection when its turn comes: what archives say of themselves is not kept for
+/// thousands of collections. An item says why there is none.
+pub type Choice<'a> = LocalBoxFuture<'a, Result<Rc<Backup>, Item>>;
+
+/// The choice of a backup that was chosen already.
+pub fn given(backup: &Rc<Backup>) -> Choice<'static> {
+    Box::pin(std::future::ready(Ok(Rc::clone(backup))))
+}
+
+/// How a restore into one cluster ended.
+#[derive(Default)]
+pub struct Restored {
+    /// The collections that failed.
+    pub failed: BTreeSet<String>,
+    /// The collections that this run has created.
+    pub created: BTreeSet<String>,
+    /// Alias to collection, as the manifests of what was restored have them.
+    pub aliases: BTreeMap<String, String>,
+}
+
+/// Restores into `cluster` what `choices` gives for each collection, `total` in all. One that fails never stops the
+/// others.
+pub async fn restore<'a>(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    total: usize,
+    choices: &mut dyn FnMut() -> Option<(String, Choice<'a>)>,
+) -> Restored {
+    let mut restored = Restored::default();
+    let mut ended = 0;
+    let restore = id(context);
+    let work = std::iter::from_fn(choices).map(|(collection, choice)| async move {
+        match choice.await {
+            Ok(backup) => {
+                let one = restore_one(context, bucket, cluster, restore, &backup).await;
+                (backup.collection().to_owned(), backup.aliases().to_vec(), one)
+            }
+            Err(item) => (collection, Vec::new(), One { items: vec![item], created: false }),
+        }
+    });
+    let limit = concurrent::restores_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
+    concurrent::at_most(limit, work, |(collection, aliases, One { items: done, created })| {
+        ended += 1;
+        if created {
+            restored.created.insert(collection.clone());
+        }
+        if done.iter().any(|item| item.outcome == Outcome::Failed) {
+            restored.failed.insert(collection.clone());
+        }
+        context.reporter.progress(&cluster.host, ended, total, &collection, done);
+        for alias in aliases {
+            // Of two that name an alias the last by name has it, in whichever order they end.
+            let to = restored.aliases.entry(alias).or_insert_with(|| collection.clone());
+            if *to < collection {
+                to.clone_from(&collection);
+            }
+        }
+    })
+    .await;
+    restored
+}
+
+/// The id of the restore: what a person has named it, so that the runs of one restore know of each other, else the run's.
+fn id(context: &Context) -> &str {
+    context.settings.restore_id.as_deref().unwrap_or_else(|| context.run.as_str())
+}
+
+/// How one collection ended.
+struct One {
+    items: Vec<Item>,
+    created: bool,
+}
+
+/// Restores one collection: an item for each snapshot, one for the collection.
+async fn restore_one(
+    context: &Context,
+    store: &dyn ObjectStore,
+    cluster: &Cluster,
+    restore: &str,
+    backup: &Backup,
+) -> One {
+    let started = context.ports.clock.monotonic();
+    let mut items = Vec::new();
+    let created = Cell::new(false);
+    let surroundings = (context, store, cluster);
+    let item = match planned(surroundings, restore, backup, &created, &mut items).await {
+        Ok(Ended::Restored(finished)) => restored(finished),
+        Ok(Ended::Would(what)) => Item::skipped("collection", format!("would be {what}")),
+        Ok(Ended::Left(why)) => Item::skipped("collection", why),
+        Err(error) => {
+            for name in backup.names().into_iter().filter(|_| !context.settings.dry_run) {
+                // For people only: the run's own report is not lost with it.
+                let reason = context.log.clean(&error.to_string());
+                if let Err(error) = history::note_failed(context.ports.files.as_ref(), &cluster.host, name, &reason) {
+                    context.log.warn(None, &error.to_string());
+                }
+            }
+            Item::failed("collection", error)
+        }
+    };
+    let elapsed = context.ports.clock.monotonic().saturating_sub(started);
+    items.push(item.host(&cluster.host).collection(backup.collection()).elapsed(elapsed));
+    One { items, created: created.get() }
+}
+
+fn restored(finished: Finished) -> Item {
+    let points = finished.points;
+    match finished.level {
+        Level::Verified => {
+            Item::done("collection").cause(format!("{points} points, verified on every replica")).verified(true)
+        }
+        Level::Restored(notes) => Item::done("collection")
+            .cause(format!("{points} points, restored and not verified: {}", notes.join("; ")))
+            .verified(false),
+    }
+}
+
+/// How the restore of a collection ended that did not fail.
+enum Ended {
+    Restored(Finished),
+    /// It was left as it is, for this reason.
+    Left(String),
+    /// In a dry run.
+    Would(&'static str),
+}
+
+/// Makes the plan, and carries it out.
+async fn planned(
+    (context, store, cluster): (&Context, &dyn ObjectStore, &Cluster),
+    restore: &str,
+    backup: &Backup,
+    created: &Cell<bool>,
+    items: &mut Vec<Item>,
+) -> Result<Ended, Error> {
+    let target = Target { peers: cluster.ids(), distributed: cluster.distributed };
+    let plan = backup.plan(&target)?;
+    let job = Job { context, store, cluster, plan: &plan, restore, created };
+    match version::check(backup.versions(), cluster) {
+        Ok(None) => {}
+        Ok(Some(note)) => context.log.info(None, &format!("`{}`: {note}", plan.collection)),
+        Err(error) if context.settings.skip_version_check => {
+            context.log.warn(None, &format!("{error}; restoring all the same"));
+        }
+        Err(error) => return Err(error.advice("QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
+    }
+    names::check(&plan, cluster)?;
+    if let Some((fewest, configured)) = plan.fewer_replicas() {
+        // Writes go on: Qdrant asks no more replicas for confirmation than there are.
+        job.warn(&format!(
+            "configured for {configured} replicas of each shard, and the target has peers for {fewest}: it outlives the loss \
+             of fewer peers than before"
+        ));
+    }
+    stages(&job, items).await
+}
+
+/// The line of stages. Each takes what only the one before can give.
+async fn stages(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
+    let found = inspect(job).await?;
+    let asked = Asked { restore: job.restore, force: job.context.settings.restore_force };
+    let decision = decide(&found, job.plan, asked)?;
+    if job.context.settings.dry_run {
+        return Ok(Ended::Would(would(job, &decision)));
+    }
+    let start = match decision {
+        Decision::Begin(start) => start,
+        Decision::Leave(why) => return Ok(Ended::Left(why)),
+        Decision::Look(record) => return left(job, &record, found.points()).await,
+    };
+    let created = create(job, found, start).await?;
+    let placed = place(job, created).await?;
+    let recovered = recover(job, placed, items).await?;
+    let equalised = equalise(job, recovered).await?;
+    let verified = verify(job, equalised).await?;
+    let finished = finish(job, verified).await?;
+    if let Level::Restored(notes) = &finished.level {
+        job.warn(&format!("restored and not verified: {}", notes.join("; ")));
+    }
+    let names: BTreeSet<&String> = job.plan.recoveries.iter().map(|recovery| &recovery.name).collect();
+    for name in names {
+        history::note_recovered(job.context.ports.files.as_ref(), &job.cluster.host, name)?;
+    }
+    Ok(Ended::Restored(finished))
+}
+
+/// A collection that holds points, and that was restored before, is left alone. What its points are now nobody has
+/// compared, and so it is told.
+///
+/// # Errors
+/// It is visibly another one than was restored.
+async fn left(job: &Job<'_>, record: &Record, points: u64) -> Result<Ended, Error> {
+    match look_again(job).await {
+        Ok(()) => Ok(Ended::Left(format!(
+            "restored before by {} (ended {}); it has as many points as then, and its content was not compared; \
+             QDRANT_RESTORE_FORCE=true restores it anew",
+            record.restore,
+            record.ended_at.as_deref().unwrap_or("at a time unknown")
+        ))),
+        Err(error) if error.is_unknown() => Err(error),
+        Err(error) => {
+            Err(occupies(job.plan, points, &format!(": it was restored before and has changed since ({error})")))
+        }
+    }
+}
+
+/// Tells the plan, line by line, and what it begins with.
+fn would(job: &Job<'_>, decision: &Decision) -> &'static str {
+    let (context, plan, host) = (job.context, job.plan, job.cluster.host.to_string());
+    let what = match decision {
+        Decision::Begin(Start::Create) => "created and restored",
+        Decision::Begin(Start::Fill | Start::Continue) => {
+            "restored into the empty or half restored collection that is there"
+        }
+        Decision::Begin(Start::Replace) => "deleted, created and restored",
+        Decision::Leave(_) | Decision::Look(_) => "left as it is: it was restored before",
+    };
+    context.plan(&["restore", &plan.collection, &host, what]);
+    if !matches!(decision, Decision::Begin(_)) {
+        return what;
+    }
+    for (shard, peers) in &plan.wanted {
+        let peers: Vec<String> = peers.iter().map(u64::to_string).collect();
+        context.plan(&["place", &plan.collection, &format!("shard {shard}"), &format!("peers {}", peers.join("+"))]);
+    }
+    for recovery in &plan.recoveries {
+        let part = recovery.shard.as_ref().filter(|shard| shard.in_collection);
+        let part = part.map(|shard| format!("shard {} of it, sent through this program", shard.id));
+        let peer = format!("peer {}", recovery.peer);
+        let cells = ["recover", &plan.collection, &peer, &recovery.key].into_iter().chain(part.as_deref());
+        context.plan(&cells.collect::<Vec<_>>());
+    }
+    for (field, schema) in &plan.indexes {
+        context.plan(&["index", &plan.collection, field, &schema.to_string()]);
+    }
+    what
+}

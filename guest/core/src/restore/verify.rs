@@ -1,0 +1,204 @@
+//! The stage that verifies: every replica active and where it belongs, every count right, every index there. What could
+//! not be compared with anything is not verified, and said.
+
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+
+use super::body::same_index;
+use super::create::Progress;
+use super::equalise::{Counts, Equalised, counts_at_rest};
+use super::expected::{Judgement, Kind};
+use super::job::Job;
+use super::settle;
+use crate::archive;
+use crate::error::{Code, Error};
+
+/// How sure it is that a collection is as it was backed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// The snapshots were recovered, and nothing speaks against it; says what could not be compared, or is off.
+    Restored(Vec<String>),
+    /// Every shard has the number of points that was counted around the making of its snapshot, the same on each replica.
+    Verified,
+}
+
+/// A collection that was looked at.
+pub(super) struct Verified {
+    progress: Progress,
+    points: u64,
+    level: Level,
+}
+
+impl Verified {
+    pub(super) fn into_parts(self) -> (Progress, u64, Level) {
+        (self.progress, self.points, self.level)
+    }
+}
+
+/// Verifies a restored collection.
+///
+/// # Errors
+/// Says what is not as it has to be. Where a person asks for verified collections only: that it can't be called so.
+pub(super) async fn verify(job: &Job<'_>, equalised: Equalised) -> Result<Verified, Error> {
+    let (progress, counts, origins) = equalised.into_parts();
+    let (points, mut level) = check(job, &counts, &origins, progress.deferred).await?;
+    sample(job, points, &mut level).await?;
+    if !progress.notes.is_empty() {
+        also(&mut level, progress.notes.clone());
+    }
+    match &level {
+        Level::Restored(notes) if job.context.settings.require_verified => {
+            let cause = format!("it was restored and could not be verified: {}", notes.join("; "));
+            Err(Error::new(Code::VerificationFailed, "", cause)
+                .advice("look at it; without QDRANT_REQUIRE_VERIFIED the next run ends the restore"))
+        }
+        _ => Ok(Verified { progress, points, level }),
+    }
+}
+
+/// Looks again at a collection that was restored before: whether anything shows that it has changed.
+///
+/// # Errors
+/// It has: says what. Or the cluster does not settle.
+pub(super) async fn look_again(job: &Job<'_>) -> Result<(), Error> {
+    let counts = counts_at_rest(job).await?;
+    let deferred = settle::deferred(job).await?;
+    check(job, &counts, &BTreeMap::new(), deferred).await.map(drop)
+}
+
+fn failed(cause: String) -> Error {
+    Error::new(Code::VerificationFailed, "", cause)
+}
+
+fn also(level: &mut Level, more: Vec<String>) {
+    match level {
+        Level::Restored(notes) => notes.extend(more),
+        Level::Verified => *level = Level::Restored(more),
+    }
+}
+
+/// Holds the collection against the plan; returns its number of points. `deferred` points are in no count.
+async fn check(
+    job: &Job<'_>,
+    counts: &Counts,
+    origins: &BTreeMap<u32, u64>,
+    deferred: u64,
+) -> Result<(u64, Level), Error> {
+    let plan = job.plan;
+    let tolerance = job.context.settings.tolerance_percent;
+    let mut total = 0_u64;
+    let mut notes = Vec::new();
+    let mut uncounted = Vec::new();
+    if deferred > 0 {
+        notes.push(format!("{deferred} of its points are not optimised yet, and in no count"));
+    }
+    for (shard, replicas) in counts {
+        let Some(count) = replicas.values().max().copied() else { continue };
+        if let Some((peer, other)) = replicas.iter().find(|(_, other)| **other != count) {
+            return Err(failed(format!("shard {shard} has {other} points on peer {peer} and {count} on another")));
+        }
+        total = total.saturating_add(count);
+        let Some(bounds) = plan.expected(*shard, origins.get(shard).copied()) else {
+            uncounted.push(shard.to_string());
+            if count == 0 && deferred == 0 {
+                notes.extend(ends_empty(job, *shard).await?);
+            }
+            continue;
+        };
+        match bounds.with_hidden(deferred).judge(&format!("shard {shard}"), count, tolerance) {
+            Judgement::Right if bounds.kind == Kind::Estimate => {
+                notes.push(format!("shard {shard} was counted only once"))
+            }
+            Judgement::Right => {}
+            Judgement::Off(by) => notes.push(by),
+            Judgement::Wrong(cause) => return Err(failed(cause)),
+        }
+    }
+    if !uncounted.is_empty() {
+        notes.push(format!("how many points shard {} had is not known", uncounted.join(", ")));
+        if let Some(bounds) = plan.total {
+            match bounds.with_hidden(deferred).judge("it", total, tolerance) {
+                Judgement::Right => {}
+                Judgement::Off(by) => notes.push(by),
+                Judgement::Wrong(cause) => return Err(failed(cause)),
+            }
+        }
+    }
+    let looks = job.cluster.peers.iter().map(|peer| async move { (peer, peer.client.count(&plan.collection).await) });
+    for (peer, seen) in join_all(looks).await {
+        let seen = seen?;
+        if seen != total {
+            return Err(failed(format!("{} counts {seen} points and the replicas hold {total}", peer.address())));
+        }
+    }
+    indexes(job).await?;
+    Ok((total, if notes.is_empty() { Level::Verified } else { Level::Restored(notes) }))
+}
+
+/// Of a shard that ends empty and whose points nobody counted: looks whether its snapshot had any.
+///
+/// # Errors
+/// It had.
+async fn ends_empty(job: &Job<'_>, shard: u32) -> Result<Option<String>, Error> {
+    for recovery in job.plan.recoveries.iter().filter(|recovery| recovery.shards.contains_key(&shard)) {
+        let in_collection = recovery.shard.as_ref().is_none_or(|shard| shard.in_collection);
+        let folder = if in_collection { format!("{shard}/") } else { String::new() };
+        let bytes = job.store.size(&recovery.key).await?.unwrap_or(recovery.bytes);
+        match archive::has_points(job.store, &recovery.key, bytes, &folder).await? {
+            Some(true) => {
+                let cause = format!("shard {shard} ends empty, and its snapshot `{}` has points", recovery.name);
+                return Err(failed(cause));
+            }
+            Some(false) => {}
+            None => {
+                return Ok(Some(format!(
+                    "shard {shard} ends empty, and whether its snapshot has points can't be told"
+                )));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Reads points back, with payload and vectors, each time from another peer. What strict mode forbids is left.
+///
+/// # Errors
+/// A peer can't read them, or gives fewer than it was asked for.
+async fn sample(job: &Job<'_>, total: u64, level: &mut Level) -> Result<(), Error> {
+    const BATCH: u64 = 100;
+    let mut left = job.context.settings.sample_points.min(total);
+    for peer in job.cluster.peers.iter().cycle() {
+        let batch = left.min(BATCH);
+        if batch == 0 {
+            break;
+        }
+        match peer.client.sample(&job.plan.collection, batch).await {
+            Ok(read) if read < batch => {
+                let cause = format!("{} reads back {read} points of {batch} that were asked for", peer.address());
+                return Err(failed(cause));
+            }
+            Ok(_) => left -= batch,
+            Err(error) if error.status() == Some(400) => {
+                also(level, vec![format!("no points could be read back: {error}")]);
+                break;
+            }
+            Err(error) => return Err(Error::from(error).of("its points can't be read back")),
+        }
+    }
+    Ok(())
+}
+
+async fn indexes(job: &Job<'_>) -> Result<(), Error> {
+    let info = job.client()?.collection(&job.plan.collection).await?;
+    let info = info.ok_or_else(|| failed("the collection is gone".to_owned()))?;
+    for (field, wanted) in &job.plan.indexes {
+        match info.payload_schema.get(field) {
+            None => return Err(failed(format!("the payload index on `{field}` is missing"))),
+            Some(there) if !same_index(wanted, there) => {
+                return Err(failed(format!("the payload index on `{field}` is {there} and has to be {wanted}")));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! What is claimed of a restore, where Qdrant, the bucket or a person spoil it.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use qdrant_backup_tests::client::Client;
+use qdrant_backup_tests::faults::{Chosen, Event, Wrong};
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::Site;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{change, fault, manifest_keys, manifests, said_and_not_done};
+
+/// Points of the same ids with another payload.
+async fn overwrite(client: &Client, collection: &str, points: u64) {
+    let points: Vec<Value> =
+        (0..points).map(|id| json!({"id": id, "vector": [0.1, 0.2, 0.3, 0.4], "payload": {"city": "WRONG"}})).collect();
+    let path = format!("/collections/{collection}/points?wait=true");
+    client.ok(Method::PUT, &path, Some(&json!({ "points": points }))).await;
+}
+
+async fn docs(peers: usize, more: Value) -> Site {
+    let site = Site::native(Options { peers, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", more).await;
+    client.fill("docs", 0, 40).await;
+    site
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_ends_empty_is_a_failure_whatever_the_tolerance() {
+    for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
+        let site = docs(1, json!({"shard_number": 2})).await;
+        let client = site.source.client();
+        client.create("none", json!({"shard_number": 1})).await;
+        site.run(&[backup]).await.expect(0);
+        client.wipe().await;
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 99, said_and_not_done()));
+        let tolerant = [("QDRANT_VERIFY_TOLERANCE_PCT", "100")];
+        let run = site.run_with(&[restore], &tolerant).await.expect(3).says(&["shard 0 has 0 points"]);
+        assert!(run.stderr.contains("done: collection `none`"), "{}", run.stderr);
+        // Nobody has counted: the snapshots tell.
+        for key in site.s3.keys("snapshot_manifests/") {
+            site.s3.delete(&key);
+        }
+        if restore == "recover_snap_shards" {
+            change(&site, &manifest_keys(&site)[0], |manifest| {
+                for shard in manifest["shards"].as_array_mut().unwrap() {
+                    shard["points"] = json!({});
+                }
+                manifest["source"]["points"] = json!({});
+                manifest["points_count"] = json!(0);
+            });
+        }
+        client.wipe().await;
+        let run = site.run_with(&[restore], &tolerant).await.expect(3).says(&["ends empty, and its snapshot"]);
+        assert!(run.stderr.contains("done: collection `none`"), "{}", run.stderr);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_shard_that_vanished_is_not_within_the_whole_s_tolerance() {
+    let site = docs(1, json!({"shard_number": 2})).await;
+    let client = site.source.client();
+    client.fill("docs", 40, 1000).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    // Of a small shard that was written to: 1 % of the whole is more than all of it.
+    let mut lost = 0;
+    change(&site, &manifest_keys(&site)[0], |manifest| {
+        manifest["source"]["points"] = json!({"before": 1000, "after": 1001});
+        let shard = &mut manifest["shards"][1];
+        lost = shard["points"]["after"].as_u64().unwrap();
+        shard["points"] = json!({"before": lost + 9, "after": lost + 10});
+    });
+    assert!(lost > 100 && lost < 900);
+    client.wipe().await;
+    // 9 of some 500 points: less than 1 % of all.
+    let fewer =
+        format!("shard 1 has {lost} points and had {} to {} when it was backed up, 9 fewer", lost + 9, lost + 10);
+    site.run(&["recover_snap_shards"]).await.expect(3).says(&[&fewer, "differs by more than"]);
+    let tolerant = [("QDRANT_VERIFY_TOLERANCE_PCT", "3")];
+    site.run_with(&["recover_snap_shards"], &tolerant).await.expect(0).says(&["restored and not verified", &fewer]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_with_equal_counts_and_other_points_are_made_equal() {
+    let mut site = docs(2, json!({"shard_number": 2, "replication_factor": 2})).await;
+    let client = site.source.client();
+    // As where payloads are set while the snapshots are made, one after another.
+    let shard = 0;
+    let path = format!("/collections/docs/shards/{shard}/points/scroll");
+    let body = json!({"limit": 100, "with_payload": true, "with_vector": true});
+    let read =
+        async |peer: usize| client.call(peer, Method::POST, &path, Some(&body)).await.1["result"]["points"].take();
+    let some = read(0).await[0]["id"].clone();
+    let point = json!({"id": some, "vector": [0.4, 0.3, 0.2, 0.1], "payload": {"city": "other"}});
+    site.source.stand_in().write_to_one_replica("docs", shard, 1, &[point]);
+    assert_ne!(read(0).await, read(1).await);
+    site.run(&["create_snap"]).await.expect(0);
+    client.wipe().await;
+    site.run(&["recover_snap"])
+        .await
+        .expect(0)
+        .says(&["their points differ: the replicas of shard 0 are copied from peer"]);
+    assert_eq!(read(0).await, read(1).await);
+    // Those that are the same are left as they are.
+    client.wipe().await;
+    client.create("docs", json!({"shard_number": 2, "replication_factor": 2})).await;
+    client.fill("docs", 0, 40).await;
+    qdrant_backup_tests::clock::another_second().await;
+    site.run(&["create_snap"]).await.expect(0);
+    client.wipe().await;
+    let run = site.run(&["recover_snap"]).await.expect(0);
+    assert!(!run.stderr.contains("are copied from peer"), "{}", run.stderr);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_the_service_fills_in_is_set_back() {
+    let site = docs(1, json!({"shard_number": 1})).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let quantized = json!({"quantization_config": {"scalar": {"type": "int8"}}});
+    let target = site.more(Options { peers: 1, service: quantized, ..Options::default() }).await;
+    let host = target.hosts()[0].clone();
+    let into = |host: &str| [("QDRANT_RESTORE_HOSTS".to_owned(), host.to_owned())];
+    let run = async |host: &str, more: &[(&str, &str)]| {
+        let work = TempDir::new().unwrap();
+        let [(name, host)] = into(host);
+        let settings = [&[(name.as_str(), host.as_str())], more].concat();
+        site.run_in(work.path(), &["recover_snap_shards"], &settings).await
+    };
+    run(&host, &[]).await.expect(0).says(&["verified on every replica"]);
+    let info = target.client().ok(Method::GET, "/collections/docs", None).await;
+    assert_eq!(info["config"]["quantization_config"], Value::Null);
+    // What can't be set is told.
+    let segments = json!({"optimizers_config": {"max_segment_size": 5000}});
+    let target = site.more(Options { peers: 1, service: segments, ..Options::default() }).await;
+    let host = target.hosts()[0].clone();
+    let differs = "`optimizer_config.max_segment_size` is 5000 and was null";
+    run(&host, &[]).await.expect(1).says(&[differs, "QDRANT_RESTORE_ACCEPT_CONFIG"]);
+    let accepted = run(&host, &[("QDRANT_RESTORE_ACCEPT_CONFIG", "true")]).await.expect(0);
+    accepted.says(&[differs, "warning", "not verified"]);
+    assert_eq!(target.client().content("docs").await.points.len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn points_of_others_are_not_taken_for_half_done_work() {
+    for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
+        let site = docs(1, json!({"shard_number": 2})).await;
+        let client = site.source.client();
+        site.run(&[backup]).await.expect(0);
+        client.wipe().await;
+        let full = Wrong::Status(507, json!({"status": {"error": "disk full"}}).to_string());
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 1, full));
+        let run = site.run(&[restore]).await;
+        assert!(matches!(run.code, 1 | 3), "{}", run.stderr);
+        // Somebody deletes what is there, and fills it by hand: just as many points.
+        client.wipe().await;
+        client.create("docs", json!({"shard_number": 2})).await;
+        client.fill("docs", 0, 40).await;
+        overwrite(&client, "docs", 40).await;
+        let theirs = client.content("docs").await;
+        site.run(&[restore]).await.expect(1).says(&["holds 40 points and is not overwritten"]);
+        assert_eq!(client.content("docs").await, theirs, "{restore}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_deletes_nothing_for_a_snapshot_that_is_damaged() {
+    let site = docs(1, json!({"shard_number": 1})).await;
+    let client = site.source.client();
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.fill("docs", 40, 45).await;
+    let [manifest] = manifests(&site).try_into().unwrap();
+    let shard = &manifest.shards[0];
+    let mut bytes = site.s3.get(&shard.s3_key).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    site.s3.put_with_etag(&shard.s3_key, bytes, &shard.etag);
+    let force = [("QDRANT_RESTORE_FORCE", "true")];
+    site.run_with(&["recover_snap_shards"], &force).await.expect(1).says(&["its SHA-256 is", "was not touched"]);
+    assert_eq!(client.count(0, "docs").await, 45);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aliases_made_later_outlive_a_forced_restore_that_fails() {
+    for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
+        let site = docs(1, json!({"shard_number": 1})).await;
+        let client = site.source.client();
+        site.run(&[backup]).await.expect(0);
+        client.alias("later", "docs").await;
+        let refused = Wrong::Status(400, json!({"status": {"error": "Failed to download"}}).to_string());
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 1, refused));
+        let run = site.run_with(&[restore], &[("QDRANT_RESTORE_FORCE", "true")]).await;
+        assert!(matches!(run.code, 1 | 3), "{}", run.stderr);
+        assert!(client.aliases().await.is_empty());
+        // Another pod, by whatever way.
+        let work = TempDir::new().unwrap();
+        site.run_in(work.path(), &[restore], &[]).await.expect(0);
+        assert_eq!(client.aliases().await, BTreeMap::from([("later".to_owned(), "docs".to_owned())]), "{restore}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_one_stays_where_it_is_written_to() {
+    let site = docs(1, json!({"shard_number": 1})).await;
+    let client = site.source.client();
+    client.alias("live", "docs").await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let writer = site.source.client();
+    let event = Event::new(move || {
+        let writer = writer.clone();
+        async move { writer.fill("docs", 40, 50).await }
+    });
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 1, Wrong::Before(event)));
+    let settings = [
+        ("QDRANT_RESTORE_RENAME", "docs=docs-2"),
+        ("QDRANT_RESTORE_SWITCH_ALIASES", "true"),
+        ("QDRANT_RESTORE_DROP_OLD", "true"),
+    ];
+    site.run_with(&["recover_snap_shards"], &settings).await.expect(3).says(&["had 40 points and has 50"]);
+    assert_eq!(client.count(0, "docs").await, 50);
+}
