@@ -84,7 +84,7 @@ pub const OPTIONS: &[HostOption] = &[
         flag: COMPONENT,
         value: "FILE",
         variable: None,
-        help: "Run this component in place of the built-in one",
+        help: "Run this component in place of the built-in one: as it is or compressed by gzip, at most 64MiB",
     },
     HostOption {
         flag: MEMORY_LIMIT,
@@ -270,6 +270,7 @@ impl<'a> Values<'a> {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::component_file;
 
     fn parse_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, CliError> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
@@ -340,6 +341,11 @@ mod tests {
         assert_eq!(options.work_dir, PathBuf::from("/flag"));
         assert_eq!(options.memory_limit, 1 << 30);
         assert_eq!(options.allow_hosts.len(), 5);
+    }
+
+    #[test]
+    fn the_help_names_the_largest_component() {
+        assert!(help().contains(&show_size(component_file::LIMIT as u64)));
     }
 
     #[test]
