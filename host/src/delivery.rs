@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use lexopt::Arg;
 use ring::digest::{SHA256, digest};
 
 use crate::component_file;
@@ -42,44 +43,117 @@ pub enum Delivery {
     },
 }
 
-/// The commands for the help.
-pub const HELP: &str = "\
-Delivery of the component (these commands write files and connect to nothing):
-  component FILE
-          write the built-in component to FILE
-  configmap MANIFEST [COMPONENT [KEY]]
-          put the component (the built-in one, or the file COMPONENT) into the ConfigMap in the YAML file MANIFEST,
-          compressed by gzip, as binaryData KEY (by default the name of the file and .gz, in place of a key without
-          .gz); all else in MANIFEST stays as it is
-  oci DIR [COMPONENT]
-          write the component as a wasm OCI artifact: an image layout in DIR, ready to be pushed
-";
+/// What the arguments of one of the commands ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Do it.
+    Do(Delivery),
+    /// Print this text on standard output and succeed.
+    Print(String),
+}
 
-impl Delivery {
-    /// Understands `arguments`; `None` when they ask for something else.
-    ///
-    /// # Errors
-    /// Arguments are missing or too many; says how to call it.
-    pub fn parse(arguments: &[String]) -> Option<Result<Self, String>> {
-        let (command, rest) = arguments.split_first()?;
-        let path = |text: &String| PathBuf::from(text);
-        Some(match (command.as_str(), rest) {
-            ("component", [file]) => Ok(Self::Component { file: path(file) }),
-            ("component", _) => Err("usage: qdrant-backup component FILE".to_owned()),
-            ("configmap", [manifest, more @ ..]) if more.len() <= 2 => Ok(Self::ConfigMap {
-                manifest: path(manifest),
-                component: more.first().map(path),
-                key: more.get(1).cloned(),
+/// A command as the command line and its help know it.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    /// What to do with so many arguments, if they are neither too few nor too many.
+    of: fn(&[PathBuf]) -> Option<Delivery>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "component",
+        arguments: "FILE",
+        help: "write the built-in component to FILE",
+        of: |arguments| match arguments {
+            [file] => Some(Delivery::Component { file: file.clone() }),
+            _ => None,
+        },
+    },
+    Command {
+        name: "configmap",
+        arguments: "MANIFEST [COMPONENT [KEY]]",
+        help: "put the component (the built-in one, or the file COMPONENT) into the ConfigMap in the YAML file MANIFEST,\n\
+               compressed by gzip, as binaryData KEY (by default the name of the file and .gz, in place of a key without\n\
+               .gz); all else in MANIFEST stays as it is",
+        of: |arguments| match arguments {
+            [manifest, more @ ..] if more.len() <= 2 => Some(Delivery::ConfigMap {
+                manifest: manifest.clone(),
+                component: more.first().cloned(),
+                key: more.get(1).map(|key| key.display().to_string()),
             }),
-            ("configmap", _) => Err("usage: qdrant-backup configmap MANIFEST [COMPONENT [KEY]]".to_owned()),
-            ("oci", [directory, more @ ..]) if more.len() <= 1 => {
-                Ok(Self::Oci { directory: path(directory), component: more.first().map(path) })
+            _ => None,
+        },
+    },
+    Command {
+        name: "oci",
+        arguments: "DIR [COMPONENT]",
+        help: "write the component as a wasm OCI artifact: an image layout in DIR, ready to be pushed",
+        of: |arguments| match arguments {
+            [directory, more @ ..] if more.len() <= 1 => {
+                Some(Delivery::Oci { directory: directory.clone(), component: more.first().cloned() })
             }
-            ("oci", _) => Err("usage: qdrant-backup oci DIR [COMPONENT]".to_owned()),
-            _ => return None,
-        })
+            _ => None,
+        },
+    },
+];
+
+/// Understands `arguments`; `None` when they are not for one of the commands.
+///
+/// # Errors
+/// Arguments are missing, too many or options; says how to call it.
+pub fn parse(arguments: &[String]) -> Option<Result<Asked, String>> {
+    let of_name = |name: &String| COMMANDS.iter().find(|command| command.name == name);
+    match arguments {
+        [help, name] if matches!(help.as_str(), "help" | "--help" | "-h") => {
+            of_name(name).map(|command| Ok(Asked::Print(command.help())))
+        }
+        [name, arguments @ ..] => of_name(name).map(|command| command.parse(arguments)),
+        [] => None,
+    }
+}
+
+/// The commands for the program's help.
+pub fn help() -> String {
+    let mut text = "Delivery of the component (these commands write files and connect to nothing):\n".to_owned();
+    for command in COMMANDS {
+        text.push_str(&format!("  {} {}\n", command.name, command.arguments));
+        for line in command.help.lines() {
+            text.push_str(&format!("          {line}\n"));
+        }
+    }
+    text
+}
+
+impl Command {
+    fn parse(&self, arguments: &[String]) -> Result<Asked, String> {
+        let mut values = Vec::new();
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next().map_err(|error| self.wrong(&error))? {
+            match argument {
+                Arg::Short('h') | Arg::Long("help") => return Ok(Asked::Print(self.help())),
+                Arg::Value(value) => values.push(PathBuf::from(value)),
+                option => return Err(self.wrong(&option.unexpected())),
+            }
+        }
+        (self.of)(&values).map(Asked::Do).ok_or_else(|| self.usage())
     }
 
+    fn usage(&self) -> String {
+        format!("usage: qdrant-backup {} {}", self.name, self.arguments)
+    }
+
+    fn wrong(&self, error: &lexopt::Error) -> String {
+        format!("{error}\n{}", self.usage())
+    }
+
+    fn help(&self) -> String {
+        format!("{}\n\n{}\n", self.usage(), self.help)
+    }
+}
+
+impl Delivery {
     /// Does it; returns what to tell the user.
     ///
     /// # Errors
@@ -185,8 +259,8 @@ mod tests {
     /// The first bytes of every component, which are one.
     const SMALLEST: &[u8] = b"\0asm\x0d\0\x01\0";
 
-    fn parse(arguments: &[&str]) -> Option<Result<Delivery, String>> {
-        Delivery::parse(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    fn parse(arguments: &[&str]) -> Option<Result<Asked, String>> {
+        super::parse(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
     #[test]
@@ -197,11 +271,35 @@ mod tests {
             component: Some("c.wasm".into()),
             key: Some("key".into()),
         };
-        assert_eq!(configmap, expected);
-        for wrong in [&["configmap"][..], &["configmap", "a", "b", "c", "d"], &["oci"], &["component"]] {
+        assert_eq!(configmap, Asked::Do(expected));
+        for wrong in
+            [&["configmap"][..], &["configmap", "a", "b", "c", "d"], &["oci"], &["oci", "a", "b", "c"], &["component"]]
+        {
             assert!(parse(wrong).unwrap().unwrap_err().starts_with("usage: qdrant-backup"), "{wrong:?}");
         }
         assert!(parse(&["create_snap"]).is_none() && parse(&[]).is_none());
+    }
+
+    #[test]
+    fn an_option_is_no_file() {
+        for wrong in [&["component", "--file=x"][..], &["configmap", "m.yaml", "--key"], &["oci", "-f", "x"]] {
+            let why = parse(wrong).unwrap().unwrap_err();
+            assert!(why.contains("option") && why.contains("\nusage: qdrant-backup"), "{wrong:?}: {why}");
+        }
+        let dashed = Asked::Do(Delivery::Component { file: "--file".into() });
+        assert_eq!(parse(&["component", "--", "--file"]), Some(Ok(dashed)));
+    }
+
+    #[test]
+    fn each_command_has_its_help() {
+        for command in COMMANDS {
+            let asked = Some(Ok(Asked::Print(command.help())));
+            for arguments in [[command.name, "--help"], [command.name, "-h"], ["help", command.name]] {
+                assert_eq!(parse(&arguments), asked, "{arguments:?}");
+            }
+            assert!(command.help().contains(command.arguments) && help().contains(command.arguments));
+        }
+        assert_eq!((parse(&["help"]), parse(&["help", "create_snap"])), (None, None));
     }
 
     #[test]

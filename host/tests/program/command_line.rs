@@ -182,6 +182,15 @@ fn other_compressions_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn the_commands_of_delivery_have_help() {
+    let ended = run(&["configmap", "--help"], &[]);
+    check(&ended, 0, &[]);
+    assert!(ended.stdout.starts_with("usage: qdrant-backup configmap MANIFEST"), "{ended:?}");
+    let ended = run(&["configmap", "--key", "k"], &[]);
+    check(&ended, 2, &["--key", "usage: qdrant-backup configmap MANIFEST"]);
+}
+
+#[test]
 fn a_file_that_is_no_component_is_named_and_refused() {
     let ended = with_component(&ComponentFile::from_bytes(b"hello"), &["create_snap"], &[SOURCE]);
     check(&ended, 1, &["component.wasm` can't be used"]);
