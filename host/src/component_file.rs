@@ -45,11 +45,12 @@ enum Kind {
 impl Kind {
     fn of(head: &[u8]) -> Self {
         // Layer 1 in the second half of the version tells a component from a core module (component model, Binary.md).
-        if let [0, b'a', b's', b'm', _, _, layer, 0, ..] = head {
-            return match layer {
-                1 => Self::Component,
-                _ => Self::Other("a core wasm module and no component".to_owned()),
-            };
+        match head {
+            [0, b'a', b's', b'm', _, _, 1, 0, ..] => return Self::Component,
+            [0, b'a', b's', b'm', _, _, 0, 0, ..] => {
+                return Self::Other("a core wasm module and no component".to_owned());
+            }
+            _ => {}
         }
         if head.starts_with(GZIP) {
             return Self::Gzip;
