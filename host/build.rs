@@ -107,7 +107,6 @@ fn build() -> Result<PathBuf, String> {
     }
     let built = target_dir.join(TARGET).join("component").join("qdrant_backup_component.wasm");
     let component = std::fs::read(&built).map_err(|error| format!("can't read {}: {error}", built.display()))?;
-    let component = without_names(&component).ok_or_else(|| format!("{} is not a component", built.display()))?;
     let file = out_dir.join("qdrant-backup.wasm");
     // Left alone where it is the same: the host is compiled anew whenever it changes.
     if std::fs::read(&file).ok().as_ref() != Some(&component) {
@@ -116,8 +115,8 @@ fn build() -> Result<PathBuf, String> {
     Ok(file)
 }
 
-/// The linker's choice of long numbers is 80 KB of a component of 1 MB, and the builder's paths are 20 KB, which
-/// would also make it another component for every builder.
+/// Numbers as long as they have to be, and no paths of the builder's, which would make it another component for every
+/// builder.
 fn flags() -> Vec<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
@@ -126,31 +125,6 @@ fn flags() -> Vec<String> {
     let registries = sources.and_then(|sources| std::fs::read_dir(sources).ok()).into_iter().flatten().flatten();
     let remap = registries.map(|registry| format!("--remap-path-prefix={}=crates", registry.path().display()));
     ["-Clink-arg=--compress-relocations".to_string()].into_iter().chain(remap).collect()
-}
-
-/// Without the custom sections, which are only names for debuggers: 11 KB that the linker has no option to leave out.
-/// The layout is that of the component model's binary format: 8 bytes, then sections of an id, a LEB128 size and
-/// contents; id 0 is custom.
-fn without_names(component: &[u8]) -> Option<Vec<u8>> {
-    let (header, mut rest) = component.split_at_checked(8)?;
-    let mut kept = header.to_vec();
-    while let Some((id, after)) = rest.split_first() {
-        let mut size = 0_usize;
-        let mut digits = 0;
-        for (place, byte) in after.iter().take(5).enumerate() {
-            size |= usize::from(byte & 0x7f) << (7 * place);
-            digits = place + 1;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let (section, next) = rest.split_at_checked(1 + digits + size)?;
-        if *id != 0 {
-            kept.extend_from_slice(section);
-        }
-        rest = next;
-    }
-    Some(kept)
 }
 
 fn variable(name: &str) -> Result<String, String> {

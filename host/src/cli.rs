@@ -1,12 +1,14 @@
 //! The command line: the host's own options in any place, everything else is the task and its options.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use lexopt::Arg;
 use qdrant_backup_contract::command_line::{self, Invocation};
 use qdrant_backup_contract::settings::parse_duration;
 use qdrant_backup_contract::tasks::Task;
 
-use crate::delivery::{self, Delivery};
+use crate::delivery::{self, Asked, Delivery};
 use crate::egress::Rule;
 use crate::environment::{Environment, settings_problems};
 use crate::options::Options;
@@ -84,7 +86,7 @@ pub const OPTIONS: &[HostOption] = &[
         flag: COMPONENT,
         value: "FILE",
         variable: None,
-        help: "Run this component in place of the built-in one",
+        help: "Run this component in place of the built-in one: as it is or compressed by gzip, at most 64MiB",
     },
     HostOption {
         flag: MEMORY_LIMIT,
@@ -108,8 +110,11 @@ const LARGEST_MEMORY: u64 = 4 << 30;
 /// # Errors
 /// A wrong command line, or all values that can't be used at once.
 pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command, CliError> {
-    if let Some(delivery) = Delivery::parse(arguments) {
-        return delivery.map(Command::Deliver).map_err(CliError::Usage);
+    match delivery::parse(arguments) {
+        Some(Ok(Asked::Do(delivery))) => return Ok(Command::Deliver(delivery)),
+        Some(Ok(Asked::Print(text))) => return Ok(Command::Print(text)),
+        Some(Err(usage)) => return Err(CliError::Usage(usage)),
+        None => {}
     }
     let (given, rest) = split(arguments).map_err(CliError::Usage)?;
     let (task, settings) = match command_line::parse(&rest).map_err(|error| CliError::Usage(error.to_string()))? {
@@ -140,7 +145,7 @@ pub fn help() -> String {
         }
     }
     text.push('\n');
-    text.push_str(delivery::HELP);
+    text.push_str(&delivery::help());
     text.push_str(
         "\nExit codes: 0 done, 1 failed, 2 wrong command line or settings, 3 partly done, 124 the deadline ran out,\n\
          130 stopped by SIGINT, 143 stopped by SIGTERM. The state files are whole in each case.\n",
@@ -169,29 +174,37 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 type Given = Vec<(&'static HostOption, String)>;
 
-/// Takes the host's own options out. After `--` nothing is the host's any more.
+/// Takes the host's own options out. After `--` nothing is an option of the host's any more.
 fn split(arguments: &[String]) -> Result<(Given, Vec<String>), String> {
     let mut given = Given::new();
     let mut rest = Vec::new();
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument == "--" {
-            rest.extend(arguments.by_ref().cloned());
-            break;
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            Arg::Value(value) => rest.push(text(value)),
+            Arg::Short(letter) => rest.push(format!("-{letter}")),
+            Arg::Long(name) => {
+                let flag = format!("--{name}");
+                match OPTIONS.iter().find(|option| option.flag == flag) {
+                    Some(option) => given.push((option, value_of(option, &mut parser)?)),
+                    None => rest.push(match parser.optional_value() {
+                        Some(value) => format!("{flag}={}", text(value)),
+                        None => flag,
+                    }),
+                }
+            }
         }
-        let (flag, value) = match argument.split_once('=') {
-            Some((flag, value)) => (flag, Some(value.to_string())),
-            None => (argument.as_str(), None),
-        };
-        let Some(option) = OPTIONS.iter().find(|option| option.flag == flag) else {
-            rest.push(argument.clone());
-            continue;
-        };
-        let value = value.or_else(|| arguments.next().cloned()).filter(|value| !value.trim().is_empty());
-        let value = value.ok_or_else(|| format!("{flag} needs a value: {flag} {}", option.value))?;
-        given.push((option, value));
     }
     Ok((given, rest))
+}
+
+fn value_of(option: &HostOption, parser: &mut lexopt::Parser) -> Result<String, String> {
+    let value = parser.value().ok().map(text).filter(|value| !value.trim().is_empty());
+    value.ok_or_else(|| format!("{flag} needs a value: {flag} {}", option.value, flag = option.flag))
+}
+
+fn text(argument: OsString) -> String {
+    argument.to_string_lossy().into_owned()
 }
 
 fn options(task: Task, given: &Given, environment: &Environment) -> Result<Options, Vec<String>> {
@@ -272,6 +285,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::component_file;
 
     fn parse_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, CliError> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
@@ -342,6 +356,31 @@ mod tests {
         assert_eq!(options.work_dir, PathBuf::from("/flag"));
         assert_eq!(options.memory_limit, 1 << 30);
         assert_eq!(options.allow_hosts.len(), 5);
+    }
+
+    #[test]
+    fn what_is_not_the_host_s_is_handed_on_as_it_came() {
+        let (given, rest) =
+            split(&["--bkp=A=b", "--work-dir=/w=x", "-h", "x y", "--no", "--", "--work-dir", "-V"].map(str::to_owned))
+                .unwrap();
+        assert_eq!(given.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["/w=x"]);
+        assert_eq!(rest, ["--bkp=A=b", "-h", "x y", "--no", "--work-dir", "-V"]);
+        // A value may begin with a dash.
+        assert_eq!(run(&["create_snap", "--work-dir", "-w"], &[]).work_dir, PathBuf::from("-w"));
+    }
+
+    #[test]
+    fn the_commands_of_delivery_are_known() {
+        let deliver = parse_with(&["component", "c.wasm"], &[]);
+        assert!(matches!(deliver, Ok(Command::Deliver(_))), "{deliver:?}");
+        let help = parse_with(&["help", "configmap"], &[]);
+        assert!(matches!(&help, Ok(Command::Print(text)) if text.contains("MANIFEST")), "{help:?}");
+        assert!(usage(&["oci"]).starts_with("usage: "));
+    }
+
+    #[test]
+    fn the_help_names_the_largest_component() {
+        assert!(help().contains(&show_size(component_file::LIMIT as u64)));
     }
 
     #[test]

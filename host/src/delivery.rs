@@ -3,14 +3,18 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use lexopt::Arg;
 use ring::digest::{SHA256, digest};
 
+use crate::component_file;
 use crate::sandbox::COMPONENT;
 
 mod configmap;
 mod oci;
 
-/// The name of the component as a file, and as a ConfigMap's key.
+use configmap::Entry;
+
+/// The name of the component as a file.
 const NAME: &str = "qdrant-backup.wasm";
 
 /// One of the program's own commands: they write files and touch nothing else.
@@ -21,13 +25,13 @@ pub enum Delivery {
         /// Where to.
         file: PathBuf,
     },
-    /// `configmap MANIFEST [COMPONENT [KEY]]`: puts a component into a manifest's `binaryData`.
+    /// `configmap MANIFEST [COMPONENT [KEY]]`: puts a component into a manifest's `binaryData`, compressed.
     ConfigMap {
         /// The YAML file, changed in place.
         manifest: PathBuf,
         /// The component; the built-in one by default.
         component: Option<PathBuf>,
-        /// The key in `binaryData`; the component's file name by default.
+        /// The key in `binaryData`; the component's file name and `.gz` by default.
         key: Option<String>,
     },
     /// `oci DIR [COMPONENT]`: writes an OCI image layout with a component as wasm artifact.
@@ -39,43 +43,117 @@ pub enum Delivery {
     },
 }
 
-/// The commands for the help.
-pub const HELP: &str = "\
-Delivery of the component (these commands write files and connect to nothing):
-  component FILE
-          write the built-in component to FILE
-  configmap MANIFEST [COMPONENT [KEY]]
-          put the component (the built-in one, or the file COMPONENT) into the ConfigMap in the YAML file MANIFEST,
-          as binaryData KEY (the name of the file by default); all else in MANIFEST stays as it is
-  oci DIR [COMPONENT]
-          write the component as a wasm OCI artifact: an image layout in DIR, ready to be pushed
-";
+/// What the arguments of one of the commands ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Do it.
+    Do(Delivery),
+    /// Print this text on standard output and succeed.
+    Print(String),
+}
 
-impl Delivery {
-    /// Understands `arguments`; `None` when they ask for something else.
-    ///
-    /// # Errors
-    /// Arguments are missing or too many; says how to call it.
-    pub fn parse(arguments: &[String]) -> Option<Result<Self, String>> {
-        let (command, rest) = arguments.split_first()?;
-        let path = |text: &String| PathBuf::from(text);
-        Some(match (command.as_str(), rest) {
-            ("component", [file]) => Ok(Self::Component { file: path(file) }),
-            ("component", _) => Err("usage: qdrant-backup component FILE".to_owned()),
-            ("configmap", [manifest, more @ ..]) if more.len() <= 2 => Ok(Self::ConfigMap {
-                manifest: path(manifest),
-                component: more.first().map(path),
-                key: more.get(1).cloned(),
+/// A command as the command line and its help know it.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    /// What to do with so many arguments, if they are neither too few nor too many.
+    of: fn(&[PathBuf]) -> Option<Delivery>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "component",
+        arguments: "FILE",
+        help: "write the built-in component to FILE",
+        of: |arguments| match arguments {
+            [file] => Some(Delivery::Component { file: file.clone() }),
+            _ => None,
+        },
+    },
+    Command {
+        name: "configmap",
+        arguments: "MANIFEST [COMPONENT [KEY]]",
+        help: "put the component (the built-in one, or the file COMPONENT) into the ConfigMap in the YAML file MANIFEST,\n\
+               compressed by gzip, as binaryData KEY (by default the name of the file and .gz, in place of a key without\n\
+               .gz); all else in MANIFEST stays as it is",
+        of: |arguments| match arguments {
+            [manifest, more @ ..] if more.len() <= 2 => Some(Delivery::ConfigMap {
+                manifest: manifest.clone(),
+                component: more.first().cloned(),
+                key: more.get(1).map(|key| key.display().to_string()),
             }),
-            ("configmap", _) => Err("usage: qdrant-backup configmap MANIFEST [COMPONENT [KEY]]".to_owned()),
-            ("oci", [directory, more @ ..]) if more.len() <= 1 => {
-                Ok(Self::Oci { directory: path(directory), component: more.first().map(path) })
+            _ => None,
+        },
+    },
+    Command {
+        name: "oci",
+        arguments: "DIR [COMPONENT]",
+        help: "write the component as a wasm OCI artifact: an image layout in DIR, ready to be pushed",
+        of: |arguments| match arguments {
+            [directory, more @ ..] if more.len() <= 1 => {
+                Some(Delivery::Oci { directory: directory.clone(), component: more.first().cloned() })
             }
-            ("oci", _) => Err("usage: qdrant-backup oci DIR [COMPONENT]".to_owned()),
-            _ => return None,
-        })
+            _ => None,
+        },
+    },
+];
+
+/// Understands `arguments`; `None` when they are not for one of the commands.
+///
+/// # Errors
+/// Arguments are missing, too many or options; says how to call it.
+pub fn parse(arguments: &[String]) -> Option<Result<Asked, String>> {
+    let of_name = |name: &String| COMMANDS.iter().find(|command| command.name == name);
+    match arguments {
+        [help, name] if matches!(help.as_str(), "help" | "--help" | "-h") => {
+            of_name(name).map(|command| Ok(Asked::Print(command.help())))
+        }
+        [name, arguments @ ..] => of_name(name).map(|command| command.parse(arguments)),
+        [] => None,
+    }
+}
+
+/// The commands for the program's help.
+pub fn help() -> String {
+    let mut text = "Delivery of the component (these commands write files and connect to nothing):\n".to_owned();
+    for command in COMMANDS {
+        text.push_str(&format!("  {} {}\n", command.name, command.arguments));
+        for line in command.help.lines() {
+            text.push_str(&format!("          {line}\n"));
+        }
+    }
+    text
+}
+
+impl Command {
+    fn parse(&self, arguments: &[String]) -> Result<Asked, String> {
+        let mut values = Vec::new();
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next().map_err(|error| self.wrong(&error))? {
+            match argument {
+                Arg::Short('h') | Arg::Long("help") => return Ok(Asked::Print(self.help())),
+                Arg::Value(value) => values.push(PathBuf::from(value)),
+                option => return Err(self.wrong(&option.unexpected())),
+            }
+        }
+        (self.of)(&values).map(Asked::Do).ok_or_else(|| self.usage())
     }
 
+    fn usage(&self) -> String {
+        format!("usage: qdrant-backup {} {}", self.name, self.arguments)
+    }
+
+    fn wrong(&self, error: &lexopt::Error) -> String {
+        format!("{error}\n{}", self.usage())
+    }
+
+    fn help(&self) -> String {
+        format!("{}\n\n{}\n", self.usage(), self.help)
+    }
+}
+
+impl Delivery {
     /// Does it; returns what to tell the user.
     ///
     /// # Errors
@@ -87,22 +165,7 @@ impl Delivery {
                 Ok(format!("{}: {}", file.display(), described(COMPONENT)))
             }
             Self::ConfigMap { manifest, component, key } => {
-                let wasm = load(component.as_deref())?;
-                let name = component.as_ref().and_then(|file| file.file_name()).and_then(|name| name.to_str());
-                let key = key.as_deref().or(name).unwrap_or(NAME);
-                let text = read(manifest)?;
-                let text = String::from_utf8(text).map_err(|_| format!("{} is not UTF-8 text", manifest.display()))?;
-                let filled =
-                    configmap::fill(&text, key, &wasm).map_err(|why| format!("{}: {why}", manifest.display()))?;
-                write(manifest, filled.text.as_bytes())?;
-                Ok(format!(
-                    "{file}: `{key}` is {}; the ConfigMap has {} of the {} bytes that Kubernetes accepts\n\
-                     apply it by `kubectl apply --server-side -f {file}`: a client-side apply takes no more than 262144 bytes",
-                    described(&wasm),
-                    filled.size,
-                    configmap::LIMIT,
-                    file = manifest.display(),
-                ))
+                fill_config_map(manifest, component.as_deref(), key.as_deref())
             }
             Self::Oci { directory, component } => {
                 let wasm = load(component.as_deref())?;
@@ -113,16 +176,42 @@ impl Delivery {
     }
 }
 
-/// The component in `file`, or the built-in one.
+/// Puts the component of `component`, or the built-in one, into the ConfigMap of `manifest`.
+fn fill_config_map(manifest: &Path, component: Option<&Path>, key: Option<&str>) -> Result<String, String> {
+    let file = manifest.display();
+    let wasm = load(component)?;
+    let packed = component_file::compress(&wasm).map_err(|error| format!("can't compress the component: {error}"))?;
+    let usual = component.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or(NAME);
+    let usual = usual.strip_suffix(".gz").unwrap_or(usual);
+    let entry = match key {
+        Some(key) => Entry { key: key.to_owned(), replaces: None, value: &packed },
+        // Earlier versions wrote it as it is, under a name without `.gz`.
+        None => Entry { key: format!("{usual}.gz"), replaces: Some(usual), value: &packed },
+    };
+    let text = String::from_utf8(read(manifest)?).map_err(|_| format!("{file} is not UTF-8 text"))?;
+    let filled = configmap::fill(&text, &entry).map_err(|why| format!("{file}: {why}"))?;
+    write(manifest, filled.text.as_bytes())?;
+    let replaced = filled.replaced.map_or_else(String::new, |old| {
+        format!(
+            "\n`{old}`, which an earlier version wrote, is gone: name the new key in every pod that names the old one"
+        )
+    });
+    Ok(format!(
+        "{file}: `{key}` is {}, {} bytes compressed by gzip; the ConfigMap has {} of the {} bytes that Kubernetes accepts\n\
+         a pod that mounts the ConfigMap at /component runs it by `--component /component/{key}`{replaced}\n\
+         apply it by `kubectl apply --server-side -f {file}`: a client-side apply takes no more than 262144 bytes",
+        described(&wasm),
+        packed.len(),
+        filled.size,
+        configmap::LIMIT,
+        key = entry.key,
+    ))
+}
+
+/// The component in `file`, unpacked, or the built-in one.
 fn load(file: Option<&Path>) -> Result<Vec<u8>, String> {
     let Some(file) = file else { return Ok(COMPONENT.to_vec()) };
-    let bytes = read(file)?;
-    // Layer 1 in the second half of the version tells a component from a core module (component model, Binary.md).
-    match bytes.get(..8) {
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(bytes),
-        Some([0, b'a', b's', b'm', ..]) => Err(format!("{} is a core wasm module and no component", file.display())),
-        _ => Err(format!("{} is no wasm component", file.display())),
-    }
+    component_file::read(file).map_err(|why| format!("{} can't be used: {why}", file.display()))
 }
 
 fn described(wasm: &[u8]) -> String {
@@ -162,10 +251,16 @@ fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
-    fn parse(arguments: &[&str]) -> Option<Result<Delivery, String>> {
-        Delivery::parse(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    /// The first bytes of every component, which are one.
+    const SMALLEST: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn parse(arguments: &[&str]) -> Option<Result<Asked, String>> {
+        super::parse(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
     #[test]
@@ -176,11 +271,35 @@ mod tests {
             component: Some("c.wasm".into()),
             key: Some("key".into()),
         };
-        assert_eq!(configmap, expected);
-        for wrong in [&["configmap"][..], &["configmap", "a", "b", "c", "d"], &["oci"], &["component"]] {
+        assert_eq!(configmap, Asked::Do(expected));
+        for wrong in
+            [&["configmap"][..], &["configmap", "a", "b", "c", "d"], &["oci"], &["oci", "a", "b", "c"], &["component"]]
+        {
             assert!(parse(wrong).unwrap().unwrap_err().starts_with("usage: qdrant-backup"), "{wrong:?}");
         }
         assert!(parse(&["create_snap"]).is_none() && parse(&[]).is_none());
+    }
+
+    #[test]
+    fn an_option_is_no_file() {
+        for wrong in [&["component", "--file=x"][..], &["configmap", "m.yaml", "--key"], &["oci", "-f", "x"]] {
+            let why = parse(wrong).unwrap().unwrap_err();
+            assert!(why.contains("option") && why.contains("\nusage: qdrant-backup"), "{wrong:?}: {why}");
+        }
+        let dashed = Asked::Do(Delivery::Component { file: "--file".into() });
+        assert_eq!(parse(&["component", "--", "--file"]), Some(Ok(dashed)));
+    }
+
+    #[test]
+    fn each_command_has_its_help() {
+        for command in COMMANDS {
+            let asked = Some(Ok(Asked::Print(command.help())));
+            for arguments in [[command.name, "--help"], [command.name, "-h"], ["help", command.name]] {
+                assert_eq!(parse(&arguments), asked, "{arguments:?}");
+            }
+            assert!(command.help().contains(command.arguments) && help().contains(command.arguments));
+        }
+        assert_eq!((parse(&["help"]), parse(&["help", "create_snap"])), (None, None));
     }
 
     #[test]
@@ -196,5 +315,56 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
         assert!(write(&directory.path().join("no/such/folder"), b"x").is_err());
+    }
+
+    #[test]
+    fn a_config_map_gets_the_component_compressed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        write(&path("own.wasm"), SMALLEST).unwrap();
+        write(&path("packed.wasm.gz"), &component_file::compress(SMALLEST).unwrap()).unwrap();
+        for (component, key, expected) in [
+            (None, None, "qdrant-backup.wasm.gz"),
+            (Some("own.wasm"), None, "own.wasm.gz"),
+            (Some("packed.wasm.gz"), None, "packed.wasm.gz"),
+            (Some("own.wasm"), Some("any"), "any"),
+        ] {
+            let manifest = path("m.yaml");
+            write(&manifest, b"kind: ConfigMap\n").unwrap();
+            let said = fill_config_map(&manifest, component.map(path).as_deref(), key).unwrap();
+            let text = std::fs::read_to_string(&manifest).unwrap();
+            let value = text.lines().find_map(|line| line.trim().strip_prefix(&format!("{expected}: "))).unwrap();
+            write(&path("written"), &STANDARD.decode(value).unwrap()).unwrap();
+            let (packed, unpacked) = (read(&path("written")).unwrap(), load(Some(&path("written"))).unwrap());
+            assert!(packed != unpacked && unpacked == load(component.map(path).as_deref()).unwrap(), "{expected}");
+            for text in [
+                format!("`{expected}` is a component of {} bytes", unpacked.len()),
+                sha256(&unpacked),
+                format!("{} bytes compressed by gzip", packed.len()),
+                format!("--component /component/{expected}`\n"),
+            ] {
+                assert!(said.contains(&text), "{text} is missing in {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_key_of_an_earlier_version_is_replaced_unless_one_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let (manifest, component) = (directory.path().join("m.yaml"), directory.path().join("c.wasm"));
+        write(&component, SMALLEST).unwrap();
+        let fill = |key| {
+            write(&manifest, b"kind: ConfigMap\nbinaryData:\n  c.wasm: AGFzbQ== # ours\n").unwrap();
+            (fill_config_map(&manifest, Some(&component), key).unwrap(), std::fs::read_to_string(&manifest).unwrap())
+        };
+        let (said, text) = fill(None);
+        assert!(said.contains("`c.wasm`, which an earlier version wrote, is gone"), "{said}");
+        assert!(
+            text.contains("  c.wasm.gz: H4sI") && text.contains(" # ours\n") && !text.contains("c.wasm: "),
+            "{text}"
+        );
+        let (said, text) = fill(Some("c.wasm"));
+        assert!(!said.contains("earlier version") && said.contains("--component /component/c.wasm`"), "{said}");
+        assert!(text.contains("  c.wasm: H4sI") && !text.contains(".gz"), "{text}");
     }
 }

@@ -8,11 +8,13 @@
 //! sandbox                     the component and all that it may touch
 //! egress, client              where requests may go, and how they get there
 //! io, messages                where text goes
-//! delivery                    the component as a file, in a ConfigMap, as an OCI artifact
+//! component_file              a component as a file, compressed or not
+//! delivery                    the component written to a file, into a ConfigMap, as an OCI artifact
 //! ```
 
 pub mod cli;
 pub mod client;
+mod component_file;
 pub mod delivery;
 pub mod egress;
 pub mod environment;

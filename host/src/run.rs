@@ -67,71 +67,97 @@ pub fn run(options: &Options, io: &Io) -> u8 {
 /// Returns the exit code, as [`run`] without those of signals.
 pub async fn execute(options: &Options, io: &Io) -> u8 {
     let messages = Arc::new(Messages::new(io.clone(), Messages::format_of(&options.settings)));
-    let prepared = match prepare(options) {
-        Ok(prepared) => prepared,
-        Err(problems) => {
-            say_problems(io, &problems);
-            return EXIT_USAGE;
+    match attempt(options, io, &messages).await {
+        // The component has logged its summary.
+        Ok(status) => exit_code(status),
+        Err(failure) => {
+            failure.say(io, &messages);
+            failure.exit_code()
         }
-    };
-    let component = match sandbox::component(options.component.as_deref()) {
-        Ok(component) => component,
-        Err(why) => {
-            messages.error(&match &options.component {
-                Some(file) => format!("the component `{}` can't be used: {why}", file.display()),
-                None => format!("the component can't be compiled: {why}"),
-            });
-            return Status::Failed.exit_code();
+    }
+}
+
+/// Why a run ended without a status of the component's.
+enum Failure {
+    /// Options or settings have values that can't be used: `NAME: what is wrong and what is accepted`.
+    Configuration(Vec<String>),
+    /// The component could not do its task, in its own words.
+    Task(String),
+    /// The sandbox could not start the component, or ended it.
+    Sandbox(String),
+    /// The run took longer than this.
+    Deadline(Duration),
+}
+
+impl Failure {
+    fn say(&self, io: &Io, messages: &Messages) {
+        match self {
+            Self::Configuration(problems) => problems.iter().for_each(|problem| io.line(problem)),
+            Self::Task(why) => messages.failed(why),
+            Self::Sandbox(why) => messages.error(why),
+            Self::Deadline(deadline) => messages.error(&format!(
+                "the run did not end within its deadline of {} s (--deadline, QDRANT_RUN_DEADLINE); the state files \
+                 are whole, run the task again to go on",
+                deadline.as_secs()
+            )),
         }
-    };
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => EXIT_USAGE,
+            Self::Task(_) | Self::Sandbox(_) => Status::Failed.exit_code(),
+            Self::Deadline(_) => EXIT_DEADLINE,
+        }
+    }
+}
+
+impl From<tasks::Error> for Failure {
+    fn from(error: tasks::Error) -> Self {
+        match error {
+            tasks::Error::Configuration(problems) => Self::Configuration(
+                problems.iter().map(|problem| format!("{}: {}", problem.variable, problem.problem)).collect(),
+            ),
+            tasks::Error::Failed(why) => Self::Task(why),
+        }
+    }
+}
+
+async fn attempt(options: &Options, io: &Io, messages: &Arc<Messages>) -> Result<tasks::Status, Failure> {
+    let Prepared { client, snapshots } = prepare(options).map_err(Failure::Configuration)?;
+    let file = options.component.as_deref();
+    let component = sandbox::component(file).map_err(|why| Failure::Sandbox(unusable(file, &why)))?;
     let grants = Grants {
         work_dir: &options.work_dir,
-        client: prepared.client,
+        client,
         allowed: allowed(options),
         memory_limit: options.memory_limit,
         io,
-        messages: Arc::clone(&messages),
+        messages: Arc::clone(messages),
     };
-    let request = tasks::Request {
-        task: task(&options.task),
-        settings: options
-            .settings
-            .iter()
-            .map(|(name, value)| tasks::Setting { name: name.clone(), value: value.clone() })
-            .collect(),
-        snapshots: prepared.snapshots,
-    };
-    let call = sandbox::run(&component, grants, &request);
-    let ended = match options.deadline {
-        None => call.await,
-        Some(deadline) => match tokio::time::timeout(deadline, call).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                messages.error(&format!(
-                    "the run did not end within its deadline of {} s (--deadline, QDRANT_RUN_DEADLINE); the state \
-                     files are whole, run the task again to go on",
-                    deadline.as_secs()
-                ));
-                return EXIT_DEADLINE;
-            }
-        },
-    };
-    match ended {
-        // The component has logged its summary.
-        Ok(Ok(status)) => exit_code(status),
-        Ok(Err(tasks::Error::Configuration(problems))) => {
-            let lines = problems.iter().map(|problem| format!("{}: {}", problem.variable, problem.problem));
-            say_problems(io, &lines.collect::<Vec<_>>());
-            EXIT_USAGE
-        }
-        Ok(Err(tasks::Error::Failed(why))) => {
-            messages.failed(&why);
-            Status::Failed.exit_code()
-        }
-        Err(why) => {
-            messages.error(&why);
-            Status::Failed.exit_code()
-        }
+    let request = request(options, snapshots);
+    let answer = within(options.deadline, sandbox::run(&component, grants, &request)).await?;
+    answer.map_err(Failure::Sandbox)?.map_err(Failure::from)
+}
+
+fn unusable(component: Option<&Path>, why: &str) -> String {
+    match component {
+        Some(file) => format!("the component `{}` can't be used: {why}", file.display()),
+        None => format!("the component can't be compiled: {why}"),
+    }
+}
+
+/// What the component is asked to do.
+fn request(options: &Options, snapshots: Option<String>) -> tasks::Request {
+    let setting = |(name, value): &(String, String)| tasks::Setting { name: name.clone(), value: value.clone() };
+    tasks::Request { task: task(&options.task), settings: options.settings.iter().map(setting).collect(), snapshots }
+}
+
+/// The outcome of `call`, which is dropped when `deadline` runs out.
+async fn within<T>(deadline: Option<Duration>, call: impl Future<Output = T>) -> Result<T, Failure> {
+    match deadline {
+        None => Ok(call.await),
+        Some(deadline) => tokio::time::timeout(deadline, call).await.map_err(|_| Failure::Deadline(deadline)),
     }
 }
 
@@ -182,12 +208,6 @@ fn check_work_dir(directory: &Path) -> Result<(), String> {
             Err(format!("the directory `{shown}` does not exist; create or mount it, or name another"))
         }
         Err(error) => Err(format!("can't use the directory `{shown}`: {error}")),
-    }
-}
-
-fn say_problems(io: &Io, problems: &[String]) {
-    for problem in problems {
-        io.line(problem);
     }
 }
 

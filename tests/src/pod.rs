@@ -60,6 +60,21 @@ impl Images {
             .to_vec()
     }
 
+    /// Builds `name` with the `sh` and `gunzip` of this machine's static busybox.
+    pub fn busybox(&self, name: &str) {
+        let folder = TempDir::new().unwrap();
+        let programs = folder.path().join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        let path = tools::output(Command::new("sh").args(["-c", "command -v busybox"]));
+        std::fs::copy(path.trim(), programs.join("busybox")).unwrap();
+        for applet in ["sh", "gunzip"] {
+            symlink("busybox", programs.join(applet)).unwrap();
+        }
+        let file = folder.path().join("Containerfile");
+        std::fs::write(&file, "FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n").unwrap();
+        self.run(&["build", "-f", &file.display().to_string(), "-t", name, &folder.path().display().to_string()]);
+    }
+
     /// Runs `make TARGET` of the project with this store.
     pub fn make(&self, target: &str) {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -112,6 +127,7 @@ pub struct Objects {
 pub struct Pod {
     spec: Value,
     folder: TempDir,
+    /// How many containers were started.
     started: u32,
 }
 
@@ -136,6 +152,7 @@ impl Pod {
             spec,
             "pod",
             &[
+                "initContainers",
                 "containers",
                 "volumes",
                 "securityContext",
@@ -196,17 +213,30 @@ impl Pod {
         self.folder.path().join(name)
     }
 
-    /// Runs the container to its end.
+    /// Runs the container to its end; in a new pod its init containers first, one after another. Where one of these fails
+    /// its end is the pod's.
     pub async fn run(&mut self, objects: &Objects) -> Run {
-        self.start(objects).end().await
+        if self.started == 0 {
+            for container in list(&self.spec["initContainers"]).cloned().collect::<Vec<_>>() {
+                let run = self.launch(&container, objects).end().await;
+                if run.code != 0 {
+                    return run;
+                }
+            }
+        }
+        self.launch(&self.spec["containers"][0].clone(), objects).end().await
     }
 
     /// Starts the container, once more after it has ended.
     ///
     /// # Panics
-    /// As for [`Pod::new`].
+    /// As for [`Pod::new`]; the pod has init containers.
     pub fn start(&mut self, objects: &Objects) -> Running {
-        let container = &self.spec["containers"][0];
+        assert!(self.spec.get("initContainers").is_none(), "init containers have to end before");
+        self.launch(&self.spec["containers"][0].clone(), objects)
+    }
+
+    fn launch(&mut self, container: &Value, objects: &Objects) -> Running {
         understood(
             container,
             "container",
@@ -322,6 +352,11 @@ impl Pod {
     /// A file in one of its volumes.
     pub fn file(&self, volume: &str, name: &str) -> String {
         std::fs::read_to_string(self.volume(volume).join(name)).unwrap_or_default()
+    }
+
+    /// As [`Pod::file`], for what is no text.
+    pub fn bytes(&self, volume: &str, name: &str) -> Vec<u8> {
+        std::fs::read(self.volume(volume).join(name)).unwrap_or_default()
     }
 }
 

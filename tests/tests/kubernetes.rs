@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use qdrant_backup_contract::command_line::{Invocation, parse};
 use qdrant_backup_contract::settings::{VARIABLES, from_variables};
 use qdrant_backup_contract::tasks::Task;
@@ -239,42 +242,91 @@ fn namespace_and_image_are_set_in_one_place() {
     }
 }
 
-/// All three ways to deliver the component fit all Jobs.
+/// Jobs of an overlay in which `parts` of `component/` are turned on, with their pods' specs.
+fn jobs_with(parts: &[&str]) -> Vec<Value> {
+    let mut overlay = Overlay::new().edit("backup/kustomization.yaml", "# - backup-", "- backup-");
+    let folders = ["backup", "restore", "sets"];
+    for file in folders.map(|folder| format!("{folder}/kustomization.yaml")) {
+        for part in parts {
+            let turn_on = format!("# - ../component/{part}\n");
+            overlay = overlay.edit(&file, &turn_on, &turn_on[2..]);
+        }
+    }
+    let built = folders.into_iter().flat_map(|folder| overlay.build(folder).unwrap_or_default());
+    built
+        .map(|manifest| manifest.content)
+        .filter(|content| content["kind"] == "Job" || content["kind"] == "CronJob")
+        .collect()
+}
+
+fn volume<'a>(pod: &'a Value, name: &str) -> &'a Value {
+    pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == name).unwrap()
+}
+
+/// Every way to deliver the component fits every Job: what is mounted, where, and what is run of it.
 #[test]
 fn the_component_can_be_mounted_into_every_pod() {
-    for (component, source) in [("configmap", "configMap"), ("image-volume", "image")] {
-        let turn_on = format!("# - ../component/{component}");
-        let overlay = Overlay::new()
-            .edit("backup/kustomization.yaml", "# - backup-", "- backup-")
-            .edit("backup/kustomization.yaml", &turn_on, &turn_on[2..])
-            .edit("restore/kustomization.yaml", &turn_on, &turn_on[2..])
-            .edit("sets/kustomization.yaml", &turn_on, &turn_on[2..]);
-        for folder in ["backup", "restore", "sets"] {
-            mounts_it(&overlay, folder, source, None);
-            let file = overlay.path(&format!("{folder}/kustomization.yaml"));
-            let text = std::fs::read_to_string(&file).unwrap();
-            std::fs::write(&file, text.replace("# - ../component/wasmtime", "- ../component/wasmtime")).unwrap();
-            mounts_it(&overlay, folder, source, Some("/wasmtime"));
+    const COMPRESSED: &str = "/component/qdrant-backup.wasm.gz";
+    const PLAIN: &str = "/component/qdrant-backup.wasm";
+    for (parts, source, program, file) in [
+        (&["configmap"][..], "configMap", None, COMPRESSED),
+        (&["configmap", "unpack"], "emptyDir", None, PLAIN),
+        (&["configmap", "unpack", "wasmtime"], "emptyDir", Some("/wasmtime"), PLAIN),
+        (&["image-volume"], "image", None, PLAIN),
+        (&["image-volume", "wasmtime"], "image", Some("/wasmtime"), PLAIN),
+    ] {
+        for content in jobs_with(parts) {
+            let pod = manifests::pod(&content);
+            let container = &pod["containers"][0];
+            let mut arguments = container["args"].as_array().unwrap().iter();
+            if program.is_none() {
+                assert_eq!(arguments.next().unwrap(), "--component", "{content:#}");
+            }
+            assert_eq!(arguments.next().unwrap(), file, "{content:#}");
+            assert_eq!(container["command"][0].as_str(), program);
+            let component = volume(pod, "component").as_object().unwrap();
+            assert!(component.len() == 2 && component.contains_key(source), "{component:?}");
+            let mount = container["volumeMounts"].as_array().unwrap().last().unwrap();
+            assert_eq!(mount, &json!({"name": "component", "mountPath": "/component", "readOnly": true}));
+            assert_eq!(pod.get("initContainers").is_some(), parts.contains(&"unpack"), "{content:#}");
         }
     }
 }
 
-fn mounts_it(overlay: &Overlay, folder: &str, source: &str, program: Option<&str>) {
-    let built = overlay.build(folder).unwrap_or_default();
-    for content in built.iter().map(|manifest| &manifest.content) {
-        if content["kind"] != "Job" && content["kind"] != "CronJob" {
-            continue;
+/// It reads the ConfigMap's key, writes what the container runs, and is locked down as that is.
+#[test]
+fn the_init_container_unpacks_what_the_container_runs() {
+    for content in jobs_with(&["configmap", "unpack"]) {
+        let pod = manifests::pod(&content);
+        let (init, container) = (&pod["initContainers"][0], &pod["containers"][0]);
+        let command = json!(["sh", "-c", "gunzip -c /packed/qdrant-backup.wasm.gz > /component/qdrant-backup.wasm"]);
+        assert_eq!(init["command"], command);
+        assert_eq!(init["securityContext"], container["securityContext"]);
+        for path in ["/resources/requests/memory", "/resources/limits/memory", "/resources/requests/cpu"] {
+            assert!(init.pointer(path).is_some(), "{path}");
         }
-        let pod = manifests::pod(content);
-        let container = &pod["containers"][0];
-        let first = if program.is_some() { "/component/qdrant-backup.wasm" } else { "--component" };
-        assert_eq!(container["args"][0], first, "{content:#}");
-        assert_eq!(container["command"][0].as_str(), program);
-        let volume = pod["volumes"].as_array().unwrap().last().unwrap();
-        assert!(volume["name"] == "component" && volume.get(source).is_some(), "{volume}");
-        let mount = container["volumeMounts"].as_array().unwrap().last().unwrap();
-        assert_eq!(mount, &json!({"name": "component", "mountPath": "/component", "readOnly": true}));
+        let mounts = json!([
+            {"name": "packed", "mountPath": "/packed", "readOnly": true},
+            {"name": "component", "mountPath": "/component"},
+        ]);
+        assert_eq!(init["volumeMounts"], mounts);
+        assert_eq!(volume(pod, "packed")["configMap"]["name"], "qdrant-backup-component");
+        assert!(volume(pod, "component")["emptyDir"]["sizeLimit"].is_string());
     }
+}
+
+/// Stock wasmtime would be handed a compressed component.
+#[test]
+fn wasmtime_without_the_init_container_is_no_overlay() {
+    if !qdrant_backup_tests::tools::installed(&["kubectl"]) {
+        return;
+    }
+    let overlay = Overlay::new()
+        .edit("backup/kustomization.yaml", "# - ../component/configmap", "- ../component/configmap")
+        .edit("backup/kustomization.yaml", "# - ../component/wasmtime", "- ../component/wasmtime");
+    let built = Command::new("kubectl").arg("kustomize").arg(overlay.path("backup")).output().unwrap();
+    let why = String::from_utf8_lossy(&built.stderr);
+    assert!(!built.status.success() && why.contains("args/1 failed: test failed"), "{why}");
 }
 
 /// The committed template and the updater fit: what the updater makes of it is a valid ConfigMap with the component.
@@ -286,8 +338,8 @@ fn the_updater_fills_the_template() {
     std::fs::write(&component, qdrant_backup::COMPONENT).unwrap();
     let template = std::fs::read_to_string(&file).unwrap();
     for (arguments, key) in [
-        (vec![file.display().to_string()], "qdrant-backup.wasm"),
-        (vec![file.display().to_string(), component.display().to_string()], "component.wasm"),
+        (vec![file.display().to_string()], "qdrant-backup.wasm.gz"),
+        (vec![file.display().to_string(), component.display().to_string()], "component.wasm.gz"),
         (vec![file.display().to_string(), component.display().to_string(), "own.wasm".to_owned()], "own.wasm"),
     ] {
         std::fs::write(&file, &template).unwrap();
@@ -300,6 +352,8 @@ fn the_updater_fills_the_template() {
         assert!(text.starts_with("# The component, for pods that mount it."), "comments stay");
         let Some(all) = manifests::all(&overlay.path("component/configmap")) else { return };
         let filled = all[0].content["binaryData"][key].as_str().unwrap();
-        assert_eq!(STANDARD.decode(filled).unwrap(), qdrant_backup::COMPONENT);
+        let mut unpacked = Vec::new();
+        GzDecoder::new(STANDARD.decode(filled).unwrap().as_slice()).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == qdrant_backup::COMPONENT, "{key}: {} bytes", unpacked.len());
     }
 }

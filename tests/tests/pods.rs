@@ -1,7 +1,7 @@
 //! The Jobs of `k8s/` as pods: the image that `make image` builds, run by runc with what the manifests say.
 //!
-//! Needs root, runc, buildah, kubectl, a C compiler for musl and `QDRANT_BACKUP_PYTHON`; without them the tests say that
-//! they were skipped, or fail with `QDRANT_BACKUP_SKIP_NOTHING=1`.
+//! Needs root, runc, buildah, kubectl, a static busybox, a C compiler for musl and `QDRANT_BACKUP_PYTHON`; without them the
+//! tests say that they were skipped, or fail with `QDRANT_BACKUP_SKIP_NOTHING=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -9,12 +9,15 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use qdrant_backup_tests::client::assert_same;
 use qdrant_backup_tests::manifests::{self, Manifest, Overlay};
 use qdrant_backup_tests::pod::{self, Image, Images, Objects, Pod};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3;
 use qdrant_backup_tests::site::{API_KEY, Site};
+use qdrant_backup_tests::tools;
 use serde_json::{Value, json};
 
 /// The images, built once for all tests here.
@@ -32,6 +35,9 @@ static IMAGES: LazyLock<Option<Images>> = LazyLock::new(|| {
 const IMAGE: &str = "qdrant-backup:0.1.0";
 const COMPILER_IMAGE: &str = "qdrant-backup-compiler:0.1.0";
 const COMPONENT_IMAGE: &str = "qdrant-backup-component:0.1.0";
+
+/// The component's in its ConfigMap.
+const KEY: &str = "qdrant-backup.wasm.gz";
 
 /// How long a pod may take to end after SIGTERM; its manifest grants 10 s.
 const GRACE: Duration = Duration::from_secs(5);
@@ -135,6 +141,52 @@ async fn the_jobs_back_up_restore_and_restore_what_a_file_names() {
     }
 }
 
+/// What `qdrant-backup configmap` writes into the ConfigMap.
+fn filled_config_map() -> BTreeMap<String, Vec<u8>> {
+    let overlay = Overlay::new();
+    let file = overlay.path("component/configmap/configmap-component.yaml");
+    let arguments = ["configmap".to_owned(), file.display().to_string()];
+    let (io, captured) = qdrant_backup::Io::capture();
+    let code = qdrant_backup::command_line(&arguments, &qdrant_backup::Environment::default(), &io);
+    assert_eq!(code, 0, "{}", captured.stderr());
+    let filled = manifests::all(&overlay.path("component/configmap")).unwrap().remove(0).content;
+    let values = filled["binaryData"].as_object().unwrap().iter();
+    values.map(|(key, value)| (key.clone(), STANDARD.decode(value.as_str().unwrap()).unwrap())).collect()
+}
+
+/// For a program that knows no compressed component. Ours takes either, and stands in for it here.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_init_container_unpacks_the_component() {
+    let Some(images) = IMAGES.as_ref() else { return };
+    if !tools::installed(&["busybox"]) {
+        return;
+    }
+    let overlay = Overlay::new()
+        .edit("backup/kustomization.yaml", "# - backup-job.yaml", "- backup-job.yaml")
+        .edit("backup/kustomization.yaml", "# - ../component/configmap", "- ../component/configmap")
+        .edit("backup/kustomization.yaml", "# - ../component/unpack", "- ../component/unpack");
+    let Some(built) = overlay.build("backup") else { return };
+    let job = built.iter().find(|manifest| manifest.content["kind"] == "Job").unwrap();
+    let site = filled(Options::default()).await;
+    let spec = spec_of(&job.content, &site);
+    let mut objects = objects(images);
+    images.busybox("busybox:1.37.0");
+    objects.images.insert("busybox:1.37.0".to_owned(), images.unpack("busybox:1.37.0"));
+
+    let mut cut_off = filled_config_map();
+    cut_off.get_mut(KEY).unwrap().truncate(100_000);
+    objects.config_maps.insert("qdrant-backup-component".to_owned(), cut_off);
+    let run = Pod::new(&spec, &objects).run(&objects).await.expect(1);
+    assert!(run.stderr.contains("gunzip"), "{}", run.stderr);
+    assert!(site.s3.keys("snapshots/").is_empty());
+
+    objects.config_maps.insert("qdrant-backup-component".to_owned(), filled_config_map());
+    let mut pod = Pod::new(&spec, &objects);
+    pod.run(&objects).await.expect(0).says(&["all done"]);
+    assert_eq!(pod.bytes("component", "qdrant-backup.wasm"), qdrant_backup::COMPONENT);
+    assert_eq!(site.s3.keys("snapshot_manifests/").len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mounted_component_is_the_one_that_runs() {
     let Some(images) = IMAGES.as_ref() else { return };
@@ -150,13 +202,13 @@ async fn a_mounted_component_is_the_one_that_runs() {
         let spec = spec_of(&job.content, &site);
         if component == "configmap" {
             // One that is not a component: had the built-in one run, this would be a backup.
-            let wrong = [("qdrant-backup.wasm".to_owned(), b"#!/bin/bash".to_vec())].into();
-            objects.config_maps.insert("qdrant-backup-component".to_owned(), wrong);
+            objects
+                .config_maps
+                .insert("qdrant-backup-component".to_owned(), [(KEY.to_owned(), b"#!/bin/bash".into())].into());
             let run = Pod::new(&spec, &objects).run(&objects).await.expect(1);
-            assert!(run.stderr.contains("/component/qdrant-backup.wasm"), "{}", run.stderr);
+            assert!(run.stderr.contains("/component/qdrant-backup.wasm.gz"), "{}", run.stderr);
             assert!(site.s3.keys("snapshots/").is_empty());
-            let right = [("qdrant-backup.wasm".to_owned(), qdrant_backup::COMPONENT.to_vec())].into();
-            objects.config_maps.insert("qdrant-backup-component".to_owned(), right);
+            objects.config_maps.insert("qdrant-backup-component".to_owned(), filled_config_map());
         }
         Pod::new(&spec, &objects).run(&objects).await.expect(0).says(&["all done"]);
         assert_eq!(site.s3.keys("snapshot_manifests/").len(), 2, "{component}");

@@ -1,4 +1,4 @@
-//! A component in the `binaryData` of a ConfigMap's manifest.
+//! A value in the `binaryData` of a ConfigMap's manifest.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -10,20 +10,34 @@ use yaml_edit::{Document, Mapping, YamlFile, YamlNode};
 /// What the API server accepts as the sum of all values, decoded (`MaxSecretSize`, which holds for ConfigMaps, too).
 pub const LIMIT: usize = 1 << 20;
 
-/// A manifest with the component in it.
+/// What to put into a ConfigMap.
 #[derive(Debug)]
-pub struct Filled {
+pub struct Entry<'a> {
+    /// The key in `binaryData`.
+    pub key: String,
+    /// A key in whose place it comes, if that is there.
+    pub replaces: Option<&'a str>,
+    /// The bytes.
+    pub value: &'a [u8],
+}
+
+/// A manifest with the entry in it.
+#[derive(Debug)]
+pub struct Filled<'a> {
     /// The manifest.
     pub text: String,
     /// How many bytes of [`LIMIT`] its values have.
     pub size: usize,
+    /// The key that was replaced.
+    pub replaced: Option<&'a str>,
 }
 
-/// Sets `binaryData.<key>` of the ConfigMap in `manifest`. Everything else, comments too, stays as it is.
+/// Sets `entry` in the `binaryData` of the ConfigMap in `manifest`. Everything else, comments too, stays as it is.
 ///
 /// # Errors
-/// The text is not YAML, has no ConfigMap or several, `key` can't be one, or the values are too large together.
-pub fn fill(manifest: &str, key: &str, component: &[u8]) -> Result<Filled, String> {
+/// The text is not YAML, has no ConfigMap or several, the key can't be one, or the values are too large together.
+pub fn fill<'a>(manifest: &str, entry: &Entry<'a>) -> Result<Filled<'a>, String> {
+    let key = entry.key.as_str();
     check_key(key)?;
     let file = YamlFile::from_str(manifest).map_err(|error| format!("it is not YAML: {error}"))?;
     let (before, config_map) = find(&file)?;
@@ -31,10 +45,14 @@ pub fn fill(manifest: &str, key: &str, component: &[u8]) -> Result<Filled, Strin
         return Err(format!("`{key}` is a key of `data`, and can't be one of `binaryData` as well"));
     }
     let root = config_map.as_mapping().ok_or("the ConfigMap is not a mapping")?;
-    let value = STANDARD.encode(component);
+    let value = STANDARD.encode(entry.value);
+    let replaced = entry.replaces.filter(|old| *old != key && before.binary.contains_key(*old));
     match root.get("binaryData").filter(|node| node.as_mapping().is_some_and(|entries| !entries.is_empty())) {
         Some(node) => {
             if let Some(entries) = node.as_mapping() {
+                if let Some(old) = replaced {
+                    entries.rename_key(old, key);
+                }
                 entries.set(key, value.as_str());
             }
         }
@@ -50,6 +68,9 @@ pub fn fill(manifest: &str, key: &str, component: &[u8]) -> Result<Filled, Strin
     let edited = YamlFile::from_str(&text).map_err(|error| format!("can't be edited: {error}"))?;
     let (after, _) = find(&edited)?;
     let mut expected = before;
+    if let Some(old) = replaced {
+        expected.binary.remove(old);
+    }
     expected.binary.insert(key.to_owned(), value);
     if after != expected {
         return Err("can't be edited without changing something else; write `binaryData` as a plain block".to_owned());
@@ -59,10 +80,10 @@ pub fn fill(manifest: &str, key: &str, component: &[u8]) -> Result<Filled, Strin
         return Err(format!(
             "with `{key}` of {} bytes its values would have {size} bytes, and Kubernetes accepts {LIMIT}; \
              use a ConfigMap of its own, the image or an image volume",
-            component.len()
+            entry.value.len()
         ));
     }
-    Ok(Filled { text, size })
+    Ok(Filled { text, size, replaced })
 }
 
 /// The rule of Kubernetes for keys of ConfigMaps.
@@ -133,6 +154,10 @@ fn find(file: &YamlFile) -> Result<(Content, Document), String> {
 mod tests {
     use super::*;
 
+    fn fill<'a>(manifest: &str, key: &str, value: &'a [u8]) -> Result<Filled<'a>, String> {
+        super::fill(manifest, &Entry { key: key.to_owned(), replaces: None, value })
+    }
+
     const MANIFEST: &str = "\
 # Ours.
 apiVersion: v1
@@ -160,6 +185,23 @@ binaryData:
         assert_eq!(again.text, MANIFEST.replace("\"\"", "AGFzbTI="));
         let added = fill(MANIFEST, "new.wasm", b"\0asm").unwrap();
         assert!(added.text.contains("\n  new.wasm: AGFzbQ==\n") && added.text.contains("our.wasm: \"\" # filled in\n"));
+    }
+
+    #[test]
+    fn a_key_takes_the_place_of_another() {
+        let entry = |value| Entry { key: "our.wasm.gz".to_owned(), replaces: Some("our.wasm"), value };
+        let filled = super::fill(MANIFEST, &entry(b"\0asm")).unwrap();
+        assert_eq!(filled.text, MANIFEST.replace("our.wasm: \"\"", "our.wasm.gz: AGFzbQ=="));
+        assert_eq!((filled.replaced, filled.size), (Some("our.wasm"), "two\n  lines\n".len() + 3 + 4));
+        let again = super::fill(&filled.text, &entry(b"\0asm2")).unwrap();
+        assert_eq!(again.text, MANIFEST.replace("our.wasm: \"\"", "our.wasm.gz: AGFzbTI="));
+        assert_eq!(again.replaced, None);
+        // Where both are there, the old one does not count any more.
+        let large = STANDARD.encode(vec![0; LIMIT - 100]);
+        let both = filled.text.replace("  our.wasm.gz", &format!("  our.wasm: {large}\n  our.wasm.gz"));
+        let filled = super::fill(&both, &entry(&[0; 1000])).unwrap();
+        assert_eq!(filled.size, "two\n  lines\n".len() + 3 + 1000);
+        assert!(!filled.text.contains("our.wasm:") && filled.text.contains("other.bin: QUJD # ABC"));
     }
 
     #[test]

@@ -8,11 +8,12 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine};
 
 use super::config::config;
+use crate::component_file;
 
 /// How often a computing component lets others run, which is how late a deadline or a signal may be.
 const TICK: Duration = Duration::from_millis(20);
 
-/// The component of `file`, or the built-in one, ready to run on its engine.
+/// The component of `file`, compressed or not, or the built-in one, ready to run on its engine.
 ///
 /// # Errors
 /// The machine or its limits don't allow an engine, the file can't be read or is no component, or this program has no
@@ -21,7 +22,7 @@ pub fn component(file: Option<&Path>) -> Result<Component, String> {
     static BUILT_IN: OnceLock<Result<Component, String>> = OnceLock::new();
     match file {
         None => BUILT_IN.get_or_init(built_in).clone(),
-        Some(file) => compile(&std::fs::read(file).map_err(|error| error.to_string())?),
+        Some(file) => compile(&component_file::read(file)?),
     }
 }
 

@@ -55,9 +55,10 @@ pub fn load(engine: &Engine) -> wasmtime::Result<Component> {
     // and nobody writes to its code.
     #[allow(unsafe_code)]
     unsafe {
-        match cfg!(target_os = "linux") {
-            true => Component::deserialize_raw(engine, NonNull::from(PRECOMPILED.0.as_slice())),
-            false => Component::deserialize(engine, PRECOMPILED.0),
+        if cfg!(target_os = "linux") {
+            Component::deserialize_raw(engine, NonNull::from(PRECOMPILED.0.as_slice()))
+        } else {
+            Component::deserialize(engine, PRECOMPILED.0)
         }
     }
 }

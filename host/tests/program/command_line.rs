@@ -1,3 +1,8 @@
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use crate::component::{Answer, ComponentFile, Status};
 use crate::process::{Ended, run};
 
@@ -144,6 +149,45 @@ fn a_component_without_the_typed_interface_is_named_and_refused() {
     let empty = ComponentFile::from_bytes(b"\0asm\x0d\0\x01\0");
     let ended = with_component(&empty, &["create_snap"], &[SOURCE]);
     check(&ended, 1, &["does not export `vectorkeep:qdrant-backup/tasks@0.1.0`", "same release"]);
+}
+
+#[test]
+fn a_compressed_component_runs_whatever_its_file_is_called() {
+    let file = ComponentFile::answering(Answer::Status(Status::Partial));
+    let component = std::fs::read(file.path()).unwrap();
+    let packed = ComponentFile::from_bytes(&compressed(&component));
+    check(&with_component(&packed, &["create_snap"], &[SOURCE]), 3, &[]);
+    let cut_off = ComponentFile::from_bytes(&compressed(&component)[..100]);
+    let ended = with_component(&cut_off, &["create_snap"], &[SOURCE]);
+    check(&ended, 1, &["component.wasm` can't be used: it is cut off"]);
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    // An option of the program's, wherever it stands; here after the task.
+    let path = packed.path();
+    let ended = run(&["create_snap", &format!("--component={}", path.display())], &[SOURCE]);
+    check(&ended, 3, &[]);
+}
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn other_compressions_are_refused_with_what_to_do() {
+    let zstd = ComponentFile::from_bytes(&[0x28, 0xb5, 0x2f, 0xfd, 0x24, 0, 1, 0, 0]);
+    let ended = with_component(&zstd, &["create_snap"], &[SOURCE]);
+    check(&ended, 1, &["component.wasm` can't be used: it is compressed by zstd", "`zstd -d`", "`gzip -9`"]);
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+}
+
+#[test]
+fn the_commands_of_delivery_have_help() {
+    let ended = run(&["configmap", "--help"], &[]);
+    check(&ended, 0, &[]);
+    assert!(ended.stdout.starts_with("usage: qdrant-backup configmap MANIFEST"), "{ended:?}");
+    let ended = run(&["configmap", "--key", "k"], &[]);
+    check(&ended, 2, &["--key", "usage: qdrant-backup configmap MANIFEST"]);
 }
 
 #[test]
