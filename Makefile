@@ -29,6 +29,8 @@ demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
 	$(CARGO) run --locked -q -p qdrant-backup-tests --bin demo -- target/debug/qdrant-backup
 
+# Most of a test's time goes by waiting for servers and clocks: more of them run at a time than there are cores.
+test: export RUST_TEST_THREADS ?= 8
 test: ## all tests
 	$(CARGO) test --locked --workspace
 
