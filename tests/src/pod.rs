@@ -77,13 +77,12 @@ impl Images {
             "VARIANT=compiler".to_owned(),
             format!("PROGRAM={}", built.join(STATIC).join("debug/qdrant-backup").display()),
         ];
-        // Cargo's variables are of this test's own build.
         let mut make = Command::new("make");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO")) {
+        // What cargo tells this test of itself is not for the cargo in there; what a person has set is.
+        let ours =
+            |name: &str| name == "CARGO" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
             make.env_remove(name);
-        }
-        if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
-            make.env("CARGO_TARGET_DIR", folder);
         }
         tools::output(make.current_dir(project).arg(target).args(settings));
     }
