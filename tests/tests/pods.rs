@@ -190,7 +190,7 @@ async fn the_pods_of_the_indexed_job_make_one_backup_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_backup_pod_ends_in_time_and_the_next_one_makes_the_backup() {
+async fn a_deleted_backup_pod_ends_in_time_and_the_next_one_goes_on() {
     let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = filled(Options { work: Duration::from_secs(2), ..Options::default() }).await;
     let objects = objects(images);

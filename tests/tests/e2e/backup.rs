@@ -90,7 +90,7 @@ async fn a_server_without_clustering_and_a_plain_list_of_hosts_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_host_of_several_without_discovery_is_an_incomplete_backup_and_says_so() {
+async fn one_host_of_several_without_discovery_is_incomplete() {
     let site = Site::cluster(3).await;
     site.source.client().create("docs", json!({"shard_number": 3})).await;
     let run = site.run_with(&["create_snap"], &[("GET_PEERS_FROM_CLUSTER_INFO", "false")]).await;
@@ -99,7 +99,7 @@ async fn one_host_of_several_without_discovery_is_an_incomplete_backup_and_says_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_waiting_the_archive_is_looked_for_and_never_called_made_before_it_is() {
+async fn without_waiting_an_archive_is_made_when_it_is_found() {
     let site = Site::cluster(2).await;
     site.source.client().create("docs", json!({"shard_number": 2})).await;
     site.source.client().fill("docs", 0, 40).await;

@@ -23,7 +23,7 @@ async fn running(site: &Site, task: &str) -> impl Future<Output = Run> + use<> {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its peer is away at chosen requests")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_restarts_during_a_backup_or_a_restore_is_waited_for() {
+async fn a_peer_that_restarts_during_a_run_is_waited_for() {
     for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
         let mut site = filled().await;
         let client = site.source.client();
@@ -49,7 +49,7 @@ async fn a_peer_that_restarts_during_a_backup_or_a_restore_is_waited_for() {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its peer is replaced at a chosen request")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_is_replaced_during_a_backup_makes_none_that_is_called_one() {
+async fn a_peer_that_is_replaced_during_a_backup_makes_none() {
     for task in ["create_snap", "create_snap_shards"] {
         let mut site = filled().await;
         let hold = Hold::before(&site.s3, Chosen::Peer(1), Method::POST, "/snapshots");
@@ -127,7 +127,7 @@ async fn peers_of_different_versions_are_told() {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its transfers take as long as the test wants")]
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_transfer_running_a_set_waits_for_another_run_and_archives_do_without_the_copy() {
+async fn a_set_waits_for_a_transfer_and_archives_do_without_the_copy() {
     let mut site = Site::start(Options { peers: 2, lag: Duration::from_secs(4), ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
@@ -167,7 +167,7 @@ async fn a_red_collection_is_backed_up_with_a_warning() {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its requests are held")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collection_dropped_or_created_during_a_backup_costs_no_other_one() {
+async fn a_collection_dropped_or_created_meanwhile_costs_no_other_one() {
     for task in ["create_snap", "create_snap_shards"] {
         let site = filled().await;
         let client = site.source.client();
@@ -197,7 +197,7 @@ async fn a_collection_dropped_or_created_during_a_backup_costs_no_other_one() {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its requests are held")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collection_made_anew_during_a_backup_is_not_taken_for_the_old_one() {
+async fn a_collection_made_anew_meanwhile_is_not_the_old_one() {
     let mut site = filled().await;
     let client = site.source.client();
     let hold = Hold::before(&site.s3, Chosen::Qdrant, Method::POST, "/collections/docs/shards/*/snapshots");
@@ -219,7 +219,7 @@ async fn a_collection_made_anew_during_a_backup_is_not_taken_for_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_fills_up_half_way_is_told_and_what_is_stored_stays_good() {
+async fn a_bucket_that_fills_up_is_told_and_what_is_stored_stays_good() {
     for task in ["create_snap", "create_snap_shards"] {
         let site = filled().await;
         let client = site.source.client();
@@ -243,7 +243,7 @@ async fn a_bucket_that_fills_up_half_way_is_told_and_what_is_stored_stays_good()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_that_is_lost_half_way_is_told_and_what_is_stored_stays_good() {
+async fn a_lost_right_is_told_and_what_is_stored_stays_good() {
     for task in ["create_snap", "create_snap_shards"] {
         let site = filled().await;
         let client = site.source.client();

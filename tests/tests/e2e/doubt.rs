@@ -35,7 +35,7 @@ async fn two_backups() -> Site {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_backup_does_not_take_the_place_of_one_that_cannot_be_read_right_now() {
+async fn an_older_backup_is_no_substitute_for_an_unread_one() {
     let site = two_backups().await;
     let client = site.source.client();
     let newest = |prefix: &str| site.s3.keys(prefix).pop().unwrap();
@@ -123,7 +123,7 @@ async fn a_list_that_is_not_whole_is_not_left_for_the_next_run() {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its answers are a proxy's")]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_proxy_says_of_work_is_looked_up_before_it_is_asked_for_again() {
+async fn what_a_proxy_says_of_work_is_looked_up_before_a_repetition() {
     for status in [502, 503, 504] {
         for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
             let mut site = Site::cluster(2).await;

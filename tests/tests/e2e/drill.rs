@@ -46,7 +46,7 @@ async fn every_archive_of_every_kind_of_collection_is_opened_and_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_engine_does_not_take_or_the_manifest_does_not_say_is_found() {
+async fn what_the_engine_or_the_manifest_contradicts_is_found() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;

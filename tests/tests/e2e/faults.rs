@@ -8,7 +8,7 @@ use qdrant_backup_tests::site::{API_KEY, Servers, Site};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_is_down_is_a_failure_although_others_hold_the_same_shards() {
+async fn a_peer_that_is_down_is_a_failure_whatever_others_hold() {
     let mut site = Site::cluster(3).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3, "replication_factor": 2})).await;
@@ -104,7 +104,7 @@ async fn an_older_qdrant_is_refused_unless_told_otherwise() {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its snapshots take as long as the test wants")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_that_takes_longer_than_the_timeout_is_found_in_the_end() {
+async fn a_snapshot_slower_than_the_timeout_is_found_in_the_end() {
     let site = Site::start(Options { peers: 2, work: Duration::from_millis(2500), ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;

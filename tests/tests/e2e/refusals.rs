@@ -109,7 +109,7 @@ async fn custom_sharding_into_a_server_without_clustering() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_snapshots_that_cannot_be_read_or_names_what_is_not_there() {
+async fn a_file_snapshots_that_is_broken_or_names_what_is_not_there() {
     let (site, client) = backed_up().await;
     let work = TempDir::new().unwrap();
     for (text, code, what) in [

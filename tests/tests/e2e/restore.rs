@@ -41,7 +41,7 @@ async fn nothing_is_asked_that_was_answered_already() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
+async fn everything_is_back_on_its_peers_under_its_aliases() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
     fill_every_kind(&client).await;
@@ -110,7 +110,7 @@ async fn a_server_without_clustering_and_from_it_into_a_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn separate_targets_each_get_everything_and_hosts_of_one_cluster_are_one() {
+async fn each_target_gets_everything_and_a_cluster_is_one_target() {
     let site = Site::standalone().await;
     site.source.client().create("docs", json!({})).await;
     site.source.client().fill("docs", 0, 30).await;

@@ -35,7 +35,7 @@ fn everything(site: &Site) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_sets_stay_with_all_their_archives_and_the_others_go_with_theirs() {
+async fn the_last_sets_stay_and_the_others_go_with_their_archives() {
     let site = with_sets(3).await;
     let before = everything(&site);
     let plan = site.run_with(&["prune_snap", "--dry-run"], &KEEP_ONE).await.expect(0);
@@ -103,7 +103,7 @@ async fn a_damaged_set_pushes_out_no_good_one_and_a_pinned_one_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orphans_are_swept_after_the_grace_and_below_the_cap_and_only_those() {
+async fn orphans_are_swept_after_the_grace_and_below_the_cap() {
     let site = with_sets(2).await;
     let good = site.s3.keys("snapshots/docs/");
     let orphan = "snapshots/docs/shards/0/docs-shard-0-2020-01-01-00-00-00.snapshot";
@@ -173,7 +173,7 @@ async fn a_locked_object_is_told_and_the_rest_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whole_collection_archives_are_pruned_when_asked_and_sets_are_not_touched_by_that() {
+async fn whole_collection_archives_are_pruned_when_asked() {
     let site = with_sets(1).await;
     for _ in 0..3 {
         another_second().await;

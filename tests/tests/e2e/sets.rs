@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_archive_of_each_shard_with_its_checksum_and_a_manifest_that_says_all() {
+async fn one_archive_a_shard_its_checksum_and_a_manifest_of_it_all() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
     fill_every_kind(&client).await;
@@ -48,7 +48,7 @@ async fn one_archive_of_each_shard_with_its_checksum_and_a_manifest_that_says_al
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
+async fn everything_is_back_on_its_peers_under_its_aliases() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
     fill_every_kind(&client).await;
@@ -114,7 +114,7 @@ async fn from_a_server_without_clustering_into_a_cluster_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_another_replication_factor_and_beside_the_old_one_under_another_name() {
+async fn with_another_replication_factor_and_under_another_name() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3, "replication_factor": 1})).await;
@@ -135,7 +135,7 @@ async fn with_another_replication_factor_and_beside_the_old_one_under_another_na
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_choice_of_sets_and_the_one_before_where_the_newest_is_damaged() {
+async fn a_set_is_chosen_and_the_one_before_a_damaged_newest() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
@@ -170,7 +170,7 @@ async fn a_choice_of_sets_and_the_one_before_where_the_newest_is_damaged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_changed_behind_the_same_size_are_refused_by_their_checksum() {
+async fn changed_bytes_of_the_same_size_are_refused_by_their_checksum() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1})).await;
@@ -249,7 +249,7 @@ async fn a_set_of_the_bash_script_is_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verify_finds_what_is_missing_cut_or_changed_and_says_ok_of_nothing_it_has_not_seen() {
+async fn verify_finds_what_is_missing_cut_or_changed() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     site.run(&["verify"]).await.expect(1).says(&["there is no set to verify"]);
@@ -287,7 +287,7 @@ async fn verify_finds_what_is_missing_cut_or_changed_and_says_ok_of_nothing_it_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_pod_goes_on_with_a_restore_and_does_nothing_good_twice() {
+async fn another_pod_goes_on_with_a_restore_and_repeats_nothing() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3})).await;
@@ -386,7 +386,7 @@ async fn reports_and_metrics_are_for_programs_and_outlive_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_proves_the_newest_sets_and_leaves_the_target_as_it_was() {
+async fn a_drill_verifies_the_newest_sets_and_leaves_the_target_be() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     fill_every_kind(&client).await;
