@@ -15,8 +15,13 @@ VARIANT ?=
 # Static in the image, where there is nothing else; for this machine in dist/.
 STATIC ?= $(shell uname -m)-unknown-linux-musl
 TARGET ?= $(shell $(CARGO) -vV | sed -n 's/^host: //p')
-BUILD = $(CARGO) build --locked --profile dist --no-default-features --features "precompiled $(VARIANT)" -p qdrant-backup
+# What is shipped. The tests of the pods take PROFILE=dev: the same program, built in a tenth of the time.
+PROFILE ?= dist
+BUILD = $(CARGO) build --locked --profile $(PROFILE) --no-default-features --features "precompiled $(VARIANT)" -p qdrant-backup
 BUILT = $(or $(CARGO_TARGET_DIR),target)
+FOLDER = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# Writes the component to a file.
+PROGRAM ?= $(CARGO) run --locked -q -p qdrant-backup --
 
 .PHONY: demo test faults lint deny fuzz dist bench drill image compiler-image component component-image oci clean
 
@@ -24,6 +29,8 @@ demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
 	$(CARGO) run --locked -q -p qdrant-backup-tests --bin demo -- target/debug/qdrant-backup
 
+# Most of a test's time goes by waiting for servers and clocks: more of them run at a time than there are cores.
+test: export RUST_TEST_THREADS ?= 8
 test: ## all tests
 	$(CARGO) test --locked --workspace
 
@@ -43,7 +50,7 @@ fuzz: ## looks for input that breaks what has to hold, FUZZ_SECONDS (20) for eac
 
 dist: ## the program and the component, in dist/
 	$(BUILD) --target $(TARGET)
-	mkdir -p dist && cp $(BUILT)/$(TARGET)/dist/qdrant-backup dist/
+	mkdir -p dist && cp $(BUILT)/$(TARGET)/$(FOLDER)/qdrant-backup dist/
 	dist/qdrant-backup component dist/qdrant-backup.wasm
 
 bench: ## the static program beside a plain client; QUICK=--quick for a short run, BASELINE='command' for another one
@@ -57,20 +64,20 @@ drill: ## the program that opens archives in Qdrant's own engine, in dist/
 
 image: ## a container image of the program alone; BUILDER=docker BUILD_FLAGS= builds it by Docker
 	$(BUILD) --target $(STATIC)
-	$(BUILDER) build $(BUILD_FLAGS) -f k8s/Containerfile -t $(IMAGE) $(BUILT)/$(STATIC)/dist
-	@ls -l $(BUILT)/$(STATIC)/dist/qdrant-backup | awk '{print "$(IMAGE): " $$5 " bytes"}'
+	$(BUILDER) build $(BUILD_FLAGS) -f k8s/Containerfile -t $(IMAGE) $(BUILT)/$(STATIC)/$(FOLDER)
+	@ls -l $(BUILT)/$(STATIC)/$(FOLDER)/qdrant-backup | awk '{print "$(IMAGE): " $$5 " bytes"}'
 
 compiler-image: ## the same with the compiler, for pods that mount a component
 	$(MAKE) image VARIANT=compiler IMAGE=$(COMPILER_IMAGE)
 
 component: ## the component alone, in dist/
-	mkdir -p dist && $(CARGO) run --locked -q -p qdrant-backup -- component dist/qdrant-backup.wasm
+	mkdir -p dist && $(PROGRAM) component dist/qdrant-backup.wasm
 
 component-image: component ## an image of the component alone, for an image volume
 	$(BUILDER) build $(BUILD_FLAGS) -f k8s/component/image-volume/Containerfile -t $(COMPONENT_IMAGE) dist
 
 oci: component ## the component as a wasm OCI artifact, in dist/oci
-	$(CARGO) run --locked -q -p qdrant-backup -- oci dist/oci
+	$(PROGRAM) oci dist/oci
 
 clean: ## everything that was built
 	$(CARGO) clean && rm -rf dist

@@ -1,6 +1,6 @@
 //! Looks for secrets where none may be: after every run of the program, in all that it printed and wrote.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -25,12 +25,17 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// Secrets in all the forms in which they could turn up.
 pub struct Canaries {
     forms: BTreeSet<String>,
+    /// Of the requests' headers: thousands after a long test, so that they are looked up and not searched for one by one.
+    signatures: HashSet<String>,
 }
+
+/// The digits of a signature: SHA-256 in hex.
+const SIGNATURE: usize = 64;
 
 impl Canaries {
     /// The secrets among `settings`.
     pub fn among<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut canaries = Self { forms: BTreeSet::new() };
+        let mut canaries = Self { forms: BTreeSet::new(), signatures: HashSet::new() };
         for (name, value) in settings {
             if SECRET_SETTINGS.contains(&name) && value.trim().len() >= 12 {
                 canaries.add(value.trim());
@@ -48,7 +53,8 @@ impl Canaries {
             }
             let header = request.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
             if let Some((_, signature)) = header.split_once("Signature=") {
-                self.forms.insert(signature.to_owned());
+                assert!(hex_runs(signature).eq([signature]) && signature.len() == SIGNATURE, "{signature}");
+                self.signatures.insert(signature.to_owned());
             }
         }
         self
@@ -85,6 +91,10 @@ impl Canaries {
         let text = String::from_utf8_lossy(bytes);
         for form in &self.forms {
             assert!(!text.contains(form.as_str()), "the secret {form} is in {what}:\n{text}");
+        }
+        for digits in hex_runs(&text).flat_map(|run| run.as_bytes().windows(SIGNATURE)) {
+            let digits = std::str::from_utf8(digits).unwrap();
+            assert!(!self.signatures.contains(digits), "the signature {digits} is in {what}:\n{text}");
         }
     }
 
@@ -124,4 +134,9 @@ impl Canaries {
             }
         }
     }
+}
+
+/// The longest pieces of a text that have nothing but hexadecimal digits.
+fn hex_runs(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_hexdigit()).filter(|run| !run.is_empty())
 }

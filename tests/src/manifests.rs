@@ -87,7 +87,8 @@ impl Overlay {
 
     /// What `kubectl apply -k` would apply of a folder of it, validated.
     pub fn build(&self, folder: &str) -> Option<Vec<Manifest>> {
-        if !tools::installed(&["kubectl"]) {
+        if let Some(why) = tools::missing(&["kubectl"]) {
+            tools::skipped(&why);
             return None;
         }
         let text = tools::output(Command::new("kubectl").arg("kustomize").arg(self.path(folder)));

@@ -14,22 +14,21 @@ use tokio::process::{Child, ChildStdout};
 use crate::site::Run;
 use crate::tools;
 
-/// What can't be run here: root for runc, an image builder, a C compiler for static programs.
-pub fn runnable() -> bool {
-    if !tools::installed(&["runc", "buildah", "musl-gcc", "make"]) {
-        return false;
+/// The target of static programs.
+const STATIC: &str = "x86_64-unknown-linux-musl";
+
+/// Why pods can't be run here: they need root for runc, an image builder, a C compiler for static programs.
+fn missing() -> Option<String> {
+    let programs = tools::missing(&["runc", "buildah", "musl-gcc", "make"]);
+    if programs.is_some() {
+        return programs;
     }
     let root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     if !root {
-        tools::skipped("runc needs root");
+        return Some("runc needs root".to_owned());
     }
-    let target = ["--print", "target-libdir", "--target", "x86_64-unknown-linux-musl"];
-    let libraries = tools::output(Command::new("rustc").args(target));
-    let target = Path::new(libraries.trim()).is_dir();
-    if !target {
-        tools::skipped("not installed: the target x86_64-unknown-linux-musl");
-    }
-    root && target
+    let libraries = tools::output(Command::new("rustc").args(["--print", "target-libdir", "--target", STATIC]));
+    (!Path::new(libraries.trim()).is_dir()).then(|| format!("not installed: the target {STATIC}"))
 }
 
 /// A store of images of its own, so that the machine's is left alone.
@@ -45,11 +44,17 @@ pub struct Image {
 
 impl Images {
     /// An empty one in `folder`; what an earlier run left there goes.
-    pub fn new(folder: &Path) -> Self {
+    ///
+    /// # Errors
+    /// Why there can be no images and no pods on this machine.
+    pub fn new(folder: &Path) -> Result<Self, String> {
+        if let Some(why) = missing() {
+            return Err(why);
+        }
         if folder.exists() {
             std::fs::remove_dir_all(folder).unwrap();
         }
-        Self { folder: folder.to_path_buf() }
+        Ok(Self { folder: folder.to_path_buf() })
     }
 
     /// The command `buildah` on this store.
@@ -75,19 +80,26 @@ impl Images {
         self.run(&["build", "-f", &file.display().to_string(), "-t", name, &folder.path().display().to_string()]);
     }
 
-    /// Runs `make TARGET` of the project with this store.
+    /// Runs `make TARGET` of the project with this store. The program in the images is one for all of them, so that it has
+    /// the compiler, too, and it is not optimised as the shipped one is: that takes ten times as long.
     pub fn make(&self, target: &str) {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let builder = format!("BUILDER={}", self.buildah().join(" "));
-        // Cargo's variables are of this test's own build.
+        let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.join("target"), PathBuf::from);
+        let settings = [
+            format!("BUILDER={}", self.buildah().join(" ")),
+            format!("STATIC={STATIC}"),
+            "PROFILE=dev".to_owned(),
+            "VARIANT=compiler".to_owned(),
+            format!("PROGRAM={}", built.join(STATIC).join("debug/qdrant-backup").display()),
+        ];
         let mut make = Command::new("make");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO")) {
+        // What cargo tells this test of itself is not for the cargo in there; what a person has set is.
+        let ours =
+            |name: &str| name == "CARGO" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
             make.env_remove(name);
         }
-        if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
-            make.env("CARGO_TARGET_DIR", folder);
-        }
-        tools::output(make.current_dir(project).arg(target).arg(builder));
+        tools::output(make.current_dir(project).arg(target).args(settings));
     }
 
     fn run(&self, arguments: &[&str]) -> String {

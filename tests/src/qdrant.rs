@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use server::listen;
 pub use storage::{S3Access, sha256};
 
 use crate::faults::{Chosen, Fault, Faults, Listener, Server};

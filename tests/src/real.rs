@@ -10,15 +10,27 @@ use crate::http_client;
 use crate::qdrant::{Options, PORT};
 
 /// The program, where there is one.
+///
+/// # Panics
+/// The tests were built for the other servers: which tests are for the stand-in alone is settled when they are built.
 pub fn program() -> Option<PathBuf> {
-    std::env::var_os("QDRANT_BIN").map(PathBuf::from)
+    let program = std::env::var_os("QDRANT_BIN").filter(|program| !program.is_empty()).map(PathBuf::from);
+    assert_eq!(
+        program.is_some(),
+        cfg!(real_servers),
+        "run these tests by cargo, which builds them for this QDRANT_BIN"
+    );
+    program
 }
 
 /// Running servers; stopped when dropped.
 pub struct Real {
+    program: PathBuf,
+    options: Options,
     ips: Vec<String>,
-    processes: Vec<Child>,
-    _files: TempDir,
+    /// By place in the list of peers; none for a stopped one.
+    processes: Vec<Option<Child>>,
+    files: TempDir,
 }
 
 impl Real {
@@ -28,21 +40,36 @@ impl Real {
         let random = uuid::Uuid::new_v4().into_bytes();
         let ips: Vec<String> =
             (1..=options.peers).map(|host| format!("127.{}.{}.{host}", 1 + random[0] % 254, random[1])).collect();
-        let mut real = Self { ips, processes: Vec::new(), _files: files };
+        let mut real =
+            Self { program: program.to_path_buf(), options: options.clone(), ips, processes: Vec::new(), files };
         for index in 0..options.peers {
-            let process = real.command(program, options, index).spawn().expect("the program starts");
-            real.processes.push(process);
-            real.wait_until_ready(index).await;
+            real.processes.push(None);
+            real.start_peer(index).await;
         }
         real
     }
 
-    fn command(&self, program: &Path, options: &Options, index: usize) -> Command {
-        let folder = self._files.path().join(index.to_string());
+    /// Starts a peer that does not run: with the data it had, where it ran before.
+    pub async fn start_peer(&mut self, index: usize) {
+        self.processes[index] = Some(self.command(index).spawn().expect("the program starts"));
+        self.wait_until_ready(index).await;
+    }
+
+    /// Kills a peer. Its data stays.
+    pub fn stop_peer(&mut self, index: usize) {
+        if let Some(mut process) = self.processes[index].take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    fn command(&self, index: usize) -> Command {
+        let options = &self.options;
+        let folder = self.files.path().join(index.to_string());
         std::fs::create_dir_all(&folder).expect("a folder");
-        let log = std::fs::File::create(folder.join("log")).expect("a file");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a file");
         let ip = &self.ips[index];
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.program);
         command.current_dir(&folder).stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
         let mut set = |name: &str, value: &str| {
             command.env(format!("QDRANT__{name}"), value);
@@ -96,9 +123,6 @@ impl Real {
 
 impl Drop for Real {
     fn drop(&mut self) {
-        for process in &mut self.processes {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        (0..self.processes.len()).for_each(|index| self.stop_peer(index));
     }
 }

@@ -4,6 +4,7 @@ mod server;
 mod store;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -116,6 +117,11 @@ impl S3 {
     /// Stores an object under an ETag that is another one's.
     pub fn put_with_etag(&self, key: &str, bytes: Vec<u8>, etag: &str) {
         self.store.insert(key, bytes, etag.to_owned());
+    }
+
+    /// Has the objects whose keys begin with `prefix` be older than they are, as if so much time had passed.
+    pub fn age(&self, prefix: &str, by: Duration) {
+        self.store.age(prefix, by);
     }
 
     /// Deletes an object.

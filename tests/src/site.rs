@@ -70,7 +70,26 @@ impl Servers {
         Client::new(self.hosts(), Some(API_KEY.to_owned()))
     }
 
+    /// Stops a peer: nobody listens there any more. Its data stays.
+    pub async fn stop_peer(&mut self, index: usize) {
+        match self {
+            Self::StandIn(qdrant) => qdrant.stop_peer(index).await,
+            Self::Real(real) => real.stop_peer(index),
+        }
+    }
+
+    /// Starts a stopped peer again.
+    pub async fn start_peer(&mut self, index: usize) {
+        match self {
+            Self::StandIn(qdrant) => qdrant.start_peer(index).await,
+            Self::Real(real) => real.start_peer(index).await,
+        }
+    }
+
     /// The stand-in, for tests that need one.
+    ///
+    /// # Panics
+    /// These are real servers: such a test is to be marked by `#[cfg_attr(real_servers, ignore = "why")]`.
     pub fn stand_in(&mut self) -> &mut Qdrant {
         match self {
             Self::StandIn(qdrant) => qdrant,
@@ -175,6 +194,13 @@ impl Site {
         canaries.are_not_in_what_was_left(&run.stdout, &run.stderr, Some(work));
         canaries.are_not_in_bucket(&self.s3);
         run
+    }
+
+    /// Removes the lists that a backup leaves in the work directory for the next run there.
+    pub fn forget_lists(&self) {
+        for name in ["snapshots", "collections"] {
+            let _ = std::fs::remove_file(self.work.path().join(name));
+        }
     }
 
     /// A state file, empty where there is none.

@@ -1,12 +1,18 @@
 //! Programs that some tests need and that are not everywhere.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What `why` is missing for: says so, and is a failure with `QDRANT_BACKUP_SKIP_NOTHING=1`.
+/// The running test is skipped, since `why`: says so by its name, and is a failure with `QDRANT_BACKUP_SKIP_NOTHING=1`.
+///
+/// # Panics
+/// With that variable.
 pub fn skipped(why: &str) {
     assert!(std::env::var_os("QDRANT_BACKUP_SKIP_NOTHING").is_none(), "{why}");
-    eprintln!("skipped: {why}");
+    let test = std::thread::current();
+    // Not by `eprintln`: what that prints in a test that does not fail is never shown.
+    let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", test.name().unwrap_or("a test"));
 }
 
 /// A Python with `tests/requirements.txt` installed, from `QDRANT_BACKUP_PYTHON`.
@@ -18,14 +24,11 @@ pub fn python() -> Option<PathBuf> {
     python
 }
 
-/// True where all of `programs` can be started.
-pub fn installed(programs: &[&str]) -> bool {
+/// Which of `programs` can't be started, in words.
+pub fn missing(programs: &[&str]) -> Option<String> {
     let missing: Vec<&str> =
         programs.iter().copied().filter(|program| Command::new(program).arg("--help").output().is_err()).collect();
-    if !missing.is_empty() {
-        skipped(&format!("not installed: {}", missing.join(", ")));
-    }
-    missing.is_empty()
+    (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(", ")))
 }
 
 /// Runs `command` to its end.

@@ -42,7 +42,7 @@ fn the_component_keeps_to_the_contract() {
 }
 
 #[test]
-fn one_import_more_than_the_contract_or_one_export_less_would_be_noticed() {
+fn an_import_too_many_or_an_export_too_few_is_noticed() {
     let without = |line: &'static str| {
         move |text: String| {
             assert!(text.contains(line), "{line}");

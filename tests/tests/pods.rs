@@ -1,4 +1,4 @@
-//! The Jobs of `k8s/` as pods: the image that `make image` builds, run by runc with what the manifests say.
+//! The Jobs of `k8s/` as pods: the images that `make image` and its like build, run by runc with what the manifests say.
 //!
 //! Needs root, runc, buildah, kubectl, a static busybox, a C compiler for musl and `QDRANT_BACKUP_PYTHON`; without them the
 //! tests say that they were skipped, or fail with `QDRANT_BACKUP_SKIP_NOTHING=1`.
@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use qdrant_backup_tests::client::assert_same;
 use qdrant_backup_tests::manifests::{self, Manifest, Overlay};
-use qdrant_backup_tests::pod::{self, Image, Images, Objects, Pod};
+use qdrant_backup_tests::pod::{Image, Images, Objects, Pod};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3;
 use qdrant_backup_tests::site::{API_KEY, Site};
@@ -21,16 +21,17 @@ use qdrant_backup_tests::tools;
 use serde_json::{Value, json};
 
 /// The images, built once for all tests here.
-static IMAGES: LazyLock<Option<Images>> = LazyLock::new(|| {
-    if !pod::runnable() {
-        return None;
-    }
-    let images = Images::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images"));
-    images.make("image");
-    images.make("compiler-image");
-    images.make("component-image");
-    Some(images)
+static IMAGES: LazyLock<Result<Images, String>> = LazyLock::new(|| {
+    let images = Images::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images"))?;
+    // One after another: the component is written by the program of the first one.
+    ["image", "compiler-image", "component-image"].iter().for_each(|target| images.make(target));
+    Ok(images)
 });
+
+/// The images; none where they can't be built, and the test is skipped.
+fn images() -> Option<&'static Images> {
+    IMAGES.as_ref().map_err(|why| tools::skipped(why)).ok()
+}
 
 const IMAGE: &str = "qdrant-backup:0.1.0";
 const COMPILER_IMAGE: &str = "qdrant-backup-compiler:0.1.0";
@@ -100,7 +101,7 @@ async fn filled(options: Options) -> Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_jobs_back_up_restore_and_restore_what_a_file_names() {
-    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = filled(Options::default()).await;
     let client = site.source.client();
     let before = client.contents().await;
@@ -189,7 +190,7 @@ async fn an_init_container_unpacks_the_component() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mounted_component_is_the_one_that_runs() {
-    let Some(images) = IMAGES.as_ref() else { return };
+    let Some(images) = images() else { return };
     for component in ["configmap", "image-volume"] {
         let turn_on = format!("# - ../component/{component}");
         let overlay = Overlay::new()
@@ -217,7 +218,7 @@ async fn a_mounted_component_is_the_one_that_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pods_of_the_indexed_job_make_one_backup_together() {
-    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = Site::cluster(2).await;
     let client = site.source.client();
     for number in 0..9 {
@@ -240,8 +241,8 @@ async fn the_pods_of_the_indexed_job_make_one_backup_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_backup_pod_ends_in_time_and_the_next_one_makes_the_backup() {
-    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+async fn a_deleted_backup_pod_ends_in_time_and_the_next_one_goes_on() {
+    let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = filled(Options { work: Duration::from_secs(2), ..Options::default() }).await;
     let objects = objects(images);
     let mut pod = Pod::new(&spec_of(named(&manifests, "backup-job.yaml"), &site), &objects);
@@ -259,7 +260,7 @@ async fn a_deleted_backup_pod_ends_in_time_and_the_next_one_makes_the_backup() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_restore_pod_ends_in_time_and_its_successor_goes_on() {
-    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = filled(Options::default()).await;
     let client = site.source.client();
     let before = client.contents().await;
@@ -287,7 +288,7 @@ async fn a_deleted_restore_pod_ends_in_time_and_its_successor_goes_on() {
 /// runc applies the limit; the request has to be what a pod uses, or its node is overbooked.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_of_a_pod_is_what_its_manifest_requests() {
-    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = filled(Options { work: Duration::from_secs(2), ..Options::default() }).await;
     let objects = objects(images);
     let mut pod = Pod::new(&spec_of(named(&manifests, "backup-job.yaml"), &site), &objects);
@@ -303,15 +304,15 @@ async fn the_memory_of_a_pod_is_what_its_manifest_requests() {
 
 #[test]
 fn images_are_the_same_from_build_to_build() {
-    let Some(images) = IMAGES.as_ref() else { return };
-    let again = Images::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images-again"));
+    let Some(images) = images() else { return };
+    let again = Images::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("images-again")).unwrap();
     again.make("component-image");
     assert_eq!(images.digest(COMPONENT_IMAGE), again.digest(COMPONENT_IMAGE));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_jobs_for_sets_back_up_prune_verify_drill_and_restore() {
-    let (Some(images), Some(manifests)) = (IMAGES.as_ref(), manifests::all(&manifests::folder())) else { return };
+    let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = filled(Options::default()).await;
     let client = site.source.client();
     let before = client.contents().await;

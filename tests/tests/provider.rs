@@ -2,7 +2,7 @@
 //!
 //! ```console
 //! $ export PROVIDER_ENDPOINT=http://127.0.0.1:3900 PROVIDER_REGION=garage PROVIDER_BUCKET=... PROVIDER_KEY=... PROVIDER_SECRET=...
-//! $ cargo test -p qdrant-backup-tests --test provider
+//! $ cargo test -p qdrant-backup-tests --test provider -- --ignored
 //! ```
 //!
 //! The region is what the stand-in for Qdrant is configured with; the program has to find it by itself. Objects are left
@@ -15,15 +15,12 @@ use qdrant_backup_tests::site::{API_KEY, Servers, run};
 use serde_json::json;
 use tempfile::TempDir;
 
+#[ignore = "for an S3 provider: see the head of this file"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_and_a_restore() {
-    let Ok(endpoint) = std::env::var("PROVIDER_ENDPOINT") else {
-        eprintln!("skipped: PROVIDER_ENDPOINT is not set");
-        return;
-    };
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let access = S3Access {
-        endpoint,
+        endpoint: variable("PROVIDER_ENDPOINT"),
         bucket: variable("PROVIDER_BUCKET"),
         access_key: variable("PROVIDER_KEY"),
         secret_key: variable("PROVIDER_SECRET"),

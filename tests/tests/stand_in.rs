@@ -211,7 +211,7 @@ fn differ(recorded: &Value, ours: &Value, at: &str) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_recording_of_a_server_without_clustering_is_answered_alike() {
+async fn the_recording_of_a_standalone_server_is_answered_alike() {
     let options = Options { peers: 1, clustered: false, ..Options::default() };
     let mut replay = Replay::start(options, &["127.0.0.1:7333"]).await;
     assert!(replay.run("standalone.jsonl").await >= 60);
@@ -307,7 +307,7 @@ async fn the_naive_restore_kills_replicas_that_were_just_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn custom_sharding_into_a_missing_collection_restores_nothing_and_answers_200() {
+async fn custom_sharding_into_nothing_restores_nothing_and_says_200() {
     let s3 = S3::start().await;
     let qdrant = Qdrant::start(Options { s3: Some(access(&s3)), ..Options::default() }).await;
     let client = Client::new(qdrant.hosts(), None);

@@ -12,7 +12,6 @@ mod identity;
 pub use identity::{Source, SourceId};
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +19,6 @@ use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::places;
 use crate::qdrant::Cluster;
-use crate::settings::hash;
 use crate::store::ObjectStore;
 use crate::timestamp;
 

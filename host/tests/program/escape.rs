@@ -104,7 +104,7 @@ fn attempt(file: &ComponentFile, port: u16, work: &Path, more: &[&str]) -> Ended
 }
 
 #[test]
-fn no_spelling_of_an_address_leads_to_a_host_that_is_not_allowed() {
+fn no_spelling_of_an_address_leads_past_the_allow_list() {
     let work = tempfile::tempdir().unwrap();
     let (allowed, welcome) = server(ok());
     let (other, intruders) = server(ok());

@@ -74,7 +74,7 @@ fn list_of_length(interface: &str, function: &str, length: u32) -> ComponentFile
 }
 
 #[test]
-fn a_component_sees_no_environment_no_arguments_and_one_directory() {
+fn a_component_sees_no_environment_or_arguments_and_one_folder() {
     for (interface, function, length) in [
         ("wasi:cli/environment@0.2.12", "get-environment", 0),
         ("wasi:cli/environment@0.2.12", "get-arguments", 0),

@@ -8,6 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Content, Placed};
+use crate::clock::another_second;
 use crate::qdrant::{Options, Work};
 use crate::s3::S3;
 use crate::site::{Run, Site};
@@ -113,12 +114,11 @@ impl Bench {
             if round == 1 {
                 client.fill("docs", 20, DOCS).await;
             }
+            another_second().await;
             let work = TempDir::new().expect("a folder");
             for task in ["create_snap", "create_snap_shards"] {
                 bench.site.run_in(work.path(), &[task], &[]).await.expect(0);
             }
-            // Names have a resolution of a second.
-            tokio::time::sleep(Duration::from_millis(1100)).await;
         }
         bench.stored = bench.site.s3.objects();
         let newest = bench.site.s3.keys("backup_manifests/docs/").pop().expect("a set");

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use super::bench::{Bench, COLLECTIONS, JOBS, Job, PATIENT, Start};
 use super::fault::{Chosen, Event, Fault, Who, Wrong};
-use super::matrix::another_second;
 use super::oracle::{self, Clean};
+use crate::clock::another_second;
 use crate::site::Run;
 
 /// The tasks that are killed.

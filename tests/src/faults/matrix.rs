@@ -17,6 +17,7 @@ use super::bench::{Bench, IMPATIENT, JOBS, Job, PATIENT, Start};
 use super::fault::{Chosen, Fault, Wrong};
 use super::kind::{AWAY, Api, Kind, kinds};
 use super::oracle::{self, Clean};
+use crate::clock::another_second;
 
 /// How much is tried.
 #[derive(Clone, Debug)]
@@ -329,6 +330,7 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
         return Ok(if met { Verdict::Survived } else { Verdict::Missed });
     }
     oracle::truthful(bench, &first).map_err(|why| shown(why, &first))?;
+    // The names of sets tell the runs of one pod by the second, and no pod is started again within one.
     another_second().await;
     let begun = Instant::now();
     let second = bench.run(job, work).await;
@@ -347,11 +349,6 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
         oracle::nothing_twice(&bench.work(), true).map_err(shown)?;
     }
     Ok(if met { Verdict::Told } else { Verdict::Missed })
-}
-
-/// The names of sets tell the runs of one pod by the second, and no pod is started again within one.
-pub(super) async fn another_second() {
-    tokio::time::sleep(Duration::from_millis(1100)).await;
 }
 
 fn indented(text: &str) -> String {

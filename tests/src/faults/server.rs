@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -41,7 +42,10 @@ pub enum Listener {
 }
 
 /// A running server; stops when dropped, its connections with it.
-pub struct Server(JoinHandle<()>);
+pub struct Server {
+    accepting: JoinHandle<()>,
+    connections: Arc<AtomicUsize>,
+}
 
 impl Server {
     /// Serves `place` by `handler`, which gets every request whole.
@@ -54,23 +58,31 @@ impl Server {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        let handler = Arc::new(handler);
-        Self(match listener {
-            Listener::Socket(listener) => tokio::spawn(accept(listener, place, faults, handler)),
+        let (handler, connections) = (Arc::new(handler), Arc::new(AtomicUsize::new(0)));
+        let accepting = match listener {
+            Listener::Socket(listener) => {
+                tokio::spawn(accept(listener, place, faults, handler, Arc::clone(&connections)))
+            }
             Listener::Memory(authority) => in_memory(authority, place, faults, handler),
-        })
+        };
+        Self { accepting, connections }
+    }
+
+    /// How many connections were accepted so far; there are none on the network in memory.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Closes the port and every connection.
     pub async fn stop(mut self) {
-        self.0.abort();
-        let _ = (&mut self.0).await;
+        self.accepting.abort();
+        let _ = (&mut self.accepting).await;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.abort();
+        self.accepting.abort();
     }
 }
 
@@ -96,8 +108,13 @@ impl Canned {
 /// Asks the port to close for a while; told when it is closed.
 type Closing = (Duration, oneshot::Sender<()>);
 
-async fn accept<H, F>(mut listener: TcpListener, place: Place, faults: Faults, handler: Arc<H>)
-where
+async fn accept<H, F>(
+    mut listener: TcpListener,
+    place: Place,
+    faults: Faults,
+    handler: Arc<H>,
+    accepted: Arc<AtomicUsize>,
+) where
     H: Fn(http::Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
@@ -105,7 +122,7 @@ where
     let (close, mut closing) = mpsc::unbounded_channel::<Closing>();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
+            stream = listener.accept() => match stream {
                 Ok((stream, _)) => stream,
                 Err(_) => continue,
             },
@@ -118,6 +135,7 @@ where
                 continue;
             }
         };
+        accepted.fetch_add(1, Ordering::SeqCst);
         while connections.try_join_next().is_some() {}
         let Ok(wire) = Wire::of(&stream) else { continue };
         let (faults, handler, close) = (faults.clone(), Arc::clone(&handler), close.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
 use s3s::dto::*;
@@ -64,6 +64,12 @@ impl Store {
     /// Stores an object under this ETag.
     pub fn insert(&self, key: &str, bytes: Vec<u8>, etag: String) {
         lock(&self.objects).insert(key.to_owned(), Stored { bytes, modified: clock::now().into(), etag });
+    }
+
+    /// Has the objects whose keys begin with `prefix` be older than they are.
+    pub fn age(&self, prefix: &str, by: Duration) {
+        let mut objects = lock(&self.objects);
+        objects.iter_mut().filter(|(key, _)| key.starts_with(prefix)).for_each(|(_, stored)| stored.modified -= by);
     }
 
     fn find(&self, bucket: &str, key: &str) -> S3Result<Stored> {

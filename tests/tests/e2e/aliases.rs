@@ -6,7 +6,7 @@ use qdrant_backup_tests::site::Site;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aliases_go_to_the_file_and_the_bucket_and_come_back_from_both() {
+async fn aliases_go_to_file_and_bucket_and_come_back_from_both() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     for collection in ["docs", "ge ün%,odd"] {
@@ -33,7 +33,7 @@ async fn aliases_go_to_the_file_and_the_bucket_and_come_back_from_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alias_of_somebody_else_is_not_taken_and_the_others_are_set() {
+async fn an_alias_of_somebody_else_is_not_taken_and_others_are_set() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     for collection in ["a", "b"] {
@@ -53,7 +53,7 @@ async fn an_alias_of_somebody_else_is_not_taken_and_the_others_are_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alias_of_a_missing_collection_and_one_named_as_a_collection_fail_alone() {
+async fn aliases_that_cannot_be_set_fail_alone() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("a", json!({})).await;

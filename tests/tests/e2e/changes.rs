@@ -1,41 +1,15 @@
 //! What changes while a task is at work: peers, versions, transfers, collections, the bucket, the clock.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use qdrant_backup_tests::client::{assert_same, point};
-use qdrant_backup_tests::faults::{Canned, Chosen, Event, Fault, Wrong};
+use qdrant_backup_tests::client::{Client, assert_same, point};
+use qdrant_backup_tests::clock::another_second;
+use qdrant_backup_tests::faults::{Canned, Chosen, Fault, Wrong};
+use qdrant_backup_tests::fixtures::{Hold, filled, sets};
 use qdrant_backup_tests::qdrant::Options;
-use qdrant_backup_tests::site::{Run, Site, run};
+use qdrant_backup_tests::site::{API_KEY, Run, Site, run};
 use serde_json::json;
-use tokio::sync::Notify;
-
-use crate::faults::stand_in_only;
-use crate::sets::manifests;
-
-/// Where the program stops in the middle of a task, until it may go on.
-#[derive(Clone, Default)]
-struct Stop {
-    reached: Arc<Notify>,
-    go_on: Arc<Notify>,
-}
-
-impl Stop {
-    /// At the next such request, before it is served.
-    fn at(site: &Site, chosen: Chosen, method: Method, uri: &str) -> Self {
-        let stop = Self::default();
-        let (reached, go_on) = (Arc::clone(&stop.reached), Arc::clone(&stop.go_on));
-        let event = Event::new(move || {
-            let go_on = Arc::clone(&go_on);
-            reached.notify_one();
-            async move { go_on.notified().await }
-        });
-        let fault = Fault { method: Some(method), uri: uri.to_owned(), skip: 0, times: 1, wrong: Wrong::Before(event) };
-        site.s3.faults().add(chosen, fault);
-        stop
-    }
-}
 
 /// The same as `site.run`, without the site, which can change meanwhile.
 async fn running(site: &Site, task: &str) -> impl Future<Output = Run> + use<> {
@@ -47,18 +21,9 @@ async fn running(site: &Site, task: &str) -> impl Future<Output = Run> + use<> {
     async move { run(&[&task], settings).await }
 }
 
-/// A cluster of two peers with a shard on each.
-pub(crate) async fn filled() -> Site {
-    let site = Site::cluster(2).await;
-    let client = site.source.client();
-    client.create("docs", json!({"shard_number": 2})).await;
-    client.fill("docs", 0, 40).await;
-    site
-}
-
+#[cfg_attr(real_servers, ignore = "for the stand-in: its peer is away at chosen requests")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_restarts_during_a_backup_or_a_restore_is_waited_for() {
-    stand_in_only!();
+async fn a_peer_that_restarts_during_a_run_is_waited_for() {
     for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
         let mut site = filled().await;
         let client = site.source.client();
@@ -82,23 +47,20 @@ async fn a_peer_that_restarts_during_a_backup_or_a_restore_is_waited_for() {
     }
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its peer is replaced at a chosen request")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_is_replaced_during_a_backup_makes_none_that_is_called_one() {
-    stand_in_only!();
+async fn a_peer_that_is_replaced_during_a_backup_makes_none() {
     for task in ["create_snap", "create_snap_shards"] {
         let mut site = filled().await;
-        let fresh = Stop::at(&site, Chosen::Peer(1), Method::POST, "/snapshots");
+        let hold = Hold::before(&site.s3, Chosen::Peer(1), Method::POST, "/snapshots");
         let work = running(&site, task).await;
         let replaced = async {
-            fresh.reached.notified().await;
+            hold.reached().await;
             let other = site.source.stand_in().replace_peer(1).await;
             // With a collection of the same name, as somebody may have made there already.
-            let client = qdrant_backup_tests::client::Client::new(
-                other.hosts(),
-                Some(qdrant_backup_tests::site::API_KEY.to_owned()),
-            );
+            let client = Client::new(other.hosts(), Some(API_KEY.to_owned()));
             client.create("docs", json!({"shard_number": 2})).await;
-            fresh.go_on.notify_one();
+            hold.release();
             other
         };
         let (run, _other) = tokio::join!(work, replaced);
@@ -114,20 +76,20 @@ async fn a_peer_that_is_replaced_during_a_backup_makes_none_that_is_called_one()
     }
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its peer is replaced at a chosen request")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_replaced_during_a_restore_is_no_success() {
-    stand_in_only!();
     for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
         let mut site = filled().await;
         let client = site.source.client();
         site.run(&[backup]).await.expect(0);
         client.wipe().await;
-        let stop = Stop::at(&site, Chosen::Peer(1), Method::PUT, "/snapshots/recover");
+        let hold = Hold::before(&site.s3, Chosen::Peer(1), Method::PUT, "/snapshots/recover");
         let work = running(&site, restore).await;
         let replaced = async {
-            stop.reached.notified().await;
+            hold.reached().await;
             let other = site.source.stand_in().replace_peer(1).await;
-            stop.go_on.notify_one();
+            hold.release();
             other
         };
         let (run, other) = tokio::join!(work, replaced);
@@ -137,9 +99,9 @@ async fn a_peer_that_is_replaced_during_a_restore_is_no_success() {
     }
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its peer says that it is older than it is")]
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_of_different_versions_are_told() {
-    stand_in_only!();
     let site = filled().await;
     let older = Canned {
         status: 200,
@@ -163,9 +125,9 @@ async fn peers_of_different_versions_are_told() {
     assert!(site.source.client().collections().await.is_empty());
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its transfers take as long as the test wants")]
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_transfer_running_a_set_waits_for_another_run_and_archives_do_without_the_copy() {
-    stand_in_only!();
+async fn a_set_waits_for_a_transfer_and_archives_do_without_the_copy() {
     let mut site = Site::start(Options { peers: 2, lag: Duration::from_secs(4), ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
@@ -193,9 +155,9 @@ async fn with_a_transfer_running_a_set_waits_for_another_run_and_archives_do_wit
     }
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its collection is red when the test wants")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_red_collection_is_backed_up_with_a_warning() {
-    stand_in_only!();
     let mut site = filled().await;
     site.source.stand_in().set_status("docs", "red");
     for task in ["create_snap", "create_snap_shards"] {
@@ -203,21 +165,21 @@ async fn a_red_collection_is_backed_up_with_a_warning() {
     }
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its requests are held")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collection_dropped_or_created_during_a_backup_costs_no_other_one() {
-    stand_in_only!();
+async fn a_collection_dropped_or_created_meanwhile_costs_no_other_one() {
     for task in ["create_snap", "create_snap_shards"] {
         let site = filled().await;
         let client = site.source.client();
         client.create("other", json!({"shard_number": 2})).await;
         client.fill("other", 0, 10).await;
-        let stop = Stop::at(&site, Chosen::Qdrant, Method::POST, "/collections/docs/*snapshots");
+        let hold = Hold::before(&site.s3, Chosen::Qdrant, Method::POST, "/collections/docs/*snapshots");
         let work = running(&site, task).await;
         let changed = async {
-            stop.reached.notified().await;
+            hold.reached().await;
             client.delete("docs").await;
             client.create("late", json!({})).await;
-            stop.go_on.notify_one();
+            hold.release();
         };
         let (run, ()) = tokio::join!(work, changed);
         run.expect(3).says(&["`docs`", "Collection `docs` doesn't exist"]);
@@ -233,38 +195,37 @@ async fn a_collection_dropped_or_created_during_a_backup_costs_no_other_one() {
     }
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its requests are held")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collection_made_anew_during_a_backup_is_not_taken_for_the_old_one() {
-    stand_in_only!();
+async fn a_collection_made_anew_meanwhile_is_not_the_old_one() {
     let mut site = filled().await;
     let client = site.source.client();
-    let stop = Stop::at(&site, Chosen::Qdrant, Method::POST, "/collections/docs/shards/*/snapshots");
+    let hold = Hold::before(&site.s3, Chosen::Qdrant, Method::POST, "/collections/docs/shards/*/snapshots");
     let work = running(&site, "create_snap_shards").await;
     let changed = async {
-        stop.reached.notified().await;
+        hold.reached().await;
         client.delete("docs").await;
         client.create("docs", json!({"shard_number": 2})).await;
         let placed = client.placed("docs").await;
         let peer = *placed[&0].keys().next().unwrap();
         site.source.stand_in().write_to_one_replica("docs", 0, peer, &[point(1)]);
-        stop.go_on.notify_one();
+        hold.release();
     };
     let (run, ()) = tokio::join!(work, changed);
     // Whatever it says, no manifest counts points of both.
-    for manifest in manifests(&site, "docs") {
+    for manifest in sets(&site, "docs") {
         assert_eq!(manifest.exact_points(), None, "{}", run.stderr);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_fills_up_half_way_is_told_and_what_is_stored_stays_good() {
-    stand_in_only!();
+async fn a_bucket_that_fills_up_is_told_and_what_is_stored_stays_good() {
     for task in ["create_snap", "create_snap_shards"] {
         let site = filled().await;
         let client = site.source.client();
         client.create("other", json!({"shard_number": 1})).await;
         site.run(&[task]).await.expect(0);
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        another_second().await;
         let full = "<Error><Code>XMinioStorageFull</Code><Message>Storage backend has reached its minimum free drive \
                     threshold. Please delete a few objects to proceed.</Message></Error>";
         let wrong = Wrong::Status(507, full.to_owned());
@@ -275,20 +236,19 @@ async fn a_bucket_that_fills_up_half_way_is_told_and_what_is_stored_stays_good()
         site.s3.heal();
         client.wipe().await;
         let restore = if task == "create_snap" { "recover_snap" } else { "recover_snap_shards" };
-        std::fs::remove_file(site.work.path().join("snapshots")).ok();
+        site.forget_lists();
         site.run(&[restore]).await.expect(0);
         assert_eq!(client.content("docs").await.points.len(), 40);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_that_is_lost_half_way_is_told_and_what_is_stored_stays_good() {
-    stand_in_only!();
+async fn a_lost_right_is_told_and_what_is_stored_stays_good() {
     for task in ["create_snap", "create_snap_shards"] {
         let site = filled().await;
         let client = site.source.client();
         site.run(&[task]).await.expect(0);
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        another_second().await;
         let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
         let lost = |method: Method, uri: &str| {
             let wrong = Wrong::Status(403, denied.to_owned());
@@ -302,7 +262,7 @@ async fn a_right_that_is_lost_half_way_is_told_and_what_is_stored_stays_good() {
         site.s3.heal();
         client.wipe().await;
         let restore = if task == "create_snap" { "recover_snap" } else { "recover_snap_shards" };
-        std::fs::remove_file(site.work.path().join("snapshots")).ok();
+        site.forget_lists();
         site.run(&[restore]).await.expect(0);
         assert_eq!(client.content("docs").await.points.len(), 40);
     }

@@ -2,16 +2,12 @@
 
 use qdrant_backup_tests::client::{Client, assert_same};
 use qdrant_backup_tests::qdrant::{Options, Qdrant};
-use qdrant_backup_tests::real;
 use qdrant_backup_tests::site::{API_KEY, Site};
 use serde_json::json;
 
+#[cfg_attr(not(real_servers), ignore = "for real servers: QDRANT_BIN is not set")]
 #[tokio::test(flavor = "multi_thread")]
 async fn real_servers_restore_what_the_stand_in_made() {
-    if real::program().is_none() {
-        eprintln!("skipped: QDRANT_BIN is not set");
-        return;
-    }
     let site = Site::cluster(3).await;
     let options = Options { s3: Some(site.access()), api_key: Some(API_KEY.to_owned()), ..Options::default() };
     let stand_in = Qdrant::start(options).await;

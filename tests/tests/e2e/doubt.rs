@@ -1,14 +1,13 @@
 //! What an answer does not prove is not concluded from it.
 
 use http::Method;
+use qdrant_backup_tests::clock::another_second;
 use qdrant_backup_tests::faults::{Api, Canned, Chosen, Fault, Wrong, native};
+use qdrant_backup_tests::fixtures::sets;
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 use tempfile::TempDir;
-
-use crate::faults::stand_in_only;
-use crate::sets::{another_second, manifests};
 
 /// A proxy's page, with the status of a success.
 fn page() -> Canned {
@@ -27,16 +26,16 @@ async fn two_backups() -> Site {
     client.create("docs", json!({"shard_number": 2})).await;
     for from in [0, 10] {
         client.fill("docs", from, from + 10).await;
+        another_second().await;
         site.run_with(&["create_snap"], &[]).await.expect(0);
         site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "0")]).await.expect(0);
-        another_second().await;
     }
     client.wipe().await;
     site
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_backup_does_not_take_the_place_of_one_that_cannot_be_read_right_now() {
+async fn an_older_backup_is_no_substitute_for_an_unread_one() {
     let site = two_backups().await;
     let client = site.source.client();
     let newest = |prefix: &str| site.s3.keys(prefix).pop().unwrap();
@@ -74,21 +73,21 @@ async fn a_page_in_place_of_a_manifest_costs_no_set() {
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1})).await;
     for _ in 0..2 {
-        site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "0")]).await.expect(0);
         another_second().await;
+        site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "0")]).await.expect(0);
     }
     let [older, _] = site.s3.keys("backup_manifests/docs/").try_into().unwrap();
     site.s3.fail(fault(Method::GET, &older, 1, Wrong::Answer(page())));
     let two = [("QDRANT_BACKUP_RETENTION_SETS", "2")];
     site.run_with(&["prune_snap"], &two).await.expect(1).says(&["nothing was pruned"]);
-    assert_eq!(manifests(&site, "docs").len(), 2);
+    assert_eq!(sets(&site, "docs").len(), 2);
     site.run_with(&["prune_snap"], &two).await.expect(0);
-    assert_eq!(manifests(&site, "docs").len(), 2);
+    assert_eq!(sets(&site, "docs").len(), 2);
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its answers are a proxy's")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_not_whole_is_not_left_for_the_next_run() {
-    stand_in_only!();
     // A snapshot list: one of two collections can't be read.
     let site = Site::cluster(1).await;
     let client = site.source.client();
@@ -118,14 +117,13 @@ async fn a_list_that_is_not_whole_is_not_left_for_the_next_run() {
         site.run_in(work.path(), &[task], &both).await.expect(0);
         let collections = std::fs::read_to_string(work.path().join("collections")).unwrap();
         assert_eq!(collections.lines().count(), 3, "{task}: {collections}");
-        another_second().await;
     }
     assert!(!site.s3.keys("snapshots/c/").is_empty());
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its answers are a proxy's")]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_proxy_says_of_work_is_looked_up_before_it_is_asked_for_again() {
-    stand_in_only!();
+async fn what_a_proxy_says_of_work_is_looked_up_before_a_repetition() {
     for status in [502, 503, 504] {
         for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
             let mut site = Site::cluster(2).await;
@@ -148,9 +146,9 @@ async fn what_a_proxy_says_of_work_is_looked_up_before_it_is_asked_for_again() {
     }
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its answers are a proxy's")]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_that_was_away_did_not_do_is_asked_for_again() {
-    stand_in_only!();
     let site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("tenants", json!({"sharding_method": "custom", "shard_number": 1})).await;
@@ -167,9 +165,9 @@ async fn what_a_server_that_was_away_did_not_do_is_asked_for_again() {
     assert_eq!(client.content("tenants").await.points.len(), 10);
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its counts fail")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_could_not_be_counted_says_so() {
-    stand_in_only!();
     let site = Site::cluster(1).await;
     site.source.client().create("docs", json!({})).await;
     for task in ["create_snap", "create_snap_shards"] {
@@ -194,12 +192,12 @@ async fn a_page_in_place_of_an_answer_is_not_taken_for_a_success() {
         let run = site.run(&[task]).await;
         assert!(matches!(run.code, 1 | 3), "{task} {uri}: {}", run.stderr);
         run.says(&["is not an S3 service's"]);
-        another_second().await;
     }
+    another_second().await;
     site.run(&["create_snap_shards"]).await.expect(0);
     another_second().await;
     site.run(&["create_snap_shards"]).await.expect(0);
-    let sets = manifests(&site, "docs");
+    let sets = sets(&site, "docs");
     page_for(Method::DELETE, &sets[0].shards[0].s3_key);
     let one = [("QDRANT_BACKUP_RETENTION_SETS", "1")];
     let run = site.run_with(&["prune_snap"], &one).await;

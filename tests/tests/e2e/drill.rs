@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use qdrant_backup_core::sets::SetId;
+use qdrant_backup_tests::fixtures::{fill_every_kind, sets};
 use qdrant_backup_tests::qdrant::sha256;
 use qdrant_backup_tests::site::Site;
 use serde_json::{Value, json};
-
-use crate::restore::fill;
-use crate::sets::manifests;
 
 /// Runs the drill at the site; the exit code and the report.
 async fn drill(site: &Site, arguments: &[&str], more: &[(&str, &str)]) -> (u8, Value) {
@@ -34,7 +32,7 @@ fn failures(report: &Value) -> Vec<&str> {
 async fn every_archive_of_every_kind_of_collection_is_opened_and_read() {
     let site = Site::cluster(3).await;
     assert_eq!(drill(&site, &[], &[]).await.0, 1, "no set is no proof");
-    fill(&site.source.client()).await;
+    fill_every_kind(&site.source.client()).await;
     site.run(&["create_snap_shards"]).await.expect(0);
     let (code, report) = drill(&site, &[], &[]).await;
     assert_eq!((code, failures(&report)), (0, Vec::new()), "{report:#}");
@@ -48,14 +46,14 @@ async fn every_archive_of_every_kind_of_collection_is_opened_and_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_engine_does_not_take_or_the_manifest_does_not_say_is_found() {
+async fn what_the_engine_or_the_manifest_contradicts_is_found() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     client.index("docs").await;
     client.fill("docs", 0, 60).await;
     site.run(&["create_snap_shards"]).await.expect(0);
-    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    let [manifest] = sets(&site, "docs").try_into().unwrap();
     let [key] = site.s3.keys(&SetId::folder("docs")).try_into().unwrap();
     let written: Value = serde_json::from_slice(&site.s3.get(&key).unwrap()).unwrap();
     let changed = |change: &dyn Fn(&mut Value)| {

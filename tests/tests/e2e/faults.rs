@@ -1,35 +1,23 @@
-//! Servers that are down, late or odd: with the stand-in, which can be told to be.
+//! Servers that are down, late or odd.
 
 use std::time::Duration;
 
 use qdrant_backup_tests::client::point;
 use qdrant_backup_tests::qdrant::Options;
-use qdrant_backup_tests::site::Site;
+use qdrant_backup_tests::site::{API_KEY, Servers, Site};
 use serde_json::json;
 
-/// These need the stand-in.
-macro_rules! stand_in_only {
-    () => {
-        if qdrant_backup_tests::real::program().is_some() {
-            eprintln!("skipped: needs the stand-in");
-            return;
-        }
-    };
-}
-pub(crate) use stand_in_only;
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_is_down_is_a_failure_although_others_hold_the_same_shards() {
-    stand_in_only!();
+async fn a_peer_that_is_down_is_a_failure_whatever_others_hold() {
     let mut site = Site::cluster(3).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3, "replication_factor": 2})).await;
     client.fill("docs", 0, 60).await;
-    site.source.stand_in().stop_peer(2).await;
+    site.source.stop_peer(2).await;
     site.run_with(&["create_snap"], &[("CURL_TIMEOUT", "5")]).await.expect(3).says(&["connection refused"]);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 2);
     // All shards are in the two archives, and the restore needs no third.
-    site.source.stand_in().start_peer(2).await;
+    site.source.start_peer(2).await;
     client.wipe().await;
     site.run(&["reset"]).await.expect(0);
     site.run(&["recover_snap"]).await.expect(0);
@@ -38,13 +26,12 @@ async fn a_peer_that_is_down_is_a_failure_although_others_hold_the_same_shards()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_with_a_peer_down_is_not_restored_into() {
-    stand_in_only!();
     let mut site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     site.run(&["create_snap"]).await.expect(0);
     client.wipe().await;
-    site.source.stand_in().stop_peer(1).await;
+    site.source.stop_peer(1).await;
     site.run_with(&["recover_snap"], &[("CURL_TIMEOUT", "5")])
         .await
         .expect(1)
@@ -54,24 +41,16 @@ async fn a_target_with_a_peer_down_is_not_restored_into() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_on_the_peers_own_disks_are_not_called_a_backup() {
-    stand_in_only!();
     let site = Site::cluster(1).await;
-    let disk = qdrant_backup_tests::qdrant::Qdrant::start(Options {
-        peers: 1,
-        api_key: Some(qdrant_backup_tests::site::API_KEY.to_owned()),
-        ..Options::default()
-    })
-    .await;
-    let client =
-        qdrant_backup_tests::client::Client::new(disk.hosts(), Some(qdrant_backup_tests::site::API_KEY.to_owned()));
-    client.create("docs", json!({})).await;
+    let disk = Servers::start(Options { peers: 1, api_key: Some(API_KEY.to_owned()), ..Options::default() }).await;
+    disk.client().create("docs", json!({})).await;
     let run = site.run_with(&["create_snap"], &[("QDRANT_SOURCE_HOSTS", &disk.hosts()[0])]).await;
     run.expect(3).says(&["there is no object", "on its own disk"]);
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its replicas differ")]
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_archived_at_different_moments_are_made_equal() {
-    stand_in_only!();
     let mut site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1, "replication_factor": 2})).await;
@@ -86,9 +65,9 @@ async fn replicas_archived_at_different_moments_are_made_equal() {
     assert_eq!(client.content("docs").await.points.len(), 52);
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its replica is dead when the test wants")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_archive_of_a_dead_replica_is_not_trusted() {
-    stand_in_only!();
     let mut site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1, "replication_factor": 2})).await;
@@ -103,9 +82,9 @@ async fn the_archive_of_a_dead_replica_is_not_trusted() {
     assert_eq!(client.content("docs").await.points.len(), 60);
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: it says that it is older than it is")]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_qdrant_is_refused_unless_told_otherwise() {
-    stand_in_only!();
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({})).await;
@@ -123,9 +102,9 @@ async fn an_older_qdrant_is_refused_unless_told_otherwise() {
     assert_eq!(older.client().count(0, "docs").await, 10);
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its snapshots take as long as the test wants")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_that_takes_longer_than_the_timeout_is_found_in_the_end() {
-    stand_in_only!();
+async fn a_snapshot_slower_than_the_timeout_is_found_in_the_end() {
     let site = Site::start(Options { peers: 2, work: Duration::from_millis(2500), ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
@@ -143,7 +122,6 @@ async fn a_snapshot_that_takes_longer_than_the_timeout_is_found_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_key_is_told_what_it_lacks() {
-    stand_in_only!();
     let site =
         Site::start(Options { peers: 1, read_only_api_key: Some("read-only".to_owned()), ..Options::default() }).await;
     site.source.client().create("docs", json!({})).await;
@@ -155,7 +133,6 @@ async fn a_read_only_key_is_told_what_it_lacks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_outside_the_allow_list_are_named_with_the_rule_to_add() {
-    stand_in_only!();
     let site = Site::cluster(2).await;
     site.source.client().create("docs", json!({"shard_number": 2})).await;
     let run = site.run_with(&["create_snap"], &[("QDRANT_ALLOW_HOSTS", "")]).await.expect(3);

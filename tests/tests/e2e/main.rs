@@ -1,7 +1,7 @@
 //! The real component in the real host, end to end, against S3 and Qdrant.
 //!
-//! With `QDRANT_BIN=/path/to/qdrant` the same tests run against real servers; those that need the stand-in's faults are
-//! in `faults.rs` and are left out then.
+//! With `QDRANT_BIN=/path/to/qdrant` the same tests run against real servers. Those that only the stand-in can serve are then
+//! listed as ignored, each with its reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod aliases;

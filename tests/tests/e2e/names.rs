@@ -31,7 +31,7 @@ async fn odd_long_and_nested_names_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_qdrant_cannot_snapshot_is_reported_and_nothing_else_given_up() {
+async fn a_name_that_qdrant_cannot_snapshot_costs_no_other_one() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     let longest = "x".repeat(250);

@@ -1,6 +1,8 @@
 //! What cannot come out right is refused before anything is changed.
 
 use qdrant_backup_tests::client::Client;
+use qdrant_backup_tests::clock::another_second;
+use qdrant_backup_tests::fixtures::back_up_and_wipe;
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
@@ -12,9 +14,7 @@ async fn backed_up() -> (Site, Client) {
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3})).await;
     client.fill("docs", 0, 90).await;
-    site.run(&["create_snap"]).await.expect(0);
-    client.wipe().await;
-    site.run(&["reset"]).await.expect(0);
+    back_up_and_wipe(&site, "create_snap").await;
     (site, client)
 }
 
@@ -33,8 +33,7 @@ async fn a_shard_without_data() {
 #[tokio::test(flavor = "multi_thread")]
 async fn archives_of_different_lives_of_a_collection() {
     let (site, client) = backed_up().await;
-    // Names have a resolution of a second.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    another_second().await;
     client.create("docs", json!({"shard_number": 3})).await;
     let first = site.s3.keys("snapshots/docs/");
     site.run(&["create_snap"]).await.expect(0);
@@ -110,7 +109,7 @@ async fn custom_sharding_into_a_server_without_clustering() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_snapshots_that_cannot_be_read_or_names_what_is_not_there() {
+async fn a_file_snapshots_that_is_broken_or_names_what_is_not_there() {
     let (site, client) = backed_up().await;
     let work = TempDir::new().unwrap();
     for (text, code, what) in [

@@ -3,48 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use qdrant_backup_tests::client::{Client, Content, assert_same};
+use qdrant_backup_tests::client::assert_same;
+use qdrant_backup_tests::clock::another_second;
 use qdrant_backup_tests::faults::Who;
+use qdrant_backup_tests::fixtures::{back_up_and_wipe, fill_every_kind};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::faults::stand_in_only;
-
-/// Collections of every kind that a cluster knows.
-pub(crate) async fn fill(client: &Client) {
-    client.create("rf1", json!({"shard_number": 3, "replication_factor": 1})).await;
-    client.index("rf1").await;
-    client.fill("rf1", 0, 300).await;
-    client.create("rf2", json!({"shard_number": 4, "replication_factor": 2})).await;
-    client.fill("rf2", 0, 200).await;
-    client.create("empty", json!({"shard_number": 2})).await;
-    client.create("named", json!({"vectors": {"text": {"size": 4, "distance": "Dot"}}, "hnsw_config": {"m": 8}})).await;
-    client.create("tenants", json!({"sharding_method": "custom", "shard_number": 2})).await;
-    for (key, from) in [(json!("acme"), 0), (json!(7), 100)] {
-        let body = json!({"shard_key": key});
-        client.ok(http::Method::PUT, "/collections/tenants/shards?timeout=60", Some(&body)).await;
-        client.fill_key("tenants", from, from + 40, Some(&key)).await;
-    }
-    client.alias("live", "rf1").await;
-    client.alias("tenants-live", "tenants").await;
-}
-
-/// Backs up, wipes, and returns what has to come back.
-async fn back_up_and_wipe(site: &Site) -> BTreeMap<String, Content> {
-    let client = site.source.client();
-    let before = client.contents().await;
-    site.run(&["create_snap"]).await.expect(0);
-    client.wipe().await;
-    std::fs::remove_file(site.work.path().join("snapshots")).unwrap();
-    std::fs::remove_file(site.work.path().join("collections")).unwrap();
-    before
-}
-
+#[cfg_attr(real_servers, ignore = "for the stand-in: its requests are counted")]
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_asked_that_was_answered_already() {
-    stand_in_only!();
     let site = Site::cluster(3).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3})).await;
@@ -71,12 +41,12 @@ async fn nothing_is_asked_that_was_answered_already() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
+async fn everything_is_back_on_its_peers_under_its_aliases() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
-    fill(&client).await;
+    fill_every_kind(&client).await;
     let placed = client.placed("rf2").await;
-    let before = back_up_and_wipe(&site).await;
+    let before = back_up_and_wipe(&site, "create_snap").await;
 
     let run = site.run(&["recover_snap"]).await.expect(0).says(&["5 of 5 collections", "all done"]);
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);
@@ -95,8 +65,8 @@ async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
 async fn archives_without_a_manifest_are_enough() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
-    fill(&client).await;
-    let before = back_up_and_wipe(&site).await;
+    fill_every_kind(&client).await;
+    let before = back_up_and_wipe(&site, "create_snap").await;
     for key in site.s3.keys("snapshot_manifests/") {
         site.s3.delete(&key);
     }
@@ -107,8 +77,8 @@ async fn archives_without_a_manifest_are_enough() {
 #[tokio::test(flavor = "multi_thread")]
 async fn into_clusters_of_other_sizes() {
     let site = Site::cluster(3).await;
-    fill(&site.source.client()).await;
-    let before = back_up_and_wipe(&site).await;
+    fill_every_kind(&site.source.client()).await;
+    let before = back_up_and_wipe(&site, "create_snap").await;
     for peers in [1, 2, 4] {
         let target = site.more(Options { peers, ..Options::default() }).await;
         let work = TempDir::new().unwrap();
@@ -128,7 +98,7 @@ async fn a_server_without_clustering_and_from_it_into_a_cluster() {
     client.create("docs", json!({"shard_number": 2})).await;
     client.index("docs").await;
     client.fill("docs", 0, 100).await;
-    let before = back_up_and_wipe(&site).await;
+    let before = back_up_and_wipe(&site, "create_snap").await;
     site.run(&["recover_snap"]).await.expect(0);
     assert_same(&client.contents().await, &before);
 
@@ -140,11 +110,11 @@ async fn a_server_without_clustering_and_from_it_into_a_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn separate_targets_each_get_everything_and_hosts_of_one_cluster_are_one() {
+async fn each_target_gets_everything_and_a_cluster_is_one_target() {
     let site = Site::standalone().await;
     site.source.client().create("docs", json!({})).await;
     site.source.client().fill("docs", 0, 30).await;
-    let before = back_up_and_wipe(&site).await;
+    let before = back_up_and_wipe(&site, "create_snap").await;
     let one = site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
     let cluster = site.more(Options { peers: 2, ..Options::default() }).await;
     let hosts = format!("{}, {},{}", one.hosts()[0], cluster.hosts()[0], cluster.hosts()[1]);
@@ -162,7 +132,7 @@ async fn a_rerun_does_what_is_missing_and_nothing_twice() {
         client.create(collection, json!({"shard_number": 2})).await;
         client.fill(collection, 0, 50).await;
     }
-    let before = back_up_and_wipe(&site).await;
+    let before = back_up_and_wipe(&site, "create_snap").await;
     site.run(&["recover_snap"]).await.expect(0);
     site.run(&["recover_snap"]).await.expect(0).says(&[
         "restored before by",
@@ -214,12 +184,12 @@ async fn the_newest_complete_backup_is_taken_and_the_others_are_named() {
     client.fill("docs", 0, 20).await;
     site.run(&["create_snap"]).await.expect(0);
     let old = site.s3.keys("snapshots/docs/");
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    another_second().await;
     client.fill("docs", 20, 30).await;
     site.run(&["create_snap"]).await.expect(0);
     let new: Vec<String> = site.s3.keys("snapshots/docs/").into_iter().filter(|key| !old.contains(key)).collect();
     client.wipe().await;
-    std::fs::remove_file(site.work.path().join("snapshots")).unwrap();
+    site.forget_lists();
 
     site.run(&["recover_snap"]).await.expect(0).says(&["there is a newer backup", "2 skipped"]);
     assert_eq!(client.count(0, "docs").await, 30);

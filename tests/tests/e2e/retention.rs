@@ -1,14 +1,15 @@
 //! `prune_snap`, `pin_set`, and `--dry-run`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use qdrant_backup_core::sets::SetId;
+use qdrant_backup_tests::clock::another_second;
+use qdrant_backup_tests::fixtures::sets;
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3::{Fault, Wrong};
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
-
-use crate::sets::{another_second, manifests};
 
 const KEEP_ALL: [(&str, &str); 1] = [("QDRANT_BACKUP_RETENTION_SETS", "0")];
 const KEEP_ONE: [(&str, &str); 2] = [("QDRANT_BACKUP_RETENTION_SETS", "1"), ("QDRANT_SWEEP_GRACE_SECONDS", "1")];
@@ -19,9 +20,11 @@ async fn with_sets(sets: u64) -> Site {
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     for number in 1..=sets {
+        if number > 1 {
+            another_second().await;
+        }
         client.fill("docs", 10 * (number - 1), 10 * number).await;
         site.run_with(&["create_snap_shards"], &KEEP_ALL).await.expect(0);
-        another_second().await;
     }
     site
 }
@@ -32,7 +35,7 @@ fn everything(site: &Site) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_sets_stay_with_all_their_archives_and_the_others_go_with_theirs() {
+async fn the_last_sets_stay_and_the_others_go_with_their_archives() {
     let site = with_sets(3).await;
     let before = everything(&site);
     let plan = site.run_with(&["prune_snap", "--dry-run"], &KEEP_ONE).await.expect(0);
@@ -41,7 +44,7 @@ async fn the_last_sets_stay_with_all_their_archives_and_the_others_go_with_their
     assert_eq!((of("keep\tdocs\t"), of("remove\tdocs\t"), plan.stdout.lines().count()), (1, 2, 3), "{}", plan.stdout);
 
     site.run_with(&["prune_snap"], &KEEP_ONE).await.expect(0).says(&["removed: no rule keeps it", "kept: last 1"]);
-    let [kept] = manifests(&site, "docs").try_into().unwrap();
+    let [kept] = sets(&site, "docs").try_into().unwrap();
     let keys: BTreeSet<String> = kept.shards.iter().map(|shard| shard.s3_key.clone()).collect();
     assert_eq!(site.s3.keys("snapshots/docs/").into_iter().collect::<BTreeSet<_>>(), keys);
     site.source.client().wipe().await;
@@ -49,7 +52,7 @@ async fn the_last_sets_stay_with_all_their_archives_and_the_others_go_with_their
     assert_eq!(site.source.client().count(0, "docs").await, 30);
     // Again: nothing more goes, even with none to keep.
     site.run_with(&["prune_snap"], &KEEP_ALL).await.expect(0);
-    assert_eq!(manifests(&site, "docs").len(), 1);
+    assert_eq!(sets(&site, "docs").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,18 +68,18 @@ async fn a_backup_prunes_after_itself_and_a_failed_one_does_not() {
         wrong: Wrong::Status(403, "<Error><Code>AccessDenied</Code></Error>".to_owned()),
     });
     site.run_with(&["create_snap_shards"], &two).await.expect(1).says(&["AccessDenied"]);
-    assert_eq!(manifests(&site, "docs").len(), 2);
+    assert_eq!(sets(&site, "docs").len(), 2);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), stored, "the failed one left no archives");
-    another_second().await;
     let site = with_sets(2).await;
+    another_second().await;
     site.run_with(&["create_snap_shards"], &two).await.expect(0).says(&["removed: no rule keeps it"]);
-    assert_eq!(manifests(&site, "docs").len(), 2);
+    assert_eq!(sets(&site, "docs").len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_set_pushes_out_no_good_one_and_a_pinned_one_stays() {
     let site = with_sets(3).await;
-    let [first, second, third] = manifests(&site, "docs").try_into().unwrap();
+    let [first, second, third] = sets(&site, "docs").try_into().unwrap();
     site.s3.delete(&third.shards[0].s3_key);
     site.s3.put("backup_manifests/docs/zzz.json", b"{}".to_vec());
     site.run(&["pin_set", &first.backup_set_id]).await.expect(0).says(&["pinned"]);
@@ -95,12 +98,12 @@ async fn a_damaged_set_pushes_out_no_good_one_and_a_pinned_one_stays() {
     site.run_with(&["create_snap_shards"], &KEEP_ALL).await.expect(0);
     site.run(&["pin_set", &first.backup_set_id, "--remove"]).await.expect(0);
     site.run_with(&["prune_snap"], &KEEP_ONE).await.expect(0).says(&["removed: damaged"]);
-    assert_eq!(manifests(&site, "docs").len(), 1);
+    assert_eq!(sets(&site, "docs").len(), 1);
     site.run(&["pin_set", "2020"]).await.expect(1).says(&["there is no set `2020`"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orphans_are_swept_after_the_grace_and_below_the_cap_and_only_those() {
+async fn orphans_are_swept_after_the_grace_and_below_the_cap() {
     let site = with_sets(2).await;
     let good = site.s3.keys("snapshots/docs/");
     let orphan = "snapshots/docs/shards/0/docs-shard-0-2020-01-01-00-00-00.snapshot";
@@ -110,8 +113,7 @@ async fn orphans_are_swept_after_the_grace_and_below_the_cap_and_only_those() {
     }
     site.run_with(&["prune_snap"], &[("QDRANT_BACKUP_RETENTION_SETS", "2")]).await.expect(0);
     assert!(site.s3.get(orphan).is_some(), "it may be of a running backup");
-    another_second().await;
-    another_second().await;
+    site.s3.age("snapshots/", Duration::from_secs(10));
     let settings = [
         ("QDRANT_BACKUP_RETENTION_SETS", "2"),
         ("QDRANT_SWEEP_GRACE_SECONDS", "1s"),
@@ -153,7 +155,7 @@ async fn nothing_is_deleted_on_the_word_of_what_cannot_be_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_object_is_told_and_the_rest_goes() {
     let site = with_sets(2).await;
-    let [first, _] = manifests(&site, "docs").try_into().unwrap();
+    let [first, _] = sets(&site, "docs").try_into().unwrap();
     let locked = first.shards[0].s3_key.clone();
     site.s3.fail(Fault {
         method: Some(http::Method::DELETE),
@@ -166,16 +168,16 @@ async fn a_locked_object_is_told_and_the_rest_goes() {
         ),
     });
     site.run_with(&["prune_snap"], &KEEP_ONE).await.expect(1).says(&["not removed whole", "Object is locked"]);
-    assert_eq!(manifests(&site, "docs").len(), 1, "the manifest went first: no set lacks an archive");
+    assert_eq!(sets(&site, "docs").len(), 1, "the manifest went first: no set lacks an archive");
     assert!(site.s3.get(&locked).is_some() && site.s3.get(&first.shards[1].s3_key).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whole_collection_archives_are_pruned_when_asked_and_sets_are_not_touched_by_that() {
+async fn whole_collection_archives_are_pruned_when_asked() {
     let site = with_sets(1).await;
     for _ in 0..3 {
-        site.run(&["create_snap"]).await.expect(0);
         another_second().await;
+        site.run(&["create_snap"]).await.expect(0);
     }
     let of_sets = site.s3.keys("snapshots/docs/shards/");
     let whole = |site: &Site| site.s3.keys("snapshots/docs/docs-").len();
@@ -206,6 +208,7 @@ async fn a_dry_run_says_what_a_real_one_would_do_and_does_nothing() {
     site.run(&["create_snap", "--dry-run"]).await.expect(0);
     assert_eq!((everything(&site), site.file("snapshots")), (before, String::new()));
 
+    another_second().await;
     site.run_with(&["create_snap_shards"], &KEEP_ALL).await.expect(0);
     site.run(&["recover_snap_shards", "--dry-run"]).await.expect(1).says(&["is not overwritten"]);
     client.wipe().await;
@@ -240,6 +243,6 @@ async fn two_servers_in_one_bucket_do_not_push_out_each_others_sets() {
     another_second().await;
     let elsewhere = [("QDRANT_SOURCE_HOSTS", host.as_str()), ("QDRANT_BACKUP_RETENTION_SETS", "1")];
     site.run_with(&["create_snap_shards"], &elsewhere).await.expect(0);
-    let points: Vec<u64> = manifests(&site, "docs").iter().map(|manifest| manifest.points_count).collect();
+    let points: Vec<u64> = sets(&site, "docs").iter().map(|manifest| manifest.points_count).collect();
     assert_eq!(points, [10, 20], "the last of each");
 }

@@ -1,22 +1,22 @@
 //! S3 servers that are strict, slow or unwell.
 
+use std::collections::BTreeMap;
+
 use http::Method;
-use qdrant_backup_tests::client::assert_same;
+use qdrant_backup_tests::client::{Content, assert_same};
+use qdrant_backup_tests::fixtures::back_up_and_wipe;
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3::{self, Fault, S3, Wrong};
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 
 /// A backup of `docs`, wiped.
-async fn backed_up(site: &Site) -> std::collections::BTreeMap<String, qdrant_backup_tests::client::Content> {
+async fn backed_up(site: &Site) -> BTreeMap<String, Content> {
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     client.index("docs").await;
     client.fill("docs", 0, 60).await;
-    let before = client.contents().await;
-    site.run(&["create_snap"]).await.expect(0);
-    client.wipe().await;
-    before
+    back_up_and_wipe(site, "create_snap").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,36 +1,24 @@
 //! Sets, when servers are slow or down, and while the cluster goes on living.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use qdrant_backup_tests::faults::{Chosen, Event};
+use qdrant_backup_tests::clock::another_second;
+use qdrant_backup_tests::faults::Chosen;
+use qdrant_backup_tests::fixtures::{Hold, back_up_and_wipe, sets};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3::{Fault, Wrong};
-use qdrant_backup_tests::site::Site;
+use qdrant_backup_tests::site::{Run, Site};
 use serde_json::json;
-use tokio::sync::Notify;
+use tempfile::TempDir;
 
-use crate::faults::stand_in_only;
-use crate::sets::{another_second, manifests};
-
-/// Tells when the first archive is asked for.
-fn archives_begin(site: &Site) -> Arc<Notify> {
-    let begun = Arc::new(Notify::new());
-    let event = {
-        let begun = Arc::clone(&begun);
-        Event::new(move || {
-            begun.notify_one();
-            std::future::ready(())
-        })
-    };
-    let (method, uri, wrong) = (Some(http::Method::POST), "/snapshots".to_owned(), Wrong::Before(event));
-    site.s3.faults().add(Chosen::Qdrant, Fault { method, uri, skip: 0, times: 1, wrong });
-    begun
+/// Holds the first archive that is asked for.
+fn first_archive(site: &Site) -> Hold {
+    Hold::before(&site.s3, Chosen::Qdrant, http::Method::POST, "/snapshots")
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its snapshots take as long as the test wants")]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_lost_is_looked_up_and_no_archive_is_made_twice() {
-    stand_in_only!();
+async fn a_lost_answer_is_looked_up_and_no_archive_is_made_twice() {
     let site = Site::start(Options { peers: 2, work: Duration::from_millis(2500), ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
@@ -44,37 +32,41 @@ async fn an_answer_that_is_lost_is_looked_up_and_no_archive_is_made_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_replica_is_taken_where_a_peer_is_down_or_its_replica_is_dead() {
-    stand_in_only!();
+async fn another_replica_is_taken_where_a_peer_is_down() {
     let mut site = Site::cluster(3).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3, "replication_factor": 2})).await;
     client.fill("docs", 0, 60).await;
-    site.source.stand_in().stop_peer(2).await;
+    site.source.stop_peer(2).await;
     // The set is whole; that a peer is down is a failure all the same.
     site.run_with(&["create_snap_shards"], &[("CURL_TIMEOUT", "5")]).await.expect(3).says(&["connection refused"]);
-    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    let [manifest] = sets(&site, "docs").try_into().unwrap();
     assert_eq!((manifest.shards.len(), manifest.exact_points()), (3, Some(60)));
-    site.source.stand_in().start_peer(2).await;
+    site.source.start_peer(2).await;
     client.wipe().await;
     site.run(&["recover_snap_shards"]).await.expect(0);
     assert_eq!(client.content("docs").await.points.len(), 60);
+}
 
-    // Without another one the collection fails, and nothing of it stays behind.
+#[cfg_attr(real_servers, ignore = "for the stand-in: its replica is dead when the test wants")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_without_an_active_replica_fails_its_collection() {
+    let mut site = Site::cluster(3).await;
+    let client = site.source.client();
     client.create("one", json!({"shard_number": 2})).await;
     client.fill("one", 0, 20).await;
     let placed = client.placed("one").await;
     let peer = *placed[&0].keys().next().unwrap();
     site.source.stand_in().set_replica_state("one", 0, peer, "Dead");
-    let only = [("QDRANT_COLLECTIONS", "one")];
-    site.run_with(&["create_snap_shards"], &only).await.expect(1).says(&["shard 0 has no active replica"]);
+    site.run(&["create_snap_shards"]).await.expect(1).says(&["shard 0 has no active replica"]);
+    // Nothing of it stays behind.
     assert!(site.s3.keys("snapshots/one/").is_empty() && site.s3.keys("backup_manifests/one/").is_empty());
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its requests are held")]
 #[tokio::test(flavor = "multi_thread")]
-async fn shards_that_move_during_the_backup_are_noticed_and_its_archives_deleted() {
-    stand_in_only!();
-    let mut site = Site::start(Options { peers: 2, work: Duration::from_millis(1500), ..Options::default() }).await;
+async fn shards_that_move_meanwhile_are_noticed() {
+    let mut site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     client.fill("docs", 0, 40).await;
@@ -82,11 +74,12 @@ async fn shards_that_move_during_the_backup_are_noticed_and_its_archives_deleted
     let from = *placed[&0].keys().next().unwrap();
     let peers = site.source.stand_in().peers();
     let (from, to) = (peers[from].id, peers[1 - from].id);
-    let begun = archives_begin(&site);
+    let begun = first_archive(&site);
     let moving = async {
-        begun.notified().await;
+        begun.reached().await;
         let body = json!({"replicate_shard": {"shard_id": 0, "from_peer_id": from, "to_peer_id": to}});
         client.ok(http::Method::POST, "/collections/docs/cluster?timeout=60", Some(&body)).await;
+        begun.release();
     };
     let (run, ()) = tokio::join!(site.run(&["create_snap_shards"]), moving);
     run.expect(1).says(&["its shards were moved", "deleted again"]);
@@ -94,55 +87,79 @@ async fn shards_that_move_during_the_backup_are_noticed_and_its_archives_deleted
     site.run(&["create_snap_shards"]).await.expect(0);
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: its requests are held")]
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_go_on_and_the_set_says_that_its_counts_are_not_exact() {
-    stand_in_only!();
-    let site = Site::start(Options { peers: 2, work: Duration::from_millis(1500), ..Options::default() }).await;
+    let site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     client.fill("docs", 0, 100).await;
-    let begun = archives_begin(&site);
+    let begun = first_archive(&site);
     let writing = async {
-        begun.notified().await;
+        begun.reached().await;
         client.fill("docs", 100, 130).await;
+        begun.release();
     };
     let (run, ()) = tokio::join!(site.run(&["create_snap_shards"]), writing);
     run.expect(0);
-    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    let [manifest] = sets(&site, "docs").try_into().unwrap();
     assert_eq!((manifest.exact_points(), manifest.about()), (None, Some((100, 130))));
     client.wipe().await;
     site.run(&["recover_snap_shards"]).await.expect(0);
     assert!((100..=130).contains(&client.count(0, "docs").await));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restore_that_lacks_points_is_not_called_one() {
-    stand_in_only!();
+/// A set of 100 points; its collection is gone.
+async fn a_hundred_points() -> Site {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1})).await;
     client.fill("docs", 0, 100).await;
-    site.run(&["create_snap_shards"]).await.expect(0);
+    back_up_and_wipe(&site, "create_snap_shards").await;
+    site
+}
+
+/// Restores from that set, whose manifest says `points` instead: an exact count of each shard, or the bash script's of the
+/// collection, which is not exact.
+async fn restored_from_a_manifest_of(site: &Site, points: u64, exact: bool, more: &[(&str, &str)]) -> Run {
     let [key] = site.s3.keys("backup_manifests/docs/").try_into().unwrap();
     let mut manifest: serde_json::Value = serde_json::from_slice(&site.s3.get(&key).unwrap()).unwrap();
-    client.wipe().await;
-    let mut expect = async |points: u64, exact: bool, code: u8, says: &str| {
-        manifest["points_count"] = json!(points);
-        manifest["source"]["points"] = json!({});
-        manifest["shards"][0]["points"] = if exact { json!({"before": points, "after": points}) } else { json!({}) };
-        site.s3.put(&key, serde_json::to_vec(&manifest).unwrap());
-        client.wipe().await;
-        let work = tempfile::TempDir::new().unwrap();
-        site.run_in(work.path(), &["recover_snap_shards"], &[]).await.expect(code).says(&[says]);
-    };
-    expect(101, true, 3, "had 101 when it was backed up").await;
-    // The bash script's counts are not exact: one percent is forgiven.
-    expect(101, false, 0, "all done").await;
-    expect(110, false, 3, "differs by more than QDRANT_VERIFY_TOLERANCE_PCT=1").await;
+    manifest["points_count"] = json!(points);
+    manifest["source"]["points"] = json!({});
+    manifest["shards"][0]["points"] = if exact { json!({"before": points, "after": points}) } else { json!({}) };
+    site.s3.put(&key, serde_json::to_vec(&manifest).unwrap());
+    site.source.client().wipe().await;
+    site.run_in(TempDir::new().unwrap().path(), &["recover_snap_shards"], more).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manifest_whose_answer_is_lost_never_lists_archives_that_are_gone() {
+async fn a_restore_that_lacks_points_is_not_called_one() {
+    let site = a_hundred_points().await;
+    restored_from_a_manifest_of(&site, 101, true, &[]).await.expect(3).says(&["had 101 when it was backed up"]);
+    restored_from_a_manifest_of(&site, 99, true, &[]).await.expect(3).says(&["had 99 when it was backed up"]);
+    // The tolerance is none for counts that are exact.
+    let all = [("QDRANT_VERIFY_TOLERANCE_PCT", "100")];
+    restored_from_a_manifest_of(&site, 101, true, &all).await.expect(3);
+    restored_from_a_manifest_of(&site, 100, true, &[]).await.expect(0);
+}
+
+/// The bash script counts while others write, so that one percent more or less is no loss, and more than that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_is_not_exact_is_held_to_the_tolerance() {
+    let site = a_hundred_points().await;
+    let beyond = "differs by more than QDRANT_VERIFY_TOLERANCE_PCT=";
+    for within in [100, 101] {
+        restored_from_a_manifest_of(&site, within, false, &[]).await.expect(0);
+    }
+    for without in [98, 110] {
+        restored_from_a_manifest_of(&site, without, false, &[]).await.expect(3).says(&[beyond]);
+    }
+    let none = [("QDRANT_VERIFY_TOLERANCE_PCT", "0")];
+    restored_from_a_manifest_of(&site, 101, false, &none).await.expect(3).says(&[beyond]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_whose_answer_is_lost_lists_no_lost_archives() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
@@ -157,14 +174,14 @@ async fn a_manifest_whose_answer_is_lost_never_lists_archives_that_are_gone() {
     // Once: it is found to be there.
     site.s3.fail(lost(http::Method::PUT, 1));
     site.run(&["create_snap_shards"]).await.expect(0);
-    assert_eq!(manifests(&site, "docs").len(), 1);
+    assert_eq!(sets(&site, "docs").len(), 1);
     another_second().await;
     // Every time: what was stored is taken back, and then its archives.
     site.s3.fail(lost(http::Method::PUT, 5));
     let run = site.run(&["create_snap_shards"]).await;
     assert!(run.code != 0, "{}", run.stderr);
     site.s3.fail(Fault { times: 0, ..lost(http::Method::PUT, 0) });
-    assert_eq!((manifests(&site, "docs").len(), site.s3.keys("snapshots/docs/").len()), (1, 2), "{}", run.stderr);
+    assert_eq!((sets(&site, "docs").len(), site.s3.keys("snapshots/docs/").len()), (1, 2), "{}", run.stderr);
     site.run(&["verify"]).await.expect(0);
     another_second().await;
     // And where it can't even be looked up, the archives stay with it.
@@ -201,7 +218,7 @@ async fn a_set_stores_each_shard_once_whatever_the_replication_factor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_go_to_a_gateway_and_a_gateway_that_is_down_fails_no_backup() {
+async fn metrics_go_to_a_gateway_and_one_that_is_down_fails_nothing() {
     let site = Site::cluster(1).await;
     site.source.client().create("docs", json!({})).await;
     // The S3 server takes any POST for something it refuses: what matters is that it is asked.

@@ -1,53 +1,27 @@
 //! `create_snap_shards`, `recover_snap_shards`, `list_sets`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use qdrant_backup_core::sets::{SetId, SetManifest};
-use qdrant_backup_tests::client::{Content, assert_same};
+use qdrant_backup_core::sets::SetId;
+use qdrant_backup_tests::client::assert_same;
+use qdrant_backup_tests::clock::another_second;
+use qdrant_backup_tests::fixtures::{back_up_and_wipe, fill_every_kind, sets};
 use qdrant_backup_tests::qdrant::{Options, sha256};
 use qdrant_backup_tests::s3::{Fault, Wrong};
 use qdrant_backup_tests::site::Site;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::restore::fill;
-
-/// The sets of a collection, the oldest first.
-pub(crate) fn manifests(site: &Site, collection: &str) -> Vec<SetManifest> {
-    let keys = site.s3.keys(&SetId::folder(collection));
-    keys.iter()
-        .map(|key| {
-            let (collection, id) = SetId::of_key(key).unwrap();
-            SetManifest::parse(&site.s3.get(key).unwrap(), &collection, &id, "snapshots").unwrap()
-        })
-        .collect()
-}
-
-/// Backs up and wipes; returns what has to come back.
-async fn back_up_and_wipe(site: &Site) -> BTreeMap<String, Content> {
-    let client = site.source.client();
-    let before = client.contents().await;
-    site.run(&["create_snap_shards"]).await.expect(0).says(&["all done"]);
-    client.wipe().await;
-    before
-}
-
-/// Two sets of one second would be one.
-pub(crate) async fn another_second() {
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn one_archive_of_each_shard_with_its_checksum_and_a_manifest_that_says_all() {
+async fn one_archive_a_shard_its_checksum_and_a_manifest_of_it_all() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
-    fill(&client).await;
+    fill_every_kind(&client).await;
     let settings = [("QDRANT_BACKUP_LABEL", "before the upgrade"), ("HOSTNAME", "backup-1-abcde")];
     site.run_with(&["create_snap_shards"], &settings).await.expect(0).says(&["5 of 5 collections", "all done"]);
 
     for (collection, shards) in [("rf1", 3), ("rf2", 4), ("empty", 2), ("named", 3), ("tenants", 4)] {
-        let [manifest] = manifests(&site, collection).try_into().unwrap();
+        let [manifest] = sets(&site, collection).try_into().unwrap();
         let ids: BTreeSet<u32> = manifest.shards.iter().map(|shard| shard.id).collect();
         assert_eq!(ids.len(), manifest.shards.len());
         if collection != "named" {
@@ -65,22 +39,22 @@ async fn one_archive_of_each_shard_with_its_checksum_and_a_manifest_that_says_al
         assert!(source.peers.len() == 3 && source.peers.iter().all(|peer| peer.version.starts_with("1.")));
         assert_eq!(manifest.exact_points(), Some(client.count(0, collection).await));
     }
-    let [manifest] = manifests(&site, "rf2").try_into().unwrap();
+    let [manifest] = sets(&site, "rf2").try_into().unwrap();
     assert!(manifest.shards.iter().all(|shard| shard.replicas.len() == 2));
     let asked: BTreeSet<u64> = manifest.shards.iter().map(|shard| shard.source_peer_id).collect();
     assert!(asked.len() >= 2, "one peer made all archives");
-    let [manifest] = manifests(&site, "rf1").try_into().unwrap();
+    let [manifest] = sets(&site, "rf1").try_into().unwrap();
     assert_eq!(manifest.aliases, ["live"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
+async fn everything_is_back_on_its_peers_under_its_aliases() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
-    fill(&client).await;
+    fill_every_kind(&client).await;
     let placed = client.placed("rf2").await;
     let aliases = client.aliases().await;
-    let before = back_up_and_wipe(&site).await;
+    let before = back_up_and_wipe(&site, "create_snap_shards").await;
 
     site.run(&["recover_snap_shards"]).await.expect(0).says(&["5 of 5 collections", "all done"]);
     assert_same(&client.contents().await, &before);
@@ -98,8 +72,8 @@ async fn everything_is_back_on_the_right_peers_under_the_right_aliases() {
 async fn into_clusters_of_other_sizes_and_a_server_without_clustering() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
-    fill(&client).await;
-    let before = back_up_and_wipe(&site).await;
+    fill_every_kind(&client).await;
+    let before = back_up_and_wipe(&site, "create_snap_shards").await;
     for peers in [1, 2, 4] {
         let target = site.more(Options { peers, ..Options::default() }).await;
         let work = TempDir::new().unwrap();
@@ -128,7 +102,7 @@ async fn from_a_server_without_clustering_into_a_cluster_and_back() {
     client.create("docs", json!({"shard_number": 2, "replication_factor": 2})).await;
     client.index("docs").await;
     client.fill("docs", 0, 100).await;
-    let before = back_up_and_wipe(&site).await;
+    let before = back_up_and_wipe(&site, "create_snap_shards").await;
     let cluster = site.more(Options { peers: 3, ..Options::default() }).await;
     let host = cluster.hosts()[1].clone();
     let work = TempDir::new().unwrap();
@@ -140,7 +114,7 @@ async fn from_a_server_without_clustering_into_a_cluster_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_another_replication_factor_and_beside_the_old_one_under_another_name() {
+async fn with_another_replication_factor_and_under_another_name() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3, "replication_factor": 1})).await;
@@ -161,16 +135,16 @@ async fn with_another_replication_factor_and_beside_the_old_one_under_another_na
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_choice_of_sets_and_the_one_before_where_the_newest_is_damaged() {
+async fn a_set_is_chosen_and_the_one_before_a_damaged_newest() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     for (from, to) in [(0, 20), (20, 30), (30, 45)] {
         client.fill("docs", from, to).await;
-        site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "0")]).await.expect(0);
         another_second().await;
+        site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "0")]).await.expect(0);
     }
-    let [first, second, third] = manifests(&site, "docs").try_into().unwrap();
+    let [first, second, third] = sets(&site, "docs").try_into().unwrap();
     let restored = async |more: &[(&str, &str)], texts: &[&str]| {
         client.wipe().await;
         let work = TempDir::new().unwrap();
@@ -196,7 +170,7 @@ async fn a_choice_of_sets_and_the_one_before_where_the_newest_is_damaged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_changed_behind_the_same_size_are_refused_by_their_checksum() {
+async fn changed_bytes_of_the_same_size_are_refused_by_their_checksum() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1})).await;
@@ -275,7 +249,7 @@ async fn a_set_of_the_bash_script_is_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verify_finds_what_is_missing_cut_or_changed_and_says_ok_of_nothing_it_has_not_seen() {
+async fn verify_finds_what_is_missing_cut_or_changed() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     site.run(&["verify"]).await.expect(1).says(&["there is no set to verify"]);
@@ -293,7 +267,7 @@ async fn verify_finds_what_is_missing_cut_or_changed_and_says_ok_of_nothing_it_h
     }
     assert_eq!(read, 4);
 
-    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    let [manifest] = sets(&site, "docs").try_into().unwrap();
     let key = manifest.shards[2].s3_key.clone();
     let good = site.s3.get(&key).unwrap();
     let damaged = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -313,13 +287,13 @@ async fn verify_finds_what_is_missing_cut_or_changed_and_says_ok_of_nothing_it_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_pod_goes_on_with_a_restore_and_does_nothing_good_twice() {
+async fn another_pod_goes_on_with_a_restore_and_repeats_nothing() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3})).await;
     client.fill("docs", 0, 90).await;
-    let before = back_up_and_wipe(&site).await;
-    let [manifest] = manifests(&site, "docs").try_into().unwrap();
+    let before = back_up_and_wipe(&site, "create_snap_shards").await;
+    let [manifest] = sets(&site, "docs").try_into().unwrap();
     // The second shard's archive can't be fetched: the restore ends half-way.
     let name = manifest.shards[1].s3_key.rsplit('/').next().unwrap().to_owned();
     let fault = |times| Fault {
@@ -412,10 +386,10 @@ async fn reports_and_metrics_are_for_programs_and_outlive_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_proves_the_newest_sets_and_leaves_the_target_as_it_was() {
+async fn a_drill_verifies_the_newest_sets_and_leaves_the_target_be() {
     let site = Site::cluster(2).await;
     let client = site.source.client();
-    fill(&client).await;
+    fill_every_kind(&client).await;
     site.run(&["create_snap_shards"]).await.expect(0);
     let target = site.more(Options { peers: 1, ..Options::default() }).await;
     let there = target.client();
@@ -437,7 +411,7 @@ async fn a_drill_proves_the_newest_sets_and_leaves_the_target_as_it_was() {
     there.delete("rf1").await;
 
     // A set that can't be restored fails the drill, even where the bucket has an older one; and nothing is left.
-    let [manifest] = manifests(&site, "named").try_into().unwrap();
+    let [manifest] = sets(&site, "named").try_into().unwrap();
     site.s3.delete(&manifest.shards[0].s3_key);
     let work = TempDir::new().unwrap();
     site.run_in(work.path(), &["drill", "--into", &host], &[]).await.expect(3).says(&["is missing"]);

@@ -64,7 +64,7 @@ async fn where_links_are_refused_the_archives_are_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_breaks_off_while_it_is_sent_goes_on_where_it_was() {
+async fn an_archive_that_breaks_off_while_it_is_sent_goes_on() {
     let site = Site::start(Options { peers: 1, url_recovery: false, ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1})).await;

@@ -40,7 +40,7 @@ pub async fn archives_in(bucket: &dyn ObjectStore, filter: &SnapshotFilter) -> R
 }
 
 /// Sorts by collection and time.
-pub fn by_time(archives: &mut Vec<BucketArchive>) {
+pub fn by_time(archives: &mut [BucketArchive]) {
     archives.sort_by(BucketArchive::order);
 }
 
@@ -74,7 +74,6 @@ pub async fn each_archive_in(
             }
         })
         .await
-        .map_err(Error::from)
 }
 
 /// How long after one peer's archive was stored the next peer's may have begun, in the same backup.
@@ -110,7 +109,7 @@ pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> 
 }
 
 /// Sorts the archives of one collection.
-pub(super) fn newest_first(archives: &mut Vec<BucketArchive>) {
+pub(super) fn newest_first(archives: &mut [BucketArchive]) {
     archives.sort_by(BucketArchive::order);
     archives.reverse();
 }

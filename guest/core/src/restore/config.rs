@@ -278,6 +278,7 @@ fn same_minor(one: &str, other: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

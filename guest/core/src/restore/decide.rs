@@ -69,14 +69,14 @@ pub(super) fn decide(found: &Found, plan: &Plan, asked: Asked<'_>) -> Result<Dec
     let ended = found.records.iter().rev().filter(|record| record.state == State::Ended && is_same(record, there));
     let mut ended = ended.filter(|record| record.backup == plan.backup);
     let same_shape = there.info.config.get("params").map(shape) == Some(shape(&plan.create));
-    if there.points > 0 || plan.is_known_to_be_empty() {
-        if let Some(record) = ended.clone().find(|record| record.restore == asked.restore) {
-            return Ok(Decision::Leave(format!(
-                "this restore ({}) ended for it at {} before; a restore under another id does it anew",
-                record.restore,
-                record.ended_at.as_deref().unwrap_or_default()
-            )));
-        }
+    if (there.points > 0 || plan.is_known_to_be_empty())
+        && let Some(record) = ended.clone().find(|record| record.restore == asked.restore)
+    {
+        return Ok(Decision::Leave(format!(
+            "this restore ({}) ended for it at {} before; a restore under another id does it anew",
+            record.restore,
+            record.ended_at.as_deref().unwrap_or_default()
+        )));
     }
     if asked.force {
         return Ok(Decision::Begin(Start::Replace));

@@ -180,7 +180,7 @@ impl Sending<'_> {
             let answer = client.upload_shard(&plan.collection, shard, &mut archive, length, checksum).await;
             let Err(error) = answer else { return Ok(()) };
             if let Some(failure) = archive.failure() {
-                return Err(Failure::Before(failure.clone().into()));
+                return Err(Failure::Before(failure.clone()));
             }
             if attempt == retry::ATTEMPTS || !error.may_retry(false) {
                 return Err(Failure::Qdrant(error));
