@@ -7,6 +7,7 @@
 //! tasks             the table of the tasks
 //! settings          the table of the settings, and their reader
 //! log_line, exit    what comes out
+//! printable         what may be shown of text from elsewhere
 //! timestamp         times as text
 //! ```
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@
 pub mod command_line;
 pub mod exit;
 pub mod log_line;
+pub mod printable;
 #[cfg(test)]
 mod readme;
 pub mod settings;

@@ -3,6 +3,7 @@
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::printable;
 use crate::settings::LogFormat;
 use crate::timestamp;
 
@@ -25,8 +26,7 @@ pub fn line(format: LogFormat, now: OffsetDateTime, level: Level, host: Option<&
             let host = host.map(|host| format!("[{host}] ")).unwrap_or_default();
             let level = if level == Level::Warn { "warning: " } else { "" };
             let line = format!("[{}] {host}{level}{text}", timestamp::LOG.write(now));
-            // Names and answers come from elsewhere: they must not begin a line or colour the terminal.
-            line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+            printable::in_one_line(&line)
         }
         LogFormat::Json => {
             let level = match level {
@@ -38,7 +38,7 @@ pub fn line(format: LogFormat, now: OffsetDateTime, level: Level, host: Option<&
             if let (Some(host), Some(fields)) = (host, object.as_object_mut()) {
                 fields.insert("host".to_owned(), host.into());
             }
-            object.to_string()
+            printable::json(&object)
         }
     }
 }
@@ -64,6 +64,10 @@ mod tests {
     fn no_text_begins_a_line_of_its_own() {
         assert_eq!(line(LogFormat::Text, NOW, Level::Error, None, "a\nb\u{1b}[31m"), "[2026-01-29 11:44:22] a b [31m");
         assert!(!line(LogFormat::Json, NOW, Level::Error, None, "a\nb").contains('\n'));
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let shown = line(format, NOW, Level::Error, Some("h\u{202e}"), "a\u{202e}b\u{9b}");
+            assert!(!shown.contains(['\u{202e}', '\u{9b}']), "{shown}");
+        }
     }
 
     #[test]

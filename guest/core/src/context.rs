@@ -8,6 +8,7 @@ use crate::error::{Code, Error};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::ports::Ports;
+use crate::printable;
 use crate::reporter::Reporter;
 use crate::run_id::RunId;
 use crate::settings::{Host, Settings};
@@ -78,6 +79,7 @@ impl Context {
     /// In a dry run: a line of the plan on standard output, its cells between tabs.
     pub fn plan(&self, cells: &[&str]) {
         if self.settings.dry_run {
+            let cells: Vec<_> = cells.iter().map(|cell| printable::visible(cell)).collect();
             self.ports.console.data(&format!("{}\n", cells.join("\t")));
         }
     }

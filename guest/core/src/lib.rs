@@ -15,7 +15,7 @@
 #![forbid(unsafe_code)]
 
 // By these names within this crate; others take them from the contract itself.
-use qdrant_backup_contract::{settings, timestamp};
+use qdrant_backup_contract::{printable, settings, timestamp};
 
 mod aliases;
 pub mod archive;

@@ -9,6 +9,7 @@ use crate::error::Error;
 
 use crate::concurrent;
 use crate::context::Context;
+use crate::printable;
 use crate::report::{Item, Outcome};
 use crate::runs::{self, Kind, RunRecord};
 use crate::sets::{self, SetManifest};
@@ -46,7 +47,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     let whose = Whose::take(context, bucket, &listed).await?;
     let text = if json {
         let entries = listed.iter().map(|(.., manifest)| entry(&whose, manifest));
-        format!("{}\n", serde_json::Value::Array(entries.collect()))
+        format!("{}\n", printable::json(&serde_json::Value::Array(entries.collect())))
     } else {
         table::columns(&rows(&whose, &listed))
     };

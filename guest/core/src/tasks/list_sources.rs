@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use super::table;
 use crate::context::Context;
 use crate::error::Error;
+use crate::printable;
 use crate::restore::{self, Survey};
 use crate::source::catalogue::Entry;
 use crate::timestamp;
@@ -26,7 +27,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     let survey = restore::all_sources(context, bucket).await?;
     let listed: Vec<Listed<'_>> = survey.catalogue.entries().iter().map(|entry| listed(&survey, entry)).collect();
     let text = if json {
-        format!("{}\n", Value::Array(listed.iter().map(fields).collect()))
+        format!("{}\n", printable::json(&Value::Array(listed.iter().map(fields).collect())))
     } else {
         let mut rows =
             vec![["SOURCE", "NAME", "PEERS", "COLLECTIONS", "SETS", "SNAPSHOTS", "NEWEST", "SEEN"].map(str::to_owned)];
