@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qdrant_backup_contract::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
+use qdrant_backup_contract::settings::{Endpoint, S3Settings, Secret};
 use qdrant_backup_core::naming::{escape_segment, snapshot_of_key};
 use qdrant_backup_core::ports::Ports;
 use qdrant_backup_core::s3::Bucket;
@@ -28,19 +28,10 @@ pub fn examples() -> Vec<Vec<u8>> {
 
 /// The settings of a bucket at `http://s3`.
 pub fn settings() -> S3Settings {
-    let endpoint = Host::parse("http://s3", DefaultPort::OfScheme).expect("a host");
+    let endpoint = Endpoint::parse("http://s3").expect("an endpoint");
     S3Settings {
-        endpoint_for_qdrant: endpoint.clone(),
-        endpoint,
-        bucket: "bucket".to_owned(),
-        access_key: "access".to_owned(),
-        secret_key: Secret::new(SECRET),
-        session_token: None,
-        region: None,
-        addressing: Addressing::Path,
         timeout: std::time::Duration::from_secs(60),
-        backup_prefix: String::new(),
-        key_prefix: "snapshots".to_owned(),
+        ..S3Settings::new(endpoint, "bucket", "access", Secret::new(SECRET))
     }
 }
 

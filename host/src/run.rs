@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
-use qdrant_backup_contract::settings::{DefaultPort, Host};
+use qdrant_backup_contract::settings::{DefaultPort, Endpoint, Host};
 use qdrant_backup_contract::tasks::Task;
 
 use crate::client::{self, Client};
@@ -227,9 +227,8 @@ fn allowed(options: &Options) -> AllowList {
             list.allow_server(&host.name, &[host.port, http_port]);
         }
     }
-    let bucket = setting("QDRANT_S3_ENDPOINT_URL").and_then(|url| Host::parse(url, DefaultPort::OfScheme).ok());
-    if let Some(host) = bucket {
-        list.allow_server(&host.name, &[host.port]);
+    if let Some(endpoint) = setting("QDRANT_S3_ENDPOINT_URL").and_then(|url| Endpoint::parse(url).ok()) {
+        list.allow_server(&endpoint.host.name, &[endpoint.host.port]);
     }
     let gateway = setting("QDRANT_METRICS_PUSH_URL").map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/"));
     if let Some(host) = gateway.and_then(|url| Host::parse(&url, DefaultPort::OfScheme).ok()) {
@@ -294,7 +293,7 @@ mod tests {
             ("QDRANT_SOURCE_HOSTS", "https://qdrant.example, http://10.0.0.1:7000/,,bad host"),
             ("QDRANT_RESTORE_HOSTS", "restore"),
             ("QDRANT_HTTP_PORT", "6400"),
-            ("QDRANT_S3_ENDPOINT_URL", "https://s3.example"),
+            ("QDRANT_S3_ENDPOINT_URL", "https://s3.example/storage/v1/s3"),
             ("QDRANT_S3_ENDPOINT_URL_FOR_QDRANT", "http://minio.inside:9000"),
             ("QDRANT_METRICS_PUSH_URL", "http://gateway:9091/metrics/job/qdrant-backup"),
         ]);

@@ -27,6 +27,7 @@ use send_wrapper::SendWrapper;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
+use crate::faults::Who;
 use crate::{clock, faults, network};
 
 /// Runs a task in the work directory `work` to its end; returns the exit code, standard output and standard error. Only on a
@@ -39,7 +40,7 @@ pub fn task(
     SendWrapper::new(async move {
         let console = Rc::new(Captured::default());
         let ports = Ports {
-            http: Rc::new(Memory),
+            http: Rc::new(Memory(Who::Program)),
             clock: Rc::new(Tokio(Instant::now())),
             files: Rc::new(Directory(work.to_owned())),
             console: Rc::clone(&console) as Rc<dyn Console>,
@@ -85,7 +86,7 @@ async fn carry_out(arguments: &[&str], mut settings: Vec<(String, String)>, port
 
 /// As [`run`], on this thread and with the network in memory. Only on a runtime of one thread.
 pub fn run_here<T>(work: impl FnOnce(Ports) -> LocalBoxFuture<'static, T>) -> impl Future<Output = T> + Send {
-    SendWrapper::new(work(Ports { http: Rc::new(Memory), ..ports() }))
+    SendWrapper::new(work(Ports { http: Rc::new(Memory(Who::Qdrant)), ..ports() }))
 }
 
 /// Runs `work` with native ports on a thread of its own, since the core is single-threaded.
@@ -144,8 +145,8 @@ impl Http for Hyper {
     }
 }
 
-/// The network in memory.
-struct Memory;
+/// The network in memory, for the program or for the stand-in.
+struct Memory(Who);
 
 impl Http for Memory {
     fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
@@ -155,6 +156,9 @@ impl Http for Memory {
             *outgoing.method_mut() = request.method;
             *outgoing.uri_mut() = request.uri;
             *outgoing.headers_mut() = request.headers;
+            if self.0 == Who::Qdrant {
+                outgoing.headers_mut().insert(faults::ASKED_BY, http::HeaderValue::from_static("qdrant"));
+            }
             let answer = timeout(timeouts.connect + timeouts.first_byte, network::send(outgoing)).await;
             let answer = answer.map_err(|_| HttpError::Timeout(Phase::FirstByte))?;
             let response = answer.map_err(|failure| match failure {

@@ -19,6 +19,9 @@ pub const API_KEY: &str = "canary-api-key/+=(\"&%41";
 /// The session token of the keys: the S3 server takes it with them and looks no further.
 pub const SESSION_TOKEN: &str = "canary-session-token/+=&%41";
 
+/// Servers that are down in a test stay so.
+const RETRIES: (&str, &str) = ("QDRANT_RETRY_MAX_DURATION", "8s");
+
 /// S3, a source and a work directory.
 pub struct Site {
     /// The bucket.
@@ -163,6 +166,7 @@ impl Site {
             ("QDRANT_VERIFY_POLL_INTERVAL_SECONDS", "1"),
             ("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", "60"),
             ("CURL_TIMEOUT", "60"),
+            RETRIES,
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
@@ -220,7 +224,8 @@ pub async fn run(arguments: &[&str], settings: Vec<(String, String)>) -> Run {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let (io, captured) = Io::capture();
     let canaries = canaries(&settings);
-    let settings: std::collections::BTreeMap<String, String> = settings.into_iter().collect();
+    let mut settings: std::collections::BTreeMap<String, String> = settings.into_iter().collect();
+    settings.entry(RETRIES.0.to_owned()).or_insert_with(|| RETRIES.1.to_owned());
     let work = settings.get("QDRANT_WORK_DIR").cloned();
     let code = tokio::task::spawn_blocking(move || {
         let environment = Environment::from_pairs(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));

@@ -72,7 +72,7 @@ async fn exchange(request: Request, streamed: Streamed<'_>) -> Result<Response, 
 }
 
 fn outgoing(request: &Request, length: u64) -> Result<OutgoingRequest, HttpError> {
-    let refused = || HttpError::Connect(format!("the runtime refuses a request to {}", host(&request.uri)));
+    let refused = || HttpError::Invalid(format!("the runtime refuses a request to {}", host(&request.uri)));
     let headers = Fields::new();
     for (name, value) in &request.headers {
         headers.append(name.as_str(), value.as_bytes()).map_err(|_| refused())?;
@@ -224,11 +224,11 @@ fn error_of(code: &ErrorCode) -> HttpError {
         ErrorCode::DestinationIpUnroutable => HttpError::Connect(text("no route to the host")),
         ErrorCode::ConnectionRefused => HttpError::Connect(text("connection refused")),
         ErrorCode::ConnectionLimitReached => HttpError::Connect(text("too many connections")),
-        ErrorCode::TlsProtocolError => HttpError::Connect(text("TLS failed (is this really https?)")),
+        ErrorCode::TlsProtocolError => HttpError::Tls(text("TLS failed (is this really https?)")),
         ErrorCode::TlsCertificateError => {
-            HttpError::Connect(text("its certificate is not trusted (--ca-file, QDRANT_CA_FILE)"))
+            HttpError::Tls(text("its certificate is not trusted (--ca-file, QDRANT_CA_FILE)"))
         }
-        ErrorCode::TlsAlertReceived(_) => HttpError::Connect(text("it refuses the TLS handshake")),
+        ErrorCode::TlsAlertReceived(_) => HttpError::Tls(text("it refuses the TLS handshake")),
         ErrorCode::ConnectionTerminated => HttpError::Interrupted(text("closed by the other side")),
         ErrorCode::HttpResponseIncomplete => HttpError::Interrupted(text("the answer is not complete")),
         ErrorCode::InternalError(Some(what)) => HttpError::Interrupted(what.clone()),

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 mod choice;
 mod duration;
+mod endpoint;
 mod host;
 mod read;
 mod retention;
@@ -17,6 +18,7 @@ mod values;
 
 pub use choice::Choice;
 pub use duration::parse as parse_duration;
+pub use endpoint::Endpoint;
 pub use host::{DefaultPort, Host};
 pub use read::from_variables;
 pub use retention::{Keep, Sweep};
@@ -44,6 +46,8 @@ pub struct Settings {
     pub http_port: u16,
     /// `CURL_TIMEOUT`: how long one request to Qdrant may work before its answer.
     pub request_timeout: Duration,
+    /// `QDRANT_RETRY_MAX_DURATION`: how long faults that pass are waited out; zero: not at all.
+    pub retry_limit: Duration,
     /// `QDRANT_WAIT_ON_TASK`: ask Qdrant to answer when the work is done rather than at once.
     pub wait: bool,
     /// `QDRANT_S3_LINK_EXPIRY_DURATION`: validity of presigned URLs, 1 s to 7 days.
@@ -130,10 +134,10 @@ impl Settings {
 /// How to reach the bucket.
 #[derive(Clone, Debug)]
 pub struct S3Settings {
-    /// `QDRANT_S3_ENDPOINT_URL`: scheme, host and port.
-    pub endpoint: Host,
+    /// `QDRANT_S3_ENDPOINT_URL`: scheme, host and port, and a path where the service has one.
+    pub endpoint: Endpoint,
     /// `QDRANT_S3_ENDPOINT_URL_FOR_QDRANT`: the same service as Qdrant reaches it, for presigned URLs.
-    pub endpoint_for_qdrant: Host,
+    pub endpoint_for_qdrant: Endpoint,
     /// `QDRANT_S3_BUCKET_NAME`.
     pub bucket: String,
     /// `QDRANT_S3_ACCESS_KEY_ID`, else `AWS_ACCESS_KEY_ID`.
@@ -152,6 +156,63 @@ pub struct S3Settings {
     pub key_prefix: String,
     /// `CURL_TIMEOUT`: how long an answer may take at most, where a minute is not less.
     pub timeout: Duration,
+    /// `QDRANT_S3_SSE`: how the store is asked to encrypt the program's own objects.
+    pub encryption: Option<Encryption>,
+}
+
+impl S3Settings {
+    /// A bucket that is reached by a path at `endpoint`, the rest by default.
+    pub fn new(endpoint: Endpoint, bucket: &str, access_key: &str, secret_key: Secret) -> Self {
+        Self {
+            endpoint_for_qdrant: endpoint.clone(),
+            endpoint,
+            bucket: bucket.to_owned(),
+            access_key: access_key.to_owned(),
+            secret_key,
+            session_token: None,
+            region: None,
+            addressing: Addressing::Path,
+            backup_prefix: String::new(),
+            key_prefix: "snapshots".to_owned(),
+            timeout: Duration::from_secs(1800),
+            encryption: None,
+        }
+    }
+}
+
+/// Encryption by the store (SSE).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encryption {
+    /// How.
+    pub algorithm: Algorithm,
+    /// `QDRANT_S3_SSE_KMS_KEY_ID`: which key of the KMS; else the bucket's.
+    pub kms_key: Option<String>,
+}
+
+/// `QDRANT_S3_SSE`: the value of `x-amz-server-side-encryption`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Algorithm {
+    /// What the bucket does by itself: no header.
+    #[default]
+    OfBucket,
+    /// By the store's own keys.
+    Aes256,
+    /// By a key of the KMS.
+    Kms,
+    /// By a key of the KMS, twice.
+    KmsTwice,
+}
+
+impl Algorithm {
+    /// As the header has it; `None`: no header.
+    pub fn header(self) -> Option<&'static str> {
+        match self {
+            Self::OfBucket => None,
+            Self::Aes256 => Some("AES256"),
+            Self::Kms => Some("aws:kms"),
+            Self::KmsTwice => Some("aws:kms:dsse"),
+        }
+    }
 }
 
 /// Where the bucket's name goes in a URL.

@@ -63,6 +63,11 @@ pub fn read_s3(text: &str) -> Option<OffsetDateTime> {
     RFC3339.read(&format!("{whole}Z"))
 }
 
+/// The moment of an HTTP header such as `Date` (RFC 9110, 5.6.7).
+pub fn read_http(text: &str) -> Option<OffsetDateTime> {
+    httpdate::parse_http_date(text.trim()).ok().map(OffsetDateTime::from)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -108,5 +113,14 @@ mod tests {
         assert_eq!(read_s3("2026-11-22T10:30:51.336Z"), timestamp);
         assert_eq!(read_s3("2026-11-22T10:30:51Z"), timestamp);
         assert_eq!(read_s3("yesterday"), None);
+    }
+
+    #[test]
+    fn headers_have_dates_of_three_forms() {
+        let moment = Some(datetime!(1994-11-06 08:49:37 UTC));
+        for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", " Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(read_http(text), moment, "{text}");
+        }
+        assert_eq!(read_http("120"), None);
     }
 }

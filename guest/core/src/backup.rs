@@ -7,11 +7,25 @@ mod shards;
 
 use crate::concurrent;
 use crate::context::Context;
+use crate::error::Error;
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::sets::SetId;
 use crate::store::ObjectStore;
 use std::collections::BTreeSet;
+
+/// Whether a backup can be kept in `bucket`, whose manifests go into `folder`: nothing is asked of Qdrant where what would
+/// be made could not be noted down, or would have a wrong time.
+///
+/// # Errors
+/// The bucket may not, or can't, be written; the clock is wrong.
+pub async fn check_start(context: &Context, bucket: &dyn ObjectStore, folder: &str) -> Result<(), Error> {
+    bucket.check_clock()?;
+    if !context.settings.dry_run {
+        bucket.check_writable(folder, context.ports.clock.random()).await?;
+    }
+    Ok(())
+}
 
 /// Backs up `collections` of `cluster`. One that fails never stops the others.
 pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) {

@@ -117,6 +117,8 @@ pub enum Code {
     StoreRefused,
     /// The object store answers with something else than S3 documents.
     StoreAnswer,
+    /// The clock of this machine, or that of the object store, is wrong.
+    Clock,
     /// Another run is at work.
     Locked,
     /// No peer, source or target that can be used.
@@ -151,7 +153,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Configuration,
         Self::WorkDirectory,
         Self::QdrantUnreachable,
@@ -162,6 +164,7 @@ impl Code {
         Self::StoreUnauthorized,
         Self::StoreRefused,
         Self::StoreAnswer,
+        Self::Clock,
         Self::Locked,
         Self::NoPeer,
         Self::NothingSelected,
@@ -192,6 +195,7 @@ impl Code {
             Self::StoreUnauthorized => "store-unauthorized",
             Self::StoreRefused => "store-refused",
             Self::StoreAnswer => "store-answer",
+            Self::Clock => "clock",
             Self::Locked => "locked",
             Self::NoPeer => "no-peer",
             Self::NothingSelected => "nothing-selected",

@@ -97,19 +97,49 @@ pub struct Response {
 }
 
 impl Response {
-    /// The whole body, of at most `limit` bytes.
+    /// The whole body, of at most `limit` bytes, in the time of a [`Pace`] by `clock`.
     ///
     /// # Errors
-    /// `None`: there is more than that. `Some`: it broke off.
-    pub async fn read_all(mut self, limit: usize) -> Result<Vec<u8>, Option<HttpError>> {
+    /// `None`: there is more than that. `Some`: it broke off, or comes too slowly.
+    pub async fn read_all(mut self, limit: usize, clock: &dyn Clock) -> Result<Vec<u8>, Option<HttpError>> {
         let mut bytes = Vec::new();
-        while let Some(chunk) = self.body.chunk().await.map_err(Some)? {
+        let mut pace = Pace::default();
+        while let Some(chunk) = pace.chunk(self.body.as_mut(), clock).await.map_err(Some)? {
             if chunk.len() > limit.saturating_sub(bytes.len()) {
                 return Err(None);
             }
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
+    }
+}
+
+/// How fast a body has to arrive: one that drips would otherwise never end, as each of its pieces is in time.
+#[derive(Debug, Default)]
+pub struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// The time that every body may take, however small it is.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// How many bytes have to arrive each second after that: a tenth of a slow modem line.
+    const SLOWEST: u64 = 1 << 10;
+
+    /// The next piece of `body`.
+    ///
+    /// # Errors
+    /// It breaks off, or all of them together came too slowly.
+    pub async fn chunk(&mut self, body: &mut dyn Body, clock: &dyn Clock) -> Result<Option<Vec<u8>>, HttpError> {
+        let before = clock.monotonic();
+        let chunk = body.chunk().await?;
+        self.waited += clock.monotonic().saturating_sub(before);
+        self.bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let is_end = chunk.is_none();
+        let allowed = Self::PATIENCE + Duration::from_secs(self.bytes / Self::SLOWEST);
+        if is_end || self.waited <= allowed { Ok(chunk) } else { Err(HttpError::Timeout(Phase::Body)) }
     }
 }
 
@@ -124,8 +154,12 @@ pub trait Body {
 pub enum HttpError {
     /// The host that runs the component does not let it talk to this address. Nothing was sent.
     Denied,
-    /// No connection: refused, no such name, TLS refused. Nothing was sent, so that it is safe to try again.
+    /// The request can't be made as it is. Nothing was sent.
+    Invalid(String),
+    /// No connection: refused, no such name. Nothing was sent, so that it is safe to try again.
     Connect(String),
+    /// A connection, and no TLS on it: a certificate that is not trusted, or one that is asked for. Nothing was sent.
+    Tls(String),
     /// No answer in time; the server may still be working on it.
     Timeout(Phase),
     /// The connection broke after the request may have been sent: the outcome is unknown.
@@ -146,7 +180,10 @@ pub enum Phase {
 impl HttpError {
     /// True when the server cannot have seen the request, so that any request may be sent again.
     pub fn nothing_was_sent(&self) -> bool {
-        matches!(self, Self::Denied | Self::Connect(_) | Self::Timeout(Phase::Connect))
+        matches!(
+            self,
+            Self::Denied | Self::Invalid(_) | Self::Connect(_) | Self::Tls(_) | Self::Timeout(Phase::Connect)
+        )
     }
 }
 
@@ -154,10 +191,11 @@ impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied => f.write_str("the sandbox does not allow connections to this address"),
-            Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::Invalid(why) => write!(f, "the request can't be sent: {why}"),
+            Self::Connect(why) | Self::Tls(why) => write!(f, "no connection: {why}"),
             Self::Timeout(Phase::Connect) => f.write_str("no connection in time"),
             Self::Timeout(Phase::FirstByte) => f.write_str("no answer in time"),
-            Self::Timeout(Phase::Body) => f.write_str("the answer stalled"),
+            Self::Timeout(Phase::Body) => f.write_str("the answer stalled, or hardly moved"),
             Self::Interrupted(why) => write!(f, "the connection broke: {why}"),
         }
     }
@@ -205,6 +243,16 @@ pub trait Files {
     /// # Errors
     /// As for [`Files::replace`].
     fn remove(&self, name: &str) -> Result<bool, FileError>;
+    /// Writes a file and removes it, so that a directory that can't be written is known before it matters.
+    ///
+    /// # Errors
+    /// As for [`Files::replace`].
+    fn check_writable(&self) -> Result<(), FileError> {
+        const NAME: &str = ".write-check";
+        self.replace(NAME, b"")?;
+        self.remove(NAME).map(drop)
+    }
+
     /// Reads a file outside the work directory by its path as the component sees it.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ async fn push(context: &Context, url: &str, text: String) -> Result<(), Error> {
     let request = Request { method: Method::POST, uri, headers, body: text.into_bytes(), timeouts };
     let response = context.ports.http.send(request).await.map_err(|error| error.to_string())?;
     let status = response.status;
-    let body = response.read_all(LIMIT).await.unwrap_or_default();
+    let body = response.read_all(LIMIT, context.ports.clock.as_ref()).await.unwrap_or_default();
     if status.is_success() {
         Ok(())
     } else {

@@ -1,6 +1,7 @@
 //! The bucket: the calls a backup and a restore need, signed here (SigV4), and presigned URLs.
 
 mod bucket;
+mod dialect;
 mod error;
 mod listing;
 mod sign;

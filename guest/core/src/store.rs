@@ -81,6 +81,31 @@ pub trait ObjectStore {
     /// The store can't be written, or the object is locked.
     async fn delete(&self, key: &str) -> Result<(), Error>;
 
+    /// Whether the store's clock and ours agree, as far as the store tells.
+    ///
+    /// # Errors
+    /// They are a quarter of an hour apart, or more.
+    fn check_clock(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Stores a small object in `folder` of the tool's own objects and deletes it, so that who may not write there, or can't, is told before work of
+    /// hours is begun, and the store's way of refusing conditions is known. Where it can't be deleted it stays: no list
+    /// of manifests takes it for one. `unique` tells it from those of other runs.
+    ///
+    /// # Errors
+    /// It can't be stored.
+    async fn check_writable(&self, folder: &str, unique: u64) -> Result<(), Error> {
+        let key = self.places().ours(&format!("{folder}/write-check-{unique:016x}"));
+        let new = self.put_new(&key, "text/plain", unique.to_string().into_bytes()).await?;
+        let _ = self.delete(&key).await;
+        if new {
+            Ok(())
+        } else {
+            Err(Error::new(Code::StoreAnswer, format!("the object `{key}`"), "it was stored, and another one is there"))
+        }
+    }
+
     /// Calls `each` for every object whose key begins with `prefix`, page by page.
     ///
     /// # Errors

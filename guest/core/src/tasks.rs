@@ -126,7 +126,7 @@ fn read_inputs(
 async fn open_store(context: &Context, needs: Needs) -> Result<Option<Rc<dyn ObjectStore>>, Error> {
     match &context.settings.s3 {
         Some(s3) if needs.bucket_is_used(context.settings.aliases_on_s3) => {
-            Ok(Some(Rc::new(Bucket::open(&context.ports, s3).await?)))
+            Ok(Some(Rc::new(Bucket::open_in(&context.ports, &context.settings, s3).await?)))
         }
         _ => Ok(None),
     }

@@ -71,8 +71,7 @@ impl Failure {
             }
             // No local port is left.
             ErrorKind::AddrNotAvailable => Error::ConnectionLimitReached,
-            // The other side gave up in the midst of the handshake.
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Error::TlsProtocolError,
+            // Also where the other side gives up in the midst of a handshake, as a proxy does that is restarted.
             _ => Error::DestinationUnavailable,
         };
         Self { code, words: Some(words) }

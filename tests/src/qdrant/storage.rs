@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use qdrant_backup_contract::settings::{Addressing, DefaultPort, Host, S3Settings, Secret};
+use qdrant_backup_contract::settings::{Endpoint, S3Settings, Secret};
 use qdrant_backup_core::naming;
 use qdrant_backup_core::ports::{LocalBoxFuture, Ports};
 use qdrant_backup_core::s3::Bucket;
@@ -107,19 +107,12 @@ impl S3Access {
 
     /// The same access as the core's settings have it.
     pub fn settings(&self) -> S3Settings {
-        let endpoint = Host::parse(&self.endpoint, DefaultPort::OfScheme).expect("an endpoint");
+        let endpoint = Endpoint::parse(&self.endpoint).expect("an endpoint");
         S3Settings {
-            endpoint_for_qdrant: endpoint.clone(),
-            endpoint,
-            bucket: self.bucket.clone(),
-            access_key: self.access_key.clone(),
-            secret_key: Secret::new(self.secret_key.clone()),
-            session_token: None,
             region: Some(self.region.clone()),
-            addressing: Addressing::Path,
-            backup_prefix: String::new(),
             key_prefix: self.key_prefix.clone(),
             timeout: Duration::from_secs(60),
+            ..S3Settings::new(endpoint, &self.bucket, &self.access_key, Secret::new(self.secret_key.clone()))
         }
     }
 }

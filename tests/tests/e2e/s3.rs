@@ -1,9 +1,11 @@
 //! S3 servers that are strict, slow or unwell.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::Method;
 use qdrant_backup_tests::client::{Content, assert_same};
+use qdrant_backup_tests::faults::{Chosen, Event};
 use qdrant_backup_tests::fixtures::back_up_and_wipe;
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3::{self, Fault, S3, Wrong};
@@ -58,16 +60,77 @@ async fn passing_faults_are_passed_over() {
     assert_same(&site.source.client().contents().await, &before);
 }
 
+/// From the first request whose path has `uri` in it, S3 asks everybody to slow down, for `time`.
+fn outage(site: &Site, method: Method, uri: &str, time: Duration) {
+    let faults = site.s3.faults().clone();
+    let begin = Event::new(move || {
+        let slow_down = Wrong::Status(503, "<Error><Code>SlowDown</Code></Error>".to_owned());
+        let all = Fault { method: None, uri: String::new(), skip: 0, times: usize::MAX, wrong: slow_down };
+        faults.add(Chosen::S3, all);
+        let faults = faults.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            faults.heal();
+        });
+        // The request itself is a part of it: nobody hears its answer.
+        std::future::pending::<()>()
+    });
+    let wrong = Wrong::Before(begin);
+    site.s3.fail(Fault { method: Some(method), uri: uri.to_owned(), skip: 0, times: 1, wrong });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_twelve_seconds_is_waited_out_and_told() {
+    let site = Site::cluster(1).await;
+    let client = site.source.client();
+    client.create("docs", json!({})).await;
+    client.fill("docs", 0, 20).await;
+    let before = client.contents().await;
+    let patient = [("QDRANT_RETRY_MAX_DURATION", "60s"), ("CURL_TIMEOUT", "2")];
+    let told = ["503 SlowDown", "waiting for it to pass", "QDRANT_RETRY_MAX_DURATION", "answers again, after 1"];
+    let twelve = Duration::from_secs(12);
+    outage(&site, Method::PUT, "backup_manifests", twelve);
+    site.run_with(&["create_snap_shards"], &patient).await.expect(0).says(&told);
+    client.wipe().await;
+    outage(&site, Method::GET, "backup_manifests", twelve);
+    site.run_with(&["recover_snap_shards"], &patient).await.expect(0).says(&told);
+    assert_same(&client.contents().await, &before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lasting_faults_are_failures_with_a_reason() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({})).await;
     client.fill("docs", 0, 10).await;
-    let lasting = |uri: &str, wrong| Fault { method: None, uri: uri.to_owned(), skip: 0, times: 100, wrong };
-    let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>".to_owned();
-    site.s3.fail(lasting("snapshot_manifests", Wrong::Status(403, denied)));
+    let denied = || Wrong::Status(403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>".to_owned());
+    // The first two are of the check at the start.
+    let fault = |skip| Fault { method: None, uri: "snapshot_manifests".to_owned(), skip, times: 100, wrong: denied() };
+    site.s3.fail(fault(2));
     site.run(&["create_snap"]).await.expect(3).says(&["AccessDenied", "s3:PutObject"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_t_be_kept_is_known_before_anything_is_made() {
+    let site = Site::cluster(1).await;
+    let client = site.source.client();
+    client.create("docs", json!({})).await;
+    client.fill("docs", 0, 10).await;
+    let nothing_was_made = |why: &str| assert!(site.s3.keys("").is_empty(), "{why}: {:?}", site.s3.keys(""));
+    for (task, folder) in [("create_snap", "snapshot_manifests"), ("create_snap_shards", "backup_manifests")] {
+        let denied = "<Error><Code>AccessDenied</Code><Message>with an explicit deny</Message></Error>".to_owned();
+        let (method, uri, wrong) = (Some(Method::PUT), folder.to_owned(), Wrong::Status(403, denied));
+        site.s3.fail(Fault { method, uri, skip: 0, times: usize::MAX, wrong });
+        site.run(&[task]).await.expect(1).says(&["AccessDenied", "s3:PutObject", "QDRANT_S3_SSE"]);
+        nothing_was_made(task);
+        site.s3.heal();
+    }
+    site.run_with(&["create_snap"], &[("QDRANT_WORK_DIR", "/proc/self/fdinfo")]).await.expect(1).says(&["writable"]);
+    nothing_was_made("a work directory");
+    // What was written to find out is gone in the end.
+    site.run(&["create_snap"]).await.expect(0);
+    site.run(&["create_snap_shards"]).await.expect(0);
+    assert!(site.s3.keys("").iter().all(|key| !key.contains("write-check")), "{:?}", site.s3.keys(""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

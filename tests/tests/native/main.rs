@@ -9,6 +9,7 @@ mod harness;
 mod identity;
 mod locks;
 mod old_bucket;
+mod outages;
 mod prune;
 mod restore;
 

@@ -5,7 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::host::injected;
 use super::table::*;
 use super::values::shown;
-use super::{Choice, Keep, Needs, Problem, ReportTo, S3Settings, Scope, Setting, Settings, Share, Sweep};
+use super::{
+    Addressing, Algorithm, Choice, Encryption, Endpoint, Keep, Needs, Problem, ReportTo, S3Settings, Scope, Setting,
+    Settings, Share, Sweep,
+};
+
+use crate::printable::visible;
 
 const QDRANT: &str = "such as http://qdrant-headless:6333";
 
@@ -38,6 +43,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         discover_peers: reader.get(&GET_PEERS_FROM_CLUSTER_INFO),
         http_port,
         request_timeout: reader.get(&CURL_TIMEOUT),
+        retry_limit: reader.get(&QDRANT_RETRY_MAX_DURATION),
         wait: reader.get(&QDRANT_WAIT_ON_TASK),
         link_expiry: reader.get(&QDRANT_S3_LINK_EXPIRY_DURATION),
         snapshot_filter: reader.get(&QDRANT_SNAPSHOT_DATETIME_FILTER).unwrap_or_default(),
@@ -163,6 +169,23 @@ fn s3(reader: &mut Reader, needed: bool) -> Option<S3Settings> {
     let key_prefix = reader.get(&QDRANT_S3_KEY_PREFIX);
     let backup_prefix = reader.get(&QDRANT_BACKUP_PREFIX).unwrap_or_default();
     let timeout = reader.get(&CURL_TIMEOUT);
+    let encryption = encryption(reader);
+    let ends_with_bucket = |endpoint: &Endpoint| {
+        let last = endpoint.path.rsplit('/').next().filter(|last| !last.is_empty());
+        last.is_some() && last == bucket.as_deref()
+    };
+    for (setting, endpoint) in
+        [(&QDRANT_S3_ENDPOINT_URL, &endpoint), (&QDRANT_S3_ENDPOINT_URL_FOR_QDRANT, &endpoint_for_qdrant)]
+    {
+        if endpoint.as_ref().is_some_and(ends_with_bucket) {
+            let why = "ends with the bucket's name, which goes into QDRANT_S3_BUCKET_NAME alone";
+            reader.problem(setting, why.to_owned());
+        }
+    }
+    if addressing == Addressing::Virtual && bucket.as_ref().is_some_and(|bucket| bucket.contains(':')) {
+        let why = "has to be `path`: a bucket with a tenant (tenant:bucket) can't be in a host's name";
+        reader.problem(&QDRANT_S3_ADDRESSING_STYLE, why.to_owned());
+    }
     Some(S3Settings {
         endpoint_for_qdrant: endpoint_for_qdrant.or_else(|| endpoint.clone())?,
         endpoint: endpoint?,
@@ -175,7 +198,16 @@ fn s3(reader: &mut Reader, needed: bool) -> Option<S3Settings> {
         backup_prefix,
         key_prefix: key_prefix.unwrap_or_else(|| QDRANT_S3_KEY_PREFIX.variable.default()),
         timeout,
+        encryption,
     })
+}
+
+fn encryption(reader: &mut Reader) -> Option<Encryption> {
+    let (algorithm, kms_key) = (reader.get(&QDRANT_S3_SSE), reader.get(&QDRANT_S3_SSE_KMS_KEY_ID));
+    if kms_key.is_some() && !matches!(algorithm, Algorithm::Kms | Algorithm::KmsTwice) {
+        reader.problem(&QDRANT_S3_SSE_KMS_KEY_ID, "is for QDRANT_S3_SSE=aws:kms only".to_owned());
+    }
+    algorithm.header().map(|_| Encryption { algorithm, kms_key })
 }
 
 /// The values that are set, and what is wrong with them.
@@ -197,7 +229,7 @@ impl Reader {
             if variable.scope == Scope::Unused {
                 reader.notes.push(format!("{} is ignored: {}", variable.name, variable.meaning));
             } else if value.starts_with("tcp://") || value.starts_with("udp://") {
-                let problem = injected(&shown(value));
+                let problem = visible(&injected(&shown(value))).into_owned();
                 reader.problems.push(Problem { variable: variable.name, problem });
             } else {
                 reader.values.insert(variable.name, value.to_owned());
@@ -230,7 +262,7 @@ impl Reader {
 
     /// Says what is wrong with a setting, once.
     fn problem<T>(&mut self, setting: &Setting<T>, problem: String) {
-        let problem = Problem { variable: setting.variable.name, problem };
+        let problem = Problem { variable: setting.variable.name, problem: visible(&problem).into_owned() };
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -289,7 +321,7 @@ mod tests {
         assert_eq!(settings.restore_hosts.first().unwrap().to_string(), "http://qdrant-headless:6333");
         assert!(!settings.discover_peers && settings.source_hosts.is_empty() && settings.source_api_key.is_none());
         let s3 = settings.s3.unwrap();
-        assert_eq!((s3.key_prefix.as_str(), s3.region, s3.endpoint.port), ("snapshots", None, 9000));
+        assert_eq!((s3.key_prefix.as_str(), s3.region, s3.endpoint.host.port), ("snapshots", None, 9000));
         assert!(notes.iter().any(|note| note.contains("MC_CONFIG_DIR")));
     }
 
@@ -301,7 +333,7 @@ mod tests {
                 ("QDRANT_HTTP_PORT", "tcp://10.0.0.1:6333"),
                 ("CURL_TIMEOUT", "soon"),
                 ("QDRANT_S3_LINK_EXPIRY_DURATION", "8d"),
-                ("QDRANT_S3_ENDPOINT_URL", "http://minio:9000/bucket"),
+                ("QDRANT_S3_ENDPOINT_URL", "http://minio:9000/?X-Amz-Signature=hunter2"),
                 ("QDRANT_S3_SECRET_ACCESS_KEY", "hunter2\nhunter2"),
                 ("QDRANT_WAIT_ON_TASK", "maybe"),
             ],
@@ -340,6 +372,36 @@ mod tests {
         let s3 = read(&variables, Needs { source: false, ..ALL }).unwrap().0.s3.unwrap();
         assert_eq!((s3.access_key.as_str(), s3.secret_key.reveal(), s3.region.as_deref()), ("A", "B", Some("eu01")));
         assert_eq!(s3.session_token.unwrap().reveal(), "T");
+    }
+
+    #[test]
+    fn endpoints_have_paths_and_buckets_tenants() {
+        let with = |more: &[(&'static str, &'static str)]| {
+            read(&[GUIDE, more].concat(), Needs { source: false, ..ALL }).map(|(settings, _)| settings.s3.unwrap())
+        };
+        let s3 = with(&[
+            ("QDRANT_S3_ENDPOINT_URL", "https://p.example.co/storage/v1/s3"),
+            ("QDRANT_S3_BUCKET_NAME", "team:backups"),
+            ("QDRANT_S3_SSE", "aws:kms"),
+            ("QDRANT_S3_SSE_KMS_KEY_ID", "alias/backups"),
+        ])
+        .unwrap();
+        assert_eq!((s3.endpoint.path.as_str(), s3.bucket.as_str()), ("/storage/v1/s3", "team:backups"));
+        let kms_key = Some("alias/backups".to_owned());
+        assert_eq!(s3.encryption, Some(Encryption { algorithm: Algorithm::Kms, kms_key }));
+        for (wrong, name) in [
+            (&[("QDRANT_S3_ENDPOINT_URL", "http://minio:9000/qdrant-snapshots")][..], "QDRANT_S3_ENDPOINT_URL"),
+            (
+                &[("QDRANT_S3_BUCKET_NAME", "a:b"), ("QDRANT_S3_ADDRESSING_STYLE", "virtual")],
+                "QDRANT_S3_ADDRESSING_STYLE",
+            ),
+            (&[("QDRANT_S3_BUCKET_NAME", "a:b:c")], "QDRANT_S3_BUCKET_NAME"),
+            (&[("QDRANT_S3_SSE", "rot13")], "QDRANT_S3_SSE"),
+            (&[("QDRANT_S3_SSE_KMS_KEY_ID", "key")], "QDRANT_S3_SSE_KMS_KEY_ID"),
+            (&[("QDRANT_S3_SSE", "AES256"), ("QDRANT_S3_SSE_KMS_KEY_ID", "key")], "QDRANT_S3_SSE_KMS_KEY_ID"),
+        ] {
+            assert_eq!(names(&with(wrong).unwrap_err()), [name], "{wrong:?}");
+        }
     }
 
     #[test]

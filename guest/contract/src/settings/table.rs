@@ -7,12 +7,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::duration::{HOUR, days, minutes};
-use super::host::Host;
 use super::setting::{Scope, Setting, Variable};
 use super::values::{
-    Addresses, bucket, endpoint, file_name, key_prefix, own_prefix, push_url, region, rename, restore_id, utc,
+    Addresses, bucket, endpoint, file_name, key_prefix, kms_key, own_prefix, push_url, region, rename, restore_id, utc,
 };
-use super::{Addressing, ArchiveCheck, LogFormat, Secret};
+use super::{Addressing, Algorithm, ArchiveCheck, Endpoint, LogFormat, Secret};
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
 /// Parameters"), and longer than any request should take.
@@ -46,7 +45,7 @@ settings! {
         "find the source's other peers by asking the cluster; false: only the hosts named");
     QDRANT_HTTP_PORT: u16 = number(6333, 1..=65_535,
         "the REST port of peers found that way, and of hosts named without one");
-    QDRANT_S3_ENDPOINT_URL: Option<Host> = parsed("", "URL", endpoint, "the S3 service");
+    QDRANT_S3_ENDPOINT_URL: Option<Endpoint> = parsed("", "URL", endpoint, "the S3 service");
     QDRANT_S3_BUCKET_NAME: Option<String> = parsed("", "name", bucket,
         "the bucket in which Qdrant stores its snapshots");
     QDRANT_S3_ACCESS_KEY_ID: Option<String> = text("AWS_ACCESS_KEY_ID", "text", "access key");
@@ -64,8 +63,12 @@ settings! {
         "whose backups are restored; needed where the bucket has several sources and the target is none of them");
     QDRANT_BACKUP_RUN: Option<String> = text("the Job's name", "text",
         "what all pods of an Indexed Job have in common and no other run has, such as the Job's uid");
-    QDRANT_S3_ENDPOINT_URL_FOR_QDRANT: Option<Host> = parsed("QDRANT_S3_ENDPOINT_URL", "URL", endpoint,
+    QDRANT_S3_ENDPOINT_URL_FOR_QDRANT: Option<Endpoint> = parsed("QDRANT_S3_ENDPOINT_URL", "URL", endpoint,
         "the S3 service as Qdrant's pods reach it, for the links they are given");
+    QDRANT_S3_SSE: Algorithm = choice(
+        "how the store encrypts the program's own objects, for buckets whose policy asks for the header");
+    QDRANT_S3_SSE_KMS_KEY_ID: Option<String> = parsed("the bucket's", "id, alias or ARN", kms_key,
+        "by which key of the KMS");
     QDRANT_S3_LINK_EXPIRY_DURATION: Duration = duration(HOUR, SECOND..=WEEK, "how long a link is valid");
     QDRANT_SNAPSHOT_DATETIME_FILTER: Option<String> = text("", "glob",
         "which snapshots are meant, by name; plain text matches anywhere in it (2026-01-29)");
@@ -76,6 +79,8 @@ settings! {
     QDRANT_COLLECTION_ALIASES_STABLE_FILE: Option<String> = parsed("collection_aliases", "object name", file_name,
         "the alias object to restore from");
     CURL_TIMEOUT: Duration = duration(minutes(30), SECOND..=WEEK, "how long one snapshot or recovery may take");
+    QDRANT_RETRY_MAX_DURATION: Duration = duration(minutes(5), Duration::ZERO..=days(1),
+        "how long a server that is down, or asks for less, is waited for; one that has not answered yet a minute at most");
     QDRANT_WAIT_ON_TASK: bool = flag(true,
         "false: snapshots are asked for without waiting, and then looked for; recoveries always wait");
     QDRANT_SNAPSHOTS_PER_PEER: usize = number(1, 1..=64, "how many snapshots or recoveries one peer does at a time");

@@ -5,11 +5,20 @@ use time::OffsetDateTime;
 
 use super::host::{DefaultPort, Host};
 use super::setting::{Variable, items};
-use super::{Addressing, ArchiveCheck, LogFormat, Word};
+use super::{Addressing, Algorithm, ArchiveCheck, Endpoint, LogFormat, Word};
 use crate::timestamp;
 
 impl Word for Addressing {
     const WORDS: &'static [(&'static str, Self)] = &[("path", Self::Path), ("virtual", Self::Virtual)];
+}
+
+impl Word for Algorithm {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("the bucket's", Self::OfBucket),
+        ("AES256", Self::Aes256),
+        ("aws:kms", Self::Kms),
+        ("aws:kms:dsse", Self::KmsTwice),
+    ];
 }
 
 impl Word for ArchiveCheck {
@@ -51,9 +60,9 @@ impl Addresses {
 }
 
 /// The address of an S3 service.
-pub(super) fn endpoint(_: &Variable, text: &str) -> Result<Option<Host>, String> {
+pub(super) fn endpoint(_: &Variable, text: &str) -> Result<Option<Endpoint>, String> {
     without_user(text)?;
-    Host::parse(text, DefaultPort::OfScheme).map(Some).map_err(|problem| {
+    Endpoint::parse(text).map(Some).map_err(|problem| {
         let hint = if text.contains("://") { "" } else { " (write http:// or https:// in front)" };
         format!("`{}`: {problem}; the bucket goes into QDRANT_S3_BUCKET_NAME{hint}", shown(text))
     })
@@ -72,12 +81,22 @@ pub(super) fn push_url(variable: &Variable, text: &str) -> Result<Option<String>
     }
 }
 
+/// A bucket; one of another tenant of a Ceph is `tenant:bucket`.
 pub(super) fn bucket(_: &Variable, text: &str) -> Result<Option<String>, String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    if text.chars().all(good) && text.len() <= 255 && !text.starts_with('.') {
+    let good = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
+    let (tenant, name) = text.split_once(':').unwrap_or(("", text));
+    if good(tenant) && good(name) && !name.is_empty() && text.len() <= 255 && !text.starts_with('.') {
         Ok(Some(text.to_owned()))
     } else {
-        Err(format!("`{}` is not a bucket's name (letters, digits, `-`, `.`)", shown(text)))
+        Err(format!("`{}` is not a bucket's name (letters, digits, `-`, `.`; Ceph's tenant:bucket)", shown(text)))
+    }
+}
+
+pub(super) fn kms_key(_: &Variable, text: &str) -> Result<Option<String>, String> {
+    if text.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err("is not a key's id, alias or ARN (no spaces)".to_owned())
     }
 }
 

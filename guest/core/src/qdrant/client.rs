@@ -1,12 +1,13 @@
 //! One server's REST API: envelope, key, timeouts, and the retries that can do no harm.
 
 use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_lock::Semaphore;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
@@ -15,8 +16,8 @@ use serde_json::Value;
 use super::error::{QdrantError, QdrantErrorKind};
 use crate::decode;
 use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
-use crate::retry;
-use crate::settings::{Host, Secret};
+use crate::retry::{self, Fault, Nature, Retries};
+use crate::settings::{Host, Secret, Settings};
 
 /// What may stand in a path segment without escapes (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -40,6 +41,7 @@ pub struct Client {
     work_timeout: Duration,
     answered_as: Rc<Cell<Option<(u64, Duration)>>>,
     small_calls: Arc<Semaphore>,
+    retries: Retries,
 }
 
 /// How a call may be treated.
@@ -56,13 +58,30 @@ pub(super) enum Effect {
 impl Client {
     /// A client for `host`; `work_timeout` limits calls that do long work.
     pub fn new(ports: Ports, host: Host, api_key: Option<Secret>, work_timeout: Duration) -> Self {
+        let retries = Retries::without_settings(&ports, host.to_string());
+        Self::with(ports, host, api_key, work_timeout, retries)
+    }
+
+    /// As [`Client::new`], with the log and the limits of a run.
+    pub(super) fn of(ports: &Ports, settings: &Settings, host: Host, api_key: Option<Secret>) -> Self {
+        let retries = Retries::new(ports, settings, host.to_string());
+        Self::with(ports.clone(), host, api_key, settings.request_timeout, retries)
+    }
+
+    fn with(ports: Ports, host: Host, api_key: Option<Secret>, work_timeout: Duration, retries: Retries) -> Self {
         let small_calls = Arc::new(Semaphore::new(SMALL_CALLS));
-        Self { ports, host, api_key, work_timeout, answered_as: Rc::default(), small_calls }
+        Self { ports, host, api_key, work_timeout, answered_as: Rc::default(), small_calls, retries }
     }
 
     /// The same access to another host.
     pub fn to_host(&self, host: Host) -> Self {
-        Self::new(self.ports.clone(), host, self.api_key.clone(), self.work_timeout)
+        let retries = self.retries.for_server(host.to_string());
+        Self::with(self.ports.clone(), host, self.api_key.clone(), self.work_timeout, retries)
+    }
+
+    /// How calls to this server are sent again.
+    pub(crate) fn retries(&self) -> &Retries {
+        &self.retries
     }
 
     /// The server's address.
@@ -149,23 +168,12 @@ impl Client {
         body: Option<&Value>,
         effect: Effect,
     ) -> Result<Vec<u8>, QdrantError> {
-        let mut attempt = 1;
-        loop {
-            let error = match self.send_once(&method, path, body, effect).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(kind) => self.error(&method, path, kind),
-            };
-            if attempt == retry::ATTEMPTS || !error.may_retry(effect == Effect::Idempotent) {
-                return Err(error);
-            }
-            let wish = match error.kind {
-                QdrantErrorKind::Status { retry_after, .. } => retry_after,
-                _ => None,
-            };
-            let clock = self.ports.clock.as_ref();
-            clock.sleep(retry::pause(clock, attempt, wish)).await;
-            attempt += 1;
-        }
+        let idempotent = effect == Effect::Idempotent;
+        let sent = self.retries.run(async || {
+            let answer = self.send_once(&method, path, body, effect).await;
+            answer.map_err(|kind| Failed { error: self.error(&method, path, kind), idempotent })
+        });
+        sent.await.map_err(|failed| failed.error)
     }
 
     async fn send_once(
@@ -190,8 +198,8 @@ impl Client {
             QdrantErrorKind::Http(error)
         })?;
         let status = response.status;
-        let retry_after = retry::retry_after(&response.headers);
-        match response.read_all(ANSWER_LIMIT).await {
+        let retry_after = retry::retry_after(&response.headers, self.ports.clock.now());
+        match response.read_all(ANSWER_LIMIT, self.ports.clock.as_ref()).await {
             Ok(bytes) if status.is_success() => Ok(bytes),
             Ok(bytes) => {
                 Err(QdrantErrorKind::Status { code: status.as_u16(), text: error_text(status, &bytes), retry_after })
@@ -217,15 +225,16 @@ impl Client {
     ) -> Result<Request, QdrantErrorKind> {
         let uri: Uri = format!("{}{path}", self.host)
             .parse()
-            .map_err(|error| QdrantErrorKind::Http(HttpError::Connect(format!("no valid address: {error}"))))?;
+            .map_err(|error| QdrantErrorKind::Http(HttpError::Invalid(format!("no valid address: {error}"))))?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         if let Some(key) = &self.api_key {
             let mut value = HeaderValue::from_str(key.reveal()).map_err(|_| {
-                QdrantErrorKind::Http(HttpError::Connect(
+                QdrantErrorKind::Http(HttpError::Invalid(
                     "the API key has characters that no header can carry".to_owned(),
                 ))
             })?;
@@ -249,6 +258,28 @@ impl Client {
     pub(super) fn error(&self, method: &Method, path: &str, kind: QdrantErrorKind) -> QdrantError {
         let path = path.split('?').next().unwrap_or(path);
         QdrantError { host: self.host.to_string(), call: format!("{method} {path}"), kind }
+    }
+}
+
+/// A call that failed, and whether acting twice is the same as once.
+struct Failed {
+    error: QdrantError,
+    idempotent: bool,
+}
+
+impl Fault for Failed {
+    fn nature(&self) -> Nature {
+        self.error.nature(self.idempotent)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.error.retry_after()
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
     }
 }
 

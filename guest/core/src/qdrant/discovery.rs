@@ -91,7 +91,7 @@ async fn discover(
     all_peers: bool,
 ) -> Discovered {
     let asked = hosts.iter().map(|host| {
-        let client = Client::new(ports.clone(), host.clone(), api_key.clone(), settings.request_timeout);
+        let client = Client::of(ports, settings, host.clone(), api_key.clone());
         async move { (host.clone(), ask(client).await) }
     });
     let mut discovered = Discovered::default();

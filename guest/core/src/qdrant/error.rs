@@ -1,10 +1,12 @@
 //! What went wrong with a call to Qdrant, in words a person can act on.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::{Code, Error};
 use crate::ports::{HttpError, Phase};
 use crate::redact::redact_links;
+use crate::retry::Nature;
 
 /// A call that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub enum QdrantErrorKind {
         /// Qdrant's own text.
         text: String,
         /// `Retry-After`.
-        retry_after: Option<std::time::Duration>,
+        retry_after: Option<Duration>,
     },
     /// A 2xx answer that is not what Qdrant documents.
     Shape(String),
@@ -79,18 +81,27 @@ impl QdrantError {
         }
     }
 
-    /// True when the same call may succeed a little later, and repeating it can do no harm because the server
-    /// did not act on it, or (`idempotent`) because acting twice is the same as once.
-    pub fn may_retry(&self, idempotent: bool) -> bool {
+    /// What it means for sending the call again, which is without harm where the server did not act on it, or
+    /// (`idempotent`) where acting twice is the same as once.
+    pub(crate) fn nature(&self, idempotent: bool) -> Nature {
         match &self.kind {
-            QdrantErrorKind::Http(HttpError::Denied) => false,
-            QdrantErrorKind::Http(error) => error.nothing_was_sent() || idempotent,
+            QdrantErrorKind::Http(error) if idempotent || error.nothing_was_sent() => error.nature(),
+            QdrantErrorKind::Http(_) | QdrantErrorKind::Shape(_) => Nature::Lasting,
             QdrantErrorKind::Status { code, text, .. } => match code {
-                429 => true,
-                408 | 500 | 502 | 503 | 504 => idempotent || text.contains("leader is not established"),
-                _ => false,
+                429 => Nature::Passing,
+                408 | 500 | 502 | 503 | 504 if idempotent || text.contains("leader is not established") => {
+                    Nature::Passing
+                }
+                _ => Nature::Answer,
             },
-            QdrantErrorKind::Shape(_) => false,
+        }
+    }
+
+    /// How long the server asks to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match &self.kind {
+            QdrantErrorKind::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }
@@ -207,17 +218,19 @@ mod tests {
 
     #[test]
     fn a_creation_is_never_repeated_while_its_outcome_is_unknown() {
-        assert!(status(504, "").outcome_is_unknown());
-        assert!(!status(504, "").may_retry(false));
-        assert!(
-            status(503, "").outcome_is_unknown()
-                && status(503, "").may_retry(true)
-                && !status(503, "").may_retry(false)
-        );
-        assert!(!status(400, "").may_retry(true));
+        for code in [502, 503, 504, 408] {
+            assert!(status(code, "").outcome_is_unknown());
+            assert_eq!(status(code, "").nature(false), Nature::Answer, "{code}");
+            assert_eq!(status(code, "").nature(true), Nature::Passing, "{code}");
+        }
+        assert_eq!(status(400, "").nature(true), Nature::Answer);
+        assert_eq!(status(429, "").nature(false), Nature::Passing);
         let lost =
             QdrantError { kind: QdrantErrorKind::Http(HttpError::Interrupted("reset".to_owned())), ..status(0, "") };
-        assert!(lost.outcome_is_unknown() && !lost.may_retry(false) && lost.may_retry(true));
+        assert!(lost.outcome_is_unknown());
+        assert_eq!((lost.nature(false), lost.nature(true)), (Nature::Lasting, Nature::Passing));
+        let refused = QdrantError { kind: QdrantErrorKind::Http(HttpError::Connect(String::new())), ..lost };
+        assert_eq!(refused.nature(false), Nature::Passing);
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Client {
         let mut request = self.request(&Method::POST, &path, None, Effect::Work).map_err(error)?;
         let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"));
         let content_type =
-            content_type.map_err(|what| error(QdrantErrorKind::Http(HttpError::Connect(what.to_string()))))?;
+            content_type.map_err(|what| error(QdrantErrorKind::Http(HttpError::Invalid(what.to_string()))))?;
         request.headers.insert(CONTENT_TYPE, content_type);
         let sending = Duration::from_secs(length / SLOWEST);
         request.timeouts.first_byte = request.timeouts.first_byte.saturating_add(sending);

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::config::{self, When};
 use super::decide::Start;
@@ -14,7 +15,6 @@ use super::{settle, snapshots};
 use crate::error::{Code, Error};
 use crate::marker::Marker;
 use crate::qdrant::{Client, Layout, QdrantError};
-use crate::retry;
 
 /// What every stage hands to the next one.
 pub(super) struct Progress {
@@ -117,7 +117,7 @@ async fn create_collection(job: &Job<'_>, client: &Client) -> Result<(), Error> 
         }
         job.warn(&format!("{error}; looking whether it was created"));
         let clock = job.context.ports.clock.as_ref();
-        clock.sleep(retry::pause(clock, 1, None)).await;
+        clock.sleep(Duration::from_millis(500)).await;
         if let Some(info) = client.collection(collection).await? {
             return if Marker::of(&info.config) == marker {
                 Ok(())

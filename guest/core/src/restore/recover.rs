@@ -3,6 +3,7 @@
 use crate::error::{Code, Error};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::create::Progress;
@@ -14,7 +15,7 @@ use crate::archive::{self, Assembly, Piece};
 use crate::context::Context;
 use crate::qdrant::{Client, QdrantError};
 use crate::report::{Item, Outcome};
-use crate::retry;
+use crate::retry::{Fault, Nature};
 
 /// A collection whose replicas have their data.
 pub(super) struct Recovered {
@@ -101,6 +102,31 @@ enum Failure {
     Before(Error),
 }
 
+impl Fault for Failure {
+    fn nature(&self) -> Nature {
+        match self {
+            Self::Qdrant(error) => error.nature(false),
+            Self::Before(_) => Nature::Lasting,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Qdrant(error) => error.retry_after(),
+            Self::Before(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Qdrant(error) => error.fmt(f),
+            Self::Before(error) => error.fmt(f),
+        }
+    }
+}
+
 impl Sending<'_> {
     /// Gives the peer the archive. After a lost answer the peer is watched until it is at no recovery any more. Only
     /// where the data is not there then, it is given the archive again.
@@ -172,23 +198,18 @@ impl Sending<'_> {
 
     /// Sends `pieces` of the object as the archive of a shard; anew where the peer says that it is busy.
     async fn send(&self, shard: u32, stored: u64, pieces: &[Piece], checksum: Option<&str>) -> Result<(), Failure> {
-        let &Self { job: &Job { context, store: bucket, plan, .. }, client, recovery } = self;
-        let mut attempt = 1;
-        loop {
+        let &Self { job: &Job { store: bucket, plan, .. }, client, recovery } = self;
+        let sent = client.retries().run(async || {
             let mut archive = Assembly::new(bucket, &recovery.key, stored, pieces.to_vec());
             let length = archive.length();
             let answer = client.upload_shard(&plan.collection, shard, &mut archive, length, checksum).await;
-            let Err(error) = answer else { return Ok(()) };
-            if let Some(failure) = archive.failure() {
-                return Err(Failure::Before(failure.clone()));
+            match (answer, archive.failure()) {
+                (Ok(()), _) => Ok(()),
+                (Err(_), Some(failure)) => Err(Failure::Before(failure.clone())),
+                (Err(error), None) => Err(Failure::Qdrant(error)),
             }
-            if attempt == retry::ATTEMPTS || !error.may_retry(false) {
-                return Err(Failure::Qdrant(error));
-            }
-            let clock = context.ports.clock.as_ref();
-            clock.sleep(retry::pause(clock, attempt, None)).await;
-            attempt += 1;
-        }
+        });
+        sent.await
     }
 }
 

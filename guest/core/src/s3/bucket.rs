@@ -7,19 +7,28 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderName,
+    HeaderValue, IF_NONE_MATCH, RANGE,
+};
 use http::{HeaderMap, Method, StatusCode};
+use md5::Md5;
+use sha2::{Digest, Sha256};
 
+use super::dialect::Dialect;
 use super::error::{S3Error, S3ErrorKind};
-use super::listing::{parse_error, parse_page};
+use super::listing::{Following, parse_error, parse_page};
 use super::sign::{self, encode_key, encode_query};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::places::{self, Places};
 use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::presigned_url::PresignedUrl;
-use crate::retry;
-use crate::settings::{Addressing, Host, S3Settings};
+use crate::retry::{self, Retries};
+use crate::settings::{Addressing, Endpoint, Host, S3Settings, Settings};
 use crate::store::{Object, ObjectReader, ObjectStore, Stat};
+use crate::timestamp;
 
 use reader::Reader;
 
@@ -32,6 +41,9 @@ const PAGE_LIMIT: usize = 16 << 20;
 /// An error's text.
 const ERROR_LIMIT: usize = 64 << 10;
 
+/// By how many seconds clocks may differ: where AWS refuses signatures.
+const MOST_APART: u64 = 15 * 60;
+
 /// How long a connection may take, and an answer or the next piece of it, where the user's own limit is not less.
 const CONNECT: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(60);
@@ -43,6 +55,10 @@ pub struct Bucket {
     settings: Rc<S3Settings>,
     region: Rc<RefCell<String>>,
     places: Places,
+    retries: Retries,
+    dialect: Rc<Dialect>,
+    /// By how much the store's clock is ahead of ours, as far as it tells.
+    ahead: time::Duration,
 }
 
 /// One call before it is signed.
@@ -69,12 +85,27 @@ impl Bucket {
     /// # Errors
     /// It can't be reached or listed.
     pub async fn open(ports: &Ports, settings: &S3Settings) -> Result<Self, S3Error> {
+        Self::open_with(ports, settings, Retries::without_settings(ports, server(settings))).await
+    }
+
+    /// As [`Bucket::open`], with the log and the limit of a run.
+    ///
+    /// # Errors
+    /// As [`Bucket::open`].
+    pub(crate) async fn open_in(ports: &Ports, settings: &Settings, s3: &S3Settings) -> Result<Self, S3Error> {
+        Self::open_with(ports, s3, Retries::new(ports, settings, server(s3))).await
+    }
+
+    async fn open_with(ports: &Ports, settings: &S3Settings, retries: Retries) -> Result<Self, S3Error> {
         let region = settings.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
         let mut bucket = Self {
             ports: ports.clone(),
             settings: Rc::new(settings.clone()),
             region: Rc::new(RefCell::new(region)),
             places: Places::new(&settings.backup_prefix, false),
+            retries,
+            dialect: Rc::default(),
+            ahead: time::Duration::ZERO,
         };
         let below = |prefix: &str| if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let manifests = format!("{}/", places::SET_MANIFESTS);
@@ -95,36 +126,114 @@ impl Bucket {
         Ok(bucket)
     }
 
-    /// Lists at most one key that begins with `prefix`.
-    async fn probe(&self, prefix: &str) -> Result<(), S3Error> {
+    /// Lists at most one key that begins with `prefix`, and sees what time it is there.
+    async fn probe(&mut self, prefix: &str) -> Result<(), S3Error> {
         let query = format!("list-type=2&max-keys=1&prefix={}", encode_query(prefix));
         let call = Call { query, ..Call::new(Method::GET, "") };
-        let (_, page) = self.receive(&call, PAGE_LIMIT).await?;
+        let (head, page) = self.receive(&call, PAGE_LIMIT).await?;
         parse_page(&page).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
+        let date = header(&head, &DATE).and_then(timestamp::read_http);
+        self.ahead = date.map_or(time::Duration::ZERO, |date| date - self.ports.clock.now());
         Ok(())
     }
 
-    fn url(&self, endpoint: &Host, key: &str) -> String {
+    fn url(&self, endpoint: &Endpoint, key: &str) -> String {
         let bucket = &self.settings.bucket;
         match self.settings.addressing {
-            Addressing::Path if key.is_empty() => format!("{endpoint}/{bucket}"),
-            Addressing::Path => format!("{endpoint}/{bucket}/{}", encode_key(key)),
+            Addressing::Path if key.is_empty() => format!("{endpoint}/{}", encode_query(bucket)),
+            Addressing::Path => format!("{endpoint}/{}/{}", encode_query(bucket), encode_key(key)),
             Addressing::Virtual => {
-                let endpoint = Host { name: format!("{bucket}.{}", endpoint.name), ..endpoint.clone() };
-                format!("{endpoint}/{}", encode_key(key))
+                let host = Host { name: format!("{bucket}.{}", endpoint.host.name), ..endpoint.host.clone() };
+                format!("{host}{}/{}", endpoint.path, encode_key(key))
             }
         }
     }
 
-    /// 404 for an object as `None`; a missing bucket stays an error.
+    /// The answer that there is no such object as `None`. Any other 404, such as a proxy's, says nothing about the object.
     fn found<T>(&self, answer: Result<T, S3Error>) -> Result<Option<T>, S3Error> {
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(S3Error { kind: S3ErrorKind::Status { status: 404, ref code, .. }, .. }) if code != "NoSuchBucket" => {
+            Err(S3Error { kind: S3ErrorKind::Status { status: 404, ref code, .. }, .. }) if code == "NoSuchKey" => {
                 Ok(None)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The size and ETag of an object by its first byte, for what the answer to a HEAD does not say: it has no body in
+    /// which a 404 could tell whether the object, the bucket or the whole service is missing.
+    async fn stat_by_range(&self, key: &str) -> Result<Option<Stat>, S3Error> {
+        let mut call = Call::new(Method::GET, key);
+        call.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+        let response = match self.send(&call).await {
+            // An empty object has no first byte.
+            Err(S3Error { kind: S3ErrorKind::Status { status: 416, .. }, .. }) => {
+                return Ok(Some(Stat { bytes: 0, etag: String::new() }));
+            }
+            answer => answer,
+        };
+        let Some(Response { status, headers, .. }) = self.found(response)? else { return Ok(None) };
+        let total = match status {
+            StatusCode::PARTIAL_CONTENT => header(&headers, &CONTENT_RANGE).and_then(|range| range.rsplit('/').next()),
+            _ => header(&headers, &CONTENT_LENGTH),
+        };
+        match total.and_then(|total| total.trim().parse().ok()) {
+            Some(bytes) => Ok(Some(Stat { bytes, etag: etag(&headers) })),
+            None => {
+                Err(self.error(&call, S3ErrorKind::Shape("an answer that does not tell the object's size".to_owned())))
+            }
+        }
+    }
+
+    /// Stores an object, with what the bucket or its policy may ask for.
+    async fn store(&self, key: &str, content_type: &'static str, body: &[u8], condition: bool) -> Result<(), S3Error> {
+        loop {
+            let mut call = Call { body: body.to_vec(), ..Call::new(Method::PUT, key) };
+            let text = |name: &str, value: String| {
+                let name = HeaderName::from_bytes(name.as_bytes());
+                let value = HeaderValue::from_str(&value);
+                name.ok().zip(value.ok())
+            };
+            if self.dialect.wants_checksum() {
+                call.headers.extend(text("x-amz-checksum-sha256", BASE64.encode(Sha256::digest(body))));
+            }
+            if let Some(encryption) = &self.settings.encryption {
+                let algorithm = encryption.algorithm.header().unwrap_or_default().to_owned();
+                call.headers.extend(text("x-amz-server-side-encryption", algorithm));
+                let key = encryption.kms_key.clone();
+                call.headers.extend(key.and_then(|key| text("x-amz-server-side-encryption-aws-kms-key-id", key)));
+            }
+            call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            if condition {
+                call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+            }
+            match self.receive(&call, ERROR_LIMIT).await {
+                Err(error) if self.dialect.asks_for_checksum(&error) => {}
+                answer => return answer.map(drop),
+            }
+        }
+    }
+
+    /// Whether the object at `key` is `body`; `None` where there is none.
+    async fn holds(&self, key: &str, body: &[u8]) -> Result<Option<bool>, Error> {
+        let Some(stat) = self.stat(key).await? else { return Ok(None) };
+        if stat.bytes != body.len() as u64 {
+            return Ok(Some(false));
+        }
+        Ok(self.get(key, body.len()).await?.map(|there| there == body))
+    }
+
+    /// Stores an object where none is, as well as it goes without a condition: by a look before, and one after, which
+    /// tells who was the last of two.
+    async fn store_and_look(&self, key: &str, content_type: &'static str, body: &[u8]) -> Result<bool, Error> {
+        if let Some(same) = self.holds(key, body).await? {
+            return Ok(same);
+        }
+        self.store(key, content_type, body, false).await?;
+        self.holds(key, body).await?.ok_or_else(|| {
+            let what = "it was stored, and is not there afterwards".to_owned();
+            self.error(&Call::new(Method::PUT, key), S3ErrorKind::Shape(what)).into()
+        })
     }
 
     /// Sends a call and reads its answer whole. Boxed, so that the many calls don't each contain it.
@@ -133,49 +242,33 @@ impl Bucket {
         call: &'a Call<'_>,
         limit: usize,
     ) -> LocalBoxFuture<'a, Result<(HeaderMap, Vec<u8>), S3Error>> {
-        Box::pin(self.received(call, limit))
-    }
-
-    /// Sends a call and reads its answer whole, beginning anew when it breaks off.
-    async fn received(&self, call: &Call<'_>, limit: usize) -> Result<(HeaderMap, Vec<u8>), S3Error> {
-        let mut attempt = 1;
-        loop {
-            let response = self.send(call).await?;
+        Box::pin(self.retries.run(async move || {
+            let response = self.send_once(call).await?;
             let headers = response.headers.clone();
-            match self.read(call, response, limit).await {
-                Ok(bytes) => return Ok((headers, bytes)),
-                Err(error) if attempt == retry::ATTEMPTS || !error.may_retry() => return Err(error),
-                Err(_) => self.ports.clock.sleep(retry::pause(self.ports.clock.as_ref(), attempt, None)).await,
-            }
-            attempt += 1;
-        }
+            Ok((headers, self.read(call, response, limit).await?))
+        }))
     }
 
     /// Sends a call until the head of a 2xx answer is there.
     async fn send(&self, call: &Call<'_>) -> Result<Response, S3Error> {
-        let mut attempt = 1;
+        self.retries.run(async || self.send_once(call).await).await
+    }
+
+    /// Sends a call, or where another region is the right one, twice. The head of a 2xx answer.
+    async fn send_once(&self, call: &Call<'_>) -> Result<Response, S3Error> {
         let mut moved = false;
         loop {
-            let (error, wish) = match self.send_once(call).await {
-                Ok(response) if response.status.is_success() => return self.genuine(call, response),
-                Ok(response) => {
-                    let wish = retry::retry_after(&response.headers);
-                    let (error, region) = self.refused(call, response).await;
-                    // Who isn't told a region, or a wrong one, is told the right one by the server.
-                    if let Some(region) = region.filter(|region| !moved && *region != *self.region.borrow()) {
-                        *self.region.borrow_mut() = region;
-                        moved = true;
-                        continue;
-                    }
-                    (error, wish)
-                }
-                Err(error) => (error, None),
-            };
-            if attempt == retry::ATTEMPTS || !error.may_retry() {
-                return Err(error);
+            let response = self.exchange(call).await?;
+            if response.status.is_success() {
+                return self.genuine(call, response);
             }
-            self.ports.clock.sleep(retry::pause(self.ports.clock.as_ref(), attempt, wish)).await;
-            attempt += 1;
+            let (error, region) = self.refused(call, response).await;
+            // Who isn't told a region, or a wrong one, is told the right one by the server.
+            match region.filter(|region| !moved && *region != *self.region.borrow()) {
+                Some(region) => *self.region.borrow_mut() = region,
+                None => return Err(error),
+            }
+            moved = true;
         }
     }
 
@@ -189,6 +282,11 @@ impl Bucket {
             }
             _ => response.headers.contains_key(ETAG),
         };
+        let encoding = header(&response.headers, &CONTENT_ENCODING).filter(|_| call.method == Method::GET);
+        if let Some(encoding) = encoding.filter(|encoding| !matches!(*encoding, "" | "identity" | "aws-chunked")) {
+            let what = format!("the answer is packed ({encoding}), which was not asked for");
+            return Err(self.error(call, S3ErrorKind::Shape(what)));
+        }
         if genuine {
             Ok(response)
         } else {
@@ -198,7 +296,7 @@ impl Bucket {
         }
     }
 
-    async fn send_once(&self, call: &Call<'_>) -> Result<Response, S3Error> {
+    async fn exchange(&self, call: &Call<'_>) -> Result<Response, S3Error> {
         let shape = |what: String| self.error(call, S3ErrorKind::Shape(what));
         let separator = if call.query.is_empty() { "" } else { "?" };
         let url = format!("{}{separator}{}", self.url(&self.settings.endpoint, call.key), call.query);
@@ -207,6 +305,13 @@ impl Bucket {
         let signed = sign::sign_headers(&self.settings, &region, now, &call.method, &url, &call.headers, &call.body);
         let mut headers = call.headers.clone();
         headers.extend(signed.map_err(shape)?);
+        // Not signed: Google's load balancers write it anew.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if call.method == Method::PUT {
+            // Buckets with object locks ask for a checksum, and this one every store knows.
+            let md5 = HeaderValue::from_str(&BASE64.encode(Md5::digest(&call.body)));
+            headers.insert(HeaderName::from_static("content-md5"), md5.map_err(|error| shape(error.to_string()))?);
+        }
         let request = Request {
             method: call.method.clone(),
             uri: url.parse().map_err(|error| shape(format!("no valid address: {error}")))?,
@@ -224,21 +329,23 @@ impl Bucket {
     /// What an answer other than 2xx says, and the region that it names.
     async fn refused(&self, call: &Call<'_>, response: Response) -> (S3Error, Option<String>) {
         let status = response.status;
+        let retry_after = retry::retry_after(&response.headers, self.ports.clock.now());
         let named = header(&response.headers, &HeaderName::from_static("x-amz-bucket-region")).map(str::to_owned);
-        let body = response.read_all(ERROR_LIMIT).await.unwrap_or_default();
+        let body = response.read_all(ERROR_LIMIT, self.ports.clock.as_ref()).await.unwrap_or_default();
         let error = parse_error(&body).unwrap_or_default();
         let region = named.or(error.region).filter(|_| {
             status == StatusCode::BAD_REQUEST || status.is_redirection() || status == StatusCode::FORBIDDEN
         });
         let region =
             region.filter(|region| region.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
-        let kind = S3ErrorKind::Status { status: status.as_u16(), code: error.code, message: error.message };
+        let kind =
+            S3ErrorKind::Status { status: status.as_u16(), code: error.code, message: error.message, retry_after };
         (self.error(call, kind), region)
     }
 
     async fn read(&self, call: &Call<'_>, response: Response, limit: usize) -> Result<Vec<u8>, S3Error> {
         let length = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok());
-        let bytes = response.read_all(limit).await.map_err(|error| match error {
+        let bytes = response.read_all(limit, self.ports.clock.as_ref()).await.map_err(|error| match error {
             None => self.error(call, S3ErrorKind::Shape(format!("an answer of more than {limit} bytes"))),
             Some(error) => self.error(call, S3ErrorKind::Http(error)),
         })?;
@@ -279,13 +386,19 @@ impl ObjectStore for Bucket {
     }
 
     async fn stat(&self, key: &str) -> Result<Option<Stat>, Error> {
-        let call = Call::new(Method::HEAD, key);
-        let Some(response) = self.found(self.send(&call).await)? else { return Ok(None) };
-        let bytes = header(&response.headers, &CONTENT_LENGTH).and_then(|value| value.parse().ok());
-        let bytes = bytes
-            .ok_or_else(|| self.error(&call, S3ErrorKind::Shape("an answer without Content-Length".to_owned())))?;
-        let etag = header(&response.headers, &ETAG).unwrap_or_default().trim_matches('"').to_owned();
-        Ok(Some(Stat { bytes, etag }))
+        let answer = self.send(&Call::new(Method::HEAD, key)).await;
+        let Response { headers, .. } = match answer {
+            Ok(response) => response,
+            Err(S3Error { kind: S3ErrorKind::Status { status: 404, .. }, .. }) => {
+                return Ok(self.stat_by_range(key).await?);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match header(&headers, &CONTENT_LENGTH).and_then(|value| value.parse().ok()) {
+            Some(bytes) => Ok(Some(Stat { bytes, etag: etag(&headers) })),
+            // Which is not the same as none.
+            None => Ok(self.stat_by_range(key).await?),
+        }
     }
 
     fn reader<'a>(&'a self, key: &'a str, total: u64, start: u64, end: u64) -> Box<dyn ObjectReader + 'a> {
@@ -299,7 +412,17 @@ impl ObjectStore for Bucket {
 
     async fn get(&self, key: &str, limit: usize) -> Result<Option<Vec<u8>>, Error> {
         let call = Call::new(Method::GET, key);
-        Ok(self.found(self.receive(&call, limit).await.map(|(_, bytes)| bytes))?)
+        let Some((head, bytes)) = self.found(self.receive(&call, limit).await)? else { return Ok(None) };
+        // Without a length, what broke off looks like the end.
+        if header(&head, &CONTENT_LENGTH).is_none() {
+            let stat = self.stat_by_range(key).await?;
+            if stat.is_none_or(|stat| stat.bytes != bytes.len() as u64) {
+                let what =
+                    format!("an answer without Content-Length, whose {} bytes are not the object's", bytes.len());
+                return Err(self.error(&call, S3ErrorKind::Shape(what)).into());
+            }
+        }
+        Ok(Some(bytes))
     }
 
     async fn range(&self, key: &str, start: u64, length: usize) -> Result<Vec<u8>, Error> {
@@ -325,51 +448,59 @@ impl ObjectStore for Bucket {
     }
 
     async fn put(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<(), Error> {
-        let mut call = Call { body, ..Call::new(Method::PUT, key) };
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        self.receive(&call, ERROR_LIMIT).await?;
-        Ok(())
+        Ok(self.store(key, content_type, &body, false).await?)
     }
 
     async fn put_new(&self, key: &str, content_type: &'static str, body: Vec<u8>) -> Result<bool, Error> {
-        let mut call = Call { body, ..Call::new(Method::PUT, key) };
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        match self.receive(&call, ERROR_LIMIT).await {
-            Ok(_) => Ok(true),
-            // A repeated attempt finds what an earlier one stored before its answer was lost.
-            Err(S3Error { kind: S3ErrorKind::Status { status: 412, .. }, .. }) => {
-                Ok(self.get(key, call.body.len().saturating_add(1)).await?.as_ref() == Some(&call.body))
-            }
-            Err(S3Error { kind: S3ErrorKind::Status { status: 501, .. }, .. }) => {
-                self.put(key, content_type, call.body).await.map(|()| true)
-            }
+        if !self.dialect.has_conditions() {
+            return self.store_and_look(key, content_type, &body).await;
+        }
+        match self.store(key, content_type, &body, true).await {
+            Ok(()) => Ok(true),
+            Err(S3Error { kind: S3ErrorKind::Status { status: 412, .. }, .. }) => match self.holds(key, &body).await? {
+                // A repeated attempt finds what an earlier one stored before its answer was lost.
+                Some(same) => Ok(same),
+                // The newest version is a delete marker, and some stores take that for an object.
+                None => self.store_and_look(key, content_type, &body).await,
+            },
+            Err(error) if self.dialect.refuses_condition(&error) => self.store_and_look(key, content_type, &body).await,
             Err(error) => Err(error.into()),
         }
     }
 
+    fn check_clock(&self) -> Result<(), Error> {
+        let seconds = self.ahead.whole_seconds();
+        if seconds.unsigned_abs() <= MOST_APART {
+            return Ok(());
+        }
+        let (whose, other) = if seconds < 0 { ("behind", "ahead of") } else { ("ahead of", "behind") };
+        Err(Error::new(
+            Code::Clock,
+            "the clock",
+            format!(
+                "that of S3 at {} is {} s {whose} this machine's",
+                self.settings.endpoint,
+                seconds.unsigned_abs()
+            ),
+        )
+        .advice(format!(
+            "set whichever is wrong (this machine's may be {other} the true time): names and ages of backups, and links, \
+             depend on it"
+        )))
+    }
+
     async fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Error> {
-        let mut from = String::new();
+        let mut following = Following::default();
         loop {
-            let query = format!("{from}list-type=2&prefix={}", encode_query(prefix));
+            let query = format!("{}list-type=2&prefix={}", following.query(), encode_query(prefix));
             let call = Call { query, ..Call::new(Method::GET, "") };
             let (_, xml) = self.receive(&call, PAGE_LIMIT).await?;
             let page = parse_page(&xml).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
-            let last = page.objects.last().map(|object| object.key.clone());
+            let more = following.turn(&page).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
             page.objects.into_iter().for_each(&mut *each);
-            if !page.truncated {
+            if !more {
                 return Ok(());
             }
-            let next = match (page.next, last) {
-                (Some(token), _) => format!("continuation-token={}&", encode_query(&token)),
-                (None, Some(last)) => format!("start-after={}&", encode_query(&last)),
-                (None, None) => from.clone(),
-            };
-            if next == from {
-                let what = "a listing that says there is more and not where".to_owned();
-                return Err(self.error(&call, S3ErrorKind::Shape(what)).into());
-            }
-            from = next;
         }
     }
 
@@ -379,6 +510,15 @@ impl ObjectStore for Bucket {
         sign::presign(&self.settings, &region, self.ports.clock.now(), &url, validity)
             .map_err(|what| self.error(&Call::new(Method::GET, key), S3ErrorKind::Shape(what)).into())
     }
+}
+
+/// The service, as the log names it.
+fn server(settings: &S3Settings) -> String {
+    format!("S3 at {}", settings.endpoint)
+}
+
+fn etag(headers: &HeaderMap) -> String {
+    header(headers, &ETAG).unwrap_or_default().trim_matches('"').to_owned()
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -395,7 +535,7 @@ mod tests {
     use crate::ports::{Body, Clock, Http};
     use time::OffsetDateTime;
 
-    use crate::settings::{DefaultPort, Secret};
+    use crate::settings::Secret;
     use serde_json::Value;
 
     /// Answers every request with a status and a body, in turn; tells the time it was given.
@@ -419,8 +559,19 @@ mod tests {
             self.sent.borrow_mut().push(request);
             let (status, body) = self.answers.borrow_mut().remove(0);
             let status = StatusCode::from_u16(status).unwrap();
-            let body = Box::new(Text(Some(body.into_bytes())));
             let mut headers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("\"e\""))]);
+            let body = match body.strip_prefix(CHUNKED) {
+                Some(body) => body.to_owned(),
+                None => {
+                    headers.insert(CONTENT_LENGTH, body.len().into());
+                    body
+                }
+            };
+            if status == StatusCode::PARTIAL_CONTENT {
+                let range = format!("bytes 0-0/{body}");
+                headers.insert(CONTENT_RANGE, HeaderValue::from_str(&range).unwrap());
+            }
+            let body = Box::new(Text(Some(body.into_bytes())));
             if status == StatusCode::TOO_MANY_REQUESTS {
                 headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("7"));
             }
@@ -433,7 +584,7 @@ mod tests {
             self.now
         }
         fn monotonic(&self) -> Duration {
-            Duration::ZERO
+            self.slept.borrow().iter().sum()
         }
         fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
             self.slept.borrow_mut().push(duration);
@@ -443,6 +594,9 @@ mod tests {
             0
         }
     }
+
+    /// Marks an answer that has no Content-Length.
+    const CHUNKED: &str = "chunked:";
 
     const EMPTY: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
 
@@ -460,20 +614,8 @@ mod tests {
     }
 
     fn settings(endpoint: &str) -> S3Settings {
-        let endpoint = Host::parse(endpoint, DefaultPort::OfScheme).unwrap();
-        S3Settings {
-            endpoint_for_qdrant: endpoint.clone(),
-            endpoint,
-            bucket: "qdrant-snapshots".to_owned(),
-            access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-            secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-            session_token: None,
-            region: None,
-            addressing: Addressing::Path,
-            backup_prefix: String::new(),
-            key_prefix: "snapshots".to_owned(),
-            timeout: Duration::from_secs(1800),
-        }
+        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        S3Settings::new(Endpoint::parse(endpoint).unwrap(), "qdrant-snapshots", "AKIAIOSFODNN7EXAMPLE", secret)
     }
 
     fn data(name: &str) -> String {
@@ -573,6 +715,177 @@ mod tests {
         let read = |bytes| futures_executor::block_on(bucket.get_listed("key", bytes, 1000));
         assert!(read(1234).unwrap_err().to_string().contains("listed with 1234"));
         assert_eq!(read(page.len() as u64).unwrap().unwrap(), page.as_bytes());
+    }
+
+    fn code(code: &str) -> String {
+        format!("<Error><Code>{code}</Code><Message>A header you provided</Message></Error>")
+    }
+
+    /// A bucket whose service gives `answers` after the one to the first listing, and all its requests.
+    fn opened(answers: &[(u16, &str)], settings: &S3Settings) -> (Rc<Server>, Bucket) {
+        let answers: Vec<(u16, &str)> = [(200, EMPTY)].into_iter().chain(answers.iter().copied()).collect();
+        let (server, ports) = server(OffsetDateTime::UNIX_EPOCH, &answers);
+        let bucket = futures_executor::block_on(Bucket::open(&ports, settings)).unwrap();
+        server.sent.borrow_mut().clear();
+        (server, bucket)
+    }
+
+    fn methods(server: &Server) -> Vec<String> {
+        let sent = server.sent.borrow();
+        let shown = |request: &Request| {
+            let condition = if request.headers.contains_key(IF_NONE_MATCH) { " if new" } else { "" };
+            format!("{}{condition}", request.method)
+        };
+        sent.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn conditions_that_are_refused_are_done_without() {
+        let put_new = |bucket: &Bucket| {
+            futures_executor::block_on(bucket.put_new("key", "text/plain", b"body".to_vec())).unwrap()
+        };
+        let (not_implemented, missing) = (code("NotImplemented"), code("NoSuchKey"));
+        let unsupported =
+            "<Error><Code>InvalidArgument</Code><Message>Unsupported header 'if-none-match'</Message></Error>";
+        let absent = [(404, ""), (404, missing.as_str())];
+        let stored = [(200, ""), (200, "body"), (200, "body")];
+        for (refusal, remembered) in [
+            ((501, ""), true),
+            ((501, not_implemented.as_str()), true),
+            ((400, not_implemented.as_str()), true),
+            ((400, unsupported), true),
+            ((404, missing.as_str()), false),
+        ] {
+            let answers = [&[refusal][..], &absent, &stored].concat();
+            let (server, bucket) = opened(&answers, &settings("http://s3"));
+            assert!(put_new(&bucket), "{refusal:?}");
+            assert_eq!(methods(&server), ["PUT if new", "HEAD", "GET", "PUT", "HEAD", "GET"], "{refusal:?}");
+            assert_eq!(bucket.dialect.has_conditions(), !remembered, "{refusal:?}");
+        }
+        // Over a delete marker.
+        let answers = [&[(412, "")][..], &absent, &absent, &stored].concat();
+        let (server, bucket) = opened(&answers, &settings("http://s3"));
+        assert!(put_new(&bucket));
+        assert_eq!(methods(&server), ["PUT if new", "HEAD", "GET", "HEAD", "GET", "PUT", "HEAD", "GET"]);
+        // Another object, and what an earlier attempt stored.
+        for (there, ours) in [("bodY", false), ("other", false), ("body", true)] {
+            let (_, bucket) = opened(&[(412, ""), (200, there), (200, there)], &settings("http://s3"));
+            assert_eq!(put_new(&bucket), ours, "{there}");
+        }
+        // It was accepted, and there is nothing.
+        let answers = [&[(501, "")][..], &absent, &stored[..1], &absent].concat();
+        let (_, bucket) = opened(&answers, &settings("http://s3"));
+        let error = futures_executor::block_on(bucket.put_new("key", "text/plain", b"body".to_vec())).unwrap_err();
+        assert!(error.to_string().contains("is not there afterwards"), "{error}");
+    }
+
+    #[test]
+    fn what_a_bucket_asks_of_a_put_is_sent_with_it() {
+        let settings = S3Settings {
+            encryption: Some(crate::settings::Encryption {
+                algorithm: crate::settings::Algorithm::Kms,
+                kms_key: Some("alias/backups".to_owned()),
+            }),
+            ..settings("http://s3")
+        };
+        let asks =
+            "<Error><Code>InvalidRequest</Code><Message>x-amz-checksum- HTTP header is required</Message></Error>";
+        let (server, bucket) = opened(&[(200, ""), (400, asks), (200, ""), (200, "")], &settings);
+        let put = || futures_executor::block_on(bucket.put("key", "text/plain", b"body".to_vec())).unwrap();
+        put();
+        put();
+        put();
+        let sent = server.sent.borrow();
+        let header = |request: &Request, name: &str| {
+            request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        for request in sent.iter() {
+            assert_eq!(header(request, "content-md5"), "hBotaJrYa9FhFEdFPCLG/A==");
+            assert_eq!(header(request, "x-amz-server-side-encryption"), "aws:kms");
+            assert_eq!(header(request, "x-amz-server-side-encryption-aws-kms-key-id"), "alias/backups");
+            assert_eq!(header(request, "accept-encoding"), "identity");
+            assert!(header(request, "authorization").contains("x-amz-server-side-encryption;"));
+        }
+        let checksums: Vec<String> = sent.iter().map(|request| header(request, "x-amz-checksum-sha256")).collect();
+        let checksum = "Iw2DWNyOiJC0xY3utikS7i8gNXrpKlzIYbmOaP4xrLU=".to_owned();
+        assert_eq!(checksums[..2], [String::new(), String::new()]);
+        assert_eq!(checksums[2..], [checksum.clone(), checksum], "asked for once, it is sent with all");
+    }
+
+    #[test]
+    fn an_object_is_missing_only_where_s3_says_so() {
+        let stat = |answers: &[(u16, &str)]| {
+            let (_, bucket) = opened(answers, &settings("http://s3"));
+            futures_executor::block_on(bucket.stat("key")).map(|stat| stat.map(|stat| stat.bytes))
+        };
+        let (missing, bucket) = (code("NoSuchKey"), code("NoSuchBucket"));
+        assert_eq!(stat(&[(404, ""), (404, &missing)]), Ok(None));
+        assert!(stat(&[(404, ""), (404, "<html>no such page</html>")]).unwrap_err().is_unknown());
+        assert!(stat(&[(404, ""), (404, "")]).unwrap_err().to_string().contains("lack its path"));
+        assert!(stat(&[(404, ""), (404, &bucket)]).unwrap_err().to_string().contains("QDRANT_S3_BUCKET_NAME"));
+        // A HEAD is wrong, or does not tell.
+        assert_eq!(stat(&[(404, ""), (206, "4711")]), Ok(Some(4711)));
+        assert_eq!(stat(&[(200, CHUNKED), (206, "4711")]), Ok(Some(4711)));
+        assert_eq!(stat(&[(200, CHUNKED), (416, "")]), Ok(Some(0)));
+        assert!(stat(&[(200, CHUNKED), (200, CHUNKED)]).unwrap_err().to_string().contains("does not tell"));
+        let get = |answers: &[(u16, &str)]| {
+            let (_, bucket) = opened(answers, &settings("http://s3"));
+            futures_executor::block_on(bucket.get("key", 100))
+        };
+        assert_eq!(get(&[(404, &missing)]), Ok(None));
+        assert!(get(&[(404, "<html>")]).is_err());
+        // What broke off looks like an empty object.
+        assert_eq!(get(&[(200, "chunked:body"), (206, "4")]), Ok(Some(b"body".to_vec())));
+        assert!(get(&[(200, CHUNKED), (206, "4")]).unwrap_err().to_string().contains("without Content-Length"));
+    }
+
+    #[test]
+    fn a_body_that_drips_is_given_up() {
+        struct Drips(Rc<Server>);
+        impl Body for Drips {
+            fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
+                self.0.slept.borrow_mut().push(Duration::from_secs(50));
+                Box::pin(std::future::ready(Ok(Some(vec![0]))))
+            }
+        }
+        let (server, _) = opened(&[], &settings("http://s3"));
+        let dripping = |server: &Rc<Server>| Response {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Box::new(Drips(server.clone())),
+        };
+        let read = futures_executor::block_on(dripping(&server).read_all(1000, server.as_ref()));
+        assert_eq!(read, Err(Some(HttpError::Timeout(crate::ports::Phase::Body))));
+    }
+
+    #[test]
+    fn clocks_that_are_far_apart_are_told() {
+        let now = time::macros::datetime!(2026-01-29 12:00 UTC);
+        let check = |minutes: i64| {
+            let (_, ports) = server(now, &[(200, EMPTY)]);
+            let mut bucket = futures_executor::block_on(Bucket::open(&ports, &settings("http://s3"))).unwrap();
+            assert!(bucket.check_clock().is_ok(), "a store that doesn't tell");
+            bucket.ahead = time::Duration::minutes(minutes);
+            bucket.check_clock()
+        };
+        assert!(check(14).is_ok() && check(-14).is_ok());
+        assert!(check(16).unwrap_err().to_string().contains("960 s ahead of"));
+        assert!(check(-60).unwrap_err().to_string().contains("3600 s behind"));
+    }
+
+    #[test]
+    fn endpoints_with_paths_and_tenants_are_asked_there() {
+        let url = |endpoint: &str, bucket: &str| {
+            let settings = S3Settings { bucket: bucket.to_owned(), ..settings(endpoint) };
+            let (server, bucket) = opened(&[(404, &code("NoSuchKey"))], &settings);
+            futures_executor::block_on(bucket.get("a/b", 10)).unwrap();
+            let sent = server.sent.borrow();
+            (sent[0].uri.to_string(), bucket.presigned_get("a/b", Duration::from_secs(60)).unwrap())
+        };
+        let (asked, link) = url("https://p.example.co/storage/v1/s3", "b");
+        assert_eq!(asked, "https://p.example.co/storage/v1/s3/b/a/b");
+        assert!(link.reveal().starts_with("https://p.example.co/storage/v1/s3/b/a/b?X-Amz-"));
+        assert_eq!(url("http://ceph", "tenant:b").0, "http://ceph/tenant%3Ab/a/b");
     }
 
     /// Garage's recorded answers to a wrong region, with a body and without.

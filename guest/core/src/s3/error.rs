@@ -1,10 +1,12 @@
 //! What went wrong with a call to S3, in words a person can act on.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::{Code, Error};
 use crate::ports::HttpError;
 use crate::redact::redact_links;
+use crate::retry::{Fault, Nature};
 
 /// A call that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,25 +32,59 @@ pub enum S3ErrorKind {
         code: String,
         /// S3's own text.
         message: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
     },
     /// A 2xx answer that is not what S3 documents, or a request that can't be made.
     Shape(String),
 }
+
+/// Codes of faults that pass, whatever their status is (AWS, "Error responses": `SlowDown`, `InternalError`,
+/// `ServiceUnavailable`, `RequestTimeout`, `OperationAborted`, `ConditionalRequestConflict`; the others are of stores that
+/// call them so).
+const PASSING: &[&str] = &[
+    "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "InternalError",
+    "ServiceUnavailable",
+    "RequestTimeout",
+    "OperationAborted",
+    "ConditionalRequestConflict",
+    "TooManyRequests",
+    "Throttling",
+    "ThrottlingException",
+    "RequestThrottled",
+    "BandwidthLimitExceeded",
+];
 
 impl S3Error {
     /// True where the server refuses the keys this call.
     pub fn is_denied(&self) -> bool {
         matches!(self.kind, S3ErrorKind::Status { status: 403, .. })
     }
+}
 
-    /// True when the same call may succeed a little later (AWS, "Error responses"; all our calls may be repeated).
-    pub fn may_retry(&self) -> bool {
+impl Fault for S3Error {
+    /// All our calls may be sent twice.
+    fn nature(&self) -> Nature {
         match &self.kind {
-            S3ErrorKind::Http(error) => *error != HttpError::Denied,
+            S3ErrorKind::Http(error) => error.nature(),
             S3ErrorKind::Status { status, code, .. } => {
-                matches!(status, 408 | 429 | 500 | 502 | 503 | 504) || code == "RequestTimeout" || code == "SlowDown"
+                if matches!(status, 408 | 429 | 500 | 502 | 503 | 504) || PASSING.contains(&code.as_str()) {
+                    Nature::Passing
+                } else {
+                    Nature::Answer
+                }
             }
-            S3ErrorKind::Shape(_) => false,
+            S3ErrorKind::Shape(_) => Nature::Lasting,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match &self.kind {
+            S3ErrorKind::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }
@@ -66,7 +102,7 @@ impl fmt::Display for S3Error {
                 )
             }
             S3ErrorKind::Http(error) => write!(f, "S3 at {endpoint}: {call}: {error} (QDRANT_S3_ENDPOINT_URL)"),
-            S3ErrorKind::Status { status, code, message } => {
+            S3ErrorKind::Status { status, code, message, .. } => {
                 write!(f, "S3 at {endpoint} answered {status}")?;
                 if !code.is_empty() {
                     write!(f, " {code}")?;
@@ -75,7 +111,7 @@ impl fmt::Display for S3Error {
                 if !message.is_empty() {
                     write!(f, ": {}", redact_links(message))?;
                 }
-                match advice(*status, code, message) {
+                match advice(call, *status, code, message) {
                     Some(advice) => write!(f, " ({advice})"),
                     None => Ok(()),
                 }
@@ -101,38 +137,74 @@ impl From<S3Error> for Error {
     }
 }
 
-/// What to do about an answer, where the code tells.
-fn advice(status: u16, code: &str, message: &str) -> Option<&'static str> {
-    let wrong_signature = code == "SignatureDoesNotMatch" || message.contains("Invalid signature");
-    match code {
-        _ if wrong_signature => Some("the secret key is wrong: check QDRANT_S3_SECRET_ACCESS_KEY"),
-        "InvalidAccessKeyId" | "NotSignedUp" => {
-            Some("the access key is not known there: check QDRANT_S3_ACCESS_KEY_ID")
+/// What to do about an answer, where its code, or what was asked, tells.
+fn advice(call: &str, status: u16, code: &str, message: &str) -> Option<&'static str> {
+    let says = |words: &str| message.to_ascii_lowercase().contains(words);
+    Some(match code {
+        "SignatureDoesNotMatch" => "the secret key is wrong: check QDRANT_S3_SECRET_ACCESS_KEY",
+        _ if says("invalid signature") => "the secret key is wrong: check QDRANT_S3_SECRET_ACCESS_KEY",
+        "InvalidAccessKeyId" | "NotSignedUp" | "InvalidAccessKey" | "UnknownAccessKeyId" => UNKNOWN_KEY,
+        "AccessDenied" if says("no such key") => UNKNOWN_KEY,
+        "InvalidToken" | "ExpiredToken" | "TokenRefreshRequired" => {
+            "the session token is wrong or has expired: check QDRANT_S3_SESSION_TOKEN"
         }
-        "AccessDenied" if message.contains("No such key") => {
-            Some("the access key is not known there: check QDRANT_S3_ACCESS_KEY_ID")
+        "NoSuchBucket" | "InvalidBucketName" => {
+            "check QDRANT_S3_BUCKET_NAME, and QDRANT_S3_ADDRESSING_STYLE (path or virtual)"
         }
-        "InvalidToken" | "ExpiredToken" => {
-            Some("the session token is wrong or has expired: check QDRANT_S3_SESSION_TOKEN")
+        "InvalidObjectState" => {
+            "the object lies in cold storage: have it restored there (`restore-object`) and run this again; no lifecycle \
+             rule should move the backups to a storage class that can't be read at once"
         }
-        "NoSuchBucket" => Some("check QDRANT_S3_BUCKET_NAME"),
-        "RequestTimeTooSkewed" => {
-            Some("the clock of this machine and that of the S3 service differ by more than 15 minutes")
+        "AuthorizationHeaderMalformed" | "AuthorizationQueryParametersError" | "IllegalLocationConstraintException" => {
+            "the region is another one: set QDRANT_S3_REGION to the bucket's"
         }
+        "SecondLevelDomainForbidden" => VIRTUAL,
+        _ if says("virtual host") => VIRTUAL,
+        "MethodNotAllowed" => {
+            "is QDRANT_S3_ENDPOINT_URL the service's S3 API, and not its console? Is QDRANT_S3_ADDRESSING_STYLE (path or \
+             virtual) the one it takes?"
+        }
+        "RequestTimeTooSkewed" => "the clock of this machine and that of the S3 service differ by more than 15 minutes",
         _ if status == 507 || code.contains("StorageFull") || code.contains("QuotaExceeded") => {
-            Some("the bucket, or the disk of the S3 service, is full")
+            "the bucket, or the disk of the S3 service, is full"
         }
         "PermanentRedirect" | "TemporaryRedirect" => {
-            Some("the bucket is served elsewhere: set QDRANT_S3_ENDPOINT_URL to the endpoint of its region")
+            "the bucket is served elsewhere: set QDRANT_S3_ENDPOINT_URL to the endpoint of its region"
         }
         _ if (300..400).contains(&status) => {
-            Some("redirects are not followed: set QDRANT_S3_ENDPOINT_URL to the endpoint of the bucket's region")
+            "redirects are not followed: set QDRANT_S3_ENDPOINT_URL to the endpoint of the bucket's region"
         }
-        _ if status == 403 => Some(
-            "check QDRANT_S3_ACCESS_KEY_ID and QDRANT_S3_SECRET_ACCESS_KEY; the key needs s3:ListBucket on the bucket, \
-             s3:GetObject and s3:PutObject on its objects",
-        ),
-        _ => None,
+        _ if code.starts_with("KMS.") || (status == 403 && says("kms:")) => {
+            "the key needs kms:GenerateDataKey and kms:Decrypt on the bucket's key of the KMS"
+        }
+        _ if matches!(status, 401 | 403) => permission(call),
+        _ if status == 404 && code.is_empty() => {
+            "a 404 without S3's code: does something else answer in place of the S3 service, or does QDRANT_S3_ENDPOINT_URL \
+             lack its path?"
+        }
+        _ => return None,
+    })
+}
+
+const UNKNOWN_KEY: &str = "the access key is not known there: check QDRANT_S3_ACCESS_KEY_ID";
+
+const VIRTUAL: &str = "this service has the bucket in the host's name: set QDRANT_S3_ADDRESSING_STYLE=virtual";
+
+/// What a key lacks for whom `call` is refused.
+fn permission(call: &str) -> &'static str {
+    match call.split(' ').next().unwrap_or_default() {
+        "listing" => {
+            "the key (QDRANT_S3_ACCESS_KEY_ID) needs s3:ListBucket on the bucket; where a policy allows certain prefixes \
+             only, this one among them"
+        }
+        "PUT" => {
+            "the key (QDRANT_S3_ACCESS_KEY_ID) needs s3:PutObject on this object; where the bucket's policy asks for \
+             encryption by the server, set QDRANT_S3_SSE"
+        }
+        "DELETE" => {
+            "the key (QDRANT_S3_ACCESS_KEY_ID) needs s3:DeleteObject on this object, and no lock of the bucket may hold it"
+        }
+        _ => "the key (QDRANT_S3_ACCESS_KEY_ID) needs s3:GetObject on this object",
     }
 }
 
@@ -144,17 +216,27 @@ mod tests {
         S3Error {
             endpoint: "http://minio:9000".to_owned(),
             call: "GET bucket/key".to_owned(),
-            kind: S3ErrorKind::Status { status, code: code.to_owned(), message: message.to_owned() },
+            kind: S3ErrorKind::Status { status, code: code.to_owned(), message: message.to_owned(), retry_after: None },
         }
     }
 
     #[test]
     fn every_common_mistake_has_its_advice() {
+        let asked = |call: &str| S3Error { call: call.to_owned(), ..status(403, "AccessDenied", "no") };
         for (error, advice) in [
+            (asked("listing of bucket"), "s3:ListBucket"),
+            (asked("PUT bucket/key"), "QDRANT_S3_SSE"),
+            (asked("DELETE bucket/key"), "s3:DeleteObject"),
+            (status(403, "InvalidObjectState", ""), "cold storage"),
+            (status(400, "AuthorizationHeaderMalformed", ""), "QDRANT_S3_REGION"),
+            (status(403, "SecondLevelDomainForbidden", ""), "QDRANT_S3_ADDRESSING_STYLE=virtual"),
+            (status(400, "InvalidRequest", "Please use virtual hosted style to access."), "=virtual"),
+            (status(400, "KMS.DisabledException", ""), "kms:GenerateDataKey"),
+            (status(404, "", ""), "lack its path"),
             (status(403, "SignatureDoesNotMatch", ""), "QDRANT_S3_SECRET_ACCESS_KEY"),
             (status(403, "AccessDenied", "Forbidden: Invalid signature"), "the secret key is wrong"),
             (status(403, "AccessDenied", "Forbidden: No such key: GK0"), "QDRANT_S3_ACCESS_KEY_ID"),
-            (status(403, "", ""), "s3:ListBucket"),
+            (status(403, "", ""), "s3:GetObject"),
             (status(404, "NoSuchBucket", ""), "QDRANT_S3_BUCKET_NAME"),
             (status(403, "RequestTimeTooSkewed", ""), "clock"),
             (status(507, "", ""), "is full"),
@@ -163,10 +245,30 @@ mod tests {
             (status(302, "", ""), "redirects"),
         ] {
             assert!(error.to_string().contains(advice), "{error}");
-            assert!(!error.may_retry(), "{error}");
+            assert_eq!(error.nature(), Nature::Answer, "{error}");
         }
-        assert!(status(503, "SlowDown", "").may_retry());
         let denied = S3Error { kind: S3ErrorKind::Http(HttpError::Denied), ..status(0, "", "") };
-        assert!(denied.to_string().contains("QDRANT_ALLOW_HOSTS=minio:9000") && !denied.may_retry());
+        assert!(denied.to_string().contains("QDRANT_ALLOW_HOSTS=minio:9000"));
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_lasts() {
+        for (code, name) in [(503, "SlowDown"), (500, ""), (502, ""), (504, ""), (408, ""), (429, "")] {
+            assert_eq!(status(code, name, "").nature(), Nature::Passing, "{code} {name}");
+        }
+        for name in ["OperationAborted", "ConditionalRequestConflict"] {
+            assert_eq!(status(409, name, "").nature(), Nature::Passing, "{name}");
+        }
+        assert_eq!(status(409, "BucketNotEmpty", "").nature(), Nature::Answer);
+        assert_eq!(status(400, "RequestTimeout", "").nature(), Nature::Passing);
+        for (error, nature) in [
+            (HttpError::Denied, Nature::Lasting),
+            (HttpError::Invalid(String::new()), Nature::Lasting),
+            (HttpError::Tls(String::new()), Nature::PassingIfAnswered),
+            (HttpError::Connect(String::new()), Nature::Passing),
+            (HttpError::Interrupted(String::new()), Nature::Passing),
+        ] {
+            assert_eq!(S3Error { kind: S3ErrorKind::Http(error), ..status(0, "", "") }.nature(), nature);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use quick_xml::de::from_str;
 use serde::Deserialize;
 
+use super::sign::encode_query;
 use crate::store::Object;
 use crate::timestamp;
 
@@ -10,8 +11,65 @@ use crate::timestamp;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub objects: Vec<Object>,
-    pub truncated: bool,
+    /// Whether there is more, where it says so.
+    pub truncated: Option<bool>,
+    /// The token for the next page.
     pub next: Option<String>,
+}
+
+/// The way through the pages of a listing, to its end.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    query: String,
+    /// The greatest key so far.
+    greatest: String,
+    /// How many pages in a row brought no greater key.
+    idle: usize,
+}
+
+impl Following {
+    /// A store that has deleted much may give some pages without a key; one that goes on so has no end.
+    const MOST_IDLE: usize = 100;
+
+    /// What the query for the next page begins with.
+    pub(super) fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// Takes note of a page; true where there is a next one.
+    ///
+    /// # Errors
+    /// It doesn't say where the listing goes on, or it goes on and on.
+    pub(super) fn turn(&mut self, page: &Page) -> Result<bool, String> {
+        let last = page.objects.iter().map(|object| object.key.as_str()).max().unwrap_or_default();
+        let moved = last > self.greatest.as_str();
+        if moved {
+            self.greatest = last.to_owned();
+        }
+        let query = match &page.next {
+            Some(token) => format!("continuation-token={}&", encode_query(token)),
+            None if self.greatest.is_empty() => String::new(),
+            // The older form of the call (V1) goes by `marker`.
+            None => format!("start-after={0}&marker={0}&", encode_query(&self.greatest)),
+        };
+        let more = match page.truncated {
+            Some(truncated) => truncated,
+            // Who doesn't say is asked until nothing more comes.
+            None => page.next.is_some() || moved,
+        };
+        if !more {
+            return Ok(false);
+        }
+        self.idle = if moved { 0 } else { self.idle + 1 };
+        if query == self.query || query.is_empty() {
+            return Err("a listing that says there is more and not where".to_owned());
+        }
+        if self.idle > Self::MOST_IDLE {
+            return Err(format!("a listing without end: {} pages without a new key", self.idle));
+        }
+        self.query = query;
+        Ok(true)
+    }
 }
 
 /// `<Error>`: what S3 says went wrong.
@@ -27,8 +85,7 @@ pub(super) struct ErrorBody {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListBucketResult {
-    #[serde(default)]
-    is_truncated: bool,
+    is_truncated: Option<String>,
     next_continuation_token: Option<String>,
     #[serde(default)]
     contents: Vec<Contents>,
@@ -59,7 +116,14 @@ pub(super) fn parse_page(xml: &[u8]) -> Result<Page, String> {
         bytes: size,
         last_modified: last_modified.and_then(|moment| timestamp::read_s3(moment.trim())),
     });
-    Ok(Page { objects: objects.collect(), truncated: page.is_truncated, next: page.next_continuation_token })
+    let truncated = match page.is_truncated.as_deref().map(|text| text.trim().to_ascii_lowercase()).as_deref() {
+        Some("true" | "1") => Some(true),
+        Some("false" | "0") => Some(false),
+        None | Some("") => None,
+        Some(other) => return Err(format!("a listing that can't be read: IsTruncated is `{other}`")),
+    };
+    let next = page.next_continuation_token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+    Ok(Page { objects: objects.collect(), truncated, next })
 }
 
 /// Reads an error; `None` where the text isn't one (a HEAD's answer has none, a proxy's is HTML).
@@ -97,7 +161,7 @@ mod tests {
             <Contents><Key><![CDATA[y<z]]></Key><Size>0</Size><Owner><ID>Key</ID></Owner></Contents>
             <CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes></ListBucketResult>"#;
         let page = parse_page(xml).unwrap();
-        assert!(page.truncated);
+        assert_eq!(page.truncated, Some(true));
         assert_eq!(page.next.as_deref(), Some("]c25h+="));
         let object = |key: &str, bytes, last_modified| Object { key: key.to_owned(), bytes, last_modified };
         assert_eq!(
@@ -123,6 +187,47 @@ mod tests {
         assert!(parse_page(&[0xff, 0xfe]).is_err());
         let deep = format!("<ListBucketResult>{}", "<a>".repeat(100_000));
         assert!(parse_page(deep.as_bytes()).unwrap_err().contains("not closed"));
+    }
+
+    fn page(objects: &str, truncated: &str, token: &str) -> Page {
+        let objects: String =
+            objects.chars().map(|key| format!("<Contents><Key>{key}</Key><Size>1</Size></Contents>")).collect();
+        parse_page(format!("<ListBucketResult>{truncated}{token}{objects}</ListBucketResult>").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_way_to_say_that_there_is_more_is_understood() {
+        let is = |text: &str| format!("<IsTruncated>{text}</IsTruncated>");
+        for (truncated, more) in [("true", true), ("True", true), (" 1 ", true), ("false", false), ("0", false)] {
+            let page = page("a", &is(truncated), "<NextContinuationToken>t</NextContinuationToken>");
+            assert_eq!(Following::default().turn(&page), Ok(more), "{truncated}");
+        }
+        assert!(parse_page(b"<ListBucketResult><IsTruncated>perhaps</IsTruncated></ListBucketResult>").is_err());
+        // Who does not say at all: on until nothing comes.
+        let mut following = Following::default();
+        assert_eq!(following.turn(&page("ab", "", "")), Ok(true));
+        assert_eq!(following.query(), "start-after=b&marker=b&");
+        assert_eq!(following.turn(&page("", "", "")), Ok(false));
+        assert_eq!(Following::default().turn(&page("", "", "")), Ok(false));
+        let empty_token = page("ab", &is("true"), "<NextContinuationToken/>");
+        assert_eq!(following.turn(&empty_token).unwrap_err(), "a listing that says there is more and not where");
+    }
+
+    #[test]
+    fn a_listing_without_end_ends() {
+        let mut following = Following::default();
+        let ended = (0..10_000).find_map(|number| {
+            let token = format!("<NextContinuationToken>{number}</NextContinuationToken>");
+            following.turn(&page("a", "<IsTruncated>true</IsTruncated>", &token)).err().map(|why| (number, why))
+        });
+        let (number, why) = ended.unwrap();
+        assert!(number < 200 && why.contains("without end"), "{number}: {why}");
+        // Some pages without a key are none.
+        let mut following = Following::default();
+        for number in 0..50 {
+            let token = format!("<NextContinuationToken>{number}</NextContinuationToken>");
+            assert_eq!(following.turn(&page("", "<IsTruncated>true</IsTruncated>", &token)), Ok(true));
+        }
     }
 
     #[test]

@@ -127,25 +127,15 @@ fn instructions(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::settings::{Addressing, DefaultPort, Host, Secret};
+    use crate::settings::{Addressing, Endpoint, Secret};
     use time::macros::datetime;
 
     /// The keys of AWS's documented examples.
     fn settings() -> S3Settings {
-        let endpoint = Host::parse("https://s3.amazonaws.com", DefaultPort::OfScheme).unwrap();
-        S3Settings {
-            endpoint_for_qdrant: endpoint.clone(),
-            endpoint,
-            bucket: "examplebucket".to_owned(),
-            access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-            secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-            session_token: None,
-            region: None,
-            addressing: Addressing::Virtual,
-            backup_prefix: String::new(),
-            key_prefix: String::new(),
-            timeout: Duration::from_secs(60),
-        }
+        let endpoint = Endpoint::parse("https://s3.amazonaws.com").unwrap();
+        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        let settings = S3Settings::new(endpoint, "examplebucket", "AKIAIOSFODNN7EXAMPLE", secret);
+        S3Settings { addressing: Addressing::Virtual, ..settings }
     }
 
     const NOW: OffsetDateTime = datetime!(2013-05-24 00:00 UTC);

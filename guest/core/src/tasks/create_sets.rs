@@ -5,6 +5,7 @@ use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
+use crate::places::SET_MANIFESTS;
 use crate::prune;
 use crate::runs::{self, Kind};
 use crate::sets::SetId;
@@ -12,6 +13,11 @@ use crate::source as identity;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
+    let report = &context.settings.report;
+    if (report.file.is_some() || report.metrics_file.is_some()) && !context.settings.dry_run {
+        context.ports.files.check_writable()?;
+    }
+    backup::check_start(context, bucket, SET_MANIFESTS).await?;
     let source = source::find(context).await?;
     context.reporter.report_all(source.missing_items());
     if source.clusters.len() > 1 {

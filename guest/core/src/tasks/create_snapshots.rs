@@ -6,11 +6,18 @@ use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
+use crate::places::SNAPSHOT_MANIFESTS;
 use crate::runs::{self, Kind};
 use crate::source as identity;
 use crate::state_files;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
+    if !context.settings.dry_run {
+        context.ports.files.check_writable()?;
+    }
+    if let Some(bucket) = context.store.as_deref() {
+        backup::check_start(context, bucket, SNAPSHOT_MANIFESTS).await?;
+    }
     let source = source::find(context).await?;
     if context.store.is_none() {
         context.log.warn(

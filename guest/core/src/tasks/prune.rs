@@ -18,6 +18,8 @@ pub(super) async fn run(context: &Context, legacy: bool) -> Result<(), Error> {
 
 async fn prune(context: &Context, legacy: bool) -> Result<(), Error> {
     let bucket = context.store()?;
+    // What is old is told by it.
+    bucket.check_clock()?;
     let lines = state_files::read_collections(context.ports.files.as_ref())?;
     let named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
     let wanted = |collection: &str| {
