@@ -62,6 +62,8 @@ fn task(task: Task, parser: &mut Parser) -> Result<Invocation, UsageError> {
         match word {
             Word::Flag(flag) if flag == "--help" || flag == "-h" => return Ok(Invocation::Print(task_help(row))),
             Word::Flag(flag) => option(row, &flag, &mut order, parser)?,
+            // Of a variable that is not set, in a script.
+            Word::Value(value) if value.trim().is_empty() => return Err(wrong(row, "an argument is empty")),
             Word::Value(value) => match argument.take() {
                 Some(argument) => (argument.take)(&mut order, value),
                 None => return Err(wrong(row, &format!("`{}` takes no `{value}`", row.name))),
@@ -79,8 +81,11 @@ fn option(row: &Row, flag: &str, order: &mut Order, parser: &mut Parser) -> Resu
     let option = option.ok_or_else(|| wrong(row, &format!("`{}` has no option `{flag}`", row.name)))?;
     let value = match option.value {
         Some(accepted) => {
-            let value = parser.value().map_err(|_| wrong(row, &format!("{flag} needs a value: {flag} {accepted}")))?;
-            value.to_string_lossy().into_owned()
+            let value = parser.value().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+            if value.trim().is_empty() {
+                return Err(wrong(row, &format!("{flag} needs a value: {flag} {accepted}")));
+            }
+            value
         }
         None if parser.optional_value().is_some() => return Err(wrong(row, &format!("{flag} takes no value"))),
         None => String::new(),
@@ -178,9 +183,9 @@ fn help() -> String {
     let mut text =
         String::from("Backs up Qdrant to S3 and restores it.\n\nUsage: qdrant-backup TASK [OPTIONS]\n\nTasks:\n");
     for row in Task::all().iter().map(Task::row) {
-        text.push_str(&format!("  {:<20}{}\n", row.name, row.summary));
+        text.push_str(&format!("  {:<21}{}\n", row.name, row.summary));
         for alias in row.aliases {
-            text.push_str(&format!("  {:<20}(also called {alias})\n", ""));
+            text.push_str(&format!("  {:<21}(also called {alias})\n", ""));
         }
     }
     text.push_str(
@@ -266,6 +271,7 @@ mod tests {
             assert!(printed("--help").contains(row.name));
             assert!(printed(&format!("{} --help", row.name)).contains(row.details));
             assert_eq!(printed(&format!("help {}", row.name)), printed(&format!("{} -h", row.name)));
+            assert!(printed(&format!("{} -h", row.name)).lines().all(|line| line.len() <= 120), "{}", row.name);
             assert!(row.options.iter().all(|option| printed(&format!("{} -h", row.name)).contains(option.help)));
         }
         assert!(printed("-V").contains(env!("CARGO_PKG_VERSION")));
@@ -303,6 +309,14 @@ mod tests {
     #[test]
     fn the_readme_has_the_tasks() {
         crate::readme::check("tasks", &markdown_table());
+    }
+
+    #[test]
+    fn what_is_empty_is_not_taken_for_an_argument() {
+        for arguments in [["pin_set", ""], ["drill", "--into="], ["reset", "--bkp="]] {
+            let said = parse(&arguments.map(str::to_owned)).unwrap_err().0;
+            assert!(said.contains("is empty") || said.contains("needs a value"), "{arguments:?}: {said}");
+        }
     }
 
     #[test]

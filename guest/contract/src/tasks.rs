@@ -145,8 +145,7 @@ const OUTPUT: TaskOption = TaskOption {
 const LEGACY: TaskOption = TaskOption {
     name: "legacy",
     value: None,
-    help: "snapshots of whole collections, too, but for the newest QDRANT_LEGACY_KEEP_RUNS of each peer and the last \
-           complete backup",
+    help: "old snapshots of whole collections, too",
     take: |order, _| {
         if let Task::Prune { legacy } = &mut order.task {
             *legacy = true;
@@ -301,7 +300,8 @@ tasks! {
         removes: true,
         summary: "remove the sets that no rule keeps, and orphaned snapshots",
         details: "The rules are QDRANT_BACKUP_RETENTION_SETS and QDRANT_BACKUP_KEEP_...; only good sets count, and the newest\n\
-                  good one always stays.",
+                  good one always stays. Of whole collections (`--legacy`) the newest QDRANT_LEGACY_KEEP_RUNS of each peer stay,\n\
+                  and the last complete backup.",
         ..TASK
     };
     /// `verify`: checks that the sets in the bucket are whole.
