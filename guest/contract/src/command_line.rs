@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_readme_has_the_tasks() {
-        crate::readme::check("tasks", &markdown_table());
+        crate::readme::check("tasks", &markdown_table()).unwrap();
     }
 
     #[test]

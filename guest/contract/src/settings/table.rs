@@ -187,6 +187,6 @@ mod tests {
 
     #[test]
     fn the_readme_has_the_settings() {
-        crate::readme::check("settings", &markdown_table());
+        crate::readme::check("settings", &markdown_table()).unwrap();
     }
 }
