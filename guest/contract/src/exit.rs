@@ -33,6 +33,3 @@ impl Status {
 
 /// Exit code for a wrong command line or wrong settings; nothing was sent anywhere.
 pub const EXIT_USAGE: u8 = 2;
-
-/// Exit code of a run whose deadline ran out, as with `timeout(1)`.
-pub const EXIT_DEADLINE: u8 = 124;
