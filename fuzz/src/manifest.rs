@@ -56,7 +56,7 @@ pub fn check_set(bytes: &[u8]) {
             manifest: manifest.clone(),
             name: "docs".to_owned(),
             replication_factor: bytes.len().is_multiple_of(2).then_some(2),
-            scratch: false,
+            drill: false,
         };
         let Ok(plan) = selection.plan(&target) else { continue };
         for shard in &manifest.shards {

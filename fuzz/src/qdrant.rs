@@ -76,6 +76,6 @@ pub fn check(bytes: &[u8]) {
     for error in errors {
         let text = error.to_string();
         assert!(!text.is_empty() && !text.contains(KEY));
-        let _ = (error.outcome_is_unknown(), error.may_retry(true), error.may_retry(false));
+        let _ = (error.outcome_is_unknown(), error.refuses_links(), error.is_refused());
     }
 }
