@@ -18,8 +18,8 @@ use qdrant_backup_core::error::{Code, Error};
 use qdrant_backup_core::ports::Ports;
 use qdrant_backup_core::publish::publish;
 use qdrant_backup_core::report::{Item, Outcome, Report};
-use qdrant_backup_core::restore;
 use qdrant_backup_core::s3::Bucket;
+use qdrant_backup_core::sets::quality::{self, Depth};
 use qdrant_backup_core::sets::{self, Found, SetManifest};
 use qdrant_backup_core::store::ObjectStore;
 
@@ -140,8 +140,9 @@ async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collec
         Ok(manifest) => manifest,
         Err(cause) => return vec![item("set", Outcome::Failed, set.id.to_string(), cause.to_string())],
     };
-    if let Err(cause) = restore::present(bucket, &manifest).await {
-        return vec![item("set", Outcome::Failed, set.id.to_string(), cause.to_string())];
+    // All of it is read below, and compared with its SHA-256.
+    if let Err(wrong) = quality::of_set(bucket, &manifest, &|_| Depth::Walk).await {
+        return vec![item("set", Outcome::Failed, set.id.to_string(), quality::as_one(&wrong).to_string())];
     }
     let mut items = Vec::new();
     let mut total = 0;

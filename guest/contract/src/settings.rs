@@ -113,6 +113,8 @@ pub struct Settings {
     pub restore_source: Option<String>,
     /// `QDRANT_BACKUP_RUN`: what the pods of one run have in common, where the Job's name does not say it.
     pub backup_run: Option<String>,
+    /// `QDRANT_BACKUP_UNCHECKED`: `create_snap` without a bucket is a success.
+    pub unchecked: bool,
     /// `HOSTNAME`: the pod's name, which tells the sets of runs within one second apart.
     pub pod: Option<String>,
     /// `QDRANT_BACKUP_SHARES` and `JOB_COMPLETION_INDEX`: back up a share of the collections; `None`: all.
@@ -235,6 +237,17 @@ pub enum ArchiveCheck {
     Tail,
     /// Found in the bucket, with the size that Qdrant says.
     None,
+}
+
+impl ArchiveCheck {
+    /// Its name, as the setting's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Tail => "tail",
+            Self::None => "none",
+        }
+    }
 }
 
 /// `LOG_FORMAT`: how log lines look.

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::store::ObjectStore;
 use source::Stored;
-use walk::Want;
+use walk::Keep;
 
 /// Reads the description of the archive `key` of `bytes` bytes.
 ///
@@ -32,19 +32,21 @@ pub async fn describe(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result
     description::describe(tables).map_err(ArchiveError::Broken)
 }
 
-/// Proves that the object `key` of `bytes` bytes is an archive of a shard, whole to its end.
+/// Walks the object `key` of `bytes` bytes to its end: it has to be a snapshot of a shard. Returns the id of the peer
+/// that made it, which its name does not tell.
 ///
 /// # Errors
 /// As for [`describe`].
-pub async fn check_shard(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<(), ArchiveError> {
-    let entries = walk::walk(&Stored { bucket, key }, bytes, &|_| Want::Place).await?;
+pub async fn check_shard(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<u64, ArchiveError> {
+    let wanted = |path: &str| if path == description::REPLICA_STATE { Keep::Content } else { Keep::Place };
+    let entries = walk::walk(&Stored { bucket, key }, bytes, &wanted).await?;
     // Without one of these Qdrant refuses it ("Invalid snapshot").
     for part in ["segments", "wal", "shard_config.json", "replica_state.json"] {
         if !entries.iter().any(|entry| entry.path.split('/').next() == Some(part)) {
             return Err(ArchiveError::Broken(format!("it has no `{part}` and is not an archive of a shard")));
         }
     }
-    Ok(())
+    description::peer_of_shard(&entries).map_err(ArchiveError::Broken)
 }
 
 /// Whether the archive `key` of `bytes` bytes has points of a shard, whose files are below `folder` (empty, or with a
@@ -73,7 +75,7 @@ pub async fn shard_of_collection(
     shard: u32,
 ) -> Result<Vec<Piece>, ArchiveError> {
     let folder = format!("{shard}/");
-    let wanted = |path: &str| if path.starts_with(&folder) { Want::Header } else { Want::Place };
+    let wanted = |path: &str| if path.starts_with(&folder) { Keep::Header } else { Keep::Place };
     let entries = walk::walk(&Stored { bucket, key }, bytes, &wanted).await?;
     shard_folder::pieces(&entries, shard)
 }

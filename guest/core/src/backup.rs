@@ -1,18 +1,30 @@
-//! Backing up: archives, proven, then a manifest. Of each collection on each peer that holds a part of it, or of each
-//! shard as a set.
+//! Backing up, stage by stage: list, look, create, check, record, retain. Each stage takes what only the one before can
+//! make.
+//!
+//! | Stage | What it makes | Where |
+//! |---|---|---|
+//! | list | the collections that are meant | `clusters/source.rs` |
+//! | look | [`look::Looked`]: configuration and layout before anything is made | `look.rs` |
+//! | create | [`snapshot::Created`]: a snapshot that Qdrant says it has made | `snapshot.rs` |
+//! | check | [`check::Checked`]: found in the bucket, walked, its SHA-256 computed | `check.rs` |
+//! | record | the manifest, of what is good by [`crate::sets::quality`] | `set.rs`, `generation.rs` |
+//! | retain | what no rule keeps is removed | `prune` |
 
-mod archive;
-mod collection;
-mod shards;
+mod check;
+mod generation;
+mod look;
+mod set;
+mod snapshot;
+
+use std::collections::BTreeSet;
 
 use crate::concurrent;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::qdrant::Cluster;
 use crate::report::{Item, Outcome};
 use crate::sets::SetId;
 use crate::store::ObjectStore;
-use std::collections::BTreeSet;
 
 /// Whether a backup can be kept in `bucket`, whose manifests go into `folder`: nothing is asked of Qdrant where what would
 /// be made could not be noted down, or would have a wrong time.
@@ -27,12 +39,13 @@ pub async fn check_start(context: &Context, bucket: &dyn ObjectStore, folder: &s
     Ok(())
 }
 
-/// Backs up `collections` of `cluster`. One that fails never stops the others.
+/// Backs up `collections` of `cluster`: a snapshot of each on each peer that holds a part of it. One that fails never
+/// stops the others.
 pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) {
     let total = collections.len();
     context.reporter.report_all(missing_peers(cluster));
     let work = collections.into_iter().map(|collection| async move {
-        let items = collection::back_up(context, cluster, &collection).await;
+        let items = generation::Job { context, cluster, collection: &collection }.back_up().await;
         (collection, items)
     });
     let mut ended = 0;
@@ -54,11 +67,10 @@ pub async fn back_up_set(
     set: &SetId,
 ) -> BTreeSet<String> {
     let total = collections.len();
-    let load = shards::Load::default();
+    let load = &set::Load::default();
     context.reporter.report_all(missing_peers(cluster));
-    let load = &load;
     let work = collections.into_iter().map(|collection| async move {
-        let items = shards::Job { context, bucket, cluster, collection: &collection, set, load }.back_up().await;
+        let items = set::Job { context, bucket, cluster, collection: &collection, set, load }.back_up().await;
         (collection, items)
     });
     let mut ended = 0;
@@ -77,14 +89,10 @@ pub async fn back_up_set(
 
 /// A peer that can't be asked is a failure of the run, even where other peers hold the same shards.
 fn missing_peers(cluster: &Cluster) -> Vec<Item> {
-    cluster
-        .missing
-        .iter()
-        .map(|missing| Item {
-            host: Some(missing.host.clone()),
-            name: missing.id.map(|id| format!("peer {id}")),
-            cause: Some(missing.cause.clone()),
-            ..Item::new("cluster", Outcome::Failed)
-        })
-        .collect()
+    let item = |missing: &crate::qdrant::Missing| {
+        let error = Error::new(Code::NoPeer, "", missing.cause.clone());
+        let item = Item::failed("cluster", error).host(&missing.host);
+        if let Some(id) = missing.id { item.name(format!("peer {id}")) } else { item }
+    };
+    cluster.missing.iter().map(item).collect()
 }

@@ -55,9 +55,11 @@ impl Error {
         matches!(
             self.code,
             Code::StoreUnreachable
+                | Code::StoreUnauthorized
                 | Code::StoreRefused
                 | Code::StoreAnswer
                 | Code::QdrantUnreachable
+                | Code::QdrantUnauthorized
                 | Code::QdrantAnswer
         )
     }

@@ -54,6 +54,12 @@ pub struct Manifest {
     /// The run that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
+    /// The collection's own id, as its snapshots tell it: two of one name differ in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// The shards that no snapshot has: a partial backup, which counts for no retention and no restore.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<u32>,
 }
 
 /// A peer of the source.
@@ -117,6 +123,11 @@ impl Manifest {
     pub fn key(collection: &str, created_at: OffsetDateTime, unique: u64) -> String {
         let time = timestamp::KEY.write(created_at);
         format!("{}{time}-{:08x}.json", Self::prefix(collection), unique & 0xffff_ffff)
+    }
+
+    /// The key of a new record of a partial backup.
+    pub fn partial_key(collection: &str, created_at: OffsetDateTime, unique: u64) -> String {
+        Self::key(collection, created_at, unique).replace(".json", ".partial.json")
     }
 
     /// The prefix of all manifests of a collection.

@@ -1,12 +1,13 @@
-//! Deleting what is not needed any more: sets by the rules of retention, archives that belong to no set, old archives
-//! of whole collections.
+//! Deleting what is not needed any more: sets by the rules of retention, orphaned snapshots, old generations of whole
+//! collections.
 //!
-//! A manifest goes before its archives, so that a run that is cut off leaves archives of no set, which a later one
-//! sweeps, and never a set that lacks some. Nothing is deleted on the word of a listing or a manifest that could not be
-//! read.
+//! A manifest goes before its snapshots, so that a run that is cut off leaves orphaned snapshots, which a later one
+//! sweeps, and never a set that lacks some. Nothing is deleted on the word of a listing, a manifest or an object that
+//! could not be read.
 
 mod inventory;
 mod legacy;
+mod orphans;
 mod plan;
 
 pub use inventory::collections;
@@ -16,12 +17,14 @@ use std::collections::BTreeSet;
 
 use crate::concurrent;
 use crate::context::Context;
+use crate::error::{Code, Error};
 use crate::lock::{self, Work};
 use crate::qdrant::Cluster;
-use crate::report::{Item, Outcome};
+use crate::report::{Item, Outcome, total};
+use crate::sets::{SetId, quality};
 use crate::store::ObjectStore;
 use inventory::Inventory;
-use plan::{Plan, Removal};
+use plan::{NotSwept, Plan, Removal, Rules};
 
 /// How many collections are pruned at the same time.
 const COLLECTIONS_AT_ONCE: usize = 4;
@@ -29,105 +32,123 @@ const COLLECTIONS_AT_ONCE: usize = 4;
 /// How many objects are deleted at the same time.
 const DELETIONS_AT_ONCE: usize = 8;
 
-/// Prunes the sets of one collection; in a dry run, says what would be done.
-pub async fn prune(context: &Context, bucket: &dyn ObjectStore, collection: &str) -> Vec<Item> {
-    let plan = match Inventory::take(bucket, collection).await {
-        Ok(inventory) => {
-            plan::plan(&inventory, &context.settings.keep, &context.settings.sweep, context.ports.clock.now())
-        }
-        Err(cause) => {
-            let item = Item::new("collection", Outcome::Failed);
-            let cause = Some(format!("nothing was pruned: {cause}"));
-            return vec![Item { collection: Some(collection.to_owned()), cause, ..item }];
+/// Prunes the sets of one collection; in a dry run, says what would be done. `made` is the set that this run has made.
+pub async fn prune(context: &Context, bucket: &dyn ObjectStore, collection: &str, made: Option<&SetId>) -> Vec<Item> {
+    let settings = &context.settings;
+    let inventory = match Inventory::take(bucket, collection).await {
+        Ok(inventory) => inventory,
+        Err(error) => {
+            let item = Item::failed("collection", error.clone()).collection(collection);
+            return vec![item.cause(format!("nothing was pruned: {error}"))];
         }
     };
-    let item = |kind, outcome, name: &str, cause: String| Item {
-        collection: Some(collection.to_owned()),
-        name: Some(name.to_owned()),
-        cause: Some(cause),
-        ..Item::new(kind, outcome)
-    };
-    let dry_run = context.settings.dry_run;
+    let now = context.ports.clock.now();
+    let mut plan = plan::plan(&inventory, &Rules { keep: &settings.keep, sweep: &settings.sweep, now, made });
+    let left = orphans::leave_foreign(context, bucket, &inventory, &mut plan.orphans).await;
     let mut items = Vec::new();
     for (id, reason) in &plan.kept {
         context.plan(&["keep", collection, id, reason]);
-        items.push(item("set", Outcome::Skipped, id, format!("kept: {reason}")));
+        items.push(Item::skipped("set", format!("kept: {reason}")).name(id));
     }
-    for Removal { id, reason, .. } in plan.removals.iter().filter(|_| dry_run) {
+    items.extend(if settings.dry_run { foretell(context, collection, &plan) } else { carry_out(bucket, &plan).await });
+    items.extend(left);
+    items.extend(plan.not_swept.map(|why| match why {
+        NotSwept::Left(why) => Item::skipped("collection", why),
+        NotSwept::Refused(error) => Item::failed("collection", error),
+    }));
+    items.into_iter().map(|item| item.collection(collection)).collect()
+}
+
+/// What would be done.
+fn foretell(context: &Context, collection: &str, plan: &Plan) -> Vec<Item> {
+    let mut items = Vec::new();
+    for Removal { id, reason, .. } in &plan.removals {
         context.plan(&["remove", collection, id, reason]);
-        items.push(item("set", Outcome::Skipped, id, format!("would be removed: {reason}")));
+        items.push(Item::skipped("set", format!("would be removed: {reason}")).name(id));
     }
-    for orphan in plan.orphans.iter().filter(|_| dry_run) {
+    for orphan in &plan.orphans {
         context.plan(&["sweep", collection, &orphan.key, "it belongs to no set"]);
-        items.push(item(
-            "snapshot",
-            Outcome::Skipped,
-            &orphan.key,
-            "would be deleted: it belongs to no set".to_owned(),
-        ));
-    }
-    if !dry_run {
-        carry_out(bucket, &plan, &item, &mut items).await;
-    }
-    if let Some((outcome, cause)) = plan.not_swept {
-        let item = Item::new("collection", outcome);
-        items.push(Item { collection: Some(collection.to_owned()), cause: Some(cause), ..item });
+        items.push(Item::skipped("snapshot", "would be deleted: it belongs to no set").name(&orphan.key));
     }
     items
 }
 
-async fn carry_out(
-    bucket: &dyn ObjectStore,
-    plan: &Plan,
-    item: &dyn Fn(&'static str, Outcome, &str, String) -> Item,
-    items: &mut Vec<Item>,
-) {
+async fn carry_out(bucket: &dyn ObjectStore, plan: &Plan) -> Vec<Item> {
+    let mut items = Vec::new();
     for Removal { id, reason, manifest, objects } in &plan.removals {
         let left = match bucket.delete(manifest).await {
-            Err(error) => vec![error.to_string()],
+            Err(error) => vec![error],
             Ok(()) => delete(bucket, objects).await,
         };
-        items.push(if left.is_empty() {
-            item("set", Outcome::Done, id, format!("removed: {reason}"))
-        } else {
-            item("set", Outcome::Failed, id, format!("not removed whole: {}", left.join("; ")))
-        });
+        let item = match quality::any(&left) {
+            None => Item::done("set").cause(format!("removed: {reason}")),
+            Some(error) => Item::failed("set", error.clone()).cause(format!("not removed whole: {error}")),
+        };
+        items.push(item.name(id));
     }
-    // An archive that outlived its manifest in this very run is left to the next one.
+    // A snapshot that outlived its manifest in this very run is left to the next one.
     if items.iter().any(|item| item.outcome == Outcome::Failed) || plan.orphans.is_empty() {
-        return;
+        return items;
     }
     let keys: Vec<String> = plan.orphans.iter().map(|orphan| orphan.key.clone()).collect();
     let left = delete(bucket, &keys).await;
-    let bytes = crate::report::total(plan.orphans.iter().map(|orphan| orphan.bytes));
     let swept = format!("{} archives that belong to no set", keys.len());
-    items.push(if left.is_empty() {
-        Item { bytes: Some(bytes), ..item("snapshot", Outcome::Done, "sweep", format!("{swept} deleted")) }
-    } else {
-        item("snapshot", Outcome::Failed, "sweep", format!("{swept}, not all deleted: {}", left.join("; ")))
-    });
+    let item = match quality::any(&left) {
+        None => Item::done("snapshot")
+            .bytes(total(plan.orphans.iter().map(|orphan| orphan.bytes)))
+            .cause(format!("{swept} deleted")),
+        Some(error) => Item::failed("snapshot", error.clone()).cause(format!("{swept}, not all deleted: {error}")),
+    };
+    items.push(item.name("sweep"));
+    items
 }
 
 /// Deletes objects; says of each that is left why. Object lock is told, not fought.
-async fn delete(bucket: &dyn ObjectStore, keys: &[String]) -> Vec<String> {
+async fn delete(bucket: &dyn ObjectStore, keys: &[String]) -> Vec<Error> {
     let mut left = Vec::new();
     let work = keys.iter().map(|key| bucket.delete(key));
-    concurrent::at_most(DELETIONS_AT_ONCE, work, |result| left.extend(result.err().map(|error| error.to_string())))
-        .await;
+    concurrent::at_most(DELETIONS_AT_ONCE, work, |result| left.extend(result.err())).await;
     left
 }
 
-/// Prunes the sets of collections of `cluster` that were backed up just now, unless a run is at work that may need them.
-pub(crate) async fn after_backup(context: &Context, cluster: &Cluster, collections: BTreeSet<String>) {
-    let run = Box::pin(prune_sets(context, collections));
+/// Prunes the sets of collections of `cluster` that were backed up just now as `made`, unless a run is at work that may
+/// need them. A backup needs no right to delete: without it that is told once, and nothing fails.
+pub(crate) async fn after_backup(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    collections: BTreeSet<String>,
+    made: &SetId,
+) {
+    let run = Box::pin(prune_after(context, bucket, collections, made));
     if let Err(cause) = lock::while_held(context, Work::Retention, Some(cluster), run).await {
         context.log.warn(None, &format!("nothing is pruned this time: {cause}"));
     }
 }
 
+async fn prune_after(context: &Context, bucket: &dyn ObjectStore, collections: BTreeSet<String>, made: &SetId) {
+    let mut denied = None;
+    let work =
+        collections.into_iter().map(|collection| async move { prune(context, bucket, &collection, Some(made)).await });
+    concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| {
+        for item in items {
+            if item.code == Some(Code::StoreUnauthorized) {
+                denied = item.cause;
+            } else {
+                context.reporter.report(item);
+            }
+        }
+    })
+    .await;
+    if let Some(cause) = denied {
+        let why =
+            format!("old sets stay, as these keys may not delete (s3:DeleteObject); `prune_snap` needs that: {cause}");
+        context.reporter.report(Item::skipped("retention", why));
+    }
+}
+
 /// Prunes the sets of these collections.
-pub(crate) async fn prune_sets(context: &Context, collections: BTreeSet<String>) {
-    let Some(bucket) = context.store.as_deref() else { return };
-    let work = collections.into_iter().map(|collection| async move { prune(context, bucket, &collection).await });
+pub(crate) async fn prune_sets(context: &Context, bucket: &dyn ObjectStore, collections: BTreeSet<String>) {
+    let work = collections.into_iter().map(|collection| async move { prune(context, bucket, &collection, None).await });
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| context.reporter.report_all(items)).await;
 }

@@ -96,6 +96,10 @@ impl Reporter {
                 self.log_item(item);
             }
         }
+        // What was left out by choice is said at the end, where people look.
+        for item in report.items.iter().filter(|item| item.kind == "choice") {
+            self.log_item(item);
+        }
         let verdict = match report.status() {
             Status::Done => "all done",
             Status::Failed => "FAILED",

@@ -5,9 +5,7 @@
 //! called verified that was not compared with what the backup says. Each stage is a file, takes what only the one before
 //! can give, and is entered once (`run`). What a restore is known by to later runs is written in one place (`record`).
 
-mod archives;
 mod backup;
-mod body;
 mod candidates;
 mod config;
 mod content;
@@ -29,23 +27,23 @@ mod run;
 mod selection;
 mod set;
 mod settle;
-mod shard_keys;
 mod side_by_side;
 mod snapshots;
 mod verify;
 mod version;
 mod whose;
 
-pub use archives::{BucketArchive, archives_in, by_time, each_archive_in, generations};
+use crate::creation::{body, shard_keys};
+pub use crate::generations::Described;
+
 pub use backup::Backup;
 pub(crate) use candidates::{Wanted, no_set, wanted};
 pub use expected::{Bounds, Kind};
 pub use layout::{Placement, Step, Transfer, next_steps};
 pub use plan::{Plan, Recovery, ShardArchive, Target, plan};
 pub use run::{Choice, Restored, given, restore};
-pub(crate) use selection::newest_manifest;
-pub use selection::{Described, Selection, complete, select};
-pub use set::{SetSelection, present, select_set};
+pub use selection::{Selection, select};
+pub use set::{SetSelection, select_set};
 pub use shard_keys::ShardKey;
 pub(crate) use side_by_side::{drop_replaced, look, no_two_in_one};
 pub(crate) use whose::{Samples, Survey, Whose, all_sources, of_target};

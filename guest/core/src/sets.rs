@@ -3,11 +3,15 @@
 //! A set is there when its manifest is: it is written last, and deleted first. Sets of the bash script are the same
 //! (`schema_version` 2), and it reads ours: what we add it does not look at.
 
+mod found;
 mod header;
 mod manifest;
+pub mod quality;
 pub mod retention;
 mod store;
 
+pub use found::Found;
 pub use header::{Headed, SetHeader, headers};
 pub use manifest::{MANIFESTS, SetId, SetManifest, SetShard, SetSource};
-pub use store::{Found, ReadError, list, list_one, read};
+pub use quality::Level;
+pub use store::{list, list_one, read, read_with_header};

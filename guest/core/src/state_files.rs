@@ -119,6 +119,32 @@ pub fn read_collections(files: &dyn Files) -> Result<Vec<Collection>, FileError>
     Ok(lines.into_iter().map(|[host, collection]| Collection { host: optional(host), collection }).collect())
 }
 
+/// What a person has chosen by [`COLLECTIONS`]; empty where there is no such file, or where it is as this program wrote
+/// it: a list of what there was once must not narrow what is backed up later.
+///
+/// # Errors
+/// As for [`read_collections`].
+pub fn chosen_collections(files: &dyn Files) -> Result<Vec<Collection>, FileError> {
+    let lines = read_collections(files)?;
+    let text = content(files, COLLECTIONS)?;
+    let text = String::from_utf8_lossy(&text);
+    let is_ours = text.split_once('\n').is_some_and(|(first, rest)| first == marker(rest));
+    Ok(if is_ours { Vec::new() } else { lines })
+}
+
+/// The first line of a [`COLLECTIONS`] that this program has written. It ends with a number that is made of all other
+/// lines, so that it holds for these and not for what a person has made of them.
+fn marker(lines: &str) -> String {
+    let number = crate::settings::hash(lines);
+    format!("# a list by qdrant-backup that chooses nothing as it is; edited, it chooses its lines ({number:016x})")
+}
+
+/// The text of [`COLLECTIONS`] as this program writes it: it chooses nothing until somebody edits it.
+pub fn collections_file(lines: &[Collection]) -> String {
+    let text = collections_csv(lines);
+    format!("{}\n{text}", marker(&text))
+}
+
 /// Reads [`SNAPSHOTS`]; empty where there is no such file.
 ///
 /// # Errors

@@ -1,5 +1,8 @@
 //! The seam to storage: what the logic needs of an object store, whoever provides it.
 
+#[cfg(test)]
+pub(crate) mod memory;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

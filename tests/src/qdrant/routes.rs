@@ -213,6 +213,12 @@ impl Node {
             ["collections", name, "shards", id, "snapshots"] if *method == get => {
                 self.list_snapshots(name, id.parse().ok()).await
             }
+            ["collections", name, "snapshots", file] if *method == delete => {
+                self.delete_snapshot(call, name, None, file).await
+            }
+            ["collections", name, "shards", id, "snapshots", file] if *method == delete => {
+                self.delete_snapshot(call, name, id.parse().ok(), file).await
+            }
             ["collections", name, "snapshots", "upload"] if *method == post => {
                 match call.manage().and_then(|()| call.upload()) {
                     Ok(bytes) => recover::upload_collection(cluster, peer, name, &bytes, call.priority()).await,
@@ -311,6 +317,14 @@ impl Node {
         let (node, name) = (self.clone(), name.to_owned());
         let made = tokio::spawn(async move { node.make_snapshot(&name, shard).await });
         Routed::Done(made.await.unwrap_or_else(|error| Err(failure(&error.to_string()))))
+    }
+
+    async fn delete_snapshot(&self, call: &Call, name: &str, shard: Option<u32>, file: &str) -> Outcome {
+        call.manage()?;
+        let name = self.resolve(name)?;
+        let path = format!("{}/{}", snapshots_folder(&name, shard), naming::escape_segment(file));
+        let there = self.storage.delete(self.peer().id, &path).await.map_err(|error| failure(&error))?;
+        if there { Ok(json!(true)) } else { Err(not_found(&format!("Snapshot Path {file} not found"))) }
     }
 
     async fn make_snapshot(&self, name: &str, shard: Option<u32>) -> Outcome {

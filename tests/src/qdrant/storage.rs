@@ -64,6 +64,24 @@ impl Storage {
         }
     }
 
+    /// Deletes a snapshot; false where there is none.
+    pub async fn delete(&self, peer: u64, path: &str) -> Result<bool, String> {
+        match self {
+            Self::S3(access) => {
+                let key = access.key(path);
+                let deleted = with_bucket(access, move |bucket| {
+                    Box::pin(async move {
+                        let there = bucket.stat(&key).await.map_err(|error| error.to_string())?.is_some();
+                        bucket.delete(&key).await.map_err(|error| error.to_string())?;
+                        Ok(there)
+                    })
+                });
+                deleted.await
+            }
+            Self::Disk(disk) => Ok(disk.lock().expect("the disk").remove(&(peer, path.to_owned())).is_some()),
+        }
+    }
+
     /// The snapshots below `folder`.
     pub async fn list(&self, peer: u64, folder: &str) -> Result<Vec<Value>, String> {
         match self {

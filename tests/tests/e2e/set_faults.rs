@@ -58,9 +58,11 @@ async fn a_shard_without_an_active_replica_fails_its_collection() {
     let placed = client.placed("one").await;
     let peer = *placed[&0].keys().next().unwrap();
     site.source.stand_in().set_replica_state("one", 0, peer, "Dead");
-    site.run(&["create_snap_shards"]).await.expect(1).says(&["shard 0 has no active replica"]);
-    // Nothing of it stays behind.
-    assert!(site.s3.keys("snapshots/one/").is_empty() && site.s3.keys("backup_manifests/one/").is_empty());
+    let run = site.run(&["create_snap_shards"]).await.expect(3);
+    run.says(&["shard 0 has no active replica", "kept as a partial backup"]);
+    assert_eq!(site.s3.keys("snapshots/one/").len(), 1);
+    let [record] = site.s3.keys("backup_manifests/one/").try_into().unwrap();
+    assert!(record.ends_with(".partial.json"), "{record}");
 }
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its requests are held")]

@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod backup;
+mod choice;
 mod evidence;
 mod harness;
 mod identity;
 mod locks;
 mod old_bucket;
 mod outages;
+mod partial;
 mod prune;
 mod restore;
+mod retention;
 
 use http::Method;
 use qdrant_backup_core::sets::{SetId, SetManifest};
@@ -57,7 +60,7 @@ fn said_and_not_done() -> Wrong {
 /// The keys of the manifests of the sets of `docs`, the oldest first.
 fn manifest_keys(site: &Site) -> Vec<String> {
     let keys = site.s3.keys(&SetId::folder("docs"));
-    keys.into_iter().filter(|key| SetId::of_key(key).is_some()).collect()
+    keys.into_iter().filter(|key| SetId::of_key(key).is_some() && !key.ends_with(".partial.json")).collect()
 }
 
 /// The manifests of the sets of `docs`, the oldest first.

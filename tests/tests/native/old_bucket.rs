@@ -20,7 +20,8 @@ async fn site() -> Site {
         let key = file.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
         site.s3.put(&key, std::fs::read(&file).unwrap());
     }
-    // ETags are the stand-in's, which makes them of the bytes.
+    // ETags are the stand-in's, which makes them of the bytes. The bucket was written on a clock that ran ahead.
+    tokio::time::sleep(std::time::Duration::from_secs(3 * 86_400)).await;
     site
 }
 

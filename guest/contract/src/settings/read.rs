@@ -90,6 +90,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         source_name: reader.get(&QDRANT_SOURCE_NAME),
         restore_source: reader.get(&QDRANT_RESTORE_SOURCE),
         backup_run: reader.get(&QDRANT_BACKUP_RUN),
+        unchecked: reader.get(&QDRANT_BACKUP_UNCHECKED),
         pod: reader.get(&HOSTNAME),
         share: share(reader),
         snapshots_file: reader.get(&QDRANT_SNAPSHOTS_FILE),

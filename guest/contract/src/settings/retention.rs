@@ -21,6 +21,14 @@ pub struct Keep {
     pub within: Duration,
 }
 
+impl Keep {
+    /// True where any rule is set.
+    pub fn has_rules(&self) -> bool {
+        let counts = [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
+        counts.iter().any(|count| *count > 0) || !self.within.is_zero()
+    }
+}
+
 /// Limits of deleting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {

@@ -102,7 +102,7 @@ settings! {
     QDRANT_VERIFY_SAMPLE_POINTS: u64 = number(300, 0..=10_000,
         "how many points are read back with payload and vectors after a restore");
     QDRANT_BACKUP_RETENTION_SETS: u64 = number(2, 0..=MANY,
-        "how many of the newest good sets of a collection are kept; 0: `create_snap_shards` prunes nothing");
+        "how many of the newest good sets of a collection are kept; without any such rule nothing is removed");
     QDRANT_BACKUP_KEEP_HOURLY: u64 = number(0, 0..=MANY, "and the newest of each of so many hours that have one");
     QDRANT_BACKUP_KEEP_DAILY: u64 = number(0, 0..=MANY, "and of so many days");
     QDRANT_BACKUP_KEEP_WEEKLY: u64 = number(0, 0..=MANY, "and of so many weeks");
@@ -111,7 +111,7 @@ settings! {
     QDRANT_BACKUP_KEEP_WITHIN: Duration = duration(Duration::ZERO, Duration::ZERO..=days(36_500),
         "and all that are younger than this");
     QDRANT_LEGACY_KEEP_RUNS: u64 = number(2, 1..=MANY,
-        "how many snapshots of each peer `prune_snap --legacy` keeps of a collection");
+        "how many of the newest good generations of a collection `prune_snap --legacy` keeps");
     QDRANT_SWEEP_GRACE_SECONDS: Duration = duration(days(2), SECOND..=days(3650),
         "orphaned snapshots are left alone for so long: a backup may be running");
     QDRANT_SWEEP_DELETE_CAP_PCT: u64 = number(50, 0..=1000,
@@ -129,6 +129,8 @@ settings! {
         "`--dry-run`: print on standard output what would be created, restored or deleted, and do nothing of it");
     QDRANT_ARCHIVE_CHECK: ArchiveCheck = choice(
         "how a new snapshot is checked: read whole for its SHA-256, walked to its end, or found with its size");
+    QDRANT_BACKUP_UNCHECKED: bool = flag(false,
+        "`create_snap` without QDRANT_S3_... is a success, although nobody looks whether the snapshots reached S3");
     QDRANT_BACKUP_LABEL: Option<String> = text("", "text", "a note in the manifests of the sets that are made");
     HOSTNAME: Option<String> = text("a random number", "name",
         "the pod's name, a part of its sets' ids; Kubernetes sets it");

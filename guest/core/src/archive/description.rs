@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use super::walk::{Entry, Want};
+use super::walk::{Entry, Keep};
 
 /// What an archive of a collection says about itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,9 @@ pub struct ShardKeyMapping {
     pub shard_ids: Vec<u32>,
 }
 
+/// The file of a shard that says who made the snapshot, and in which state all replicas were.
+pub(super) const REPLICA_STATE: &str = "replica_state.json";
+
 #[derive(Deserialize)]
 struct ReplicaState {
     is_local: bool,
@@ -63,10 +66,17 @@ struct PayloadIndex {
 }
 
 /// All of the files that describe an archive.
-pub(super) fn tables(path: &str) -> Want {
+pub(super) fn tables(path: &str) -> Keep {
     let is_table = matches!(path, "config.json" | "payload_index.json" | "shard_key_mapping.json")
-        || shard_of(path).is_some_and(|(_, file)| file == "replica_state.json");
-    if is_table { Want::Content } else { Want::Place }
+        || shard_of(path).is_some_and(|(_, file)| file == REPLICA_STATE);
+    if is_table { Keep::Content } else { Keep::Place }
+}
+
+/// The peer that made a snapshot of a shard.
+pub(super) fn peer_of_shard(entries: &[Entry]) -> Result<u64, String> {
+    let content = entries.iter().find(|entry| entry.path == REPLICA_STATE).and_then(|entry| entry.content.as_deref());
+    let state: ReplicaState = read(REPLICA_STATE, content.unwrap_or_default())?;
+    Ok(state.this_peer_id)
 }
 
 /// The shard and the path within its folder.
@@ -147,7 +157,7 @@ mod tests {
     use serde_json::json;
 
     fn entry(path: &str, content: Value) -> Entry {
-        let content = (tables(path) == Want::Content).then(|| content.to_string().into_bytes());
+        let content = (tables(path) == Keep::Content).then(|| content.to_string().into_bytes());
         Entry { path: path.to_owned(), size: 10, header: None, data: 0, end: 0, content }
     }
 

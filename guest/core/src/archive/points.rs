@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::error::ArchiveError;
 use super::source::Source;
-use super::walk::{self, Want};
+use super::walk::{self, Keep};
 use crate::ports::LocalBoxFuture;
 
 /// The changes of a segment that is still written to: of each point that came or went, one after another.
@@ -36,12 +36,12 @@ impl Source for Inner<'_> {
 pub(super) async fn any(source: &dyn Source, total: u64, folder: &str) -> Result<Option<bool>, ArchiveError> {
     let segments = format!("{folder}segments/");
     let mut known = true;
-    for entry in walk::walk(source, total, &|_| Want::Place).await? {
+    for entry in walk::walk(source, total, &|_| Keep::Place).await? {
         if !entry.path.starts_with(&segments) || entry.size == 0 {
             continue;
         }
         let segment = Inner { outer: source, start: entry.data };
-        let files = match walk::walk(&segment, entry.size, &|_| Want::Place).await {
+        let files = match walk::walk(&segment, entry.size, &|_| Keep::Place).await {
             Ok(files) => files,
             Err(ArchiveError::Unreadable(error)) => return Err(ArchiveError::Unreadable(error)),
             // An empty segment is a whole one, too.

@@ -102,7 +102,7 @@ mod tests {
 
     use super::super::error::ArchiveError;
     use super::super::source::Source;
-    use super::super::walk::{Want, walk};
+    use super::super::walk::{Keep, walk};
     use super::*;
     use crate::ports::LocalBoxFuture;
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn shard_archive(whole: &[u8], shard: u32) -> Result<Vec<u8>, ArchiveError> {
-        let wanted = |_: &str| Want::Header;
+        let wanted = |_: &str| Keep::Header;
         let entries = futures_executor::block_on(walk(&Memory(whole), whole.len() as u64, &wanted)).unwrap();
         let mut archive = Vec::new();
         for piece in pieces(&entries, shard)? {
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(found, expected);
         // What was put together is whole, too.
         let memory = Memory(&archive);
-        let walked = walk(&memory, archive.len() as u64, &|_| Want::Place);
+        let walked = walk(&memory, archive.len() as u64, &|_| Keep::Place);
         assert_eq!(futures_executor::block_on(walked).unwrap().len(), found.len());
     }
 

@@ -34,10 +34,10 @@ pub(super) struct Entry {
     pub content: Option<Vec<u8>>,
 }
 
-/// What is wanted of a file.
+/// What is kept of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
-    /// That it is there.
+pub(super) enum Keep {
+    /// Where it is.
     Place,
     /// Its header.
     Header,
@@ -52,80 +52,126 @@ pub(super) enum Want {
 pub(super) async fn walk(
     source: &dyn Source,
     total: u64,
-    wanted: &dyn Fn(&str) -> Want,
+    wanted: &dyn Fn(&str) -> Keep,
 ) -> Result<Vec<Entry>, ArchiveError> {
     let mut window = Window { source, total, start: 0, bytes: Vec::new() };
+    let mut extension = Extension::default();
     let mut entries = Vec::new();
     let mut at = 0;
-    let mut long_name: Option<Vec<u8>> = None;
-    let mut long_size: Option<u64> = None;
-    loop {
+    while let Some(member) = Member::read(&mut window, at, &mut extension).await? {
+        at = member.end;
+        if member.is_extension {
+            extension.take(&mut window, &member).await?;
+        } else if entries.len() == ENTRY_LIMIT {
+            return Err(broken(member.start, "too many entries"));
+        } else {
+            entries.push(member.entry(&mut window, &mut extension, wanted).await?);
+        }
+    }
+    check_end(&mut window, at).await?;
+    Ok(entries)
+}
+
+/// A member of a tar: a file, or an extended header, which says something of the file after it.
+struct Member {
+    start: u64,
+    block: Vec<u8>,
+    is_extension: bool,
+    /// The bytes of its content in the tar.
+    size: u64,
+    /// Its content begins here, behind the map of its holes.
+    content: u64,
+    end: u64,
+}
+
+impl Member {
+    /// Reads the header at `at`; `None` for a block of zeros, which is the end.
+    async fn read(window: &mut Window<'_>, at: u64, extension: &mut Extension) -> Result<Option<Self>, ArchiveError> {
         let block = window.read(at, BLOCK).await?;
         if block.iter().all(|byte| *byte == 0) {
-            return end(&mut window, at, entries).await;
+            return Ok(None);
         }
         let header = Header::from_byte_slice(&block);
         check(header).map_err(|what| broken(at, what))?;
         let own_size = header.entry_size().map_err(|_| broken(at, "a header without a size"))?;
         let kind = header.entry_type();
-        let mut data = at + BLOCK;
+        let mut content = at + BLOCK;
         if kind == EntryType::GNUSparse {
-            data += sparse_blocks(&mut window, header, data).await?;
+            content += sparse_blocks(window, header, content).await?;
         }
         let is_extension = kind.is_gnu_longname() || kind.is_gnu_longlink() || is_pax(kind);
-        let size = if is_extension { own_size } else { long_size.take().unwrap_or(own_size) };
-        let next =
-            padded(size).and_then(|padded| data.checked_add(padded)).ok_or_else(|| broken(at, "an impossible size"))?;
-        if next > total {
+        let size = if is_extension { own_size } else { extension.size.take().unwrap_or(own_size) };
+        let end = size.checked_next_multiple_of(BLOCK).and_then(|padded| content.checked_add(padded));
+        let end = end.ok_or_else(|| broken(at, "an impossible size"))?;
+        if end > window.total {
             return Err(broken(at, "an entry that goes on behind the end of the object: it was not stored whole"));
         }
-        if is_extension {
-            if size > TABLE_LIMIT {
-                return Err(broken(at, "an extended header of impossible size"));
-            }
-            let content = window.read(data, size).await?;
-            if kind.is_gnu_longname() {
-                long_name = Some(content.split(|byte| *byte == 0).next().unwrap_or_default().to_vec());
-            } else if kind.is_pax_local_extensions() {
-                for extension in PaxExtensions::new(&content).flatten() {
-                    match extension.key_bytes() {
-                        b"path" => long_name = Some(extension.value_bytes().to_vec()),
-                        b"size" => long_size = extension.value().ok().and_then(|value| value.parse().ok()),
-                        _ => {}
-                    }
-                }
-            }
-        } else {
-            let name = long_name.take().unwrap_or_else(|| header.path_bytes().into_owned());
-            let path = String::from_utf8_lossy(&name);
-            let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
-            let want = wanted(&path);
-            let content = match want {
-                Want::Content if size > TABLE_LIMIT => {
-                    return Err(broken(at, &format!("`{path}` of impossible size")));
-                }
-                Want::Content => Some(window.read(data, size).await?),
-                Want::Place | Want::Header => None,
-            };
-            if entries.len() == ENTRY_LIMIT {
-                return Err(broken(at, "too many entries"));
-            }
-            let header = (want == Want::Header).then_some(block);
-            entries.push(Entry { path, size, header, data: at + BLOCK, end: next, content });
+        Ok(Some(Self { start: at, block, is_extension, size, content, end }))
+    }
+
+    /// The file, with what is wanted of it.
+    async fn entry(
+        self,
+        window: &mut Window<'_>,
+        extension: &mut Extension,
+        wanted: &dyn Fn(&str) -> Keep,
+    ) -> Result<Entry, ArchiveError> {
+        let header = Header::from_byte_slice(&self.block);
+        let name = extension.name.take().unwrap_or_else(|| header.path_bytes().into_owned());
+        let path = String::from_utf8_lossy(&name);
+        let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
+        let keep = wanted(&path);
+        if keep == Keep::Content && self.size > TABLE_LIMIT {
+            return Err(broken(self.start, &format!("`{path}` of impossible size")));
         }
-        at = next;
+        let content = if keep == Keep::Content { Some(window.read(self.content, self.size).await?) } else { None };
+        let header = (keep == Keep::Header).then_some(self.block);
+        Ok(Entry { path, size: self.size, header, data: self.start + BLOCK, end: self.end, content })
+    }
+}
+
+/// What extended headers have said of the file after them.
+#[derive(Default)]
+struct Extension {
+    name: Option<Vec<u8>>,
+    size: Option<u64>,
+}
+
+impl Extension {
+    async fn take(&mut self, window: &mut Window<'_>, member: &Member) -> Result<(), ArchiveError> {
+        if member.size > TABLE_LIMIT {
+            return Err(broken(member.start, "an extended header of impossible size"));
+        }
+        let content = window.read(member.content, member.size).await?;
+        let kind = Header::from_byte_slice(&member.block).entry_type();
+        if kind.is_gnu_longname() {
+            self.name = Some(content.split(|byte| *byte == 0).next().unwrap_or_default().to_vec());
+        } else if kind.is_pax_local_extensions() {
+            self.take_pax(&content);
+        }
+        Ok(())
+    }
+
+    fn take_pax(&mut self, content: &[u8]) {
+        for extension in PaxExtensions::new(content).flatten() {
+            match extension.key_bytes() {
+                b"path" => self.name = Some(extension.value_bytes().to_vec()),
+                b"size" => self.size = extension.value().ok().and_then(|value| value.parse().ok()),
+                _ => {}
+            }
+        }
     }
 }
 
 /// The end of a tar is two blocks of zeros; only zeros may follow.
-async fn end(window: &mut Window<'_>, at: u64, entries: Vec<Entry>) -> Result<Vec<Entry>, ArchiveError> {
+async fn check_end(window: &mut Window<'_>, at: u64) -> Result<(), ArchiveError> {
     // GNU tar fills up to 20 blocks. What is longer than that was something else once.
     let rest = window.total - at;
     if !(2 * BLOCK..=64 * BLOCK).contains(&rest) {
         return Err(broken(at, &format!("{rest} bytes in place of the end of a tar")));
     }
     if window.read(at, rest).await?.iter().all(|byte| *byte == 0) {
-        Ok(entries)
+        Ok(())
     } else {
         Err(broken(at, "something else than zeros after the end"))
     }
@@ -158,10 +204,6 @@ fn check(header: &Header) -> Result<(), &'static str> {
         Ok(said) if said == sum => Ok(()),
         _ => Err("something that is no tar header"),
     }
-}
-
-fn padded(size: u64) -> Option<u64> {
-    size.checked_next_multiple_of(BLOCK)
 }
 
 fn broken(at: u64, what: &str) -> ArchiveError {
@@ -222,7 +264,7 @@ mod tests {
         let total = bytes.len() as u64;
         let source = Memory { bytes, reads: RefCell::default() };
         let entries = futures_executor::block_on(walk(&source, total, &|path| {
-            if path.ends_with(".json") { Want::Content } else { Want::Place }
+            if path.ends_with(".json") { Keep::Content } else { Keep::Place }
         }));
         let reads = source.reads.borrow().len();
         (entries, reads)

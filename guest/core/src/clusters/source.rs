@@ -1,9 +1,10 @@
 //! The source: its clusters, and the collections a task is about.
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::qdrant::{Cluster, Missing, discover_source};
-use crate::report::{Item, Outcome};
+use crate::report::Item;
+use crate::settings;
 use crate::state_files;
 use std::collections::BTreeSet;
 
@@ -21,14 +22,10 @@ impl Source {
 
     /// Configured hosts that did not answer: each a failure, since their collections are not backed up.
     pub(crate) fn missing_items(&self) -> Vec<Item> {
-        self.missing
-            .iter()
-            .map(|missing| Item {
-                host: Some(missing.host.clone()),
-                cause: Some(missing.cause.clone()),
-                ..Item::new("cluster", Outcome::Failed)
-            })
-            .collect()
+        let item = |missing: &Missing| {
+            Item::failed("cluster", Error::new(Code::NoPeer, "", missing.cause.clone())).host(&missing.host)
+        };
+        self.missing.iter().map(item).collect()
     }
 }
 
@@ -44,7 +41,8 @@ pub(crate) async fn find(context: &Context) -> Result<Source, Error> {
         causes.extend(
             discovered.clusters.iter().flat_map(|cluster| &cluster.missing).map(|missing| missing.cause.clone()),
         );
-        return Err(format!("no peer of the source can be used: {}", causes.join("; ")).into());
+        let cause = format!("no peer of the source can be used: {}", causes.join("; "));
+        return Err(Error::new(Code::NoPeer, "", cause).advice("look at QDRANT_SOURCE_HOSTS"));
     }
     for cluster in &discovered.clusters {
         for peer in &cluster.peers {
@@ -59,12 +57,8 @@ pub(crate) async fn find(context: &Context) -> Result<Source, Error> {
 }
 
 /// A cluster that could not be worked on.
-pub(crate) fn failed(cluster: &Cluster, cause: impl ToString) -> Item {
-    Item {
-        host: Some(cluster.host.to_string()),
-        cause: Some(cause.to_string()),
-        ..Item::new("cluster", Outcome::Failed)
-    }
+pub(crate) fn failed(cluster: &Cluster, error: Error) -> Item {
+    Item::failed("cluster", error).host(&cluster.host)
 }
 
 /// The names of a cluster's collections.
@@ -83,47 +77,108 @@ pub(crate) async fn collections(cluster: &Cluster) -> Result<Vec<String>, Error>
         }
     }
     causes.extend(cluster.missing.iter().map(|missing| missing.cause.clone()));
-    Err(causes.join("; ").into())
+    Err(Error::new(Code::NoPeer, "", causes.join("; ")))
 }
 
-/// The collections of `cluster` that a task is about: those in the file `collections` where there is one (so
-/// that a person can choose), else all; of these the share of this run, where there are shares. The file's host,
-/// where given, has to be the cluster's.
+/// The collections that a task is about, by cluster: those in the file `collections` where a person wrote one, else all;
+/// of these what `QDRANT_COLLECTIONS` and `QDRANT_COLLECTIONS_EXCLUDE` mean, and of these the share of this run, where
+/// there are shares. A line's host, where given, has to be the cluster's. A choice is reported; one that means nothing, or
+/// names a collection that is not there, is a failure.
 ///
 /// # Errors
-/// The file can't be read, or no peer answers.
-pub(crate) async fn selected(context: &Context, cluster: &Cluster) -> Result<Vec<String>, Error> {
-    let lines = state_files::read_collections(context.ports.files.as_ref())?;
+/// The file can't be read. That a cluster can't be asked stands in its place.
+pub(crate) async fn select<'a>(
+    context: &Context,
+    source: &'a Source,
+) -> Result<Vec<(&'a Cluster, Result<Vec<String>, Error>)>, Error> {
+    let lines = state_files::chosen_collections(context.ports.files.as_ref())?;
     let settings = &context.settings;
-    let mine = |name: &String| settings.collections.takes(name) && settings.share.is_none_or(|share| share.takes(name));
-    let mut all = collections(cluster).await?;
-    all.retain(mine);
+    let mut selected = Vec::new();
+    let mut choice = Choice::default();
+    for cluster in &source.clusters {
+        let names = collections(cluster).await.map(|all| {
+            let named = named_for(cluster, &lines);
+            let (mut taken, left_out): (Vec<String>, Vec<String>) = all.iter().cloned().partition(|name| {
+                named.as_ref().is_none_or(|named| named.contains(name)) && settings.collections.takes(name)
+            });
+            choice.absent.extend(named.into_iter().flatten().filter(|name| !all.contains(name)));
+            choice.taken += taken.len();
+            choice.left_out.extend(left_out);
+            choice.all.extend(all);
+            taken.retain(|name| settings.share.is_none_or(|share| share.takes(name)));
+            taken
+        });
+        choice.is_whole &= names.is_ok();
+        selected.push((cluster, names));
+    }
+    choice.is_whole &= source.is_whole();
+    context.reporter.report_all(choice.items(&settings.collections, !lines.is_empty()));
+    Ok(selected)
+}
+
+/// The names that the file has for a cluster; `None` where there is no file.
+fn named_for(cluster: &Cluster, lines: &[state_files::Collection]) -> Option<BTreeSet<String>> {
     if lines.is_empty() {
-        return Ok(all);
+        return None;
     }
     let hosts: BTreeSet<String> =
         cluster.peers.iter().map(|peer| peer.address()).chain([cluster.host.to_string()]).collect();
-    let mut names = BTreeSet::new();
-    for line in lines {
-        if line.host.as_ref().is_none_or(|host| names_host(host, &hosts)) {
-            names.insert(line.collection);
+    let mine = lines.iter().filter(|line| line.host.as_ref().is_none_or(|host| names_host(host, &hosts)));
+    Some(mine.map(|line| line.collection.clone()).collect())
+}
+
+/// What a person's choice has come to.
+struct Choice {
+    taken: usize,
+    left_out: Vec<String>,
+    /// In the file, and not at the source.
+    absent: BTreeSet<String>,
+    all: BTreeSet<String>,
+    /// False where not all collections are known.
+    is_whole: bool,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self { taken: 0, left_out: Vec::new(), absent: BTreeSet::new(), all: BTreeSet::new(), is_whole: true }
+    }
+}
+
+impl Choice {
+    fn items(&self, globs: &settings::Choice, by_file: bool) -> Vec<Item> {
+        let by_globs = !globs.include.is_empty() || !globs.exclude.is_empty();
+        let mut by = Vec::new();
+        if by_file {
+            by.push("the file `collections`");
         }
+        if by_globs {
+            by.push("QDRANT_COLLECTIONS and QDRANT_COLLECTIONS_EXCLUDE");
+        }
+        if by.is_empty() {
+            return Vec::new();
+        }
+        let by = by.join(", ");
+        let mut items = Vec::new();
+        if self.taken > 0 && !self.left_out.is_empty() {
+            let what = format!("{by}: leaves out {} collections: {}", self.left_out.len(), shortened(&self.left_out));
+            let remedy = if by_file { "; without the file (`reset` removes it) all are taken" } else { "" };
+            items.push(Item::skipped("choice", format!("{what}{remedy}")));
+        }
+        let nothing = |cause: String| {
+            let advice = "`get_coll` lists the collections that there are";
+            Item::failed("choice", Error::new(Code::NothingSelected, "", cause).advice(advice))
+        };
+        let plain = globs.include.iter().filter(|glob| !glob.contains(['*', '?', '[', '{', '!', '\\']));
+        let mut absent = self.absent.clone();
+        absent.extend(plain.filter(|name| !self.all.contains(*name)).cloned());
+        if self.is_whole && !absent.is_empty() {
+            let names: Vec<String> = absent.into_iter().collect();
+            items.push(nothing(format!("{by}: the source has no collection {}", shortened(&names))));
+        } else if self.is_whole && self.taken == 0 {
+            items.push(nothing(format!("{by}: means none of the source's {} collections", self.all.len())));
+        }
+        items
     }
-    // The file may be an old one: what came since would quietly never be backed up.
-    let mut left_out = all;
-    left_out.retain(|collection| !names.contains(collection));
-    if !left_out.is_empty() {
-        context.log.warn(
-            Some(&cluster.host.to_string()),
-            &format!(
-                "the file `{}` leaves out {} collections: {}; without the file (`reset` removes it) all are taken",
-                state_files::COLLECTIONS,
-                left_out.len(),
-                shortened(&left_out),
-            ),
-        );
-    }
-    Ok(names.into_iter().filter(mine).collect())
 }
 
 /// The first of many names.

@@ -1,20 +1,22 @@
-//! What the bucket holds of a collection's sets.
+//! What the bucket holds of a collection's sets, and how good they are.
 
-use crate::concurrent;
-use crate::error::Error;
-use crate::naming::{self, ShardSnapshotName};
-use crate::places::Places;
-use crate::sets::{self, Found, ReadError, SetId, SetManifest};
-use crate::store::{Object, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many manifests are read at the same time.
-const MANIFESTS_AT_ONCE: usize = 8;
+use crate::concurrent;
+use crate::error::{Code, Error};
+use crate::naming::{self, ShardSnapshotName};
+use crate::places::Places;
+use crate::sets::quality::{self, Depth};
+use crate::sets::{self, Found, Level, SetHeader, SetId, SetManifest};
+use crate::store::{Object, ObjectStore};
 
-/// What ends the name of the companion that older Qdrants store beside an archive.
+/// How many sets are looked at at the same time.
+const SETS_AT_ONCE: usize = 8;
+
+/// What ends the name of the companion that older Qdrants store beside a snapshot.
 const COMPANION: &str = ".checksum";
 
-/// The sets of a collection, and all its shard archives.
+/// The sets of a collection, and all its shard snapshots.
 pub(super) struct Inventory {
     pub collection: String,
     pub key_prefix: String,
@@ -22,79 +24,92 @@ pub(super) struct Inventory {
     /// The oldest first.
     pub sets: Vec<Listed>,
     /// By their keys without escapes, which some servers undo in listings.
-    pub archives: BTreeMap<String, Object>,
+    pub snapshots: BTreeMap<String, Object>,
     /// The ids of sets that were pinned.
     pub pinned: BTreeSet<String>,
 }
 
-/// A set whose manifest was read.
+/// A set that was looked at.
 pub(super) struct Listed {
     pub found: Found,
-    /// Or what is wrong with it.
-    pub manifest: Result<SetManifest, ReadError>,
+    /// Its manifest, where there is one that can be used.
+    pub manifest: Option<SetManifest>,
+    /// How good it is, or what is wrong with it.
+    pub quality: Result<Level, Error>,
+    /// Where it comes from, as far as it says.
+    pub header: SetHeader,
 }
 
 impl Inventory {
-    /// Lists the archives first: what comes into being while the manifests are read has none yet.
+    /// Lists the snapshots first: what comes into being while the manifests are read has none yet.
     ///
     /// # Errors
-    /// The bucket can't be read.
+    /// The bucket can't be read, or something of a set can't be looked at.
     pub(super) async fn take(bucket: &dyn ObjectStore, collection: &str) -> Result<Self, Error> {
-        let mut archives = Vec::new();
+        let mut snapshots = Vec::new();
         let folder = naming::shards_folder(bucket.key_prefix(), collection);
-        bucket.list(&folder, &mut |object| archives.push(object)).await?;
-        let (mut found, pinned) = sets::list_one(bucket, collection).await?;
+        bucket.list(&folder, &mut |object| snapshots.push(object)).await?;
+        let (found, pinned) = sets::list_one(bucket, collection).await?;
         let mut sets = Vec::new();
-        let mut failed = None;
-        let work = found.drain(..).map(|found| async move { (sets::read(bucket, collection, &found).await, found) });
-        concurrent::at_most(MANIFESTS_AT_ONCE, work, |(read, found)| match read {
-            Err(ReadError::Unreadable(cause)) => failed = Some(cause),
-            manifest => sets.push(Listed { found, manifest }),
+        let mut unknown = None;
+        let work = found.into_iter().map(|found| look(bucket, collection, found));
+        concurrent::at_most(SETS_AT_ONCE, work, |looked| match looked {
+            Ok(listed) => sets.push(listed),
+            Err(error) => unknown = Some(error),
         })
         .await;
-        sets.sort_by(|left: &Listed, right: &Listed| left.found.id.cmp(&right.found.id));
-        match failed {
-            Some(cause) => Err(cause.into()),
-            None => Ok(Self {
-                collection: collection.to_owned(),
-                key_prefix: bucket.key_prefix().to_owned(),
-                places: bucket.places().clone(),
-                sets,
-                archives: archives.into_iter().map(|object| (plain(&object.key), object)).collect(),
-                pinned,
-            }),
+        if let Some(error) = unknown {
+            return Err(error);
         }
+        sets.sort_by(|left: &Listed, right: &Listed| left.found.id.cmp(&right.found.id));
+        Ok(Self {
+            collection: collection.to_owned(),
+            key_prefix: bucket.key_prefix().to_owned(),
+            places: bucket.places().clone(),
+            sets,
+            snapshots: snapshots.into_iter().map(|object| (plain(&object.key), object)).collect(),
+            pinned,
+        })
     }
 
-    /// What is wrong with the set: its manifest, or archives that are not there as they were made.
-    pub(super) fn damage(&self, set: &Listed) -> Option<String> {
-        let manifest = match &set.manifest {
-            Ok(manifest) => manifest,
-            Err(cause) => return Some(cause.to_string()),
-        };
-        let wrong = manifest.shards.iter().find(|shard| {
-            let there = self.archives.get(plain(&shard.s3_key).as_str());
-            there.is_none_or(|there| shard.size.is_some_and(|size| size != there.bytes))
-        });
-        wrong.map(|shard| format!("`{}` is missing or of another size", shard.s3_key))
-    }
-
-    /// True for an object that is an archive of a shard of this collection by its name, or the companion of one.
+    /// True for an object that is a snapshot of a shard of this collection by its name, or the companion of one.
     /// Whatever else lies there is not ours.
     pub(super) fn is_ours(&self, key: &str) -> bool {
         let folder = plain(&naming::shards_folder(&self.key_prefix, &self.collection));
         let Some((shard, name)) = key.strip_prefix(&folder).and_then(|rest| rest.split_once('/')) else { return false };
-        let name = ShardSnapshotName::parse(&self.collection, archive_of(name));
+        let name = ShardSnapshotName::parse(&self.collection, snapshot_of(name));
         name.is_some_and(|name| name.shard.to_string() == shard)
     }
 }
 
-/// The archive that a companion belongs to, or the archive itself.
-pub(super) fn archive_of(key: &str) -> &str {
+/// Reads the manifest of a set and asks how good it is.
+///
+/// # Errors
+/// It can't be known right now.
+async fn look(bucket: &dyn ObjectStore, collection: &str, found: Found) -> Result<Listed, Error> {
+    let (read, header) = sets::read_with_header(bucket, collection, &found).await;
+    let header = header.unwrap_or_default();
+    let manifest = match read {
+        Ok(manifest) => manifest,
+        Err(error) if error.is_unknown() => return Err(error),
+        Err(error) => return Ok(Listed { found, manifest: None, quality: Err(error), header }),
+    };
+    let quality = match quality::of_set(bucket, &manifest, &|_| Depth::Identity).await {
+        Ok(level) => Ok(level),
+        Err(wrong) if quality::is_unknown(&wrong) => {
+            return Err(quality::as_one(&wrong).of(format!("the set {}", found.id)));
+        }
+        Err(wrong) => Err(quality::as_one(&wrong)),
+    };
+    Ok(Listed { found, manifest: Some(manifest), quality, header })
+}
+
+/// The snapshot that a companion belongs to, or the snapshot itself.
+pub(super) fn snapshot_of(key: &str) -> &str {
     key.strip_suffix(COMPANION).unwrap_or(key)
 }
 
-/// The companion of an archive.
+/// The companion of a snapshot.
 pub(super) fn companion(key: &str) -> String {
     format!("{key}{COMPANION}")
 }
@@ -104,12 +119,12 @@ pub(super) fn plain(key: &str) -> String {
     naming::unescape_segment(key)
 }
 
-/// The collections that have sets, or archives of shards.
+/// The collections that have sets, or snapshots of shards.
 ///
 /// # Errors
 /// The bucket can't be listed.
 pub async fn collections(bucket: &dyn ObjectStore) -> Result<BTreeSet<String>, Error> {
-    let mut names: BTreeSet<String> = sets::list(bucket).await?.into_iter().map(|(collection, _)| collection).collect();
+    let mut names: BTreeSet<String> = sets::list(bucket).await?.into_keys().collect();
     let prefix = bucket.key_prefix();
     let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     let mut note = |object: Object| {
@@ -126,9 +141,14 @@ pub async fn collections(bucket: &dyn ObjectStore) -> Result<BTreeSet<String>, E
 }
 
 impl Listed {
-    /// True when it is not for this version of the program to judge it.
-    pub(super) fn is_newer(&self) -> bool {
-        matches!(self.manifest, Err(ReadError::Newer(_)))
+    /// Why it is not for this run to judge it.
+    pub(super) fn not_ours(&self) -> Option<&'static str> {
+        let error = self.quality.as_ref().err().filter(|_| self.manifest.is_none())?;
+        match error.code() {
+            Code::Version => Some("a newer version of this program wrote it"),
+            Code::Configuration => Some("its snapshots lie under another QDRANT_S3_KEY_PREFIX, as another source's do"),
+            _ => None,
+        }
     }
 
     /// The set's id.

@@ -1,11 +1,13 @@
 //! What is to be deleted: a pure function of what is there, the rules, and the time.
 
 use std::collections::BTreeSet;
+
 use time::OffsetDateTime;
 
-use super::inventory::{Inventory, archive_of, companion, plain};
-use crate::report::Outcome;
+use super::inventory::{Inventory, Listed, companion, plain, snapshot_of};
+use crate::error::{Code, Error};
 use crate::sets::retention::{Candidate, judge};
+use crate::sets::{SetId, SetManifest};
 use crate::settings::{Keep, Sweep};
 use crate::store::Object;
 
@@ -15,10 +17,18 @@ pub(super) struct Plan {
     pub kept: Vec<(String, String)>,
     /// The oldest first.
     pub removals: Vec<Removal>,
-    /// Archives that belong to no set, old enough to be no running backup's.
+    /// Orphaned snapshots: they belong to no set, and are old enough to be no running backup's.
     pub orphans: Vec<Object>,
     /// Why there are orphans and none are deleted.
-    pub not_swept: Option<(Outcome, String)>,
+    pub not_swept: Option<NotSwept>,
+}
+
+/// Why orphaned snapshots are left where they are.
+pub(super) enum NotSwept {
+    /// It may be right to leave them.
+    Left(String),
+    /// Somebody has to look.
+    Refused(Error),
 }
 
 /// A set to be removed.
@@ -31,110 +41,113 @@ pub(super) struct Removal {
     pub objects: Vec<String>,
 }
 
-pub(super) fn plan(inventory: &Inventory, keep: &Keep, sweep: &Sweep, now: OffsetDateTime) -> Plan {
-    let candidates: Vec<Candidate> = inventory
-        .sets
-        .iter()
-        .map(|set| Candidate {
-            id: set.id().clone(),
-            damage: inventory.damage(set),
-            pinned: inventory.pinned.contains(set.id().as_str()) || set.is_newer(),
-            peers: set.manifest.as_ref().map(|manifest| manifest.peers()).unwrap_or_default(),
-        })
-        .collect();
-    let verdicts = judge(&candidates, keep, now);
+/// The rules of one run.
+pub(super) struct Rules<'a> {
+    pub keep: &'a Keep,
+    pub sweep: &'a Sweep,
+    pub now: OffsetDateTime,
+    /// The set that this run has made: it stays, whatever its date.
+    pub made: Option<&'a SetId>,
+}
+
+pub(super) fn plan(inventory: &Inventory, rules: &Rules<'_>) -> Plan {
+    let candidates: Vec<Candidate> = inventory.sets.iter().map(|set| candidate(inventory, set, rules)).collect();
+    let verdicts = judge(&candidates, rules.keep, rules.now);
     let judged = || inventory.sets.iter().zip(&verdicts);
-    // Two sets may name one archive: Qdrant's names have no more than the second in them.
-    let of_kept: BTreeSet<String> = judged()
-        .filter(|(_, verdict)| verdict.keep)
-        .filter_map(|(set, _)| set.manifest.as_ref().ok())
-        .flat_map(|manifest| &manifest.shards)
-        .map(|shard| plain(&shard.s3_key))
-        .collect();
+    // Two sets may name one snapshot: Qdrant's names have no more than the second in them.
+    let of_kept = named(judged().filter(|(_, verdict)| verdict.keep).filter_map(|(set, _)| set.manifest.as_ref()));
     let mut plan = Plan { kept: Vec::new(), removals: Vec::new(), orphans: Vec::new(), not_swept: None };
     for (set, verdict) in judged() {
-        let id = set.id().to_string();
+        let (id, reason) = (set.id().to_string(), verdict.reason.clone());
         if verdict.keep {
-            plan.kept.push((id, verdict.reason.clone()));
-            continue;
+            plan.kept.push((id, reason));
+        } else {
+            let objects = objects_of(inventory, set, &of_kept);
+            plan.removals.push(Removal { id, reason, manifest: set.found.key.clone(), objects });
         }
-        let mut objects = Vec::new();
-        for shard in set.manifest.iter().flat_map(|manifest| &manifest.shards) {
-            let key = plain(&shard.s3_key);
-            if of_kept.contains(&key) {
-                continue;
-            }
-            if inventory.archives.contains_key(companion(&key).as_str()) {
-                objects.push(companion(&shard.s3_key));
-            }
-            objects.push(shard.s3_key.clone());
-        }
-        for state in inventory.places.all(&set.id().state_key(&inventory.collection)) {
-            objects.push(state.replace(".json", ".csv"));
-            objects.push(state);
-        }
-        plan.removals.push(Removal { id, reason: verdict.reason.clone(), manifest: set.found.key.clone(), objects });
     }
-    find_orphans(
-        inventory,
-        sweep,
-        now,
-        &mut plan,
-        judged().any(|(set, verdict)| verdict.keep && set.manifest.is_err()),
-    );
+    let unreadable = judged().any(|(set, verdict)| verdict.keep && set.manifest.is_none());
+    find_orphans(inventory, rules, &mut plan, unreadable);
     plan
 }
 
-fn find_orphans(inventory: &Inventory, sweep: &Sweep, now: OffsetDateTime, plan: &mut Plan, unreadable: bool) {
-    let named: BTreeSet<String> = inventory
-        .sets
-        .iter()
-        .filter_map(|set| set.manifest.as_ref().ok())
-        .flat_map(|manifest| &manifest.shards)
-        .map(|shard| plain(&shard.s3_key))
-        .collect();
+fn candidate(inventory: &Inventory, set: &Listed, rules: &Rules<'_>) -> Candidate {
+    let pinned = if inventory.pinned.contains(set.id().as_str()) {
+        Some("pinned")
+    } else if rules.made == Some(set.id()) {
+        Some("made by this run")
+    } else {
+        set.not_ours()
+    };
+    Candidate {
+        started: set.id().started(),
+        damage: set.quality.as_ref().err().map(ToString::to_string),
+        pinned: pinned.map(str::to_owned),
+        source: set.header.source_id.clone(),
+        peers: set.header.peers.iter().copied().collect(),
+    }
+}
+
+/// The keys of the snapshots that manifests name.
+fn named<'a>(manifests: impl Iterator<Item = &'a SetManifest>) -> BTreeSet<String> {
+    manifests.flat_map(|manifest| &manifest.shards).map(|shard| plain(&shard.s3_key)).collect()
+}
+
+/// What is deleted with a set: its snapshots, but for those that a set that is kept has, too, and what is known of
+/// restores of it.
+fn objects_of(inventory: &Inventory, set: &Listed, of_kept: &BTreeSet<String>) -> Vec<String> {
+    let mut objects = Vec::new();
+    for shard in set.manifest.iter().flat_map(|manifest| &manifest.shards) {
+        let key = plain(&shard.s3_key);
+        if of_kept.contains(&key) {
+            continue;
+        }
+        if inventory.snapshots.contains_key(companion(&key).as_str()) {
+            objects.push(companion(&shard.s3_key));
+        }
+        objects.push(shard.s3_key.clone());
+    }
+    for state in inventory.places.all(&set.id().state_key(&inventory.collection)) {
+        objects.push(state.replace(".json", ".csv"));
+        objects.push(state);
+    }
+    objects
+}
+
+fn find_orphans(inventory: &Inventory, rules: &Rules<'_>, plan: &mut Plan, unreadable: bool) {
+    let named = named(inventory.sets.iter().filter_map(|set| set.manifest.as_ref()));
     let orphans: Vec<Object> = inventory
-        .archives
+        .snapshots
         .iter()
-        .filter(|(key, _)| !named.contains(archive_of(key)) && inventory.is_ours(key))
+        .filter(|(key, _)| !named.contains(snapshot_of(key)) && inventory.is_ours(key))
         // Without a date it may be of a backup that is running.
-        .filter(|(_, object)| object.last_modified.is_some_and(|stored| now - stored > sweep.grace))
+        .filter(|(_, object)| object.last_modified.is_some_and(|stored| rules.now - stored > rules.sweep.grace))
         .map(|(_, object)| object.clone())
         .collect();
     if orphans.is_empty() {
         return;
     }
-    let total = inventory.archives.iter().filter(|(key, _)| inventory.is_ours(key)).count() as u64;
+    let total = inventory.snapshots.iter().filter(|(key, _)| inventory.is_ours(key)).count() as u64;
     let count = orphans.len() as u64;
+    let cap = rules.sweep.cap_percent;
     plan.not_swept = if inventory.sets.is_empty() {
-        Some((
-            Outcome::Skipped,
-            format!(
-                "{count} archives and no set at all: they are left where they are, as manifests may have been lost"
-            ),
-        ))
+        Some(NotSwept::Left(format!(
+            "{count} archives and no set at all: they are left where they are, as manifests may have been lost"
+        )))
     } else if !inventory.places.is_whole() {
-        Some((
-            Outcome::Skipped,
-            format!(
-                "{count} archives that may belong to no set are left: the keys may not list the manifests at the root of the \
-                 bucket, which may name them"
-            ),
-        ))
+        Some(NotSwept::Left(format!(
+            "{count} archives that may belong to no set are left: the keys may not list the manifests at the root of the \
+             bucket, which may name them"
+        )))
     } else if unreadable {
-        Some((
-            Outcome::Skipped,
-            format!("{count} archives that may belong to no set are left: a manifest can't be read"),
-        ))
-    } else if count * 100 > total * sweep.cap_percent {
-        Some((
-            Outcome::Failed,
-            format!(
-                "{count} of its {total} archives belong to no set, which is more than QDRANT_SWEEP_DELETE_CAP_PCT={}; none was \
-                 deleted. Look at them (`prune_snap --dry-run` with a higher cap lists them), then raise it for one run",
-                sweep.cap_percent
-            ),
-        ))
+        Some(NotSwept::Left(format!("{count} archives that may belong to no set are left: a manifest can't be read")))
+    } else if count * 100 > total * cap {
+        let cause = format!(
+            "{count} of its {total} archives belong to no set, which is more than QDRANT_SWEEP_DELETE_CAP_PCT={cap}; none \
+             was deleted"
+        );
+        let advice = "look at them (`prune_snap --dry-run` with a higher cap lists them), then raise it for one run";
+        Some(NotSwept::Refused(Error::new(Code::Incomplete, "", cause).advice(advice)))
     } else {
         plan.orphans = orphans;
         None

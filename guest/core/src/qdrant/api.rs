@@ -90,6 +90,11 @@ impl Client {
         self.read(Method::GET, "/cluster", None, Effect::Idempotent).await
     }
 
+    /// The id of the peer that answers; `None` for a server without clustering.
+    pub async fn peer_id(&self) -> Result<Option<u64>, QdrantError> {
+        Ok(self.cluster_info().await?.peer_id)
+    }
+
     /// The names of all collections the key may see.
     pub async fn collections(&self) -> Result<Vec<String>, QdrantError> {
         let answer: Collections = self.read(Method::GET, "/collections", None, Effect::Idempotent).await?;
@@ -176,6 +181,14 @@ impl Client {
     pub async fn shard_snapshots(&self, collection: &str, shard: u32) -> Result<Vec<SnapshotDescription>, QdrantError> {
         let path = format!("/collections/{}/shards/{shard}/snapshots", segment(collection));
         self.read(Method::GET, &path, None, Effect::Idempotent).await
+    }
+
+    /// Deletes a snapshot of a collection, or of one of its shards, where this peer stores them; not an error where there
+    /// is none.
+    pub async fn delete_snapshot(&self, collection: &str, shard: Option<u32>, name: &str) -> Result<(), QdrantError> {
+        let of_shard = shard.map(|shard| format!("/shards/{shard}")).unwrap_or_default();
+        let path = format!("/collections/{}{of_shard}/snapshots/{}?wait=true", segment(collection), segment(name));
+        optional(self.read::<Value>(Method::DELETE, &path, None, Effect::Idempotent).await).map(drop)
     }
 
     /// Makes this peer fetch a shard archive and put it in place of its replica. Other peers' replicas are left

@@ -41,7 +41,7 @@ pub(crate) async fn wanted(
     }
     let headed = sets::headers(bucket, &all).await;
     let whose = of_target(context, bucket, cluster, Some(&headed), None).await?;
-    let lines = state_files::read_collections(context.ports.files.as_ref())?;
+    let lines = state_files::chosen_collections(context.ports.files.as_ref())?;
     let mut named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
     let everything = named.is_empty() && context.settings.collections.include.is_empty();
     let settings = &context.settings;
@@ -61,7 +61,7 @@ pub(crate) async fn wanted(
     for name in named {
         wanted.entry(name).or_default().required = true;
     }
-    let only = state_files::read_collections(context.ports.files.as_ref())?;
+    let only = state_files::chosen_collections(context.ports.files.as_ref())?;
     let only: BTreeSet<String> = only.into_iter().map(|line| line.collection).collect();
     wanted.retain(|collection, _| {
         (only.is_empty() || only.contains(collection)) && settings.collections.takes(collection)

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::body;
 use super::expected::Bounds;
 use super::layout::Placement;
-use super::selection::{Described, Selection};
+use super::selection::Selection;
 use super::shard_keys::{ShardKey, in_order, note_replicas, replicas_of};
+use crate::generations::Described;
 
 /// What will be done to one target cluster for one collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -353,10 +354,10 @@ pub(super) fn with_more_replicas(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
-    use super::super::archives::BucketArchive;
     use super::super::layout::next_steps;
     use super::*;
     use crate::archive::{ArchiveDescription, ShardDescription, ShardKeyMapping};
+    use crate::generations::BucketArchive;
     use serde_json::json;
     use time::OffsetDateTime;
 

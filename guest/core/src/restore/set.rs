@@ -8,14 +8,11 @@ use super::body;
 use super::expected::Bounds;
 use super::layout::Placement;
 use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
-use super::shard_keys::{in_order, note_replicas, replicas_of};
-use crate::concurrent;
+use super::shard_keys::{note_replicas, of_shards, replicas_of};
 use crate::report::Item;
-use crate::sets::{self, Found, ReadError, SetManifest};
+use crate::sets::quality::{self, Depth};
+use crate::sets::{self, Found, SetManifest};
 use crate::store::ObjectStore;
-
-/// How many objects are looked at at the same time.
-const OBJECTS_AT_ONCE: usize = 16;
 
 /// A set chosen for one collection.
 #[derive(Clone, Debug)]
@@ -30,7 +27,7 @@ pub struct SetSelection {
     pub drill: bool,
 }
 
-/// Chooses the newest of `sets` (the oldest first) whose archives are all there, as they were made. An older one is taken
+/// Chooses the newest good one of `sets` (the oldest first). An older one is taken
 /// only in place of one that is known to be damaged, and not of one that can't be read right now.
 ///
 /// # Errors
@@ -41,63 +38,25 @@ pub async fn select_set(
     sets: &[Found],
 ) -> Result<(SetManifest, Vec<Item>), Error> {
     let mut skipped = Vec::new();
+    let mut causes = Vec::new();
     for found in sets.iter().rev() {
-        let usable = match sets::read(bucket, collection, found).await {
-            Ok(manifest) => present(bucket, &manifest).await.map(|()| manifest),
-            Err(cause) => Err(cause),
+        let wrong = match sets::read(bucket, collection, found).await {
+            Ok(manifest) => match quality::of_set(bucket, &manifest, &|_| Depth::Identity).await {
+                Ok(_) => return Ok((manifest, skipped)),
+                Err(wrong) => wrong,
+            },
+            Err(error) => vec![error],
         };
-        match usable {
-            Ok(manifest) => return Ok((manifest, skipped)),
-            Err(ReadError::Unreadable(cause)) => {
-                let cause =
-                    format!("{cause}; whether this set is whole is not known, and no older one is taken in its place");
-                return Err(Error::new(Code::StoreAnswer, found.id.to_string(), cause));
-            }
-            Err(cause) => {
-                skipped.push(Item::skipped("set", cause.to_string()).collection(collection).name(found.id.to_string()))
-            }
+        let cause = quality::as_one(&wrong);
+        if quality::is_unknown(&wrong) {
+            let advice = "whether this set is good is not known, and no older one is taken in its place";
+            return Err(cause.of(format!("the set {}", found.id)).advice(advice));
         }
+        causes.push(format!("{}: {cause}", found.id));
+        skipped.push(Item::skipped("set", cause.to_string()).collection(collection).name(found.id.as_str()));
     }
-    let causes = skipped.iter().map(|item| {
-        format!("{}: {}", item.name.as_deref().unwrap_or_default(), item.cause.as_deref().unwrap_or_default())
-    });
-    let cause = format!("no set of it can be restored: {}", causes.collect::<Vec<_>>().join("; "));
-    Err(Error::new(Code::Incomplete, "", cause))
-}
-
-/// Proves that every archive is there, with the size and the ETag that the manifest says.
-///
-/// # Errors
-/// Names all that are not.
-pub async fn present(bucket: &dyn ObjectStore, manifest: &SetManifest) -> Result<(), ReadError> {
-    let (mut wrong, mut unreadable) = (Vec::new(), false);
-    let work = manifest.shards.iter().map(|shard| async move { (shard, bucket.stat(&shard.s3_key).await) });
-    concurrent::at_most(OBJECTS_AT_ONCE, work, |(shard, stat)| {
-        let cause = match stat {
-            Err(error) => {
-                unreadable = true;
-                error.to_string()
-            }
-            Ok(None) => format!("the object `{}` is missing", shard.s3_key),
-            Ok(Some(stat)) if shard.size.is_some_and(|size| size != stat.bytes) => format!(
-                "the object `{}` has {} bytes and had {}",
-                shard.s3_key,
-                stat.bytes,
-                shard.size.unwrap_or_default()
-            ),
-            Ok(Some(stat)) if !shard.etag.is_empty() && shard.etag.trim_matches('"') != stat.etag => {
-                format!("the object `{}` is not the one that was made (its ETag is another)", shard.s3_key)
-            }
-            Ok(Some(_)) => return,
-        };
-        wrong.push(cause);
-    })
-    .await;
-    match (wrong.is_empty(), unreadable) {
-        (true, _) => Ok(()),
-        (false, true) => Err(ReadError::Unreadable(wrong.join("; "))),
-        (false, false) => Err(ReadError::Damaged(wrong.join("; "))),
-    }
+    Err(Error::new(Code::Incomplete, "", format!("no set of it can be restored: {}", causes.join("; ")))
+        .advice("`verify` says what is wrong with each set"))
 }
 
 impl SetSelection {
@@ -167,15 +126,8 @@ impl SetSelection {
     }
 
     fn shard_keys(&self) -> Result<Vec<super::ShardKey>, Error> {
-        let mut keys: Vec<(Value, Vec<u32>)> = Vec::new();
-        for shard in &self.manifest.shards {
-            let Some(key) = &shard.key else { continue };
-            match keys.iter_mut().find(|(there, _)| there == key) {
-                Some((_, shards)) => shards.push(shard.id),
-                None => keys.push((key.clone(), vec![shard.id])),
-            }
-        }
-        in_order(keys, self.manifest.shards.iter().map(|shard| &shard.id))
+        let shards: Vec<_> = self.manifest.shards.iter().map(|shard| (shard.id, shard.key.clone())).collect();
+        of_shards(&shards)
     }
 
     fn recoveries(&self, placement: &Placement) -> Vec<Recovery> {
@@ -252,6 +204,7 @@ mod tests {
             source_name: None,
             run_id: None,
             source: None,
+            missing: Vec::new(),
         };
         SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, drill: false }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::archives::{BucketArchive, each_archive_in};
+use crate::generations::{BucketArchive, each_archive_in};
 use time::OffsetDateTime;
 
 use crate::archive;

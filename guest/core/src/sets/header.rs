@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::store::{Found, LIMIT};
+use super::found::{Found, LIMIT};
 use crate::concurrent;
 use crate::store::ObjectStore;
 

@@ -16,6 +16,9 @@ use crate::timestamp;
 /// The folder of the manifests of all sets in the bucket.
 pub const MANIFESTS: &str = places::SET_MANIFESTS;
 
+/// What stands behind the set's id in the key of the record of a partial backup.
+const PARTIAL: &str = ".partial";
+
 /// What ends the key of a marker that pins a set.
 const PIN: &str = ".pin";
 
@@ -69,10 +72,16 @@ impl SetId {
         key.rsplit('/').next()?.strip_suffix(PIN)
     }
 
-    /// The collection and the set of a manifest's key.
+    /// The key of the record of a partial backup of `collection` in this set.
+    pub fn partial_key(&self, collection: &str) -> String {
+        format!("{}{}{PARTIAL}.json", Self::folder(collection), self.0)
+    }
+
+    /// The collection and the set of the key of a manifest, or of a record of a partial backup.
     pub fn of_key(key: &str) -> Option<(String, Self)> {
         let (folder, name) = key.strip_prefix(MANIFESTS)?.strip_prefix('/')?.split_once('/')?;
         let id = name.strip_suffix(".json").filter(|id| !id.is_empty() && !id.contains('/'))?;
+        let id = id.strip_suffix(PARTIAL).unwrap_or(id);
         Some((naming::collection_of_folder(folder)?, Self(id.to_owned())))
     }
 
@@ -130,6 +139,9 @@ pub struct SetManifest {
     /// What the script does not record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SetSource>,
+    /// The shards of which no snapshot could be made: a partial backup, which counts for no retention and no restore.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<u32>,
 }
 
 /// One shard and its archive.
@@ -188,6 +200,10 @@ pub struct SetSource {
     /// `QDRANT_BACKUP_LABEL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// How every snapshot was checked when it was made: `full` and `tail` walked it to its end and read which peer made
+    /// it. Absent in the manifests of versions that did not read the peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
 }
 
 impl SetManifest {
@@ -215,6 +231,17 @@ impl SetManifest {
         value.get("schema_version").and_then(Value::as_u64).filter(|version| *version > u64::from(SCHEMA_VERSION))
     }
 
+    /// True for a manifest whose snapshots all lie below another prefix than `key_prefix`, as those of another source do.
+    pub fn lies_elsewhere(json: &[u8], collection: &str, key_prefix: &str) -> bool {
+        let Ok(value) = crate::decode::json::<Value>(json) else { return false };
+        let Some(shards) = value.get("shards").and_then(Value::as_array) else { return false };
+        let own = naming::shards_folder(key_prefix, collection);
+        let folder = format!("/{}", naming::shards_folder("", collection));
+        let elsewhere = |key: &str| !key.starts_with(&own) && format!("/{key}").contains(&folder);
+        !shards.is_empty()
+            && shards.iter().all(|shard| shard.get("s3_key").and_then(Value::as_str).is_some_and(elsewhere))
+    }
+
     /// The peers that it was made on, as far as it says.
     pub fn peers(&self) -> Vec<u64> {
         let named = self.source.iter().flat_map(|source| &source.peers).map(|peer| peer.id);
@@ -232,7 +259,7 @@ impl SetManifest {
         if !self.collection_config.is_object() {
             return Err("it has no configuration of the collection".to_owned());
         }
-        if self.shards.len() as u64 != self.shard_count {
+        if (self.shards.len() + self.missing.len()) as u64 != self.shard_count {
             return Err(format!("it lists {} shards of {}", self.shards.len(), self.shard_count));
         }
         let folder = naming::shards_folder(key_prefix, collection);
@@ -282,6 +309,12 @@ impl SetManifest {
             // The script's, which is not exact. 0 also stands for what it could not ask.
             _ => Some((self.points_count, self.points_count)).filter(|_| self.points_count > 0),
         }
+    }
+
+    /// True when every snapshot was walked to its end when it was made, and told the peer that it was asked of.
+    pub fn was_checked(&self) -> bool {
+        let check = self.source.as_ref().and_then(|source| source.check.as_deref());
+        matches!(check, Some("full" | "tail"))
     }
 
     /// True when a checksum of every archive is known.

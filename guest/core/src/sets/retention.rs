@@ -2,21 +2,31 @@
 
 use time::{Date, OffsetDateTime};
 
-use super::manifest::SetId;
 use crate::settings::Keep;
 
-/// A set as it was found.
+/// A set, or a generation, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The set.
-    pub id: SetId,
+    /// When it was begun, where its id says so.
+    pub started: Option<OffsetDateTime>,
     /// What is wrong with it; `None` for a good one.
     pub damage: Option<String>,
-    /// It has to stay, whatever the rules say.
-    pub pinned: bool,
-    /// The peers that it was made on. Sets without a peer in common, through however many others, are of different
-    /// clusters, and the rules count for each cluster by itself.
+    /// Why it has to stay, whatever the rules say.
+    pub pinned: Option<String>,
+    /// The id of its source, where its manifest says it.
+    pub source: Option<String>,
+    /// The peers that it was made on. Sets that name no source, or only one of which does, are of one where they have a
+    /// peer in common, through however many others. The rules count for each source by itself.
     pub peers: Vec<u64>,
+}
+
+impl Candidate {
+    fn is_of_the_source_of(&self, other: &Self) -> bool {
+        match (&self.source, &other.source) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.peers.iter().any(|peer| other.peers.contains(peer)),
+        }
+    }
 }
 
 /// What becomes of a set, and why.
@@ -28,10 +38,16 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// Judges `sets`, the oldest first. Only good sets count for the rules, so that a damaged one never pushes out a good
-/// one. The newest good set of each cluster is always kept. A damaged set goes when it is older than every good set of
-/// its cluster that is kept: it may be all there is until then. What has no date in its id is left alone.
+/// Judges `sets`, the oldest first. Where no rule is set, all are kept. Only good sets count for the rules, so that a
+/// damaged one never pushes out a good one, and only those that were begun before `now`: a wrong clock pushes out
+/// nothing either. The newest good set of each cluster is always kept. A damaged set goes when it is older than every good
+/// set of its cluster that is kept: it may be all there is until then. What has no date in its id, or one in the future,
+/// is left alone.
 pub fn judge(sets: &[Candidate], keep: &Keep, now: OffsetDateTime) -> Vec<Verdict> {
+    if !keep.has_rules() {
+        let kept = Verdict { keep: true, reason: "no retention rule is set".to_owned() };
+        return vec![kept; sets.len()];
+    }
     let clusters = clusters(sets);
     let mut verdicts: Vec<Verdict> = sets.iter().map(|set| of_itself(set, keep, now)).collect();
     for cluster in 0..sets.len() {
@@ -39,12 +55,15 @@ pub fn judge(sets: &[Candidate], keep: &Keep, now: OffsetDateTime) -> Vec<Verdic
         let good: Vec<usize> = (0..sets.len())
             .rev()
             .filter(mine)
-            .filter(|place| sets.get(*place).is_some_and(|set| set.damage.is_none() && set.id.started().is_some()))
+            .filter(|place| {
+                sets.get(*place)
+                    .is_some_and(|set| set.damage.is_none() && set.started.is_some_and(|started| started <= now))
+            })
             .collect();
         for rule in RULES {
             let mut periods: Vec<i64> = Vec::new();
             for place in &good {
-                let Some(started) = sets.get(*place).and_then(|set| set.id.started()) else { continue };
+                let Some(started) = sets.get(*place).and_then(|set| set.started) else { continue };
                 let period = if rule.name == "last" { periods.len() as i64 } else { (rule.period)(started) };
                 if periods.len() as u64 >= (rule.count)(keep) {
                     break;
@@ -98,9 +117,10 @@ fn day(date: Date) -> i64 {
 
 /// What can be said of a set without the others.
 fn of_itself(set: &Candidate, keep: &Keep, now: OffsetDateTime) -> Verdict {
-    let reason = match set.id.started() {
-        _ if set.pinned => Some("pinned"),
+    let reason = match set.started {
+        _ if set.pinned.is_some() => set.pinned.as_deref(),
         None => Some("its id has no date"),
+        Some(started) if started > now => Some("its date is in the future"),
         Some(started) if set.damage.is_none() && now - started <= keep.within && !keep.within.is_zero() => {
             Some("young enough")
         }
@@ -121,15 +141,13 @@ fn clusters(sets: &[Candidate]) -> Vec<usize> {
     let mut clusters: Vec<usize> = (0..sets.len()).collect();
     for (place, set) in sets.iter().enumerate() {
         let others = sets.iter().zip(clusters.iter().copied()).take(place);
-        let same: Vec<usize> = others
-            .filter(|(other, _)| other.peers.iter().any(|peer| set.peers.contains(peer)))
-            .map(|(_, cluster)| cluster)
-            .collect();
+        let same: Vec<usize> =
+            others.filter(|(other, _)| other.is_of_the_source_of(set)).map(|(_, cluster)| cluster).collect();
         for cluster in clusters.iter_mut().filter(|cluster| same.contains(cluster)) {
             *cluster = place;
         }
     }
-    let known = |place: &usize| sets.get(*place).is_some_and(|set| !set.peers.is_empty());
+    let known = |place: &usize| sets.get(*place).is_some_and(|set| set.source.is_some() || !set.peers.is_empty());
     let nearest = |place: usize| {
         if known(&place) { Some(place) } else { (0..place).rev().chain(place..sets.len()).find(known) }
     };
@@ -139,6 +157,7 @@ fn clusters(sets: &[Candidate]) -> Vec<usize> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    use super::super::SetId;
     use super::*;
     use std::time::Duration;
     use time::macros::datetime;
@@ -151,7 +170,8 @@ mod tests {
         let (text, damage) = text.strip_suffix(" damaged").map_or((text, None), |text| (text, Some("x".to_owned())));
         let (text, peer) = text.split_once(" of ").unwrap_or((text, "1"));
         let peers = peer.split('+').filter_map(|peer| peer.parse().ok()).collect();
-        Candidate { id: SetId::from_text(text), damage, pinned, peers }
+        let pinned = pinned.then(|| "pinned".to_owned());
+        Candidate { started: SetId::from_text(text).started(), damage, pinned, source: None, peers }
     }
 
     /// The texts of those that are kept.
@@ -163,10 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ones_are_kept_and_the_newest_even_with_none() {
+    fn the_last_ones_are_kept_and_without_a_rule_all() {
         let sets = ["2026-01-01T00-00-00Z-a", "2026-01-02T00-00-00Z-a", "2026-01-03T00-00-00Z-a"];
         assert_eq!(kept(&sets, &Keep { last: 2, ..ONE }), sets[1..]);
-        assert_eq!(kept(&sets, &Keep { last: 0, ..ONE }), sets[2..]);
+        assert_eq!(kept(&sets, &Keep { last: 0, ..ONE }), sets);
+        assert_eq!(kept(&sets, &Keep { last: 0, yearly: 1, ..ONE }), sets[2..]);
         assert_eq!(kept(&sets, &Keep { last: 9, ..ONE }), sets);
         assert!(kept(&[], &ONE).is_empty());
     }
@@ -197,6 +218,17 @@ mod tests {
         ];
         let within = Keep { last: 0, within: Duration::from_secs(86_400), ..ONE };
         assert_eq!(kept(&sets, &within), [sets[0], sets[2], sets[3], sets[4], sets[5]]);
+    }
+
+    #[test]
+    fn a_date_in_the_future_takes_no_place() {
+        let sets = [
+            "2026-03-01T00-00-00Z-a",
+            "2026-03-02T00-00-00Z-a",
+            "2026-03-02T12-00-01Z-a-second-ahead",
+            "2030-01-01T00-00-00Z-a damaged",
+        ];
+        assert_eq!(kept(&sets, &ONE), sets[1..]);
     }
 
     #[test]
@@ -234,6 +266,18 @@ mod tests {
         assert_eq!(clusters(&[set("y of -"), set("x of -")]), [0, 0]);
     }
 
+    #[test]
+    fn a_source_is_known_by_its_id_before_its_peers() {
+        let of = |text: &str, source: &str| {
+            let source = (!source.is_empty()).then(|| source.to_owned());
+            Candidate { source, ..set(text) }
+        };
+        // All peers of `a` were replaced one by one; `b` has taken over a volume of it.
+        let sets = [of("x of 1", ""), of("x of 1", "a"), of("x of 2", "a"), of("x of 1", "b")];
+        assert_eq!(clusters(&sets[..3]), [2, 2, 2]);
+        assert_eq!(clusters(&sets[1..]), [1, 1, 2]);
+    }
+
     /// Whatever the rules: the newest good set of a cluster stays, and more generous rules never keep less.
     #[test]
     fn more_generous_rules_keep_more() {
@@ -247,11 +291,12 @@ mod tests {
                 .map(|_| {
                     let text = format!("2026-0{}-1{}T0{}-00-00Z-{}", 1 + next(9), next(9), next(9), next(1000));
                     let damage = (next(4) == 0).then(|| "x".to_owned());
-                    Candidate { damage, pinned: next(9) == 0, ..set(&text) }
+                    let pinned = (next(9) == 0).then(|| "pinned".to_owned());
+                    Candidate { damage, pinned, ..set(&text) }
                 })
                 .collect();
-            sets.sort_by(|a, b| a.id.cmp(&b.id));
-            let keep = Keep { last: next(4), daily: next(4), monthly: next(4), ..ONE };
+            sets.sort_by_key(|set| set.started);
+            let keep = Keep { last: 1 + next(3), daily: next(4), monthly: next(4), ..ONE };
             let more = Keep { last: keep.last + 1, daily: keep.daily + next(2), yearly: 1, ..keep };
             let (few, many) = (judge(&sets, &keep, NOW), judge(&sets, &more, NOW));
             assert!(few.iter().zip(&many).all(|(few, many)| !few.keep || many.keep));

@@ -1,53 +1,11 @@
 //! The sets in a bucket.
 
+use super::found::{Found, LIMIT};
+use super::header::SetHeader;
 use super::manifest::{MANIFESTS, SetId, SetManifest};
 use crate::error::{Code, Error};
 use crate::store::{Object, ObjectStore};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The largest manifest: 1,000 shards take 1 MB.
-pub(super) const LIMIT: usize = 64 << 20;
-
-/// A manifest that was found, not read yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The set.
-    pub id: SetId,
-    /// The manifest's key, as the server lists it.
-    pub key: String,
-    /// Its size, as the server lists it.
-    pub bytes: u64,
-}
-
-/// Why a manifest can't be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReadError {
-    /// The bucket can't be read: nothing is known of the manifest.
-    Unreadable(String),
-    /// A later version of this program wrote it.
-    Newer(String),
-    /// It is no manifest, contradicts itself, or is gone.
-    Damaged(String),
-}
-
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Unreadable(why) | Self::Newer(why) | Self::Damaged(why)) = self;
-        f.write_str(why)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl From<ReadError> for Error {
-    fn from(error: ReadError) -> Self {
-        let code = match error {
-            ReadError::Unreadable(_) => Code::StoreAnswer,
-            ReadError::Newer(_) | ReadError::Damaged(_) => Code::ManifestUnusable,
-        };
-        Self::new(code, "", error.to_string())
-    }
-}
 
 /// Every collection in the bucket with its sets, the oldest first.
 ///
@@ -96,13 +54,40 @@ fn sort(sets: &mut Vec<Found>) {
 /// Reads the manifest of `collection` in a set.
 ///
 /// # Errors
-/// It can't be read, or is not one: says which and why.
-pub async fn read(bucket: &dyn ObjectStore, collection: &str, set: &Found) -> Result<SetManifest, ReadError> {
-    let json = bucket.get_listed(&set.key, set.bytes, LIMIT).await;
-    let json = json.map_err(|error| ReadError::Unreadable(error.to_string()))?;
-    let json = json.ok_or_else(|| ReadError::Damaged(format!("there is no manifest `{}` any more", set.key)))?;
-    SetManifest::parse(&json, collection, &set.id, bucket.key_prefix()).map_err(|why| {
-        let text = format!("the manifest `{}` can't be used: {why}", set.key);
-        if SetManifest::newer(&json).is_some() { ReadError::Newer(text) } else { ReadError::Damaged(text) }
+/// It can't be read, which tells nothing of it ([`Error::is_unknown`]); a later version of this program wrote it
+/// ([`Code::Version`]); its snapshots lie under another
+/// `QDRANT_S3_KEY_PREFIX` ([`Code::Configuration`]), which is no damage; or it is no manifest, contradicts itself, or is gone ([`Code::ManifestUnusable`]).
+pub async fn read(bucket: &dyn ObjectStore, collection: &str, set: &Found) -> Result<SetManifest, Error> {
+    read_with_header(bucket, collection, set).await.0
+}
+
+/// As [`read`], with what the manifest says of its origin, where it can be read at all.
+pub async fn read_with_header(
+    bucket: &dyn ObjectStore,
+    collection: &str,
+    set: &Found,
+) -> (Result<SetManifest, Error>, Option<SetHeader>) {
+    match content(bucket, set).await {
+        Ok(json) => (parse(bucket, collection, set, &json), SetHeader::parse(&json)),
+        Err(error) => (Err(error), None),
+    }
+}
+
+async fn content(bucket: &dyn ObjectStore, set: &Found) -> Result<Vec<u8>, Error> {
+    let thing = || format!("the manifest `{}`", set.key);
+    let json = bucket.get_listed(&set.key, set.bytes, LIMIT).await.map_err(|error| error.of(thing()))?;
+    json.ok_or_else(|| Error::new(Code::ManifestUnusable, thing(), "it is not there any more"))
+}
+
+fn parse(bucket: &dyn ObjectStore, collection: &str, set: &Found, json: &[u8]) -> Result<SetManifest, Error> {
+    SetManifest::parse(json, collection, &set.id, bucket.key_prefix()).map_err(|why| {
+        let code = if SetManifest::newer(json).is_some() {
+            Code::Version
+        } else if SetManifest::lies_elsewhere(json, collection, bucket.key_prefix()) {
+            Code::Configuration
+        } else {
+            Code::ManifestUnusable
+        };
+        Error::new(code, format!("the manifest `{}`", set.key), format!("it can't be used: {why}"))
     })
 }

@@ -4,9 +4,10 @@ use crate::aliases;
 use crate::backup;
 use crate::clusters::source;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::lock::{self, Work};
 use crate::places::SNAPSHOT_MANIFESTS;
+use crate::report::Item;
 use crate::runs::{self, Kind};
 use crate::source as identity;
 use crate::state_files;
@@ -19,62 +20,67 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         backup::check_start(context, bucket, SNAPSHOT_MANIFESTS).await?;
     }
     let source = source::find(context).await?;
-    if context.store.is_none() {
-        context.log.warn(
-            None,
-            "no bucket is configured (QDRANT_S3_...): whether the snapshots reached S3 is not checked, and no manifest is written",
-        );
-    }
     context.reporter.report_all(source.missing_items());
-    let chosen = state_files::read_collections(context.ports.files.as_ref())?;
+    let chosen = state_files::chosen_collections(context.ports.files.as_ref())?;
     if let Some(share) = context.settings.share {
         context.log.info(None, &format!("this is share {} of 0 to {}", share.index, share.of - 1));
     }
     let mut written = Vec::new();
-    // A file with some of the collections would choose these for every task from now on.
+    // A file with some of the collections would pass for all of them.
     let mut whole = source.is_whole();
-    for cluster in &source.clusters {
-        if let Some(Err(cause)) = match context.store.as_deref() {
-            Some(bucket) => Some(identity::identify(context, bucket, cluster).await),
-            None => None,
-        } {
+    for (cluster, selected) in source::select(context, &source).await? {
+        if let Some(bucket) = context.store.as_deref()
+            && let Err(error) = identity::identify(context, bucket, cluster).await
+        {
             whole = false;
-            context.reporter.report(source::failed(cluster, cause));
+            context.reporter.report(source::failed(cluster, error));
             continue;
         }
-        match source::selected(context, cluster).await {
-            Ok(collections) => {
-                context.log.info(
-                    Some(&cluster.host.to_string()),
-                    &format!("{} collections on {} peers", collections.len(), cluster.peers.len()),
-                );
-                written.extend(collections.iter().map(|collection| state_files::Collection {
-                    host: Some(cluster.host.to_string()),
-                    collection: collection.clone(),
-                }));
-                let run = Box::pin(async move {
-                    runs::note(context, cluster, Kind::Snapshots).await;
-                    backup::back_up(context, cluster, collections).await;
-                });
-                if let Err(cause) = lock::while_held(context, Work::Snapshots, Some(cluster), run).await {
-                    context.reporter.report(source::failed(cluster, cause));
-                }
-            }
-            Err(cause) => {
+        let collections = match selected {
+            Ok(collections) => collections,
+            Err(error) => {
                 whole = false;
-                context.reporter.report(source::failed(cluster, cause));
+                context.reporter.report(source::failed(cluster, error));
+                continue;
             }
+        };
+        let host = cluster.host.to_string();
+        context.log.info(Some(&host), &format!("{} collections on {} peers", collections.len(), cluster.peers.len()));
+        let line =
+            |collection: &String| state_files::Collection { host: Some(host.clone()), collection: collection.clone() };
+        written.extend(collections.iter().map(line));
+        let run = Box::pin(async move {
+            runs::note(context, cluster, Kind::Snapshots).await;
+            backup::back_up(context, cluster, collections).await;
+        });
+        if let Err(error) = lock::while_held(context, Work::Snapshots, Some(cluster), run).await {
+            context.reporter.report(source::failed(cluster, error));
         }
     }
     if chosen.is_empty() && whole && !written.is_empty() && !context.settings.dry_run {
-        context.ports.files.replace(state_files::COLLECTIONS, state_files::collections_csv(&written).as_bytes())?;
+        let text = state_files::collections_file(&written);
+        context.ports.files.replace(state_files::COLLECTIONS, text.as_bytes())?;
     }
     if written.is_empty() {
         context.log.warn(None, "there is nothing to back up: no collection of the source is meant");
+    } else if context.store.is_none() {
+        say_what_was_not_checked(context);
     }
     // All aliases are one object: with shares, the first writes it.
     if !context.settings.dry_run && context.settings.share.is_none_or(|share| share.index == 0) {
         aliases::save(context, &source).await;
     }
     Ok(())
+}
+
+/// A backup that nobody has looked up is no success, unless that is wanted.
+fn say_what_was_not_checked(context: &Context) {
+    let cause = "no bucket is configured (QDRANT_S3_...): whether the snapshots reached S3 is not checked, and no manifest \
+                 is written";
+    if context.settings.unchecked {
+        return context.log.warn(None, cause);
+    }
+    let error = Error::new(Code::Configuration, "", cause)
+        .advice("configure the bucket, or set QDRANT_BACKUP_UNCHECKED=true where this is wanted");
+    context.reporter.report(Item::failed("task", error));
 }

@@ -9,13 +9,13 @@ use crate::state_files;
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
     let known = state_files::read_collections(context.ports.files.as_ref())?;
-    if !known.is_empty() {
-        let reason = "the file is there already and is kept; `reset` removes it";
-        context.ports.console.data(&state_files::collections_csv(&known));
-        context.reporter.report(Item::skipped("file", reason).name(state_files::COLLECTIONS));
-        return Ok(());
+    if known.is_empty() {
+        return list(context, &source).await;
     }
-    list(context, &source).await
+    context.ports.console.data(&state_files::collections_csv(&known));
+    let item = Item::skipped("file", "the file is there already and is kept; `reset` removes it");
+    context.reporter.report(item.name(state_files::COLLECTIONS));
+    Ok(())
 }
 
 /// Lists the collections of every cluster of the source and writes the file.
@@ -32,7 +32,7 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
             ),
             Err(error) => {
                 whole = false;
-                context.reporter.report(Item::failed("cluster", error).host(&cluster.host));
+                context.reporter.report(source::failed(cluster, error));
             }
         }
     }
@@ -40,18 +40,16 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
         context.log.info(None, "the source has no collections");
         return Ok(());
     }
-    let csv = state_files::collections_csv(&lines);
+    context.ports.console.data(&state_files::collections_csv(&lines));
     if !whole {
-        // A file with some of them would choose these for every task from now on.
-        context.ports.console.data(&csv);
-        context
-            .log
-            .warn(None, &format!("the file `{}` is not written, as the list is not whole", state_files::COLLECTIONS));
+        // A file with some of them would pass for all of them.
+        let what = format!("the file `{}` is not written, as the list is not whole", state_files::COLLECTIONS);
+        context.log.warn(None, &what);
         return Ok(());
     }
-    context.ports.files.replace(state_files::COLLECTIONS, csv.as_bytes())?;
-    context.ports.console.data(&csv);
-    let item = Item::done("file").name(state_files::COLLECTIONS).cause(format!("{} collections", lines.len()));
-    context.reporter.report(item);
+    let text = state_files::collections_file(&lines);
+    context.ports.files.replace(state_files::COLLECTIONS, text.as_bytes())?;
+    let item = Item::done("file").name(state_files::COLLECTIONS);
+    context.reporter.report(item.cause(format!("{} collections", lines.len())));
     Ok(())
 }

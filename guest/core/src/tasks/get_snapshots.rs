@@ -1,15 +1,16 @@
 //! `get_snap` and `get_snap_s3`: the snapshots that can be restored, into the file `snapshots`.
 
+use std::collections::BTreeSet;
+
 use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
+use crate::generations::{self, BucketArchive};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ports::FileError;
 use crate::qdrant::Cluster;
 use crate::report::Item;
-use crate::restore::{self, BucketArchive};
 use crate::state_files;
-use std::collections::BTreeSet;
 
 /// As Qdrant lists them.
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
@@ -18,58 +19,62 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         return Ok(());
     }
     let source = source::find(context).await?;
-    let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
     context.reporter.report_all(source.missing_items());
-    let mut lines = BTreeSet::new();
-    let mut whole = source.is_whole();
-    for cluster in &source.clusters {
-        let (found, failed) = snapshots_of(context, cluster, &filter).await;
-        whole &= failed.is_empty();
-        context.reporter.report_all(failed);
-        lines.extend(found);
-    }
-    let lines = lines.into_iter().map(|(collection, snapshot_name, host)| state_files::Snapshot {
-        host: Some(host),
-        collection,
-        snapshot_name,
-    });
-    if !whole {
-        // A file with some of them would pass for all of them, and is not made anew while it is there.
-        context.ports.console.data(&state_files::snapshots_csv(&lines.collect::<Vec<_>>()));
-        context
-            .log
-            .warn(None, &format!("the file `{}` is not written, as the list is not whole", state_files::SNAPSHOTS));
-        return Ok(());
-    }
-    context.reporter.report(write(context, lines.collect())?);
-    Ok(())
-}
-
-/// Collection, snapshot and host, in the order of the file.
-type Line = (String, String, String);
-
-/// What the peers of `cluster` list, and what could not be asked.
-async fn snapshots_of(context: &Context, cluster: &Cluster, filter: &SnapshotFilter) -> (Vec<Line>, Vec<Item>) {
-    let collections = match source::selected(context, cluster).await {
-        Ok(collections) => collections,
-        Err(error) => return (Vec::new(), vec![Item::failed("cluster", error).host(&cluster.host)]),
-    };
-    let (mut lines, mut failed) = (Vec::new(), Vec::new());
-    // Peers with their own disks each know their own snapshots; with S3 all know all.
-    for (collection, peer) in collections.iter().flat_map(|name| cluster.peers.iter().map(move |peer| (name, peer))) {
-        match peer.client.snapshots(collection).await {
-            Ok(snapshots) => {
-                let names = snapshots.into_iter().map(|snapshot| snapshot.name);
-                let names =
-                    names.filter(|name| SnapshotName::parse(collection, name).is_some() && filter.matches(name));
-                lines.extend(names.map(|name| (collection.clone(), name, cluster.host.to_string())));
-            }
+    let mut listed = Listed { lines: BTreeSet::new(), whole: source.is_whole() };
+    for (cluster, selected) in source::select(context, &source).await? {
+        match selected {
+            Ok(collections) => listed.list(context, cluster, &collections).await,
             Err(error) => {
-                failed.push(Item::failed("cluster", error).host(peer.address()).collection(collection.as_str()));
+                listed.whole = false;
+                context.reporter.report(source::failed(cluster, error));
             }
         }
     }
-    (lines, failed)
+    let Listed { lines, whole } = listed;
+    let line =
+        |(collection, snapshot_name, host)| state_files::Snapshot { host: Some(host), collection, snapshot_name };
+    let lines: Vec<state_files::Snapshot> = lines.into_iter().map(line).collect();
+    let csv = state_files::snapshots_csv(&lines);
+    if whole {
+        context.ports.files.replace(state_files::SNAPSHOTS, csv.as_bytes())?;
+        context.ports.console.data(&csv);
+        context.reporter.report(done(lines.len()));
+    } else {
+        // A file with some of them would pass for all of them, and is not made anew while it is there.
+        context.ports.console.data(&csv);
+        let what = format!("the file `{}` is not written, as the list is not whole", state_files::SNAPSHOTS);
+        context.log.warn(None, &what);
+    }
+    Ok(())
+}
+
+/// What Qdrant lists.
+struct Listed {
+    /// Collection, snapshot and host.
+    lines: BTreeSet<(String, String, String)>,
+    /// False where somebody could not be asked.
+    whole: bool,
+}
+
+impl Listed {
+    /// Asks all peers: those with disks of their own each know their own snapshots; with S3 all know all.
+    async fn list(&mut self, context: &Context, cluster: &Cluster, collections: &[String]) {
+        let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
+        let all = collections.iter().flat_map(|collection| cluster.peers.iter().map(move |peer| (collection, peer)));
+        for (collection, peer) in all {
+            let snapshots = match peer.client.snapshots(collection).await {
+                Ok(snapshots) => snapshots,
+                Err(error) => {
+                    self.whole = false;
+                    context.reporter.report(Item::failed("cluster", error).host(peer.address()).collection(collection));
+                    continue;
+                }
+            };
+            let meant = |name: &String| SnapshotName::parse(collection, name).is_some() && filter.matches(name);
+            let names = snapshots.into_iter().map(|snapshot| snapshot.name).filter(meant);
+            self.lines.extend(names.map(|name| (collection.clone(), name, cluster.host.to_string())));
+        }
+    }
 }
 
 /// As the bucket has them.
@@ -79,8 +84,8 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), Error> {
         return Ok(());
     }
     let bucket = context.store()?;
-    let chosen: BTreeSet<String> =
-        state_files::read_collections(context.ports.files.as_ref())?.into_iter().map(|line| line.collection).collect();
+    let chosen = state_files::chosen_collections(context.ports.files.as_ref())?;
+    let chosen: BTreeSet<String> = chosen.into_iter().map(|line| line.collection).collect();
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
     let mut list = List { context, archives: Vec::new(), text: String::new(), lines: 0 };
     list.clear()?;
@@ -90,7 +95,7 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), Error> {
             written = list.add(archive);
         }
     };
-    let listed = restore::each_archive_in(bucket, &filter, &mut each).await;
+    let listed = generations::each_archive_in(bucket, &filter, &mut each).await;
     let listed = listed.and_then(|()| written.and_then(|()| list.end()).map_err(Error::from));
     if listed.is_err() {
         let _ = list.clear();
@@ -99,10 +104,10 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-/// The file `snapshots` while the bucket is listed: a bucket may hold more archives than a pod has memory for.
+/// The file `snapshots` while the bucket is listed: a bucket may hold more snapshots than a pod has memory for.
 struct List<'a> {
     context: &'a Context,
-    /// The archives of one collection, which the bucket lists by peer.
+    /// The snapshots of one collection, which the bucket lists by peer.
     archives: Vec<BucketArchive>,
     /// Lines that are not written yet.
     text: String,
@@ -128,15 +133,12 @@ impl List<'_> {
     }
 
     fn write_lines(&mut self) {
-        restore::by_time(&mut self.archives);
+        generations::by_time(&mut self.archives);
         self.lines += self.archives.len();
         for archive in self.archives.drain(..) {
             let BucketArchive { collection, name: snapshot_name, .. } = archive;
-            self.text.push_str(&state_files::snapshot_line(&state_files::Snapshot {
-                host: None,
-                collection,
-                snapshot_name,
-            }));
+            let line = state_files::Snapshot { host: None, collection, snapshot_name };
+            self.text.push_str(&state_files::snapshot_line(&line));
         }
     }
 
@@ -163,15 +165,8 @@ fn kept(context: &Context) -> Result<Option<Item>, Error> {
         return Ok(None);
     }
     context.ports.console.data(&state_files::snapshots_csv(&lines));
-    let reason = "the file is there already and is kept; `reset` removes it";
-    Ok(Some(Item::skipped("file", reason).name(state_files::SNAPSHOTS)))
-}
-
-fn write(context: &Context, lines: Vec<state_files::Snapshot>) -> Result<Item, Error> {
-    let csv = state_files::snapshots_csv(&lines);
-    context.ports.files.replace(state_files::SNAPSHOTS, csv.as_bytes())?;
-    context.ports.console.data(&csv);
-    Ok(done(lines.len()))
+    let item = Item::skipped("file", "the file is there already and is kept; `reset` removes it");
+    Ok(Some(item.name(state_files::SNAPSHOTS)))
 }
 
 fn done(lines: usize) -> Item {

@@ -122,7 +122,7 @@ fn entry(whose: &Whose, manifest: &SetManifest) -> serde_json::Value {
 }
 
 fn rows(whose: &Whose, listed: &[Listed]) -> Vec<[String; 9]> {
-    let heads = ["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "LABEL", "SOURCE", "DROPPED"];
+    let heads = ["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "SOURCE", "DROPPED", "LABEL"];
     let mut rows = vec![heads.map(str::to_owned)];
     rows.extend(listed.iter().map(|(collection, set, manifest)| {
         let label = manifest.source.as_ref().and_then(|source| source.label.clone()).unwrap_or_default();
@@ -134,9 +134,9 @@ fn rows(whose: &Whose, listed: &[Listed]) -> Vec<[String; 9]> {
             manifest.points_count.to_string(),
             manifest.bytes().to_string(),
             checksums.to_owned(),
-            label,
             whose.source(manifest).map(|source| source.name.clone()).unwrap_or_default(),
             if whose.is_dropped(manifest) == Some(true) { "yes".to_owned() } else { String::new() },
+            label,
         ]
     }));
     rows

@@ -1,10 +1,10 @@
 //! `prune_snap`: retention, and the sweep of what belongs to no set. `pin_set`: what retention must leave alone.
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::lock::{self, Work};
 use crate::prune;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::sets;
 use crate::state_files;
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ async fn prune(context: &Context, legacy: bool) -> Result<(), Error> {
     let bucket = context.store()?;
     // What is old is told by it.
     bucket.check_clock()?;
-    let lines = state_files::read_collections(context.ports.files.as_ref())?;
+    let lines = state_files::chosen_collections(context.ports.files.as_ref())?;
     let named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
     let wanted = |collection: &str| {
         (named.is_empty() || named.contains(collection)) && context.settings.collections.takes(collection)
@@ -28,7 +28,7 @@ async fn prune(context: &Context, legacy: bool) -> Result<(), Error> {
     // What the bucket has, and not what the source has: a collection that was dropped there is pruned, too.
     let mut collections = prune::collections(bucket).await?;
     collections.retain(|collection| wanted(collection));
-    prune::prune_sets(context, collections).await;
+    prune::prune_sets(context, bucket, collections).await;
     if legacy {
         prune::prune_legacy(context, bucket, &wanted).await?;
     }
@@ -57,19 +57,16 @@ async fn mark(context: &Context, set: &str, remove: bool) -> Result<(), Error> {
             let key = bucket.places().ours(&there.id.pin_key(&collection));
             let done =
                 if remove { bucket.delete(&key).await } else { bucket.put(&key, "text/plain", Vec::new()).await };
-            let (outcome, cause) = match done {
-                Ok(()) if remove => (Outcome::Done, "not pinned any more".to_owned()),
-                Ok(()) => (Outcome::Done, "pinned: `prune_snap` leaves it alone".to_owned()),
-                Err(error) => (Outcome::Failed, error.to_string()),
+            let item = match done {
+                Ok(()) if remove => Item::done("set").cause("not pinned any more"),
+                Ok(()) => Item::done("set").cause("pinned: `prune_snap` leaves it alone"),
+                Err(error) => Item::failed("set", error),
             };
-            let collection = Some(collection.clone());
-            context.reporter.report(Item {
-                collection,
-                name: Some(set.to_owned()),
-                cause: Some(cause),
-                ..Item::new("set", outcome)
-            });
+            context.reporter.report(item.collection(&collection).name(set));
         }
     }
-    if found { Ok(()) } else { Err(format!("there is no set `{set}`; `list_sets` lists all").into()) }
+    if found {
+        return Ok(());
+    }
+    Err(Error::new(Code::NothingSelected, "", format!("there is no set `{set}`")).advice("`list_sets` lists all"))
 }

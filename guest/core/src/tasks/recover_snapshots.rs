@@ -10,11 +10,12 @@ use crate::aliases;
 use crate::clusters::source;
 use crate::clusters::target;
 use crate::context::Context;
+use crate::generations::{self, BucketArchive};
 use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::qdrant::Cluster;
 use crate::report::Item;
-use crate::restore::{self, Backup, BucketArchive, Choice, Samples};
+use crate::restore::{self, Backup, Choice, Samples};
 use crate::runs::{self, Kind};
 use crate::state_files;
 use crate::store::ObjectStore;
@@ -105,7 +106,7 @@ async fn of_source(
     }
     all.retain(|_, archives| archives.as_ref().map_or(true, |archives| !archives.is_empty()));
     let settings = &context.settings;
-    let lines = state_files::read_collections(context.ports.files.as_ref())?;
+    let lines = state_files::chosen_collections(context.ports.files.as_ref())?;
     let everything = lines.is_empty() && settings.collections.include.is_empty() && settings.snapshot_filter.is_empty();
     let Some(source) = whose.source.as_ref().filter(|_| everything) else { return Ok(()) };
     let Some(run) = runs::newest(bucket, &source.id, Kind::Snapshots, &|_, _| true).await? else { return Ok(()) };
@@ -194,13 +195,13 @@ async fn archives(
             passing.push(archive);
         }
     };
-    restore::each_archive_in(bucket, &SnapshotFilter::new(""), &mut note).await?;
-    restore::by_time(&mut passing);
+    generations::each_archive_in(bucket, &SnapshotFilter::new(""), &mut note).await?;
+    generations::by_time(&mut passing);
     for archive in passing {
         found.entry(archive.collection.clone()).or_default().push(archive);
     }
     if chosen.is_empty() {
-        let collections = state_files::read_collections(context.ports.files.as_ref())?;
+        let collections = state_files::chosen_collections(context.ports.files.as_ref())?;
         let wanted: BTreeSet<String> = collections.into_iter().map(|line| line.collection).collect();
         let absent = wanted.iter().filter(|collection| !found.contains_key(*collection));
         let absent: Vec<_> = absent

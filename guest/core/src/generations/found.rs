@@ -109,7 +109,7 @@ pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> 
 }
 
 /// Sorts the archives of one collection.
-pub(super) fn newest_first(archives: &mut [BucketArchive]) {
+pub(crate) fn newest_first(archives: &mut [BucketArchive]) {
     archives.sort_by(BucketArchive::order);
     archives.reverse();
 }

@@ -12,11 +12,10 @@ const LEAST_FULL_SCAN: u64 = 10;
 ///
 /// # Errors
 /// It has no parameters.
-pub(super) fn of(config: &Value) -> Result<(Value, Option<Value>), Error> {
-    let params = config
-        .get("params")
-        .and_then(Value::as_object)
-        .ok_or_else(|| Error::new(Code::ManifestUnusable, "", "the backup has no parameters of the collection"))?;
+pub(crate) fn of(config: &Value) -> Result<(Value, Option<Value>), Error> {
+    let params = config.get("params").and_then(Value::as_object).ok_or_else(|| {
+        Error::new(Code::ManifestUnusable, "its configuration", "the backup has no parameters of the collection")
+    })?;
     let mut create = Map::new();
     let mut late = Map::new();
     for (name, value) in params {
@@ -60,7 +59,7 @@ pub(super) fn of(config: &Value) -> Result<(Value, Option<Value>), Error> {
 
 /// `value` without object fields that are null: an absent setting and a null one mean the same to Qdrant, but
 /// not every field accepts null.
-pub(super) fn without_nulls(value: Value) -> Value {
+pub(crate) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
             let mut kept = Map::new();
@@ -76,7 +75,7 @@ pub(super) fn without_nulls(value: Value) -> Value {
 
 /// The parameters in which a collection that is there has to agree with the backup: those Qdrant compares at a
 /// recovery, and those it forgets to.
-pub(super) fn shape(params: &Value) -> Value {
+pub(crate) fn shape(params: &Value) -> Value {
     let field = |name: &str| params.get(name).cloned().unwrap_or_default();
     without_nulls(json!({
         "vectors": field("vectors"),
@@ -87,7 +86,7 @@ pub(super) fn shape(params: &Value) -> Value {
 }
 
 /// True when `there`, an index as the target describes it, is the `wanted` one.
-pub(super) fn same_index(wanted: &Value, there: &Value) -> bool {
+pub(crate) fn same_index(wanted: &Value, there: &Value) -> bool {
     let data_type = there.get("data_type").and_then(Value::as_str);
     match wanted {
         Value::String(name) => data_type.is_some_and(|data_type| data_type.eq_ignore_ascii_case(name)),

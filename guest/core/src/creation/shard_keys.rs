@@ -23,7 +23,7 @@ pub struct ShardKey {
 
 /// Notes the keys whose shards have another number of replicas than the collection's `factor`: Qdrant keeps no number for a
 /// key, so that what its shards have is all there is to go by. `there`: shard to its number of replicas.
-pub(super) fn note_replicas(keys: &mut [ShardKey], there: &BTreeMap<u32, usize>, factor: usize) {
+pub(crate) fn note_replicas(keys: &mut [ShardKey], there: &BTreeMap<u32, usize>, factor: usize) {
     for key in keys.iter_mut().filter(|key| !key.filler) {
         let mut numbers = key.shards.iter().map(|shard| there.get(shard).copied().unwrap_or_default());
         let first = numbers.next().unwrap_or_default();
@@ -34,9 +34,25 @@ pub(super) fn note_replicas(keys: &mut [ShardKey], there: &BTreeMap<u32, usize>,
 }
 
 /// How many replicas `shard` shall have.
-pub(super) fn replicas_of(keys: &[ShardKey], shard: u32, factor: usize) -> usize {
+pub(crate) fn replicas_of(keys: &[ShardKey], shard: u32, factor: usize) -> usize {
     let key = keys.iter().find(|key| key.shards.contains(&shard));
     key.and_then(|key| key.replicas).unwrap_or(factor)
+}
+
+/// The shard keys of shards that each know their own, as [`in_order`] gives them.
+///
+/// # Errors
+/// As for [`in_order`].
+pub(crate) fn of_shards(shards: &[(u32, Option<Value>)]) -> Result<Vec<ShardKey>, Error> {
+    let mut keys: Vec<(Value, Vec<u32>)> = Vec::new();
+    for (id, key) in shards {
+        let Some(key) = key else { continue };
+        match keys.iter_mut().find(|(there, _)| there == key) {
+            Some((_, shards)) => shards.push(*id),
+            None => keys.push((key.clone(), vec![*id])),
+        }
+    }
+    in_order(keys, shards.iter().map(|(id, _)| id))
 }
 
 /// Shard keys in the order of their shard ids, gaps filled: Qdrant gives out ids upwards, so that creating the
@@ -44,7 +60,7 @@ pub(super) fn replicas_of(keys: &[ShardKey], shard: u32, factor: usize) -> usize
 ///
 /// # Errors
 /// A shard has no key, or Qdrant can't be made to give out the ids.
-pub(super) fn in_order<'a>(
+pub(crate) fn in_order<'a>(
     keys: Vec<(Value, Vec<u32>)>,
     mut all: impl Iterator<Item = &'a u32>,
 ) -> Result<Vec<ShardKey>, Error> {
@@ -59,8 +75,11 @@ pub(super) fn in_order<'a>(
     keys.sort_by_key(|key| key.shards.first().copied());
     let named: BTreeSet<u32> = keys.iter().flat_map(|key| key.shards.iter().copied()).collect();
     if all.any(|shard| !named.contains(shard)) {
-        let cause = "the backup does not say which shard key some of the shards belong to";
-        return Err(Error::new(Code::Incomplete, "", cause));
+        return Err(Error::new(
+            Code::ManifestUnusable,
+            "its shard keys",
+            "the backup does not say which shard key some of the shards belong to",
+        ));
     }
     let mut filled = Vec::new();
     let mut next = 1;
@@ -74,11 +93,12 @@ pub(super) fn in_order<'a>(
                  to create them so",
                 key.key
             );
-            return Err(Error::new(Code::Unsupported, "", cause));
+            let advice = "move the points of this key into a new key, or into a new collection, and drop it";
+            return Err(Error::new(Code::Unsupported, "its shard keys", cause).advice(advice));
         }
         let Some(after) = end.checked_add(1).filter(|_| start - next <= GAP_LIMIT) else {
             let cause = format!("the shards of its shard key {} have numbers that no cluster gives", key.key);
-            return Err(Error::new(Code::Unsupported, "", cause));
+            return Err(Error::new(Code::ManifestUnusable, "its shard keys", cause));
         };
         if start > next {
             let filler = Value::from(format!("qdrant-backup-filler-{next}"));

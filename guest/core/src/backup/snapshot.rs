@@ -1,25 +1,16 @@
-//! One archive: asked of one peer, found again when the answer is lost, and proven to be in the bucket.
+//! One snapshot: asked of one peer, and found again when the answer is lost.
 
-use crate::error::Error;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use crate::context::Context;
+use crate::error::{Code, Error};
 use crate::naming::{self, ShardSnapshotName, SnapshotName};
 use crate::qdrant::{Client, QdrantError, SnapshotDescription};
 
-/// An archive that was made, and with a bucket configured found there.
-pub(super) struct Archive {
-    pub name: String,
-    pub key: Option<String>,
-    pub bytes: u64,
-    /// Something a person should know although all went well.
-    pub note: Option<String>,
-}
-
-/// What an archive is made of: a peer's part of a collection, or its replica of one shard.
+/// What a snapshot is made of: a peer's part of a collection, or its replica of one shard.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     pub collection: &'a str,
@@ -44,7 +35,7 @@ impl Subject<'_> {
         }
     }
 
-    /// When an archive of this subject was begun, by its name; `None` for the name of anything else.
+    /// When a snapshot of this subject was begun, by its name; `None` for the name of anything else.
     fn started(&self, name: &str) -> Option<OffsetDateTime> {
         match self.shard {
             None => SnapshotName::parse(self.collection, name)
@@ -57,12 +48,13 @@ impl Subject<'_> {
         }
     }
 
-    /// True when the name of an archive says that this very peer has made it.
-    fn is_signed(&self, name: &str) -> bool {
+    /// True when the name of a snapshot says that this very peer has made it.
+    pub(super) fn is_signed(&self, name: &str) -> bool {
         self.shard.is_none() && self.started(name).is_some()
     }
 
-    fn key(&self, prefix: &str, name: &str) -> String {
+    /// Its key in the bucket.
+    pub(super) fn key(&self, prefix: &str, name: &str) -> String {
         match self.shard {
             None => naming::snapshot_key(prefix, self.collection, name),
             Some(shard) => naming::shard_snapshot_key(prefix, self.collection, shard, name),
@@ -70,10 +62,10 @@ impl Subject<'_> {
     }
 }
 
-/// The archives of `subject` that are there already.
+/// The snapshots of `subject` that are there already.
 pub(super) struct Known(BTreeSet<String>);
 
-/// Asks which archives of `subject` are there already.
+/// Asks which snapshots of `subject` are there already.
 ///
 /// # Errors
 /// The peer does not tell.
@@ -82,75 +74,44 @@ pub(super) async fn known(client: &Client, subject: Subject<'_>) -> Result<Known
     Ok(Known(listed.into_iter().map(|snapshot| snapshot.name).collect()))
 }
 
-/// Makes an archive of `subject` on the peer behind `client`, other than the `known` ones.
-///
-/// # Errors
-/// In words: Qdrant refused, or the archive never appeared.
-pub(super) async fn make(
-    context: &Context,
-    client: &Client,
-    subject: Subject<'_>,
-    Known(known): Known,
-) -> Result<Made, Error> {
-    let permit = context.limits.peer(client.host()).await;
-    wait_for_another_second(context, subject, &known).await;
-    let (description, note) = create(context, client, subject, &known).await?;
-    drop(permit);
-    if known.contains(&description.name) {
-        return Err(format!(
-            "{} gave the archive the name of an earlier one, `{}`, which is lost with it: two backups of this collection \
-             ran within the same second",
-            client.host(),
-            description.name
-        ).into());
-    }
-    Ok(Made { description, note })
+/// A snapshot that Qdrant says it has made.
+pub(super) struct Created<'a> {
+    pub client: &'a Client,
+    pub subject: Subject<'a>,
+    pub description: SnapshotDescription,
+    pub note: Option<String>,
 }
 
-/// An archive that Qdrant says it has made.
-pub(super) struct Made {
-    description: SnapshotDescription,
-    note: Option<String>,
-}
-
-impl Made {
-    /// Proves that the right peer has made it and that it is in the bucket.
+impl Known {
+    /// Makes a snapshot of `subject` on the peer behind `client`, other than those that are known.
     ///
     /// # Errors
-    /// In words: it is of another peer, or isn't where it has to be.
-    pub(super) async fn stored(
+    /// Qdrant refused, or the snapshot never appeared.
+    pub(super) async fn create<'a>(
         self,
         context: &Context,
-        client: &Client,
-        subject: Subject<'_>,
-    ) -> Result<Archive, Error> {
-        let Self { description, note } = self;
-        if !subject.is_signed(&description.name) {
-            client.expect_peer(subject.collection, subject.peer).await?;
-        }
-        let SnapshotDescription { name, size: bytes, .. } = description;
-        let Some(bucket) = context.store.as_deref() else { return Ok(Archive { name, key: None, bytes, note }) };
-        let key = subject.key(bucket.key_prefix(), &name);
-        let Some(stored) = bucket.size(&key).await? else {
-            return Err(format!(
-                "{} says that it made `{name}`, but there is no object `{key}` in the bucket `{}`: this peer stores \
-                 snapshots on its own disk, in another bucket or under another path; check its \
-                 QDRANT__STORAGE__SNAPSHOTS_CONFIG settings and QDRANT_S3_KEY_PREFIX",
+        client: &'a Client,
+        subject: Subject<'a>,
+    ) -> Result<Created<'a>, Error> {
+        let Self(known) = self;
+        let permit = context.limits.peer(client.host()).await;
+        wait_for_another_second(context, subject, &known).await;
+        let (description, note) = create(context, client, subject, &known).await?;
+        drop(permit);
+        if known.contains(&description.name) {
+            let cause = format!(
+                "{} gave the archive the name of an earlier one, `{}`, which is lost with it: two backups of this \
+                 collection ran within the same second",
                 client.host(),
-                bucket.name(),
-            )
-            .into());
-        };
-        if stored == bytes {
-            Ok(Archive { name, key: Some(key), bytes, note })
-        } else {
-            Err(format!("the object `{key}` has {stored} bytes and Qdrant says {bytes}: it is not the whole archive")
-                .into())
+                description.name
+            );
+            return Err(Error::new(Code::Changed, "", cause).advice("run one backup at a time"));
         }
+        Ok(Created { client, subject, description, note })
     }
 }
 
-/// Names have a resolution of a second, and Qdrant puts a new archive in the place of an old one of the same name.
+/// Names have a resolution of a second, and Qdrant puts a new snapshot in the place of an old one of the same name.
 async fn wait_for_another_second(context: &Context, subject: Subject<'_>, known: &BTreeSet<String>) {
     /// Qdrant's clock may be ahead of ours; what is further ahead is not waited for.
     const SKEW: i64 = 3;
@@ -165,7 +126,7 @@ async fn wait_for_another_second(context: &Context, subject: Subject<'_>, known:
     }
 }
 
-/// Asks for the archive. A lost or early (202) answer is followed by looking for the archive, and only when
+/// Asks for the snapshot. A lost or early (202) answer is followed by looking for the snapshot, and only when
 /// none appeared and the peer is at no snapshot any more is it asked for once more.
 async fn create(
     context: &Context,
@@ -189,18 +150,15 @@ async fn create(
                     .warn(Some(&host), &format!("`{collection}`: {error}; looking whether the snapshot was made"));
                 "the answer was lost, the snapshot was found in the list".to_owned()
             }
-            Err(error) => return Err(error.to_string().into()),
+            Err(error) => return Err(error.into()),
         };
         if let Some(found) = find(context, client, subject, known).await? {
             return Ok((found, Some(reason)));
         }
         lost = Some(reason);
     }
-    Err(format!(
-        "{host} was asked twice and made no snapshot that can be found ({}); see the log of the Qdrant pod",
-        lost.unwrap_or_default()
-    )
-    .into())
+    let cause = format!("{host} was asked twice and made no snapshot that can be found ({})", lost.unwrap_or_default());
+    Err(Error::new(Code::SnapshotMissing, "", cause).advice("see the log of the Qdrant pod"))
 }
 
 /// Waits for a snapshot of this peer that was not there before; `None` when the peer is not making one.
@@ -210,6 +168,8 @@ async fn find(
     subject: Subject<'_>,
     known: &BTreeSet<String>,
 ) -> Result<Option<SnapshotDescription>, Error> {
+    /// How many looks in a row have to see neither a snapshot nor one being made.
+    const IDLE: u32 = 3;
     let clock = &context.ports.clock;
     let started = clock.monotonic();
     let limit = context.settings.request_timeout.max(Duration::from_secs(10));
@@ -218,32 +178,35 @@ async fn find(
     let mut pause = Duration::from_millis(200);
     loop {
         let listed = subject.list(client).await;
-        let newest = listed.as_ref().ok().and_then(|all| {
-            all.iter()
-                .filter(|snapshot| !known.contains(&snapshot.name) && subject.started(&snapshot.name).is_some())
-                .max_by(|a, b| a.name.cmp(&b.name))
-        });
-        match (newest, &seen) {
+        let newest = listed.as_ref().ok().and_then(|all| newest(all, subject, known));
+        match newest {
             // A file on the peer's own disk may still be growing: its size has to be the same twice.
-            (Some(newest), Some(before)) if newest == before => return Ok(Some(newest.clone())),
-            (Some(newest), _) => seen = Some(newest.clone()),
-            (None, _) => {
+            Some(newest) if seen.as_ref() == Some(newest) => return Ok(Some(newest.clone())),
+            Some(newest) => seen = Some(newest.clone()),
+            None => {
                 let running = client.running_snapshots(subject.collection).await;
                 idle = if matches!(running, Ok(Some(0))) && listed.is_ok() { idle + 1 } else { 0 };
-                if idle >= 3 {
+                if idle >= IDLE {
                     return Ok(None);
                 }
             }
         }
         if clock.monotonic().saturating_sub(started) > limit {
-            return Err(format!(
-                "no snapshot appeared within {} s on {}; it may still be at work (CURL_TIMEOUT sets the limit)",
-                limit.as_secs(),
-                client.host()
-            )
-            .into());
+            let cause = format!("no snapshot appeared within {} s on {}", limit.as_secs(), client.host());
+            return Err(Error::new(Code::SnapshotMissing, "", cause)
+                .advice("it may still be at work (CURL_TIMEOUT sets the limit)"));
         }
         clock.sleep(pause).await;
         pause = (pause * 2).min(context.settings.poll_interval);
     }
+}
+
+/// The newest snapshot of `subject` in a list that was not there before.
+fn newest<'a>(
+    listed: &'a [SnapshotDescription],
+    subject: Subject<'_>,
+    known: &BTreeSet<String>,
+) -> Option<&'a SnapshotDescription> {
+    let new = listed.iter().filter(|one| !known.contains(&one.name) && subject.started(&one.name).is_some());
+    new.max_by(|left, right| left.name.cmp(&right.name))
 }
