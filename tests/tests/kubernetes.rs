@@ -17,6 +17,7 @@ use qdrant_backup_contract::tasks::Task;
 use qdrant_backup_core::metrics;
 use qdrant_backup_core::report::{Item, Outcome, Report};
 use qdrant_backup_tests::manifests::{self, Manifest, Overlay};
+use qdrant_backup_tests::tools;
 use serde_json::{Value, json};
 
 /// Every manifest by its file's name, validated; none where there is no Python to do it.
@@ -318,8 +319,8 @@ fn the_init_container_unpacks_what_the_container_runs() {
 /// Stock wasmtime would be handed a compressed component.
 #[test]
 fn wasmtime_without_the_init_container_is_no_overlay() {
-    if !qdrant_backup_tests::tools::installed(&["kubectl"]) {
-        return;
+    if let Some(why) = tools::missing(&["kubectl"]) {
+        return tools::skipped(&why);
     }
     let overlay = Overlay::new()
         .edit("backup/kustomization.yaml", "# - ../component/configmap", "- ../component/configmap")

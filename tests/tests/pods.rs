@@ -158,9 +158,9 @@ fn filled_config_map() -> BTreeMap<String, Vec<u8>> {
 /// For a program that knows no compressed component. Ours takes either, and stands in for it here.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_init_container_unpacks_the_component() {
-    let Some(images) = IMAGES.as_ref() else { return };
-    if !tools::installed(&["busybox"]) {
-        return;
+    let Some(images) = images() else { return };
+    if let Some(why) = tools::missing(&["busybox"]) {
+        return tools::skipped(&why);
     }
     let overlay = Overlay::new()
         .edit("backup/kustomization.yaml", "# - backup-job.yaml", "- backup-job.yaml")
