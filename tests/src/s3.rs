@@ -1,5 +1,6 @@
 //! An S3 server in process: `s3s` for the protocol and the signatures, memory for the objects.
 
+pub mod dialect;
 mod server;
 mod store;
 
@@ -13,6 +14,8 @@ pub use store::Store;
 
 use crate::faults::{Chosen, Faults, Listener, Place, Server};
 use crate::network;
+
+use dialect::{Dialect, Speaker};
 
 /// The bucket that is there.
 pub const BUCKET: &str = "qdrant-snapshots";
@@ -32,6 +35,8 @@ pub struct Options {
     pub page: Option<usize>,
     /// On the network in memory, not with sockets.
     pub memory: bool,
+    /// How it differs from AWS; the row that is named for the whole run where there is none.
+    pub dialect: Option<Dialect>,
 }
 
 /// A running server; stops when dropped.
@@ -59,8 +64,10 @@ impl S3 {
             (listener.local_addr().expect("its address").to_string(), Listener::Socket(listener))
         };
         let store = Store::new(options.page.unwrap_or(1000));
-        let (region, faults) = (options.region, Faults::default());
-        let server = server::start(listener, store.clone(), region.clone(), faults.clone());
+        let dialect = options.dialect.or_else(Dialect::of_environment);
+        let region = options.region.or_else(|| dialect?.region.map(str::to_owned));
+        let (speaker, faults) = (dialect.map(|dialect| Speaker::new(dialect, store.clone())), Faults::default());
+        let server = server::start(listener, store.clone(), region.clone(), speaker, faults.clone());
         Self { store, region, faults, address, _server: server }
     }
 

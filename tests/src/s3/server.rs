@@ -12,13 +12,20 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
+use super::dialect::Speaker;
 use super::store::Store;
 use super::{ACCESS_KEY, SECRET_KEY};
 use crate::clock;
 use crate::faults::{Answer, Faults, Listener, Place, Server, whole};
 
 /// Serves `store`; where there is a region, signatures have to name it.
-pub fn start(listener: Listener, store: Store, region: Option<String>, faults: Faults) -> Server {
+pub fn start(
+    listener: Listener,
+    store: Store,
+    region: Option<String>,
+    speaker: Option<Speaker>,
+    faults: Faults,
+) -> Server {
     let service = {
         let mut builder = S3ServiceBuilder::new(store);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
@@ -28,18 +35,34 @@ pub fn start(listener: Listener, store: Store, region: Option<String>, faults: F
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.build()
     };
-    Server::start(listener, Place::S3, faults, move |request| serve(service.clone(), region.clone(), request))
+    Server::start(listener, Place::S3, faults, move |request| {
+        serve(service.clone(), region.clone(), speaker.clone(), request)
+    })
 }
 
-async fn serve(service: S3Service, region: Option<String>, request: http::Request<Bytes>) -> Answer {
+async fn serve(
+    service: S3Service,
+    region: Option<String>,
+    speaker: Option<Speaker>,
+    request: http::Request<Bytes>,
+) -> Answer {
     if let Some(refusal) = expired(request.uri()) {
         return refusal;
     }
     if let Some(refusal) = region.and_then(|region| wrong_region(&region, &request)) {
         return refusal;
     }
+    if let Some(answer) = speaker.as_ref().and_then(|speaker| speaker.before(&request)) {
+        return answer;
+    }
+    let method = request.method().clone();
     let response = service.call(request.map(s3s::Body::from)).await.ok()?;
-    Some(response.map(|body| UnsyncBoxBody::new(body.map_err(|error| std::io::Error::other(error.to_string())))))
+    let response =
+        response.map(|body| UnsyncBoxBody::new(body.map_err(|error| std::io::Error::other(error.to_string()))));
+    match speaker {
+        Some(speaker) => speaker.after(&method, response).await,
+        None => Some(response),
+    }
 }
 
 /// The answer to a link that is no longer good.

@@ -5,6 +5,7 @@
 
 mod backup;
 mod choice;
+mod dialects;
 mod evidence;
 mod harness;
 mod identity;

@@ -116,7 +116,7 @@ async fn an_outage_at_any_call_of_prune_deletes_nothing_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_longer_than_the_limit_is_told_and_what_is_good_stays() {
+async fn an_outage_beyond_the_limit_is_told_and_what_is_good_stays() {
     for call in (0..).step_by(3) {
         let (site, content) = backed_up().await;
         let old = manifest_keys(&site);
