@@ -162,7 +162,13 @@ fn every_alert_is_about_a_metric_that_is_written() {
     let Some(alerts) = manifests.get("configmap-alerts.yaml") else { return };
     let item = |outcome| Item { collection: Some("docs".to_owned()), ..Item::new("snapshot", outcome) };
     let report = Report { items: vec![item(Outcome::Done)] };
-    let written = metrics::write("create_snap", &report, std::time::SystemTime::now().into(), Duration::ZERO, "");
+    let written = metrics::write(
+        &metrics::Labels { task: "create_snap", source: None },
+        &report,
+        std::time::SystemTime::now().into(),
+        Duration::ZERO,
+        "",
+    );
     let rules = alerts["data"]["qdrant-backup.rules.yaml"].as_str().unwrap();
     let mut expressions = 0;
     for expression in rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::Method;
 use qdrant_backup_core::s3::Bucket;
+use qdrant_backup_core::store::ObjectStore;
 use qdrant_backup_tests::client::Client;
 use qdrant_backup_tests::native;
 use qdrant_backup_tests::qdrant::{Options, Qdrant, S3Access, sha256};
