@@ -13,6 +13,7 @@ mod old_bucket;
 mod outages;
 mod partial;
 mod prune;
+mod report;
 mod restore;
 mod retention;
 
