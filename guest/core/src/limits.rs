@@ -23,10 +23,11 @@ impl Limits {
     /// Waits until the peer at `host` may be given work (a snapshot, a recovery); it is free again when the permit is
     /// dropped.
     pub async fn peer(&self, host: &Host) -> SemaphoreGuardArc {
+        self.of(host).acquire_arc().await
+    }
+
+    fn of(&self, host: &Host) -> Arc<Semaphore> {
         let mut peers = self.peers.borrow_mut();
-        let semaphore = peers.entry(host.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.per_peer)));
-        let semaphore = Arc::clone(semaphore);
-        drop(peers);
-        semaphore.acquire_arc().await
+        Arc::clone(peers.entry(host.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.per_peer))))
     }
 }

@@ -16,6 +16,15 @@ use crate::source::Source;
 const LAST_SUCCESS: [&str; 2] =
     ["qdrant_backup_last_success_timestamp_seconds", "qdrant_backup_collection_last_success_timestamp_seconds"];
 
+/// Whether the last run was a success: 0 from the moment it begins.
+const SUCCESS: &str = "qdrant_backup_last_run_success";
+
+/// When the last run began. Later than its end, it is at work, or was killed.
+const STARTED: &str = "qdrant_backup_last_run_started_timestamp_seconds";
+
+const SUCCESS_HELP: &str = "1 when nothing failed, 0 from the moment a run begins.";
+const STARTED_HELP: &str = "When the task last began.";
+
 /// What the lines of a run are told from others by.
 pub struct Labels<'a> {
     /// The task.
@@ -50,10 +59,44 @@ impl Labels<'_> {
     }
 }
 
+/// The metrics of a run that begins at `now`: those of the run before it, but that nothing is a success yet. Whose source
+/// it is about is not known now.
+pub fn begun(task: &str, now: OffsetDateTime, before: &str) -> String {
+    let labels = Labels { task, source: None }.of_run();
+    let is_of = |line: &str, name: &str| {
+        line.split(['{', ' ']).find(|part| part.starts_with("qdrant_")).is_some_and(|found| found == name)
+    };
+    let mut text = String::new();
+    for line in before.lines().filter(|line| !is_of(line, SUCCESS) && !is_of(line, STARTED)) {
+        let _ = writeln!(text, "{line}");
+    }
+    let _ = writeln!(text, "# HELP {SUCCESS} {SUCCESS_HELP}\n# TYPE {SUCCESS} gauge");
+    // The same labels as before, so that the line goes on.
+    let mut old: Vec<&str> = before.lines().filter_map(|line| labels_of(line, SUCCESS)).collect();
+    old.retain(|old| *old == labels || old.starts_with(&format!("{labels},")));
+    if old.is_empty() {
+        old.push(&labels);
+    }
+    for labels in &old {
+        let _ = writeln!(text, "{SUCCESS}{{{labels}}} 0");
+    }
+    let _ = writeln!(text, "# HELP {STARTED} {STARTED_HELP}\n# TYPE {STARTED} gauge");
+    for labels in &old {
+        let _ = writeln!(text, "{STARTED}{{{labels}}} {}", now.unix_timestamp());
+    }
+    text
+}
+
+/// The labels of a line of the metric `name`.
+fn labels_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    Some(line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?.0)
+}
+
 /// The metrics of a run, which ended at `now` after `elapsed`. `before`: the text of an earlier run, whose times of
 /// success are kept where this run has none.
 pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed: Duration, before: &str) -> String {
     let mut text = String::new();
+    let started = (now - elapsed).unix_timestamp();
     let now = now.unix_timestamp();
     let run = labels.of_run();
     let success = report.status() == Status::Done;
@@ -74,7 +117,8 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
     };
     let of_run = |value: String| vec![(run.clone(), value)];
     metric("qdrant_backup_last_run_timestamp_seconds", "When the task last ended.", of_run(now.to_string()));
-    metric("qdrant_backup_last_run_success", "1 when nothing failed.", of_run(u8::from(success).to_string()));
+    metric(STARTED, STARTED_HELP, of_run(started.to_string()));
+    metric(SUCCESS, SUCCESS_HELP, of_run(u8::from(success).to_string()));
     metric(
         LAST_SUCCESS[0],
         "When the task last ended without a failure.",
@@ -211,6 +255,28 @@ mod tests {
         assert!(has(&text(&[true, true]), "qdrant_backup_last_restore_verified{task=\"t\"} 1"));
         assert!(has(&text(&[true, false]), "qdrant_backup_last_restore_verified{task=\"t\"} 0"));
         assert!(!text(&[]).contains("last_restore_verified"));
+    }
+
+    #[test]
+    fn a_run_that_has_begun_is_no_success_yet() {
+        let (first, second) = (datetime!(2026-01-01 00:00:00 UTC), datetime!(2026-01-02 00:00:00 UTC));
+        let begun_first = begun("create_snap", first, "");
+        assert!(has(&begun_first, "qdrant_backup_last_run_success{task=\"create_snap\"} 0"), "{begun_first}");
+        let labels = Labels { task: "create_snap", source: None };
+        let ended = write(&labels, &report(&[("a", Outcome::Done, 5)]), first, Duration::from_secs(60), &begun_first);
+        assert!(has(&ended, "qdrant_backup_last_run_success{task=\"create_snap\"} 1"), "{ended}");
+        let text = begun("create_snap", second, &ended);
+        for line in [
+            "qdrant_backup_last_run_success{task=\"create_snap\"} 0",
+            "qdrant_backup_last_run_started_timestamp_seconds{task=\"create_snap\"} 1767312000",
+            "qdrant_backup_last_run_timestamp_seconds{task=\"create_snap\"} 1767225600",
+            "qdrant_backup_last_success_timestamp_seconds{task=\"create_snap\"} 1767225600",
+        ] {
+            assert!(has(&text, line), "{line}\n{text}");
+        }
+        let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let names: std::collections::BTreeSet<&&str> = types.iter().collect();
+        assert_eq!(types.len(), names.len(), "each metric is told once\n{text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::context::Context;
 use crate::metrics;
@@ -18,31 +19,45 @@ use crate::timestamp;
 /// The version of the report's form; fields may be added to it.
 const REPORT_VERSION: u32 = 1;
 
+/// Says that `task` has begun, before anything is done: a run that is killed writes no report any more, and the one of the
+/// run before must not pass for its own.
+pub async fn begin(context: &Context, task: &str) {
+    let now = context.ports.clock.now();
+    let report = as_json(context, task, &Report::default(), "running", None);
+    let metrics = |before: &str| metrics::begun(task, now, before);
+    publish_as(context, task, &report, &metrics).await;
+}
+
 /// Publishes the report of `task`, as the settings say.
 pub async fn publish(context: &Context, task: &str, report: &Report) {
+    let labels = metrics::Labels { task, source: context.source() };
+    let (now, elapsed) = (context.ports.clock.now(), context.reporter.elapsed());
+    let json = as_json(context, task, report, report.status().name(), Some(now));
+    let metrics = |before: &str| metrics::write(&labels, report, now, elapsed, before);
+    publish_as(context, task, &json, &metrics).await;
+}
+
+/// Writes the report, and the metrics, which go on from those of an earlier run.
+async fn publish_as(context: &Context, task: &str, report: &Value, metrics: &dyn Fn(&str) -> String) {
     let to = &context.settings.report;
     if context.settings.dry_run {
         return;
     }
     let files = context.ports.files.as_ref();
     let failed = |what: &str, why: String| context.log.warn(None, &format!("{what} is not published: {why}"));
-    if to.file.is_some() || to.s3 {
-        let text = format!("{:#}\n", as_json(context, task, report));
-        if let Some(Err(error)) = to.file.as_ref().map(|name| files.replace(name, text.as_bytes())) {
+    let text = format!("{report:#}\n");
+    if let Some(Err(error)) = to.file.as_ref().map(|name| files.replace(name, text.as_bytes())) {
+        failed("the report", error.to_string());
+    }
+    if let Some(bucket) = context.store.as_deref().filter(|_| to.s3) {
+        let key = bucket.places().ours(&format!("{}/{task}.json", places::REPORTS));
+        if let Err(error) = bucket.put(&key, "application/json", text.into_bytes()).await {
             failed("the report", error.to_string());
         }
-        if let Some(bucket) = context.store.as_deref().filter(|_| to.s3) {
-            let key = bucket.places().ours(&format!("{}/{task}.json", places::REPORTS));
-            if let Err(error) = bucket.put(&key, "application/json", text.into_bytes()).await {
-                failed("the report", error.to_string());
-            }
-        }
     }
-    let of_run = metrics::Labels { task, source: context.source() };
-    let (now, elapsed) = (context.ports.clock.now(), context.reporter.elapsed());
     if let Some(name) = &to.metrics_file {
         let before = files.read(name).ok().flatten().unwrap_or_default();
-        let text = metrics::write(&of_run, report, now, elapsed, &String::from_utf8_lossy(&before));
+        let text = metrics(&String::from_utf8_lossy(&before));
         if let Err(error) = files.replace(name, text.as_bytes()) {
             failed("the metrics file", error.to_string());
         }
@@ -51,35 +66,35 @@ pub async fn publish(context: &Context, task: &str, report: &Report) {
         // Every task has a group of its own, as a POST replaces all metrics of a name in its group; those that are not in
         // it, such as the time of the last success after a failure, stay.
         let url = &format!("{}/task/{task}", url.trim_end_matches('/'));
-        let text = metrics::write(&of_run, report, now, elapsed, "");
-        if let Err(why) = push(context, url, text).await {
-            failed("what goes to QDRANT_METRICS_PUSH_URL", why.to_string());
+        if let Err(error) = push(context, url, metrics("")).await {
+            failed("what goes to QDRANT_METRICS_PUSH_URL", error.to_string());
         }
     }
 }
 
 async fn push(context: &Context, url: &str, text: String) -> Result<(), Error> {
     const LIMIT: usize = 64 << 10;
-    let uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
+    let refused = |cause: String| Error::new(Code::Configuration, "", cause);
+    let uri = url.parse().map_err(|_| refused("it is not a URL".to_owned()))?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
     let seconds = Duration::from_secs(30);
     let timeouts = Timeouts { connect: seconds, first_byte: seconds, between_bytes: seconds };
     let request = Request { method: Method::POST, uri, headers, body: text.into_bytes(), timeouts };
-    let response = context.ports.http.send(request).await.map_err(|error| error.to_string())?;
+    let response = context.ports.http.send(request).await.map_err(|error| refused(error.to_string()))?;
     let status = response.status;
     let body = response.read_all(LIMIT, context.ports.clock.as_ref()).await.unwrap_or_default();
     if status.is_success() {
-        Ok(())
-    } else {
-        // The library's names of all numbers are 3 KB.
-        Err(format!("status {}: {}", status.as_u16(), String::from_utf8_lossy(&body).trim()).into())
+        return Ok(());
     }
+    Err(refused(format!("status {}: {}", status.as_u16(), String::from_utf8_lossy(&body).trim())))
 }
 
 /// The report; its fields are documented in the README.
-fn as_json(context: &Context, task: &str, report: &Report) -> Value {
+fn as_json(context: &Context, task: &str, report: &Report, status: &str, ended: Option<OffsetDateTime>) -> Value {
     let source = context.source();
+    let elapsed = context.reporter.elapsed();
+    let started = context.ports.clock.now() - elapsed;
     json!({
         "report_version": REPORT_VERSION,
         "created_by": crate::CREATED_BY,
@@ -87,9 +102,10 @@ fn as_json(context: &Context, task: &str, report: &Report) -> Value {
         "run_id": context.run.as_str(),
         "source_id": source.as_ref().map(|source| source.id.as_str()),
         "source_name": source.as_ref().map(|source| source.name.as_str()),
-        "status": report.status().name(),
-        "ended_at": timestamp::RFC3339.write(context.ports.clock.now()),
-        "seconds": context.reporter.elapsed().as_secs(),
+        "status": status,
+        "started_at": timestamp::RFC3339.write(started),
+        "ended_at": ended.map(|ended| timestamp::RFC3339.write(ended)),
+        "seconds": elapsed.as_secs(),
         "done": report.count(Outcome::Done),
         "failed": report.count(Outcome::Failed),
         "skipped": report.count(Outcome::Skipped),

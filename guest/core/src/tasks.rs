@@ -23,7 +23,7 @@ use qdrant_backup_contract::tasks::{Input, Task};
 use crate::context::Context;
 use crate::error::Error;
 use crate::ports::{LocalBoxFuture, Ports};
-use crate::publish::publish;
+use crate::publish::{begin, publish};
 use crate::report::{Item, Report};
 use crate::s3::Bucket;
 use crate::settings::{self, Needs, Problem};
@@ -57,10 +57,13 @@ pub fn run(
         let (settings, notes) = settings::from_variables(variables, row.needs).map_err(RunError::Configuration)?;
         let mut context = Context::new(ports, settings);
         notes.iter().for_each(|note| context.log.warn(None, note));
-        let failed = |error: Error, context: &Context| RunError::Failed(context.log.clean_error(error));
-        let chosen = read_inputs(&context, row.inputs, snapshots).map_err(|error| failed(error, &context))?;
-        context.store = open_store(&context, row.needs).await.map_err(|error| failed(error, &context))?;
-        match carry_out(&context, &task, chosen).await {
+        let chosen = prepare(&mut context, row.inputs, row.needs, snapshots).await;
+        begin(&context, row.name).await;
+        let ended = match chosen {
+            Ok(chosen) => carry_out(&context, &task, chosen).await,
+            Err(error) => Err(error),
+        };
+        match ended {
             Err(error) if context.reporter.has_reported_nothing() => {
                 let error = context.log.clean_error(error);
                 let report = Report { items: vec![Item::failed("task", error.clone())] };
@@ -101,6 +104,18 @@ fn carry_out<'a>(
         Task::RecoverAliases => Box::pin(recover_aliases::run(context)),
         Task::Reset { keep_backup } => Box::pin(reset::run(context, *keep_backup)),
     }
+}
+
+/// Reads the inputs and opens the bucket. Returns what people choose to restore.
+async fn prepare(
+    context: &mut Context,
+    inputs: &[Input],
+    needs: Needs,
+    snapshots: Option<String>,
+) -> Result<Vec<state_files::Snapshot>, Error> {
+    let chosen = read_inputs(context, inputs, snapshots)?;
+    context.store = open_store(context, needs).await?;
+    Ok(chosen)
 }
 
 /// Reads the files by which people say what is meant, before anything is sent: a slip of the pen must not cost half a

@@ -14,6 +14,7 @@ mod old_bucket;
 mod outages;
 mod partial;
 mod prune;
+mod report;
 mod restore;
 mod retention;
 

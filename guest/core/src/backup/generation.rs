@@ -53,7 +53,7 @@ enum Ended {
     /// There is nothing to back up any more.
     Deleted,
     /// It is not whole, or not recorded.
-    Failed(Item),
+    Failed(Box<Item>),
 }
 
 impl<'a> Job<'a> {
@@ -75,7 +75,7 @@ impl<'a> Job<'a> {
                 items.retain(|item| item.outcome != Outcome::Failed);
                 Item::skipped("collection", DELETED)
             }
-            Err(Ended::Failed(item)) => item,
+            Err(Ended::Failed(item)) => *item,
         };
         let elapsed = self.now().saturating_sub(started);
         items.push(item.host(&self.cluster.host).collection(self.collection).elapsed(elapsed));
@@ -88,7 +88,7 @@ impl<'a> Job<'a> {
 
     /// Look, create and check, look again, record.
     async fn make(&self, items: &mut Vec<Item>, made: &mut Vec<NewSnapshot<'a>>) -> Result<(), Ended> {
-        let failed = |error: Error| Ended::Failed(Item::failed("collection", error));
+        let failed = |error: Error| Ended::Failed(Box::new(Item::failed("collection", error)));
         let looked = look(self.cluster, self.collection).await.map_err(|ended| match ended {
             Failed::Deleted => Ended::Deleted,
             Failed::Error(error) => failed(error),
@@ -188,9 +188,9 @@ impl<'a> Job<'a> {
         missing: BTreeSet<u32>,
     ) -> Result<(), Ended> {
         let incomplete = (!missing.is_empty()).then(|| incomplete(&missing));
-        let failed = |kind, error: Error| Ended::Failed(Item::failed(kind, error));
+        let failed = |error: Error| Ended::Failed(Box::new(Item::failed("collection", error)));
         let Some(bucket) = self.context.store.as_deref() else {
-            return incomplete.map_or(Ok(()), |error| Err(failed("collection", error)));
+            return incomplete.map_or(Ok(()), |error| Err(failed(error)));
         };
         let now = self.context.ports.clock.now();
         let random = self.context.ports.clock.random();
@@ -200,7 +200,7 @@ impl<'a> Job<'a> {
                 Ok(manifest) => self.recorded(bucket, &key, manifest).await,
                 Err(error) => Err(error),
             };
-            return recorded.map_err(|error| Ended::Failed(Item::failed("manifest", error).name(key)));
+            return recorded.map_err(|error| Ended::Failed(Box::new(Item::failed("manifest", error).name(key))));
         };
         let key = bucket.places().ours(&Manifest::partial_key(self.collection, now, random));
         let written = match self.describe(looked, taken, points, missing, now).await {
@@ -211,7 +211,7 @@ impl<'a> Job<'a> {
             Ok(()) => format!("what there is of it is kept as a partial backup: `{key}`"),
             Err(cause) => format!("it could not be recorded as a partial backup either: {cause}"),
         };
-        Err(failed("collection", error.advice(advice)))
+        Err(failed(error.advice(advice)))
     }
 
     /// Records what is found to be good: every snapshot is looked up once more, walked, and held against the others.
