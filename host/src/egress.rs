@@ -527,12 +527,13 @@ mod tests {
             "qdrant:",
             "qdrant:65536",
             "qdrant:http",
-            "user@qdrant",
             "*.10.0.0.1/8",
         ] {
             let error = Rule::parse(rule).unwrap_err().to_string();
             assert!(error.contains("accepted are") && error.contains(&format!("`{rule}`")), "{rule}: {error}");
         }
+        let error = Rule::parse("user:hunter2@qdrant").unwrap_err().to_string();
+        assert!(error.contains("accepted are") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -286,7 +286,6 @@ async fn links_in_the_work_directory_lead_nowhere() {
     for (task, files, says) in [
         ("recover_snap", &["snapshots"][..], "can't read the file `snapshots`"),
         ("recover_snap", &["snapshot_recovery_history"], "snapshot_recovery_history"),
-        ("recover_snap", &["collection_restore_begun"], "collection_restore_begun"),
         ("create_snap", &["collections"], "can't read the file `collections`"),
         ("get_snap_s3", &["snapshots"], "can't read the file `snapshots`"),
         ("get_snap", &[".snapshots.new"], "can't write the file `snapshots`"),

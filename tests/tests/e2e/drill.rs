@@ -121,7 +121,9 @@ async fn a_recorded_archive_of_a_real_server_is_opened() {
     let key = format!("snapshots/docs/shards/0/{name}");
     let manifest = json!({
         "schema_version": 2, "backup_set_id": "2026-11-22T09-32-18Z-a", "collection": "docs", "shard_count": 1,
-        "collection_config": {},
+        "collection_config": {
+            "config": {"params": {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 1}}, "payload_schema": {},
+        },
         "shards": [{
             "id": 0, "snapshot_name": name, "s3_key": key, "size": bytes.len(), "etag": "e", "checksum": sha256(&bytes),
             "points": {"before": 53, "after": 53},

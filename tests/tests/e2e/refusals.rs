@@ -88,7 +88,7 @@ async fn an_alias_in_the_place_of_the_name() {
     site.run_with(&["recover_snap"], &[("QDRANT_RESTORE_FORCE", "true")])
         .await
         .expect(1)
-        .says(&["`docs` is an alias of the collection `live`"]);
+        .says(&["`docs`: on the target this is an alias of the collection `live`"]);
     assert_eq!(client.count(0, "live").await, 5);
 }
 

@@ -93,7 +93,7 @@ async fn an_archive_that_can_not_be_read_to_its_end_restores_nothing() {
     let work = TempDir::new().unwrap();
     let run = site.run_in(work.path(), &["recover_snap_shards"], &[]).await;
     assert!(matches!(run.code, 1 | 3), "{}", run.stderr);
-    let run = run.says(&["of its 1 archives could not be recovered", "do not use it"]);
+    let run = run.says(&["of its 1 snapshots could not be recovered", "do not use it"]);
     assert!(!run.stderr.contains("panicked") && client.count(0, "docs").await == 0, "{}", run.stderr);
     // Nothing is lost by it.
     site.s3.heal();

@@ -339,9 +339,11 @@ fn uncovered(layout: &Layout, taken: &[Taken]) -> BTreeSet<u32> {
 
 fn incomplete(missing: &BTreeSet<u32>) -> Error {
     let shards = missing.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-    let cause = format!("incomplete: no archive has data for shard {shards}; see the failures of its peers");
+    let cause = format!(
+        "incomplete: no archive has data for shard {shards}; see the failures of its peers (with \
+                         GET_PEERS_FROM_CLUSTER_INFO=false every peer has to be among QDRANT_SOURCE_HOSTS)"
+    );
     Error::new(Code::Incomplete, "", cause)
-        .advice("with GET_PEERS_FROM_CLUSTER_INFO=false every peer has to be among QDRANT_SOURCE_HOSTS")
 }
 
 /// `points` of an index is approximate and changes by itself; type and parameters are what was configured.

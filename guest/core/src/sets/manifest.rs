@@ -237,7 +237,9 @@ impl SetManifest {
         let Some(shards) = value.get("shards").and_then(Value::as_array) else { return false };
         let own = naming::shards_folder(key_prefix, collection);
         let folder = format!("/{}", naming::shards_folder("", collection));
-        let elsewhere = |key: &str| !key.starts_with(&own) && format!("/{key}").contains(&folder);
+        // A key with parts that lead elsewhere is nobody's: it is damage.
+        let is_plain = |key: &str| !key.split('/').any(|part| matches!(part, "" | "." | ".."));
+        let elsewhere = |key: &str| is_plain(key) && !key.starts_with(&own) && format!("/{key}").contains(&folder);
         !shards.is_empty()
             && shards.iter().all(|shard| shard.get("s3_key").and_then(Value::as_str).is_some_and(elsewhere))
     }
