@@ -98,7 +98,8 @@ pub fn check_keys(bytes: &[u8]) {
     world.answer(200, xml.as_bytes());
     let mut listed = Vec::new();
     futures_executor::block_on(bucket.list("", &mut |object| listed.push(object.key))).expect("well-formed");
-    assert_eq!(listed, keys);
+    // A listing of everything may ask for several prefixes, and this server answers each with the same.
+    assert!(listed.chunks(keys.len()).all(|page| page == keys), "{listed:?}");
     for key in keys {
         assert!(!escape_segment(&key).contains('/'));
     }
