@@ -33,6 +33,7 @@ pub struct Site {
 }
 
 /// Servers of one cluster, or one server.
+#[allow(clippy::large_enum_variant)]
 pub enum Servers {
     /// The stand-in.
     StandIn(Qdrant),

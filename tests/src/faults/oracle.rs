@@ -114,7 +114,7 @@ fn manifests(bench: &Bench) -> Result<(), String> {
                     archive.key, archive.bytes
                 ));
             }
-            covered.extend(archive.shards.iter().map(|(shard, _)| *shard));
+            covered.extend(archive.shards.keys().copied());
         }
         if covered != manifest.shards.iter().map(|shard| shard.id).collect() {
             return Err(format!("`{key}` does not have all shards"));

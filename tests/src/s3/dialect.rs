@@ -155,7 +155,7 @@ impl Speaker {
         let by_program = headers.get(ASKED_BY).is_none() && !request.uri().to_string().contains("X-Amz-Signature=");
         let has = |name: &str| headers.keys().any(|header| header.as_str().starts_with(name));
         state.calls += 1;
-        if self.dialect.busy_every > 0 && by_program && state.calls % self.dialect.busy_every == 0 {
+        if self.dialect.busy_every > 0 && by_program && state.calls.is_multiple_of(self.dialect.busy_every) {
             return Some(error(503, "SlowDown", "Please reduce your request rate."));
         }
         if self.dialect.no_checksums && has("x-amz-checksum-") {
