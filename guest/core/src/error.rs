@@ -77,7 +77,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-// TRANSITION
+// For causes that come as words only: they get the least specific code. Whoever knows more makes an `Error` of it.
 impl From<String> for Error {
     fn from(cause: String) -> Self {
         Self::new(Code::Incomplete, "", cause)
