@@ -29,7 +29,8 @@ mod units;
 pub use environment::Environment;
 pub use io::{Captured, Io};
 pub use options::Options;
-pub use run::{EXIT_DEADLINE, execute, run};
+pub use qdrant_backup_contract::exit::EXIT_DEADLINE;
+pub use run::{execute, run};
 pub use sandbox::COMPONENT;
 
 use cli::{CliError, Command};

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
+use qdrant_backup_contract::exit::{EXIT_DEADLINE, EXIT_USAGE, Status};
+use qdrant_backup_contract::settings::table::QDRANT_HTTP_PORT;
 use qdrant_backup_contract::settings::{DefaultPort, Endpoint, Host};
 use qdrant_backup_contract::tasks::Task;
 
@@ -17,12 +18,6 @@ use crate::messages::Messages;
 use crate::options::Options;
 use crate::sandbox::{self, Grants, tasks};
 use crate::signals::Signals;
-
-/// The run's deadline ran out, as with `timeout(1)`.
-pub const EXIT_DEADLINE: u8 = 124;
-
-/// The REST port of Qdrant where `QDRANT_HTTP_PORT` is not set.
-const DEFAULT_HTTP_PORT: u16 = 6333;
 
 /// Runs a task on a runtime of its own, until it ends or SIGTERM or SIGINT arrives. The handlers of the two
 /// signals stay installed, so that this is for programs whose business is the run.
@@ -218,7 +213,8 @@ fn allowed(options: &Options) -> AllowList {
         let found = options.settings.iter().rev().find(|(name, _)| name == wanted);
         found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     };
-    let http_port = setting("QDRANT_HTTP_PORT").and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_HTTP_PORT);
+    let http_port = setting("QDRANT_HTTP_PORT").and_then(|port| QDRANT_HTTP_PORT.read(port).ok());
+    let http_port = http_port.unwrap_or_else(|| QDRANT_HTTP_PORT.default());
     let mut list = AllowList::default();
     for name in ["QDRANT_SOURCE_HOSTS", "QDRANT_RESTORE_HOSTS"] {
         // Values that are no hosts are reported by the component before it sends anything.

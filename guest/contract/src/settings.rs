@@ -8,26 +8,32 @@ mod choice;
 mod duration;
 mod endpoint;
 mod host;
+mod needs;
 mod read;
 mod retention;
+mod secret;
 mod setting;
 mod share;
 pub mod table;
 mod unknown;
 mod values;
+mod words;
 
 pub use choice::Choice;
 pub use duration::parse as parse_duration;
 pub use endpoint::Endpoint;
 pub use host::{DefaultPort, Host};
-pub use read::from_variables;
+pub use needs::{BucketUse, Needs};
+pub use read::{Problem, from_variables};
 pub use retention::{Keep, Sweep};
+pub use secret::Secret;
 pub use setting::{Scope, Setting, Variable, Word};
 pub use share::Share;
 pub use share::hash;
 pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
+pub use words::{Addressing, Algorithm, ArchiveCheck, LogFormat};
 
 /// All settings of a run, checked.
 #[derive(Clone, Debug)]
@@ -191,106 +197,6 @@ pub struct Encryption {
     pub kms_key: Option<String>,
 }
 
-/// `QDRANT_S3_SSE`: the value of `x-amz-server-side-encryption`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Algorithm {
-    /// What the bucket does by itself: no header.
-    #[default]
-    OfBucket,
-    /// By the store's own keys.
-    Aes256,
-    /// By a key of the KMS.
-    Kms,
-    /// By a key of the KMS, twice.
-    KmsTwice,
-}
-
-impl Algorithm {
-    /// As the header has it; `None`: no header.
-    pub fn header(self) -> Option<&'static str> {
-        match self {
-            Self::OfBucket => None,
-            Self::Aes256 => Some("AES256"),
-            Self::Kms => Some("aws:kms"),
-            Self::KmsTwice => Some("aws:kms:dsse"),
-        }
-    }
-}
-
-/// Where the bucket's name goes in a URL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Addressing {
-    /// `https://host/bucket/key`: works everywhere, and what Qdrant itself does.
-    #[default]
-    Path,
-    /// `https://bucket.host/key`.
-    Virtual,
-}
-
-/// `QDRANT_ARCHIVE_CHECK`: how a new archive is proven.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ArchiveCheck {
-    /// Read whole: its structure to the end, and its SHA-256, which Qdrant compares at the restore.
-    #[default]
-    Full,
-    /// Its structure to the end, by small requests.
-    Tail,
-    /// Found in the bucket, with the size that Qdrant says.
-    None,
-}
-
-impl ArchiveCheck {
-    /// Its name, as the setting's value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Tail => "tail",
-            Self::None => "none",
-        }
-    }
-}
-
-/// `LOG_FORMAT`: how log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// `[2026-01-29 11:44:22] [host] what happened`
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// A value that never appears in a log, an error or a `Debug` output.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `value`.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value itself, for a header or a signature.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// One setting that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The variable.
-    pub variable: &'static str,
-    /// What is wrong with its value and what is accepted; never a secret.
-    pub problem: String,
-}
-
 /// Where the report of a run goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportTo {
@@ -302,47 +208,4 @@ pub struct ReportTo {
     pub metrics_file: Option<String>,
     /// The group of a push gateway: `http://host:port/metrics/job/<job>`.
     pub push_url: Option<String>,
-}
-
-/// What a task needs of the settings: checked together with the values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Needs {
-    /// At least one source host.
-    pub source: bool,
-    /// At least one restore host.
-    pub restore: bool,
-    /// What it does with the bucket.
-    pub bucket: BucketUse,
-}
-
-/// What a task does with the bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BucketUse {
-    /// Nothing.
-    Never,
-    /// It keeps aliases there, if the settings say so.
-    WithAliases,
-    /// It looks into it where one is configured, and keeps aliases there, if the settings say so.
-    IfSet,
-    /// It can't do without.
-    Always,
-}
-
-impl Needs {
-    /// No host, no bucket.
-    pub const NOTHING: Self = Self { source: false, restore: false, bucket: BucketUse::Never };
-
-    /// True when the bucket has to be configured.
-    pub fn bucket_is_needed(&self, aliases_on_s3: bool) -> bool {
-        match self.bucket {
-            BucketUse::Never => false,
-            BucketUse::WithAliases | BucketUse::IfSet => aliases_on_s3,
-            BucketUse::Always => true,
-        }
-    }
-
-    /// True when a configured bucket is used.
-    pub fn bucket_is_used(&self, aliases_on_s3: bool) -> bool {
-        self.bucket == BucketUse::IfSet || self.bucket_is_needed(aliases_on_s3)
-    }
 }

@@ -2,17 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::choice::Choice;
 use super::host::injected;
+use super::needs::Needs;
+use super::retention::{Keep, Sweep};
+use super::setting::{Scope, Setting};
+use super::share::Share;
 use super::table::*;
 use super::values::shown;
-use super::{
-    Addressing, Algorithm, Choice, Encryption, Endpoint, Keep, Needs, Problem, ReportTo, S3Settings, Scope, Setting,
-    Settings, Share, Sweep,
-};
-
+use super::words::{Addressing, Algorithm};
+use super::{Encryption, Endpoint, ReportTo, S3Settings, Settings};
 use crate::printable::visible;
 
 const QDRANT: &str = "such as http://qdrant-headless:6333";
+
+/// One setting that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable.
+    pub variable: &'static str,
+    /// What is wrong with its value and what is accepted; never a secret.
+    pub problem: String,
+}
 
 /// Reads the settings. `needs` says what the task can't do without. Also returns notes for the log.
 ///
@@ -283,7 +294,7 @@ impl Reader {
 mod tests {
     use std::time::Duration;
 
-    use super::super::BucketUse;
+    use super::super::needs::BucketUse;
     use super::*;
 
     const ALL: Needs = Needs { source: true, restore: true, bucket: BucketUse::Always };

@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Secret, duration};
+use super::duration;
+use super::secret::Secret;
 
 /// A setting whose value is a `T`. The rows of the table (`table.rs`) are all there are.
 #[derive(Clone, Copy)]

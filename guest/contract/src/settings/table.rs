@@ -7,11 +7,13 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::duration::{HOUR, days, minutes};
+use super::endpoint::Endpoint;
+use super::secret::Secret;
 use super::setting::{Scope, Setting, Variable};
 use super::values::{
     Addresses, bucket, endpoint, file_name, key_prefix, kms_key, own_prefix, push_url, region, rename, restore_id, utc,
 };
-use super::{Addressing, Algorithm, ArchiveCheck, Endpoint, LogFormat, Secret};
+use super::words::{Addressing, Algorithm, ArchiveCheck, LogFormat};
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
 /// Parameters"), and longer than any request should take.

@@ -1,6 +1,6 @@
 //! Variables that look like settings and are none.
 
-use super::VARIABLES;
+use super::table::VARIABLES;
 
 /// A warning for each of `names` that looks like one of ours and isn't, with the nearest one that is.
 pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {

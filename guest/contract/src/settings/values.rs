@@ -3,31 +3,10 @@
 
 use time::OffsetDateTime;
 
+use super::endpoint::Endpoint;
 use super::host::{DefaultPort, Host};
 use super::setting::{Variable, items};
-use super::{Addressing, Algorithm, ArchiveCheck, Endpoint, LogFormat, Word};
 use crate::timestamp;
-
-impl Word for Addressing {
-    const WORDS: &'static [(&'static str, Self)] = &[("path", Self::Path), ("virtual", Self::Virtual)];
-}
-
-impl Word for Algorithm {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("the bucket's", Self::OfBucket),
-        ("AES256", Self::Aes256),
-        ("aws:kms", Self::Kms),
-        ("aws:kms:dsse", Self::KmsTwice),
-    ];
-}
-
-impl Word for ArchiveCheck {
-    const WORDS: &'static [(&'static str, Self)] = &[("full", Self::Full), ("tail", Self::Tail), ("none", Self::None)];
-}
-
-impl Word for LogFormat {
-    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
-}
 
 /// Addresses of servers; those without a port get the one of another setting.
 #[derive(Clone, Debug, Default)]

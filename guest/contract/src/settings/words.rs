@@ -1,0 +1,93 @@
+//! The values that are one of a few words.
+
+use super::setting::Word;
+
+/// Where the bucket's name goes in a URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addressing {
+    /// `https://host/bucket/key`: works everywhere, and what Qdrant itself does.
+    #[default]
+    Path,
+    /// `https://bucket.host/key`.
+    Virtual,
+}
+
+/// `QDRANT_S3_SSE`: the value of `x-amz-server-side-encryption`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Algorithm {
+    /// What the bucket does by itself: no header.
+    #[default]
+    OfBucket,
+    /// By the store's own keys.
+    Aes256,
+    /// By a key of the KMS.
+    Kms,
+    /// By a key of the KMS, twice.
+    KmsTwice,
+}
+
+impl Algorithm {
+    /// As the header has it; `None`: no header.
+    pub fn header(self) -> Option<&'static str> {
+        match self {
+            Self::OfBucket => None,
+            Self::Aes256 => Some("AES256"),
+            Self::Kms => Some("aws:kms"),
+            Self::KmsTwice => Some("aws:kms:dsse"),
+        }
+    }
+}
+
+/// `QDRANT_ARCHIVE_CHECK`: how a new archive is proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ArchiveCheck {
+    /// Read whole: its structure to the end, and its SHA-256, which Qdrant compares at the restore.
+    #[default]
+    Full,
+    /// Its structure to the end, by small requests.
+    Tail,
+    /// Found in the bucket, with the size that Qdrant says.
+    None,
+}
+
+impl ArchiveCheck {
+    /// Its name, as the setting's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Tail => "tail",
+            Self::None => "none",
+        }
+    }
+}
+
+/// `LOG_FORMAT`: how log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `[2026-01-29 11:44:22] [host] what happened`
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Word for Addressing {
+    const WORDS: &'static [(&'static str, Self)] = &[("path", Self::Path), ("virtual", Self::Virtual)];
+}
+
+impl Word for Algorithm {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("the bucket's", Self::OfBucket),
+        ("AES256", Self::Aes256),
+        ("aws:kms", Self::Kms),
+        ("aws:kms:dsse", Self::KmsTwice),
+    ];
+}
+
+impl Word for ArchiveCheck {
+    const WORDS: &'static [(&'static str, Self)] = &[("full", Self::Full), ("tail", Self::Tail), ("none", Self::None)];
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
