@@ -23,7 +23,11 @@ FOLDER = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Writes the component to a file.
 PROGRAM ?= $(CARGO) run --locked -q -p qdrant-backup --
 
-.PHONY: demo test faults lint deny fuzz dist bench drill image compiler-image component component-image oci clean
+# Which part of all mutants: 3/16 is the fourth of sixteen. SINCE=main takes those in what was changed since then.
+SHARD ?= 0/1
+SINCE ?=
+
+.PHONY: demo test faults mutants lint deny fuzz dist bench drill image compiler-image component component-image oci clean
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
 	$(CARGO) build --locked -p qdrant-backup
@@ -37,6 +41,12 @@ test: ## all tests
 faults: ## every task × request × fault, and a kill at every request, as far as MINUTES go
 	$(CARGO) build --locked -p qdrant-backup -p qdrant-backup-tests --bins
 	target/debug/faults target/debug/qdrant-backup --minutes $(MINUTES)
+
+mutants: ## what no test notices when it is changed; run it again to go on; needs `cargo install --locked cargo-mutants`
+	mkdir -p $(BUILT)/mutants/$(subst /,-of-,$(SHARD))
+	$(if $(SINCE),git diff $(SINCE) > $(BUILT)/mutants/change.diff)
+	$(CARGO) mutants --iterate --shard $(SHARD) $(if $(SINCE),--in-diff $(BUILT)/mutants/change.diff) \
+		--output $(BUILT)/mutants/$(subst /,-of-,$(SHARD))
 
 lint: ## what a change has to pass besides the tests
 	$(CARGO) fmt --all --check
