@@ -112,6 +112,24 @@ async fn a_run_that_was_found_silent_stops() {
 
 /// A store that takes a lock and does not show it: a delete marker, or replicas that disagree.
 #[tokio::test(start_paused = true)]
+async fn a_run_whose_lock_is_another_s_stops() {
+    let site = slow().await;
+    let overwritten = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let [key] = site.s3.keys("run_locks/").try_into().unwrap();
+        crate::change(&site, &key, |lock| {
+            lock["token"] = json!("0000000000000000");
+            lock["holder"] = json!("second");
+        });
+    };
+    let (first, ()) = tokio::join!(run(&site, 0, &SETS, &[]), overwritten);
+    first.expect(1).says(&["this run was stopped, as its lock was taken over", "pod second"]);
+    assert!(manifests(&site).is_empty());
+    // It is not this run's to remove.
+    assert_eq!(site.s3.keys("run_locks/").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn taking_a_lock_ends_whatever_the_store_answers() {
     let site = slow().await;
     run(&site, 0, &SETS, &[]).await.expect(0);
