@@ -23,7 +23,10 @@ use tokio::time::timeout;
 /// # Errors
 /// The CA file can't be used.
 pub fn ports(work: &Path, ca_file: Option<&Path>) -> Result<Ports, String> {
-    let tls = qdrant_backup::client::configuration(ca_file).map_err(|error| error.to_string())?;
+    use qdrant_backup::client::Trust;
+    let tls =
+        qdrant_backup::client::configuration(&Trust { ca_file: ca_file.map(Path::to_path_buf), ..Trust::default() })
+            .map_err(|error| error.to_string())?;
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     Ok(Ports {
         http: Rc::new(Hyper(Client::builder(TokioExecutor::new()).build(connector))),

@@ -8,6 +8,7 @@ use qdrant_backup_contract::command_line::{self, Invocation};
 use qdrant_backup_contract::settings::parse_duration;
 use qdrant_backup_contract::tasks::Task;
 
+use crate::client::{ClientCertificate, Proxy, Trust};
 use crate::delivery::{self, Asked, Delivery};
 use crate::egress::Rule;
 use crate::environment::{Environment, settings_problems};
@@ -50,6 +51,9 @@ pub struct HostOption {
 const WORK_DIR: &str = "--work-dir";
 const SNAPSHOTS: &str = "--snapshots";
 const CA_FILE: &str = "--ca-file";
+const EXTRA_CA_FILE: &str = "--extra-ca-file";
+const CLIENT_CERT: &str = "--client-cert";
+const CLIENT_KEY: &str = "--client-key";
 const ALLOW_HOST: &str = "--allow-host";
 const COMPONENT: &str = "--component";
 const MEMORY_LIMIT: &str = "--memory-limit";
@@ -75,6 +79,19 @@ pub const OPTIONS: &[HostOption] = &[
         variable: Some("QDRANT_CA_FILE"),
         help: "Trust the certificates (PEM) in this file in place of the system's",
     },
+    HostOption {
+        flag: EXTRA_CA_FILE,
+        value: "FILE",
+        variable: Some("QDRANT_EXTRA_CA_FILE"),
+        help: "Trust the certificates (PEM) in this file besides",
+    },
+    HostOption {
+        flag: CLIENT_CERT,
+        value: "FILE",
+        variable: Some("QDRANT_CLIENT_CERT"),
+        help: "Show this certificate (PEM, with those between it and its CA) to servers that ask for one",
+    },
+    HostOption { flag: CLIENT_KEY, value: "FILE", variable: Some("QDRANT_CLIENT_KEY"), help: "Its private key (PEM)" },
     HostOption {
         flag: ALLOW_HOST,
         value: "RULE",
@@ -239,16 +256,40 @@ fn options(task: Task, given: &Given, environment: &Environment) -> Result<Optio
             ));
         }
     }
+    let path = |flag| values.one(flag).map(|(_, value)| PathBuf::from(value));
+    let client = match (path(CLIENT_CERT), path(CLIENT_KEY)) {
+        (Some(chain), Some(key)) => Some(ClientCertificate { chain, key }),
+        (None, None) => None,
+        _ => {
+            problems
+                .push(format!("{CLIENT_CERT} (QDRANT_CLIENT_CERT) and {CLIENT_KEY} (QDRANT_CLIENT_KEY) go together"));
+            None
+        }
+    };
+    let proxy = match environment.https_proxy() {
+        None => None,
+        Some((url, no_proxy)) => {
+            Proxy::parse(url, no_proxy).map_err(|why| problems.push(format!("HTTPS_PROXY: {why}"))).ok()
+        }
+    };
+    let settings = environment.settings();
+    let settings = match environment.secrets_in_files() {
+        Ok(secrets) => settings.into_iter().chain(secrets).collect::<Vec<_>>(),
+        Err(unreadable) => {
+            problems.extend(unreadable);
+            settings
+        }
+    };
     if !problems.is_empty() {
-        problems.extend(settings_problems(&environment.settings(), &task));
+        problems.extend(settings_problems(&settings, &task));
         return Err(problems);
     }
-    let path = |flag| values.one(flag).map(|(_, value)| PathBuf::from(value));
     Ok(Options {
-        settings: environment.settings(),
+        settings,
         work_dir: path(WORK_DIR).unwrap_or_else(|| PathBuf::from(".")),
         snapshots: path(SNAPSHOTS).filter(|_| task == Task::RecoverSnapshots),
-        ca_file: path(CA_FILE),
+        trust: Trust { ca_file: path(CA_FILE), extra_ca_file: path(EXTRA_CA_FILE), client },
+        proxy,
         allow_hosts,
         component: path(COMPONENT),
         memory_limit,
@@ -319,7 +360,10 @@ mod tests {
         assert_eq!(options.task, Task::CreateSnapshots);
         assert_eq!(options.work_dir, PathBuf::from("."));
         assert_eq!(options.memory_limit, 256 << 20);
-        assert_eq!((options.deadline, options.ca_file, options.component, options.snapshots), (None, None, None, None));
+        assert_eq!(
+            (options.deadline, options.trust.ca_file, options.component, options.snapshots),
+            (None, None, None, None)
+        );
         assert!(options.allow_hosts.is_empty() && options.settings.is_empty());
     }
 
@@ -347,7 +391,7 @@ mod tests {
         assert_eq!(options.work_dir, PathBuf::from("/env"));
         assert_eq!(options.memory_limit, 64 << 20);
         assert_eq!(options.deadline, Some(Duration::from_secs(90)));
-        assert_eq!(options.ca_file, Some(PathBuf::from("/env.pem")));
+        assert_eq!(options.trust.ca_file, Some(PathBuf::from("/env.pem")));
         assert_eq!(options.snapshots, Some(PathBuf::from("/env.csv")));
         assert_eq!(options.allow_hosts.len(), 2);
         let arguments =

@@ -1,11 +1,13 @@
 //! The HTTP client behind `wasi:http`: HTTP/1.1 with pooled connections, TLS with a CA of one's choice, and
 //! a time limit for each phase of a request.
 //!
-//! Redirects are not followed, no proxy is used, bodies are passed on as they are.
+//! Redirects are not followed, bodies are passed on as they are.
 
 mod body;
 mod connect;
 mod failure;
+mod proxy;
+mod resolve;
 mod tls;
 
 #[cfg(test)]
@@ -24,7 +26,11 @@ use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
 use connect::Connector;
 pub use failure::Failure;
-pub use tls::{CaFileError, configuration};
+pub use proxy::Proxy;
+pub use tls::{CertificateFileError, ClientCertificate, Trust, configuration};
+
+use crate::egress::AllowList;
+use resolve::Resolver;
 
 /// How long a connection is kept for the next request. Shorter than the 5 s after which Qdrant's web server
 /// (actix) closes it: a request that meets a closing connection may or may not have been seen.
@@ -42,18 +48,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that trusts what `tls` trusts.
-    pub fn new(tls: ClientConfig) -> Self {
-        Self::with(Some(tls))
-    }
-
-    /// A client that trusts what the system trusts (see [`configuration`]).
-    pub fn trusting_the_system() -> Self {
-        Self::with(None)
-    }
-
-    fn with(tls: Option<ClientConfig>) -> Self {
-        let mut tcp = HttpConnector::new();
+    /// A client that trusts what `tls` trusts, else the system (see [`configuration`]). Names lead it nowhere where
+    /// `rules` forbid it; `https://` servers are reached by `proxy`.
+    pub fn new(tls: Option<ClientConfig>, rules: AllowList, proxy: Option<Proxy>) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(rules));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // A snapshot may take half an hour without a byte on the wire: without probes, a peer that vanished
@@ -61,7 +59,7 @@ impl Client {
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         tcp.set_keepalive_interval(Some(Duration::from_secs(20)));
         tcp.set_keepalive_retries(Some(6));
-        let connector = Connector::new(tcp, tls, || Ok(configuration(None)?));
+        let connector = Connector::new(tcp, tls, || Ok(configuration(&Trust::default())?), proxy);
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())

@@ -19,6 +19,10 @@
 //! - Names are compared in lower case and without a trailing dot.
 //! - An address with a user in it (`http://allowed@other/`) is denied, whatever the list says.
 //!
+//! - A name that is allowed and leads to a link-local or metadata address all the same is refused where the connection is
+//!   made, unless a rule names that address: see [`AllowList::allows_behind_a_name`]. Through a proxy
+//!   that can't be seen.
+//!
 //! The configured servers allow themselves: see [`AllowList::allow_server`].
 
 use std::fmt;
@@ -91,6 +95,19 @@ impl AllowList {
         }
     }
 
+    /// Whether a connection may be made to `address`, to which an allowed name leads. Addresses at which clouds and nodes
+    /// tell credentials to whoever asks have to be named by a rule: the address itself, or a range of no others.
+    pub fn allows_behind_a_name(&self, address: IpAddr) -> bool {
+        let address = embedded(address.to_canonical());
+        let Some(guarded) = GUARDED.iter().find(|guarded| contains(guarded.0, guarded.1, address)) else { return true };
+        self.rules.iter().any(|rule| match rule.hosts {
+            Hosts::Network { address: network, prefix } => {
+                prefix >= guarded.1 && contains(network, prefix, address) && contains(guarded.0, guarded.1, network)
+            }
+            _ => false,
+        })
+    }
+
     /// True when some rule allows `target`.
     pub fn allows(&self, target: &Target) -> bool {
         self.rules.iter().any(|rule| rule.allows(target))
@@ -140,6 +157,10 @@ impl Rule {
     /// # Errors
     /// The first one that can't be understood.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, RuleError> {
+        // A password may have a comma in it.
+        if text.contains('@') {
+            return Self::parse(text).map(|rule| vec![rule]);
+        }
         // Before it is cut at commas, which a password may have.
         without_user(text)?;
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Self::parse).collect()
@@ -237,6 +258,32 @@ impl fmt::Display for TargetError {
 }
 
 impl std::error::Error for TargetError {}
+
+/// Link-local addresses, and those beside them at which clouds have their metadata: AWS and GCP over IPv6, Scaleway,
+/// Alibaba, Azure, Oracle.
+const GUARDED: &[(IpAddr, u8)] = &[
+    (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
+    (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+    (IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0)), 32),
+    (IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), 128),
+    (IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)), 128),
+    (IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), 32),
+    (IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)), 32),
+    (IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)), 32),
+];
+
+/// The IPv4 address to which a translator (NAT64, RFC 6052) takes an IPv6 address; any other as it is.
+fn embedded(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+            }
+            _ => address,
+        },
+        IpAddr::V4(_) => address,
+    }
+}
 
 const ACCEPTED: &str = "accepted are `name`, `*.name`, an address, a range such as `10.0.0.0/8`, each with an \
                         optional `:port` (IPv6 then in brackets: `[::1]:6333`)";
@@ -358,6 +405,51 @@ mod tests {
         }
         for url in denied {
             assert!(!allows(&[rule], url), "`{rule}` must not allow {url}");
+        }
+    }
+
+    #[test]
+    fn names_don_t_lead_to_metadata_unless_a_rule_names_the_address() {
+        let behind = |rules: &[&str], address: &str| list(rules).allows_behind_a_name(address.parse().unwrap());
+        for address in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "169.254.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "fe80::1",
+            "febf::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "168.63.129.16",
+        ] {
+            for rules in
+                [&["*.example"][..], &[], &["0.0.0.0/0", "::/0"], &["10.0.0.0/8"], &["169.0.0.0/8", "f000::/4"]]
+            {
+                assert!(!behind(rules, address), "{rules:?} must not lead to {address}");
+            }
+            assert!(behind(&["169.254.0.0/16", "fe80::/10", "fd00::/32"], "10.0.0.1"));
+        }
+        for (rule, address) in [
+            ("169.254.169.254", "169.254.169.254"),
+            ("169.254.169.254:80", "::ffff:169.254.169.254"),
+            ("169.254.170.0/24", "169.254.170.23"),
+            ("fe80::/10", "fe80::1"),
+        ] {
+            assert!(behind(&[rule], address), "{rule} names {address}");
+        }
+        for address in ["10.0.0.1", "127.0.0.1", "::1", "fd00::1", "100.100.100.201", "52.219.0.1"] {
+            assert!(behind(&["name"], address), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_rule_is_not_shown() {
+        for text in ["user:hunter2@host", "a,user:x,hunter2@host", "http://user:hunter2@host", "http://s3/?sig=hunter2"]
+        {
+            let error = Rule::parse_list(text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 

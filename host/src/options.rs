@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use qdrant_backup_contract::tasks::Task;
 
+use crate::client::{Proxy, Trust};
 use crate::egress::Rule;
 
 /// A run's task, its settings and the limits of its sandbox.
@@ -19,8 +20,10 @@ pub struct Options {
     /// A `snapshots` file to restore from in place of the one in the work directory. It is read once and
     /// never written.
     pub snapshots: Option<PathBuf>,
-    /// Certificates (PEM) to trust in place of the system's.
-    pub ca_file: Option<PathBuf>,
+    /// Which certificates are trusted, and which one is shown.
+    pub trust: Trust,
+    /// By whom `https://` servers are reached.
+    pub proxy: Option<Proxy>,
     /// What may be reached besides the configured servers.
     pub allow_hosts: Vec<Rule>,
     /// A component to run in place of the built-in one.
@@ -42,7 +45,8 @@ impl Options {
             settings: Vec::new(),
             work_dir: PathBuf::from("."),
             snapshots: None,
-            ca_file: None,
+            trust: Trust::default(),
+            proxy: None,
             allow_hosts: Vec::new(),
             component: None,
             memory_limit: Self::DEFAULT_MEMORY_LIMIT,

@@ -179,12 +179,17 @@ fn prepare(options: &Options) -> Result<Prepared, Vec<String>> {
             )),
         }
     }
-    let client = match &options.ca_file {
-        None => Ok(Client::trusting_the_system()),
-        Some(file) => client::configuration(Some(file))
-            .map(Client::new)
-            .map_err(|error| problems.push(format!("--ca-file (QDRANT_CA_FILE): {error}"))),
+    let tls = match &options.trust {
+        trust if trust.is_default() => Ok(None),
+        trust => client::configuration(trust).map(Some),
     };
+    let tls = tls.map_err(|error| {
+        problems.push(format!(
+            "--ca-file, --extra-ca-file, --client-cert, --client-key (QDRANT_CA_FILE, QDRANT_EXTRA_CA_FILE, \
+             QDRANT_CLIENT_CERT, QDRANT_CLIENT_KEY): {error}"
+        ));
+    });
+    let client = tls.map(|tls| Client::new(tls, allowed(options), options.proxy.clone()));
     match client {
         Ok(client) if problems.is_empty() => Ok(Prepared { client, snapshots }),
         _ => {

@@ -212,7 +212,10 @@ impl Body for Pieces {
 fn error_of(code: &ErrorCode) -> HttpError {
     let text = |what: &str| what.to_owned();
     match code {
-        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => HttpError::Denied,
+        ErrorCode::HttpRequestDenied => HttpError::Denied,
+        ErrorCode::DestinationIpProhibited => {
+            HttpError::Invalid(text("its name leads to a link-local or metadata address, which no rule names"))
+        }
         ErrorCode::DnsTimeout | ErrorCode::ConnectionTimeout => HttpError::Timeout(Phase::Connect),
         ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => HttpError::Timeout(Phase::FirstByte),
         ErrorCode::DnsError(payload) => HttpError::Connect(match &payload.rcode {

@@ -31,7 +31,7 @@ pub use setting::{Scope, Setting, Variable, Word};
 pub use share::Share;
 pub use share::hash;
 pub use table::VARIABLES;
-pub use unknown::unknown_names;
+pub use unknown::{IN_A_FILE, may_be_in_a_file, unknown_names};
 pub use values::Addresses;
 pub use words::{Addressing, Algorithm, ArchiveCheck, LogFormat};
 

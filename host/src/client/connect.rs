@@ -8,10 +8,17 @@ use http::Uri;
 use http::uri::Scheme;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+use super::proxy::Proxy;
+use super::resolve::Resolver;
+
+/// Connects by TCP to what a name may lead to.
+pub type Tcp = HttpConnector<Resolver>;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -19,18 +26,25 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// reading a system's trust store takes longer than all else at the start, and most clusters speak plain HTTP inside.
 #[derive(Clone)]
 pub struct Connector {
-    tcp: HttpConnector,
+    tcp: Tcp,
     tls: Arc<OnceLock<ClientConfig>>,
     trust: fn() -> Result<ClientConfig, Error>,
+    proxy: Option<Proxy>,
 }
 
 impl Connector {
     /// Trusts what `tls` trusts, else what `trust` finds.
-    pub fn new(tcp: HttpConnector, tls: Option<ClientConfig>, trust: fn() -> Result<ClientConfig, Error>) -> Self {
-        Self { tcp, tls: Arc::new(tls.map_or_else(OnceLock::new, OnceLock::from)), trust }
+    pub fn new(
+        tcp: Tcp,
+        tls: Option<ClientConfig>,
+        trust: fn() -> Result<ClientConfig, Error>,
+        proxy: Option<Proxy>,
+    ) -> Self {
+        Self { tcp, tls: Arc::new(tls.map_or_else(OnceLock::new, OnceLock::from)), trust, proxy }
     }
 
-    fn https(&self) -> Result<HttpsConnector<HttpConnector>, Error> {
+    /// Clones share the sessions that can be resumed.
+    fn config(&self) -> Result<ClientConfig, Error> {
         let config = match self.tls.get() {
             Some(config) => config,
             None => {
@@ -38,8 +52,7 @@ impl Connector {
                 self.tls.get_or_init(|| found)
             }
         };
-        // A clone shares the sessions that can be resumed.
-        Ok(HttpsConnector::from((self.tcp.clone(), config.clone())))
+        Ok(config.clone())
     }
 }
 
@@ -54,8 +67,19 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         if uri.scheme() == Some(&Scheme::HTTPS) {
-            let https = self.https();
-            return Box::pin(async move { https?.call(uri).await });
+            let (config, tcp) = (self.config(), self.tcp.clone());
+            let proxy = self.proxy.as_ref().and_then(|proxy| proxy.of(&uri));
+            return Box::pin(async move {
+                let Some((proxy, authorization)) = proxy else {
+                    return HttpsConnector::from((tcp, config?)).call(uri).await;
+                };
+                let tunnel = Tunnel::new(proxy, tcp);
+                let tunnel = match authorization {
+                    Some(authorization) => tunnel.with_auth(authorization),
+                    None => tunnel,
+                };
+                HttpsConnector::from((tunnel, config?)).call(uri).await
+            });
         }
         let tcp = self.tcp.call(uri);
         Box::pin(async move { Ok(MaybeHttpsStream::Http(tcp.await?)) })

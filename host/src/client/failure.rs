@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind};
 use hyper_util::client::legacy;
 use wasmtime_wasi_http::Error;
 
+use super::resolve::Guarded;
+
 /// A failed request.
 #[derive(Debug)]
 pub struct Failure {
@@ -34,6 +36,12 @@ impl Failure {
         if error.is_connect() { Self::connecting(error) } else { Self::answering(error) }
     }
 
+    /// An error before a connection was there.
+    #[cfg(test)]
+    pub fn of_connecting(error: &(dyn StdError + 'static)) -> Self {
+        Self::connecting(error)
+    }
+
     fn code(code: Error) -> Self {
         Self { code, words: None }
     }
@@ -54,6 +62,9 @@ impl Failure {
                 words.push_str("; where a private CA signed it, give that CA with --ca-file");
             }
             return Self { code, words: Some(words) };
+        }
+        if let Some(guarded) = find::<Guarded>(error) {
+            return Self { code: Error::DestinationIpProhibited, words: Some(guarded.to_string()) };
         }
         let words = chain(error);
         if words.contains("dns error") {

@@ -24,7 +24,13 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
 
 fn client() -> Client {
-    Client::new(configuration(None).unwrap())
+    Client::new(None, AllowList::default(), None)
+}
+
+/// A client that trusts `ca_file`, else the system.
+fn trusting(ca_file: Option<&Path>) -> Client {
+    let trust = Trust { ca_file: ca_file.map(Path::to_path_buf), ..Trust::default() };
+    Client::new(Some(configuration(&trust).unwrap()), AllowList::default(), None)
 }
 
 fn limits() -> RequestOptions {
@@ -379,7 +385,7 @@ async fn tls_server(acceptor: TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 async fn ask(url: String, ca_file: Option<&Path>) -> Result<String, Failure> {
-    let client = Client::new(configuration(ca_file).unwrap());
+    let client = trusting(ca_file);
     let answer = client.send(get(url), limits()).await?;
     Ok(text(answer).await.unwrap())
 }
@@ -412,7 +418,7 @@ async fn a_certificate_for_another_name_is_refused() {
 async fn an_address_in_a_certificate_counts() {
     let ca = private_ca("127.0.0.1");
     let (address, connections) = tls_server(ca.acceptor).await;
-    let client = Client::new(configuration(Some(ca.pem.path())).unwrap());
+    let client = trusting(Some(ca.pem.path()));
     for _ in 0..20 {
         let answer = client.send(get(format!("https://{address}/")), limits()).await.unwrap();
         assert_eq!(text(answer).await.unwrap(), format!("GET {address} "));
@@ -435,7 +441,7 @@ async fn a_second_tls_connection_resumes_the_session_of_the_first() {
         }
     })
     .await;
-    let client = Client::new(configuration(Some(ca.pem.path())).unwrap());
+    let client = trusting(Some(ca.pem.path()));
     for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
         let answer = client.send(get(format!("https://localhost:{}/", address.port())), limits()).await.unwrap();
         text(answer).await.unwrap();
@@ -449,4 +455,148 @@ async fn tls_to_a_server_without_is_a_tls_error() {
     let failure = client().send(get(format!("https://{address}/")), limits()).await.unwrap_err();
     assert!(matches!(failure.code, Error::TlsProtocolError), "{failure:?}");
     assert!(failure.words.unwrap().contains("TLS"));
+}
+
+/// A certificate of its own CA, in a file, with its key; `name` is empty for one that names nobody.
+fn self_signed(name: &str, is_ca: bool, ends: i32) -> (tempfile::NamedTempFile, rcgen::Certificate, rcgen::KeyPair) {
+    let names: Vec<String> = if name.is_empty() { Vec::new() } else { vec![name.to_string()] };
+    let mut parameters = rcgen::CertificateParams::new(names).unwrap();
+    if is_ca {
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    }
+    parameters.not_after = rcgen::date_time_ymd(ends, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), certificate.pem()).unwrap();
+    (file, certificate, key)
+}
+
+fn acceptor(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
+    TlsAcceptor::from(Arc::new(server))
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_where_it_is_given() {
+    for (name, is_ca, ends, trusted) in [
+        ("localhost", true, 2999, true),
+        ("localhost", false, 2999, true),
+        ("", true, 2999, true),
+        ("", false, 2999, true),
+        ("elsewhere.example", true, 2999, false),
+        ("localhost", true, 2001, false),
+    ] {
+        let (file, certificate, key) = self_signed(name, is_ca, ends);
+        let (address, _) = tls_server(acceptor(&certificate, &key)).await;
+        let url = format!("https://localhost:{}/", address.port());
+        assert_eq!(ask(url.clone(), Some(file.path())).await.is_ok(), trusted, "{name} {is_ca} {ends}");
+        // Another one of the same names is not the one that was given.
+        let (other, _, _) = self_signed(name, is_ca, ends);
+        assert!(ask(url, Some(other.path())).await.is_err(), "{name} {is_ca}");
+    }
+}
+
+#[tokio::test]
+async fn an_extra_ca_is_trusted_beside_the_others() {
+    let (first, second) = (private_ca("localhost"), private_ca("localhost"));
+    let trust = Trust {
+        ca_file: Some(first.pem.path().to_path_buf()),
+        extra_ca_file: Some(second.pem.path().to_path_buf()),
+        client: None,
+    };
+    let client = Client::new(Some(configuration(&trust).unwrap()), AllowList::default(), None);
+    for ca in [first, second] {
+        let (address, _) = tls_server(ca.acceptor).await;
+        client.send(get(format!("https://localhost:{}/", address.port())), limits()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_who_asks_for_it() {
+    let (ca_file, certificate, key) = self_signed("localhost", true, 2999);
+    let key_file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key_file.path(), key.serialize_pem()).unwrap();
+    let mut of_clients = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    of_clients.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let of_clients_key = rcgen::KeyPair::generate().unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(of_clients.self_signed(&of_clients_key).unwrap().der().clone()).unwrap();
+    let issuer = rcgen::Issuer::new(of_clients, of_clients_key);
+    let client_key = rcgen::KeyPair::generate().unwrap();
+    let ours = rcgen::CertificateParams::new(["client".to_string()]).unwrap().signed_by(&client_key, &issuer).unwrap();
+    let (chain_file, client_key_file) =
+        (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(chain_file.path(), ours.pem()).unwrap();
+    std::fs::write(client_key_file.path(), client_key.serialize_pem()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.unwrap())
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
+    let (address, _) = tls_server(TlsAcceptor::from(Arc::new(server))).await;
+    let url = format!("https://localhost:{}/", address.port());
+    let ask = async |client: Option<ClientCertificate>| {
+        let trust = Trust { ca_file: Some(ca_file.path().to_path_buf()), client, ..Trust::default() };
+        let client = Client::new(Some(configuration(&trust).unwrap()), AllowList::default(), None);
+        text(client.send(get(&url), limits()).await.map_err(|failure| failure.code)?).await
+    };
+    let (chain, key) = (chain_file.path().to_path_buf(), client_key_file.path().to_path_buf());
+    ask(Some(ClientCertificate { chain: chain.clone(), key })).await.unwrap();
+    assert!(ask(None).await.is_err());
+    // A key that is another certificate's.
+    let trust =
+        Trust { client: Some(ClientCertificate { chain, key: key_file.path().to_path_buf() }), ..Trust::default() };
+    assert!(configuration(&trust).unwrap_err().to_string().contains("does not fit"));
+}
+
+#[tokio::test]
+async fn https_goes_through_the_proxy_and_is_checked_all_the_same() {
+    let ca = private_ca("localhost");
+    let (target, _) = tls_server(ca.acceptor).await;
+    let (asked, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let (proxy, _) = server(move |mut stream| {
+        let asked = asked.clone();
+        async move {
+            let head = read_head(&mut stream).await;
+            let refused = head.starts_with("CONNECT refused");
+            asked.send(head).unwrap();
+            if refused {
+                stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
+                return;
+            }
+            let mut onward = TcpStream::connect(target).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
+        }
+    })
+    .await;
+    let trust = Trust { ca_file: Some(ca.pem.path().to_path_buf()), ..Trust::default() };
+    let proxy = Proxy::parse(&format!("http://user:pw@{proxy}"), "").unwrap();
+    let client = Client::new(Some(configuration(&trust).unwrap()), AllowList::default(), Some(proxy));
+    // The proxy leads elsewhere than the name alone would.
+    let answer = client.send(get("https://localhost:1/"), limits()).await.unwrap();
+    assert_eq!(text(answer).await.unwrap(), "GET localhost:1 ");
+    let head = seen.recv().await.unwrap().to_lowercase();
+    assert!(head.starts_with("connect localhost:1 ") && head.contains("proxy-authorization: basic "), "{head}");
+    // What it answers in place of the server is no connection.
+    let failure = client.send(get("https://refused.example/"), limits()).await.unwrap_err();
+    assert!(matches!(failure.code, Error::DestinationUnavailable), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_a_guarded_address_is_refused() {
+    let failure = Failure::of_connecting(&std::io::Error::other(resolve::guarded("169.254.169.254")));
+    assert!(matches!(failure.code, Error::DestinationIpProhibited), "{failure:?}");
+    assert!(failure.words.unwrap().contains("--allow-host '169.254.169.254'"));
 }

@@ -60,7 +60,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_leaves_no_handle_behind() {
         let messages = Arc::new(Messages::new(Io::capture().0, LogFormat::Text));
-        let mut network = Network::new(Client::trusting_the_system(), AllowList::default(), messages);
+        let mut network = Network::new(Client::new(None, AllowList::default(), None), AllowList::default(), messages);
         let (mut table, mut http) = (ResourceTable::new(), WasiHttpCtx::new());
         table.set_max_capacity(8);
         for _ in 0..100 {

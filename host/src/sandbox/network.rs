@@ -85,7 +85,6 @@ mod tests {
     use qdrant_backup_contract::settings::LogFormat;
 
     use super::*;
-    use crate::client::configuration;
     use crate::egress::Rule;
     use crate::io::Io;
 
@@ -99,7 +98,7 @@ mod tests {
         let (io, captured) = Io::capture();
         let mut allowed = AllowList::default();
         allowed.allow(Rule::parse("qdrant").unwrap());
-        let client = Client::new(configuration(None).unwrap());
+        let client = Client::new(None, AllowList::default(), None);
         let mut network = Network::new(client, allowed, Arc::new(Messages::new(io, LogFormat::Text)));
         for uri in [
             "http://qdrant-0.qdrant-headless:6333/a?X-Amz-Signature=secret",

@@ -160,6 +160,9 @@ settings! {
     QDRANT_WORK_DIR: Option<String> = of_host("current directory", "path", "as --work-dir");
     QDRANT_ALLOW_HOSTS: Option<String> = of_host("", "rules, by commas", "as --allow-host");
     QDRANT_CA_FILE: Option<String> = of_host("the system's", "path", "as --ca-file");
+    QDRANT_EXTRA_CA_FILE: Option<String> = of_host("", "path", "as --extra-ca-file");
+    QDRANT_CLIENT_CERT: Option<String> = of_host("", "path", "as --client-cert");
+    QDRANT_CLIENT_KEY: Option<String> = of_host("", "path", "as --client-key");
     QDRANT_RUN_DEADLINE: Option<String> = of_host("none", "duration", "as --deadline");
     QDRANT_MEMORY_LIMIT: Option<String> = of_host("256MiB", "size", "as --memory-limit");
     MC_CONFIG_DIR: () = unused("not needed any more: there is no mc");
