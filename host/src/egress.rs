@@ -21,7 +21,7 @@
 //!
 //! - A name that is allowed and leads to a link-local or metadata address all the same is refused where the connection is
 //!   made, unless a rule names that address: see [`AllowList::allows_behind_a_name`]. Through a proxy
-//!   that can't be seen.
+//!   that can't be seen. Nor does a wide range (`0.0.0.0/0`) allow such an address.
 //!
 //! The configured servers allow themselves: see [`AllowList::allow_server`].
 
@@ -108,9 +108,13 @@ impl AllowList {
         })
     }
 
-    /// True when some rule allows `target`.
+    /// True when some rule allows `target`. A guarded address (see [`AllowList::allows_behind_a_name`]) is in no wider range.
     pub fn allows(&self, target: &Target) -> bool {
-        self.rules.iter().any(|rule| rule.allows(target))
+        let named = match target.host {
+            TargetHost::Address(address) => self.allows_behind_a_name(address),
+            TargetHost::Name(_) => true,
+        };
+        named && self.rules.iter().any(|rule| rule.allows(target))
     }
 }
 
@@ -120,7 +124,7 @@ impl Rule {
     /// # Errors
     /// It is none of the forms of the module's table.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
-        without_user(text)?;
+        without_secrets(text)?;
         let error = |why: &str| RuleError(format!("`{text}` {why}; {ACCEPTED}"));
         if text.contains("://") {
             return Err(error("has a scheme in front"));
@@ -157,12 +161,8 @@ impl Rule {
     /// # Errors
     /// The first one that can't be understood.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, RuleError> {
-        // A password may have a comma in it.
-        if text.contains('@') {
-            return Self::parse(text).map(|rule| vec![rule]);
-        }
         // Before it is cut at commas, which a password may have.
-        without_user(text)?;
+        without_secrets(text)?;
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Self::parse).collect()
     }
 
@@ -181,12 +181,15 @@ impl Rule {
     }
 }
 
-/// Refuses a user, and shows nothing of the text: where a password ends, only its author knows.
-fn without_user(text: &str) -> Result<(), RuleError> {
-    if text.contains('@') {
-        return Err(RuleError(format!("the rule has a user in front (its value is not shown); {ACCEPTED}")));
-    }
-    Ok(())
+/// Refuses what may have a password or a signature in it, and shows nothing of the text: where that ends, only its author
+/// knows.
+fn without_secrets(text: &str) -> Result<(), RuleError> {
+    let what = match text {
+        _ if text.contains('@') => "a user in front",
+        _ if text.contains(['?', '#']) => "a query",
+        _ => return Ok(()),
+    };
+    Err(RuleError(format!("the rule has {what} (its value is not shown); {ACCEPTED}")))
 }
 
 impl Target {
@@ -446,10 +449,14 @@ mod tests {
 
     #[test]
     fn a_password_in_a_rule_is_not_shown() {
-        for text in ["user:hunter2@host", "a,user:x,hunter2@host", "http://user:hunter2@host", "http://s3/?sig=hunter2"]
-        {
+        for (text, why) in [
+            ("user:hunter2@host", "user in front"),
+            ("a,user:hun,ter2hunter2@host", "user in front"),
+            ("http://user:hunter2@host", "user in front"),
+            ("http://s3/?sig=hunter2", "a query"),
+        ] {
             let error = Rule::parse_list(text).unwrap_err().to_string();
-            assert!(!error.contains("hunter2"), "{error}");
+            assert!(error.contains(why) && !error.contains("hunter2"), "{error}");
         }
     }
 
@@ -501,7 +508,12 @@ mod tests {
             ],
         );
         check("10.1.2.3/30", &["http://10.1.2.0/", "http://10.1.2.3/"], &["http://10.1.2.4/"]);
-        check("0.0.0.0/0", &["http://1.2.3.4/", "http://255.255.255.255/"], &["http://[::1]/", "http://name/"]);
+        check(
+            "0.0.0.0/0",
+            &["http://1.2.3.4/", "http://255.255.255.255/"],
+            &["http://[::1]/", "http://name/", "http://169.254.169.254/", "http://[::ffff:169.254.169.254]/"],
+        );
+        check("169.254.0.0/16", &["http://169.254.169.254/"], &[]);
         check("10.1.2.3", &["http://10.1.2.3:1/"], &["http://10.1.2.30/", "http://10.1.2.4/"]);
     }
 
@@ -691,13 +703,5 @@ mod tests {
         assert_eq!(shown("https://Name.Example/"), "name.example:443");
         assert_eq!(shown("http://[::1]/"), "[::1]:80");
         assert_eq!(shown("http://127.0.0.1:6333/a"), "127.0.0.1:6333");
-    }
-
-    #[test]
-    fn a_password_in_a_rule_is_not_shown() {
-        for text in ["user:hunter2@host", "a,user:hun,ter2hunter2@host", "http://user:hunter2@host"] {
-            let error = Rule::parse_list(text).unwrap_err().to_string();
-            assert!(error.contains("user in front") && !error.contains("hunter2"), "{error}");
-        }
     }
 }
