@@ -75,8 +75,9 @@ fn foretell(context: &Context, collection: &str, plan: &Plan) -> Vec<Item> {
 
 async fn carry_out(bucket: &dyn ObjectStore, plan: &Plan) -> Vec<Item> {
     let mut items = Vec::new();
-    for Removal { id, reason, manifest, objects } in &plan.removals {
-        let left = match bucket.delete(manifest).await {
+    for Removal { id, reason, drill, manifest, objects } in &plan.removals {
+        let first: Vec<String> = drill.iter().chain([manifest]).cloned().collect();
+        let left = match delete_in_order(bucket, &first).await {
             Err(error) => vec![error],
             Ok(()) => delete(bucket, objects).await,
         };
@@ -101,6 +102,14 @@ async fn carry_out(bucket: &dyn ObjectStore, plan: &Plan) -> Vec<Item> {
     };
     items.push(item.name("sweep"));
     items
+}
+
+/// Deletes objects one after the other, up to the first that stays.
+async fn delete_in_order(bucket: &dyn ObjectStore, keys: &[String]) -> Result<(), Error> {
+    for key in keys {
+        bucket.delete(key).await?;
+    }
+    Ok(())
 }
 
 /// Deletes objects; says of each that is left why. Object lock is told, not fought.

@@ -41,7 +41,7 @@ pub(crate) use candidates::{Wanted, no_set, wanted};
 pub use expected::{Bounds, Kind};
 pub use layout::{Placement, Step, Transfer, next_steps};
 pub use plan::{Plan, Recovery, ShardArchive, Target, plan};
-pub use run::{Choice, Restored, given, restore};
+pub use run::{Choice, Evidence, Restored, given, restore};
 pub use selection::{Selection, select};
 pub use set::{SetSelection, select_set};
 pub use shard_keys::ShardKey;

@@ -3,6 +3,7 @@
 //! A set is there when its manifest is: it is written last, and deleted first. Sets of the bash script are the same
 //! (`schema_version` 2), and it reads ours: what we add it does not look at.
 
+mod drilled;
 mod found;
 mod header;
 mod manifest;
@@ -10,6 +11,7 @@ pub mod quality;
 pub mod retention;
 mod store;
 
+pub use drilled::{DrillRecord, read_drill};
 pub use found::Found;
 pub use header::{Headed, SetHeader, headers};
 pub use manifest::{MANIFESTS, SetId, SetManifest, SetShard, SetSource};

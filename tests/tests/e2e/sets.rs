@@ -256,7 +256,7 @@ async fn verify_finds_what_is_missing_cut_or_changed() {
     client.create("docs", json!({"shard_number": 4})).await;
     client.fill("docs", 0, 40).await;
     site.run(&["create_snap_shards"]).await.expect(0);
-    site.run(&["verify"]).await.expect(0).says(&["4 archives whole to their ends, 4 by their checksums"]);
+    site.run(&["verify"]).await.expect(0).says(&["4 snapshots whole to their ends, 4 by their checksums"]);
 
     // Over all its runs a part reads everything.
     let mut read = 0;

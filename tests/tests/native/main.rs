@@ -9,6 +9,7 @@ mod dialects;
 mod evidence;
 mod harness;
 mod identity;
+mod levels;
 mod locks;
 mod old_bucket;
 mod outages;

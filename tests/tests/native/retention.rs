@@ -65,7 +65,7 @@ async fn a_copied_bucket_has_other_etags_and_is_as_good() {
             site.s3.put_with_etag(&shard.s3_key, site.s3.get(&shard.s3_key).unwrap(), "0123456789abcdef-3");
         }
     }
-    site.run(&["verify"]).await.expect(0).says(&["restorable: 2 archives"]);
+    site.run(&["verify"]).await.expect(0).says(&["restorable: 2 snapshots"]);
     site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0).says(&["kept: last 1"]);
     assert_eq!(manifest_keys(&site), keys[1..]);
     site.source.client().wipe().await;

@@ -35,6 +35,8 @@ pub(super) enum NotSwept {
 pub(super) struct Removal {
     pub id: String,
     pub reason: String,
+    /// What goes before it: that it was drilled.
+    pub drill: Option<String>,
     /// The key of its manifest.
     pub manifest: String,
     /// What else is deleted with it.
@@ -63,7 +65,8 @@ pub(super) fn plan(inventory: &Inventory, rules: &Rules<'_>) -> Plan {
             plan.kept.push((id, reason));
         } else {
             let objects = objects_of(inventory, set, &of_kept);
-            plan.removals.push(Removal { id, reason, manifest: set.found.key.clone(), objects });
+            let drill = set.found.drill.as_ref().map(|(key, _)| key.clone());
+            plan.removals.push(Removal { id, reason, drill, manifest: set.found.key.clone(), objects });
         }
     }
     let unreadable = judged().any(|(set, verdict)| verdict.keep && set.manifest.is_none());

@@ -154,7 +154,7 @@ mod tests {
     use crate::source::SourceId;
 
     fn found(id: &str) -> Found {
-        Found { id: SetId::from_text(id), key: String::new(), bytes: 0 }
+        Found { id: SetId::from_text(id), key: String::new(), bytes: 0, drill: None }
     }
 
     fn wanted(all: &[(&str, &[&str])]) -> BTreeMap<String, Wanted> {

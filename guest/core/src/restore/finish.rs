@@ -7,17 +7,20 @@ use serde_json::json;
 use super::config::{self, When};
 use super::job::Job;
 use super::record::State;
-use super::verify::{Level, Verified};
+use super::verify::{Compared, Level, Verified};
 use crate::error::{Code, Error};
 use crate::marker;
 use crate::timestamp;
 
 /// How a restore ended.
+#[derive(Clone)]
 pub(super) struct Finished {
     /// The number of points.
     pub points: u64,
-    /// What they were compared with.
+    /// How sure it is that they are those of the backup.
     pub level: Level,
+    /// What was compared.
+    pub compared: Compared,
 }
 
 /// Ends the restore of a collection that was verified.
@@ -25,7 +28,7 @@ pub(super) struct Finished {
 /// # Errors
 /// Qdrant refuses a step: the next run goes on.
 pub(super) async fn finish(job: &Job<'_>, verified: Verified) -> Result<Finished, Error> {
-    let (mut progress, points, mut level) = verified.into_parts();
+    let (mut progress, points, mut level, compared) = verified.into_parts();
     let client = job.client()?;
     let collection = &job.plan.collection;
     if let Some(settings) = &job.plan.finish {
@@ -50,7 +53,7 @@ pub(super) async fn finish(job: &Job<'_>, verified: Verified) -> Result<Finished
     if job.marker().is_some() && !job.plan.drill {
         client.update_collection(collection, &json!({"metadata": {marker::NAME: null}})).await?;
     }
-    Ok(Finished { points, level })
+    Ok(Finished { points, level, compared })
 }
 
 /// Has the aliases lead to the collection again that led to the one which was deleted for it.

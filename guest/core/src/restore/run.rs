@@ -41,8 +41,21 @@ pub struct Restored {
     pub failed: BTreeSet<String>,
     /// The collections that this run has created.
     pub created: BTreeSet<String>,
+    /// What was restored, and what was compared.
+    pub ended: BTreeMap<String, Evidence>,
     /// Alias to collection, as the manifests of what was restored have them.
     pub aliases: BTreeMap<String, String>,
+}
+
+/// What a restored collection was compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The number of points.
+    pub points: u64,
+    /// True where it is as it was backed up, as far as that can be compared.
+    pub verified: bool,
+    /// What was compared, for people.
+    pub compared: String,
 }
 
 /// Restores into `cluster` what `choices` gives for each collection, `total` in all. One that fails never stops the
@@ -63,12 +76,13 @@ pub async fn restore<'a>(
                 let one = restore_one(context, bucket, cluster, restore, &backup).await;
                 (backup.collection().to_owned(), backup.aliases().to_vec(), one)
             }
-            Err(item) => (collection, Vec::new(), One { items: vec![item], created: false }),
+            Err(item) => (collection, Vec::new(), One { items: vec![item], created: false, ended: None }),
         }
     });
     let limit = concurrent::restores_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
-    concurrent::at_most(limit, work, |(collection, aliases, One { items: done, created })| {
+    concurrent::at_most(limit, work, |(collection, aliases, One { items: done, created, ended: evidence })| {
         ended += 1;
+        restored.ended.extend(evidence.map(|evidence| (collection.clone(), evidence)));
         if created {
             restored.created.insert(collection.clone());
         }
@@ -97,6 +111,7 @@ fn id(context: &Context) -> &str {
 struct One {
     items: Vec<Item>,
     created: bool,
+    ended: Option<Evidence>,
 }
 
 /// Restores one collection: an item for each snapshot, one for the collection.
@@ -110,9 +125,15 @@ async fn restore_one(
     let started = context.ports.clock.monotonic();
     let mut items = Vec::new();
     let created = Cell::new(false);
+    let mut evidence = None;
     let surroundings = (context, store, cluster);
     let item = match planned(surroundings, restore, backup, &created, &mut items).await {
-        Ok(Ended::Restored(finished)) => restored(finished),
+        Ok(Ended::Restored(finished)) => {
+            let verified = finished.level == Level::Verified;
+            let compared = finished.compared.to_string();
+            evidence = Some(Evidence { points: finished.points, verified, compared });
+            restored(finished)
+        }
         Ok(Ended::Would(what)) => Item::skipped("collection", format!("would be {what}")),
         Ok(Ended::Left(why)) => Item::skipped("collection", why),
         Err(error) => {
@@ -128,17 +149,18 @@ async fn restore_one(
     };
     let elapsed = context.ports.clock.monotonic().saturating_sub(started);
     items.push(item.host(&cluster.host).collection(backup.collection()).elapsed(elapsed));
-    One { items, created: created.get() }
+    One { items, created: created.get(), ended: evidence }
 }
 
 fn restored(finished: Finished) -> Item {
-    let points = finished.points;
-    match finished.level {
+    let Finished { points, level, compared } = finished;
+    match level {
         Level::Verified => {
-            Item::done("collection").cause(format!("{points} points, verified on every replica")).verified(true)
+            let cause = format!("{points} points, verified on every replica: {compared}");
+            Item::done("collection").cause(cause).verified(true)
         }
         Level::Restored(notes) => Item::done("collection")
-            .cause(format!("{points} points, restored and not verified: {}", notes.join("; ")))
+            .cause(format!("{points} points, restored and not verified: {} (compared: {compared})", notes.join("; ")))
             .verified(false),
     }
 }

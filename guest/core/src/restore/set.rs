@@ -11,7 +11,7 @@ use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
 use super::shard_keys::{note_replicas, of_shards, replicas_of};
 use crate::report::Item;
 use crate::sets::quality::{self, Depth};
-use crate::sets::{self, Found, SetManifest};
+use crate::sets::{self, Found, Level, SetManifest};
 use crate::store::ObjectStore;
 
 /// A set chosen for one collection.
@@ -27,7 +27,7 @@ pub struct SetSelection {
     pub drill: bool,
 }
 
-/// Chooses the newest good one of `sets` (the oldest first). An older one is taken
+/// Chooses the newest good one of `sets` (the oldest first), and says how good it is. An older one is taken
 /// only in place of one that is known to be damaged, and not of one that can't be read right now.
 ///
 /// # Errors
@@ -36,13 +36,13 @@ pub async fn select_set(
     bucket: &dyn ObjectStore,
     collection: &str,
     sets: &[Found],
-) -> Result<(SetManifest, Vec<Item>), Error> {
+) -> Result<(SetManifest, Level, Vec<Item>), Error> {
     let mut skipped = Vec::new();
     let mut causes = Vec::new();
     for found in sets.iter().rev() {
         let wrong = match sets::read(bucket, collection, found).await {
             Ok(manifest) => match quality::of_set(bucket, &manifest, &|_| Depth::Identity).await {
-                Ok(_) => return Ok((manifest, skipped)),
+                Ok(level) => return Ok((manifest, level, skipped)),
                 Err(wrong) => wrong,
             },
             Err(error) => vec![error],

@@ -3,6 +3,7 @@
 
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::body::same_index;
 use super::create::Progress;
@@ -22,16 +23,40 @@ pub(super) enum Level {
     Verified,
 }
 
+/// How much of a collection was compared with what is known of the backup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Compared {
+    /// Shards.
+    shards: usize,
+    /// Those of them whose points had been counted at the backup.
+    counted: usize,
+    /// Replicas, each counted on its own peer.
+    replicas: usize,
+    /// Payload indexes.
+    indexes: usize,
+    /// Points that were read back with payload and vectors.
+    read_back: u64,
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shards, counted, replicas, indexes, read_back } = self;
+        write!(f, "counts of {counted} of {shards} shards ({replicas} replicas), {indexes} indexes, configuration")?;
+        write!(f, ", {read_back} points read back")
+    }
+}
+
 /// A collection that was looked at.
 pub(super) struct Verified {
     progress: Progress,
     points: u64,
     level: Level,
+    compared: Compared,
 }
 
 impl Verified {
-    pub(super) fn into_parts(self) -> (Progress, u64, Level) {
-        (self.progress, self.points, self.level)
+    pub(super) fn into_parts(self) -> (Progress, u64, Level, Compared) {
+        (self.progress, self.points, self.level, self.compared)
     }
 }
 
@@ -41,8 +66,8 @@ impl Verified {
 /// Says what is not as it has to be. Where a person asks for verified collections only: that it can't be called so.
 pub(super) async fn verify(job: &Job<'_>, equalised: Equalised) -> Result<Verified, Error> {
     let (progress, counts, origins) = equalised.into_parts();
-    let (points, mut level) = check(job, &counts, &origins, progress.deferred).await?;
-    sample(job, points, &mut level).await?;
+    let (points, mut level, mut compared) = check(job, &counts, &origins, progress.deferred).await?;
+    compared.read_back = sample(job, points, &mut level).await?;
     if !progress.notes.is_empty() {
         also(&mut level, progress.notes.clone());
     }
@@ -52,7 +77,7 @@ pub(super) async fn verify(job: &Job<'_>, equalised: Equalised) -> Result<Verifi
             Err(Error::new(Code::VerificationFailed, "", cause)
                 .advice("look at it; without QDRANT_REQUIRE_VERIFIED the next run ends the restore"))
         }
-        _ => Ok(Verified { progress, points, level }),
+        _ => Ok(Verified { progress, points, level, compared }),
     }
 }
 
@@ -83,7 +108,7 @@ async fn check(
     counts: &Counts,
     origins: &BTreeMap<u32, u64>,
     deferred: u64,
-) -> Result<(u64, Level), Error> {
+) -> Result<(u64, Level, Compared), Error> {
     let plan = job.plan;
     let tolerance = job.context.settings.tolerance_percent;
     let mut total = 0_u64;
@@ -132,7 +157,14 @@ async fn check(
         }
     }
     indexes(job).await?;
-    Ok((total, if notes.is_empty() { Level::Verified } else { Level::Restored(notes) }))
+    let compared = Compared {
+        shards: counts.len(),
+        counted: counts.len().saturating_sub(uncounted.len()),
+        replicas: counts.values().map(BTreeMap::len).sum(),
+        indexes: plan.indexes.len(),
+        read_back: 0,
+    };
+    Ok((total, if notes.is_empty() { Level::Verified } else { Level::Restored(notes) }, compared))
 }
 
 /// Of a shard that ends empty and whose points nobody counted: looks whether its snapshot had any.
@@ -160,13 +192,14 @@ async fn ends_empty(job: &Job<'_>, shard: u32) -> Result<Option<String>, Error> 
     Ok(None)
 }
 
-/// Reads points back, with payload and vectors, each time from another peer. What strict mode forbids is left.
+/// Reads points back, with payload and vectors, each time from another peer; how many. What strict mode forbids is left.
 ///
 /// # Errors
 /// A peer can't read them, or gives fewer than it was asked for.
-async fn sample(job: &Job<'_>, total: u64, level: &mut Level) -> Result<(), Error> {
+async fn sample(job: &Job<'_>, total: u64, level: &mut Level) -> Result<u64, Error> {
     const BATCH: u64 = 100;
-    let mut left = job.context.settings.sample_points.min(total);
+    let all = job.context.settings.sample_points.min(total);
+    let mut left = all;
     for peer in job.cluster.peers.iter().cycle() {
         let batch = left.min(BATCH);
         if batch == 0 {
@@ -185,7 +218,7 @@ async fn sample(job: &Job<'_>, total: u64, level: &mut Level) -> Result<(), Erro
             Err(error) => return Err(Error::from(error).of("its points can't be read back")),
         }
     }
-    Ok(())
+    Ok(all.saturating_sub(left))
 }
 
 async fn indexes(job: &Job<'_>) -> Result<(), Error> {

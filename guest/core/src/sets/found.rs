@@ -14,4 +14,6 @@ pub struct Found {
     pub key: String,
     /// Its size, as the server lists it.
     pub bytes: u64,
+    /// The key and the size of the record of a drill of it, where one lies beside it.
+    pub drill: Option<(String, u64)>,
 }

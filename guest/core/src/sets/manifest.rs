@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::manifest::{ManifestPeer, Points};
@@ -21,6 +22,9 @@ const PARTIAL: &str = ".partial";
 
 /// What ends the key of a marker that pins a set.
 const PIN: &str = ".pin";
+
+/// What ends the key of the record of a drill. No version takes it for a manifest.
+const DRILL: &str = ".drill";
 
 /// The schema written. 1, without sizes and ETags, is read as well.
 const SCHEMA_VERSION: u32 = 2;
@@ -70,6 +74,16 @@ impl SetId {
     /// The set that a marker's key pins.
     pub fn of_pin(key: &str) -> Option<&str> {
         key.rsplit('/').next()?.strip_suffix(PIN)
+    }
+
+    /// The key of the record of a drill that has restored `collection` from this set.
+    pub fn drill_key(&self, collection: &str) -> String {
+        format!("{}{}{DRILL}", Self::folder(collection), self.0)
+    }
+
+    /// The collection and the set that the key of the record of a drill is about.
+    pub fn of_drill(key: &str) -> Option<(String, Self)> {
+        Self::of_key(&format!("{}.json", key.strip_suffix(DRILL)?))
     }
 
     /// The key of the record of a partial backup of `collection` in this set.
@@ -303,20 +317,20 @@ impl SetManifest {
         self.shards.iter().try_fold(0_u64, |points, shard| Some(points.saturating_add(shard.points.exact()?)))
     }
 
-    /// The least and the most points that the archives may hold, as the counts around their making tell.
-    pub fn about(&self) -> Option<(u64, u64)> {
-        let counted = self.source.as_ref().map(|source| source.points).unwrap_or_default();
-        match (counted.before, counted.after) {
-            (Some(before), Some(after)) => Some((before.min(after), before.max(after))),
-            // The script's, which is not exact. 0 also stands for what it could not ask.
-            _ => Some((self.points_count, self.points_count)).filter(|_| self.points_count > 0),
-        }
-    }
-
     /// True when every snapshot was walked to its end when it was made, and told the peer that it was asked of.
     pub fn was_checked(&self) -> bool {
         let check = self.source.as_ref().and_then(|source| source.check.as_deref());
         matches!(check, Some("full" | "tail"))
+    }
+
+    /// What tells these very snapshots from others: a SHA-256 of their keys, sizes, ETags and checksums.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for shard in &self.shards {
+            let (size, checksum) = (shard.size.unwrap_or_default(), shard.checksum.to_ascii_lowercase());
+            hash.update(format!("{}\t{}\t{size}\t{}\t{checksum}\n", shard.id, shard.s3_key, shard.etag));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// True when a checksum of every archive is known.

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::drilled::DrillRecord;
 use super::manifest::{SetManifest, SetShard};
 use crate::archive;
 use crate::concurrent;
@@ -27,7 +28,7 @@ pub enum Level {
     Checked,
     /// Everything was looked for that a restore would refuse, and what a restore is verified with is known.
     Restorable,
-    /// It was restored once, by a drill, and found equal.
+    /// It was restored once, by a drill, and verified.
     Drilled,
 }
 
@@ -52,6 +53,9 @@ impl fmt::Display for Level {
 /// How much of a snapshot is looked at, at least. More is, where less does not tell whether it is the one that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
+    /// It is there, with the size that it had. Of one that has another ETag, or was not checked when it was made, no more
+    /// than that is known then.
+    Presence,
     /// It is there, with the size and the ETag that it had.
     Identity,
     /// It is walked to its end, and tells which peer made it.
@@ -79,11 +83,13 @@ pub async fn of_set(
     let checked = manifest.was_checked();
     let mut wrong = Vec::new();
     let mut to_read = Vec::new();
+    let mut unseen = false;
     let work =
         manifest.shards.iter().map(|shard| async move { (shard, look(store, shard, checked, depth(shard)).await) });
     concurrent::at_most(SNAPSHOTS_AT_ONCE, work, |(shard, looked)| match looked {
-        Ok(None) => {}
-        Ok(Some(stat)) => to_read.push((shard, stat)),
+        Ok(Looked::Good) => {}
+        Ok(Looked::There) => unseen = true,
+        Ok(Looked::ToRead(stat)) => to_read.push((shard, stat)),
         Err(error) => wrong.push(error.of(named(shard))),
     })
     .await;
@@ -96,7 +102,17 @@ pub async fn of_set(
         .await;
     }
     wrong.extend(refusal(manifest).err());
-    if wrong.is_empty() { Ok(level(manifest)) } else { Err(wrong) }
+    match (wrong.is_empty(), unseen) {
+        (false, _) => Err(wrong),
+        (true, true) => Ok(Level::Recorded),
+        (true, false) => Ok(level(manifest)),
+    }
+}
+
+/// The level of a set that was found to be of `level`, and of which `drill` is the last record: one that could be restored
+/// and was, with what was counted at the backup, is a drilled one.
+pub fn with_drill(level: Level, drill: Option<&DrillRecord>) -> Level {
+    if level == Level::Restorable && drill.is_some_and(|drill| drill.verified) { Level::Drilled } else { level }
 }
 
 /// True where nothing bad is known of what was judged, and something of it could not be asked: nothing may be concluded
@@ -135,15 +151,26 @@ fn level(manifest: &SetManifest) -> Level {
         return Level::Recorded;
     }
     let version = manifest.qdrant_version.split('.').next().is_some_and(|major| major.parse::<u32>().is_ok());
-    if version && manifest.about().is_some() { Level::Restorable } else { Level::Checked }
+    let counted = |shard: &SetShard| shard.points.before.is_some() && shard.points.after.is_some();
+    if version && manifest.shards.iter().all(counted) { Level::Restorable } else { Level::Checked }
 }
 
 fn named(shard: &SetShard) -> String {
     format!("the snapshot of shard {} (`{}`)", shard.id, shard.s3_key)
 }
 
-/// Looks at one snapshot; `Some` where it has to be read.
-async fn look(store: &dyn ObjectStore, shard: &SetShard, checked: bool, depth: Depth) -> Result<Option<Stat>, Error> {
+/// What a look at one snapshot has come to.
+enum Looked {
+    /// It is the one that was made.
+    Good,
+    /// It is there, and more was not asked.
+    There,
+    /// It has to be read and compared.
+    ToRead(Stat),
+}
+
+/// Looks at one snapshot.
+async fn look(store: &dyn ObjectStore, shard: &SetShard, checked: bool, depth: Depth) -> Result<Looked, Error> {
     let stat = store.stat(&shard.s3_key).await.map_err(unknown)?;
     let stat = stat.ok_or_else(|| Error::new(Code::SnapshotMissing, "", "the object is missing"))?;
     if let Some(size) = shard.size.filter(|size| *size != stat.bytes) {
@@ -155,12 +182,16 @@ async fn look(store: &dyn ObjectStore, shard: &SetShard, checked: bool, depth: D
         let cause = "the object is not the one that was made (its ETag is another), and there is no SHA-256 to compare";
         return Err(Error::new(Code::SnapshotDamaged, "", cause));
     }
-    if made && checked && depth == Depth::Identity {
-        return Ok(None);
+    if made && checked && depth <= Depth::Identity {
+        return Ok(Looked::Good);
+    }
+    if depth == Depth::Presence {
+        return Ok(Looked::There);
     }
     let peer = archive::check_shard(store, &shard.s3_key, stat.bytes).await.map_err(Error::from)?;
     made_by(peer, shard.source_peer_id)?;
-    Ok((!shard.checksum.is_empty() && (!made || depth == Depth::Whole)).then_some(stat))
+    let to_read = !shard.checksum.is_empty() && (!made || depth == Depth::Whole);
+    Ok(if to_read { Looked::ToRead(stat) } else { Looked::Good })
 }
 
 /// Compares the peer that made a snapshot with the one that was asked for it.
@@ -373,11 +404,9 @@ mod tests {
             judge(&store, &manifest, Depth::Identity).unwrap()
         };
         assert_eq!(with(&|manifest| manifest.qdrant_version = "unknown".to_owned()), Level::Checked);
-        let uncounted = |manifest: &mut SetManifest| {
-            manifest.points_count = 0;
-            manifest.source.as_mut().unwrap().points = Points::default();
-        };
-        assert_eq!(with(&uncounted), Level::Checked);
+        for uncounted in [Points::default(), Points { before: Some(1), after: None }] {
+            assert_eq!(with(&|manifest| manifest.shards[1].points = uncounted), Level::Checked);
+        }
         assert_eq!(with(&|manifest| manifest.shards[0].checksum = String::new()), Level::Recorded);
     }
 }

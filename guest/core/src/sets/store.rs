@@ -12,18 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// The bucket can't be listed.
 pub async fn list(bucket: &dyn ObjectStore) -> Result<BTreeMap<String, Vec<Found>>, Error> {
-    let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    let mut note = |object: Object| {
-        let Object { key, bytes, .. } = object;
-        if let Some((collection, id)) = SetId::of_key(bucket.places().bare(&key)) {
-            found.entry(collection).or_default().push(Found { id, key, bytes });
-        }
-    };
-    bucket.list_own(&format!("{MANIFESTS}/"), &mut note).await?;
-    for sets in found.values_mut() {
-        sort(sets);
-    }
-    Ok(found)
+    let mut listed = Listed::default();
+    bucket.list_own(&format!("{MANIFESTS}/"), &mut |object| listed.note(bucket, object)).await?;
+    Ok(listed.sorted())
 }
 
 /// The sets of one collection, the oldest first, and the ids of those that are pinned.
@@ -31,18 +22,43 @@ pub async fn list(bucket: &dyn ObjectStore) -> Result<BTreeMap<String, Vec<Found
 /// # Errors
 /// The bucket can't be listed.
 pub async fn list_one(bucket: &dyn ObjectStore, collection: &str) -> Result<(Vec<Found>, BTreeSet<String>), Error> {
-    let (mut found, mut pinned) = (Vec::new(), BTreeSet::new());
-    let mut note = |object: Object| {
-        let Object { key, bytes, .. } = object;
-        if let Some(id) = SetId::of_pin(&key) {
-            pinned.insert(id.to_owned());
-        } else if let Some((_, id)) = SetId::of_key(bucket.places().bare(&key)) {
-            found.push(Found { id, key, bytes });
-        }
+    let (mut listed, mut pinned) = (Listed::default(), BTreeSet::new());
+    let mut note = |object: Object| match SetId::of_pin(&object.key) {
+        Some(id) => drop(pinned.insert(id.to_owned())),
+        None => listed.note(bucket, object),
     };
     bucket.list_own(&SetId::folder(collection), &mut note).await?;
-    sort(&mut found);
-    Ok((found, pinned))
+    Ok((listed.sorted().remove(collection).unwrap_or_default(), pinned))
+}
+
+/// What lies in the folder of the manifests.
+#[derive(Default)]
+struct Listed {
+    sets: BTreeMap<String, Vec<Found>>,
+    drills: BTreeMap<(String, String), (String, u64)>,
+}
+
+impl Listed {
+    fn note(&mut self, bucket: &dyn ObjectStore, object: Object) {
+        let Object { key, bytes, .. } = object;
+        let bare = bucket.places().bare(&key);
+        if let Some((collection, id)) = SetId::of_drill(bare) {
+            // The place that counts more is listed first.
+            self.drills.entry((collection, id.to_string())).or_insert((key, bytes));
+        } else if let Some((collection, id)) = SetId::of_key(bare) {
+            self.sets.entry(collection).or_default().push(Found { id, key, bytes, drill: None });
+        }
+    }
+
+    fn sorted(mut self) -> BTreeMap<String, Vec<Found>> {
+        for (collection, sets) in &mut self.sets {
+            sort(sets);
+            for set in sets {
+                set.drill = self.drills.remove(&(collection.clone(), set.id.to_string()));
+            }
+        }
+        self.sets
+    }
 }
 
 fn sort(sets: &mut Vec<Found>) {

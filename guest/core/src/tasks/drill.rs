@@ -10,8 +10,10 @@ use crate::lock::{self, Work};
 use crate::marker::Marker;
 use crate::qdrant::{Client, Cluster};
 use crate::report::{Item, Outcome};
-use crate::restore::{self, Backup, SetSelection};
+use crate::restore::{self, Backup, Evidence, SetSelection};
+use crate::sets::DrillRecord;
 use crate::store::ObjectStore;
+use crate::timestamp;
 
 /// What the name of every collection begins with that a drill makes. The name alone says nothing: a user may have given
 /// it, too.
@@ -45,7 +47,7 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -
             context.reporter.report(restore::no_set(context, &whose, &collection, &wanted));
             continue;
         }
-        let (manifest, skipped) = match restore::select_set(bucket, &collection, &wanted.sets).await {
+        let (manifest, _, skipped) = match restore::select_set(bucket, &collection, &wanted.sets).await {
             Ok(chosen) => chosen,
             Err(error) => {
                 context.reporter.report(Item::failed("collection", error).collection(collection));
@@ -65,6 +67,9 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -
         if context.settings.dry_run {
             continue;
         }
+        if let Some(evidence) = restored.ended.get(backup.collection()).filter(|_| restored.failed.is_empty()) {
+            note(context, bucket, cluster, &backup, evidence).await;
+        }
         // The mark is for those that a killed drill has left: what was created just now is known without.
         if restored.created.contains(backup.collection()) {
             drop_scratch(context, cluster, client(cluster)?, backup.collection()).await?;
@@ -73,6 +78,28 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -
         }
     }
     Ok(())
+}
+
+/// Notes beside the set that it was restored once. Without the note the drill has passed all the same, and nothing says so
+/// later.
+async fn note(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster, backup: &Backup, evidence: &Evidence) {
+    let Backup::Set(SetSelection { manifest, .. }) = backup else { return };
+    let record = DrillRecord {
+        version: DrillRecord::VERSION,
+        collection: manifest.collection.clone(),
+        backup_set_id: manifest.backup_set_id.clone(),
+        snapshots: manifest.fingerprint(),
+        restored_at: timestamp::RFC3339.write(context.ports.clock.now()),
+        points: evidence.points,
+        verified: evidence.verified,
+        compared: evidence.compared.clone(),
+        host: cluster.host.to_string(),
+        run_id: context.run.to_string(),
+    };
+    if let Err(error) = record.write(bucket).await {
+        let why = format!("that the set {} was drilled is not noted: {error}", record.backup_set_id);
+        context.log.warn(Some(&record.host), &why);
+    }
 }
 
 fn client(cluster: &Cluster) -> Result<&Client, Error> {

@@ -1,4 +1,4 @@
-//! `list_sets`: what sets there are.
+//! `list_sets`: what sets there are, and how good each is as far as a look at the bucket's list of its snapshots tells.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::context::Context;
 use crate::printable;
 use crate::report::{Item, Outcome};
 use crate::runs::{self, Kind, RunRecord};
-use crate::sets::{self, SetManifest};
+use crate::sets::quality::{self, Depth};
+use crate::sets::{self, DrillRecord, Found, Level, SetManifest};
 use crate::source::catalogue::{Catalogue, Origin};
 use crate::source::{self, Source, SourceId};
 use crate::store::ObjectStore;
@@ -20,8 +21,39 @@ use crate::store::ObjectStore;
 /// How many manifests are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 16;
 
-/// Collection, set and manifest.
-type Listed = (String, String, SetManifest);
+/// A set that was read.
+struct Listed {
+    collection: String,
+    set: String,
+    manifest: SetManifest,
+    /// How good it is, or what is wrong with it.
+    quality: Result<Level, Error>,
+    /// The record of its last drill.
+    drill: Option<DrillRecord>,
+}
+
+impl Listed {
+    /// The name of its level.
+    fn level(&self) -> &'static str {
+        match &self.quality {
+            Ok(level) => level.name(),
+            Err(error) if error.is_unknown() => "unknown",
+            Err(_) if !self.manifest.missing.is_empty() => "partial",
+            Err(_) => "damaged",
+        }
+    }
+
+    /// What is to be said of one that is not good.
+    fn item(&self) -> Option<Item> {
+        let error = self.quality.as_ref().err()?;
+        let item = match self.level() {
+            // A list claims nothing of it: `verify` does.
+            "unknown" | "partial" => Item::skipped("set", format!("{}: {error}", self.level())),
+            _ => Item::failed("set", error.clone()),
+        };
+        Some(item.collection(&self.collection).name(&self.set))
+    }
+}
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     let bucket = context.store()?;
@@ -30,11 +62,13 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     let filter = context.settings.snapshot_filter.as_str();
     let found = all.iter().flat_map(|(collection, sets)| sets.iter().map(move |set| (collection, set)));
     let found = found.filter(|(_, set)| set.id.as_str().starts_with(filter));
-    let read =
-        found.map(|(collection, set)| async move { (collection, set, sets::read(bucket, collection, set).await) });
+    let read = found.map(|(collection, set)| async move { (collection, set, look(bucket, collection, set).await) });
     let mut listed: Vec<Listed> = Vec::new();
-    concurrent::at_most(MANIFESTS_AT_ONCE, read, |(collection, set, manifest)| match manifest {
-        Ok(manifest) => listed.push((collection.clone(), set.id.to_string(), manifest)),
+    concurrent::at_most(MANIFESTS_AT_ONCE, read, |(collection, set, looked)| match looked {
+        Ok(one) => {
+            context.reporter.report_all(one.item());
+            listed.push(one);
+        }
         Err(cause) => context.reporter.report(Item {
             collection: Some(collection.clone()),
             name: Some(set.id.to_string()),
@@ -43,10 +77,10 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
         }),
     })
     .await;
-    listed.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
+    listed.sort_by(|left, right| (&left.collection, &left.set).cmp(&(&right.collection, &right.set)));
     let whose = Whose::take(context, bucket, &listed).await?;
     let text = if json {
-        let entries = listed.iter().map(|(.., manifest)| entry(&whose, manifest));
+        let entries = listed.iter().map(|listed| entry(&whose, listed));
         format!("{}\n", printable::json(&serde_json::Value::Array(entries.collect())))
     } else {
         table::columns(&rows(&whose, &listed))
@@ -64,6 +98,16 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// Reads a set, and asks how good it is. A list reads no snapshot.
+async fn look(bucket: &dyn ObjectStore, collection: &str, set: &Found) -> Result<Listed, Error> {
+    let manifest = sets::read(bucket, collection, set).await?;
+    let quality = quality::of_set(bucket, &manifest, &|_| Depth::Presence).await;
+    let quality = quality.map_err(|wrong| quality::as_one(&wrong));
+    let drill = sets::read_drill(bucket, set, &manifest).await?;
+    let quality = quality.map(|level| quality::with_drill(level, drill.as_ref()));
+    Ok(Listed { collection: collection.to_owned(), set: set.id.to_string(), manifest, quality, drill })
+}
+
 /// What a set's source is, and whether its collection is still there.
 struct Whose {
     catalogue: Catalogue,
@@ -73,7 +117,7 @@ struct Whose {
 impl Whose {
     async fn take(context: &Context, bucket: &dyn ObjectStore, sets: &[Listed]) -> Result<Self, Error> {
         let records = source::list_allowed(context, bucket).await?;
-        let origins = sets.iter().map(|(.., manifest)| Origin {
+        let origins = sets.iter().map(|Listed { manifest, .. }| Origin {
             id: manifest.source_id.clone(),
             name: manifest.source_name.clone(),
             peers: manifest.peers().into_iter().collect(),
@@ -100,7 +144,8 @@ impl Whose {
 }
 
 /// The fields of `--output json`; documented in the README.
-fn entry(whose: &Whose, manifest: &SetManifest) -> serde_json::Value {
+fn entry(whose: &Whose, listed: &Listed) -> serde_json::Value {
+    let Listed { manifest, drill, .. } = listed;
     let source = manifest.source.as_ref();
     let origin = whose.source(manifest);
     json!({
@@ -114,6 +159,10 @@ fn entry(whose: &Whose, manifest: &SetManifest) -> serde_json::Value {
         "points": manifest.points_count,
         "bytes": manifest.bytes(),
         "checksums": manifest.has_checksums(),
+        "level": listed.level(),
+        "wrong": listed.quality.as_ref().err().map(ToString::to_string),
+        "drilled_at": drill.as_ref().map(|drill| &drill.restored_at),
+        "drill_verified": drill.as_ref().map(|drill| drill.verified),
         "qdrant_version": manifest.qdrant_version,
         "aliases": manifest.aliases,
         "label": source.and_then(|source| source.label.as_deref()),
@@ -121,10 +170,12 @@ fn entry(whose: &Whose, manifest: &SetManifest) -> serde_json::Value {
     })
 }
 
-fn rows(whose: &Whose, listed: &[Listed]) -> Vec<[String; 9]> {
-    let heads = ["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "SOURCE", "DROPPED", "LABEL"];
+fn rows(whose: &Whose, listed: &[Listed]) -> Vec<[String; 11]> {
+    let heads =
+        ["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "LEVEL", "DRILLED", "SOURCE", "DROPPED", "LABEL"];
     let mut rows = vec![heads.map(str::to_owned)];
-    rows.extend(listed.iter().map(|(collection, set, manifest)| {
+    rows.extend(listed.iter().map(|listed| {
+        let Listed { collection, set, manifest, drill, .. } = listed;
         let label = manifest.source.as_ref().and_then(|source| source.label.clone()).unwrap_or_default();
         let checksums = if manifest.has_checksums() { "yes" } else { "no" };
         [
@@ -134,6 +185,8 @@ fn rows(whose: &Whose, listed: &[Listed]) -> Vec<[String; 9]> {
             manifest.points_count.to_string(),
             manifest.bytes().to_string(),
             checksums.to_owned(),
+            listed.level().to_owned(),
+            drill.as_ref().map(|drill| drill.restored_at.clone()).unwrap_or_default(),
             whose.source(manifest).map(|source| source.name.clone()).unwrap_or_default(),
             if whose.is_dropped(manifest) == Some(true) { "yes".to_owned() } else { String::new() },
             label,

@@ -84,9 +84,10 @@ async fn choose(
         return Err(restore::no_set(context, whose, collection, wanted));
     }
     let chosen = restore::select_set(bucket, collection, &wanted.sets).await;
-    let (manifest, skipped) = chosen.map_err(|error| Item::failed("collection", error).collection(collection))?;
+    let (manifest, level, skipped) =
+        chosen.map_err(|error| Item::failed("collection", error).collection(collection))?;
     context.reporter.report_all(skipped);
-    context.log.info(None, &format!("`{collection}`: the set {}", manifest.backup_set_id));
+    context.log.info(None, &format!("`{collection}`: the set {} ({level})", manifest.backup_set_id));
     let renamed = context.settings.rename.iter().find(|(old, _)| old == collection).map(|(_, new)| new.clone());
     let name = renamed.unwrap_or_else(|| collection.to_owned());
     Ok(SetSelection { manifest, name, replication_factor: context.settings.replication_factor, drill: false })

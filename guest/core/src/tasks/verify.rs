@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
                         wrong.err().map(|wrong| quality::as_one(&wrong).to_string()).unwrap_or_default(),
                     )
                 }
-                Ok(manifest) => match verify(bucket, &manifest, part, &mut seen).await {
+                Ok(manifest) => match verify(bucket, set, &manifest, part, &mut seen).await {
                     Ok(looked_at) => Item::done("set").bytes(manifest.bytes()).cause(looked_at),
                     Err(error) => Item::failed("set", error),
                 },
@@ -97,6 +97,7 @@ impl Part {
 /// Asks how good a set is, and says what was looked at.
 async fn verify(
     bucket: &dyn ObjectStore,
+    set: &Found,
     manifest: &SetManifest,
     part: Option<Part>,
     seen: &mut BTreeSet<String>,
@@ -109,11 +110,15 @@ async fn verify(
     };
     let level = quality::of_set(bucket, manifest, &depth).await.map_err(|wrong| quality::as_one(&wrong))?;
     let new = || manifest.shards.iter().filter(|shard| !seen.contains(&shard.s3_key));
+    let drill = sets::read_drill(bucket, set, manifest).await?;
+    let level = quality::with_drill(level, drill.as_ref());
     let (whole, without) =
         (new().filter(|shard| read(shard)).count(), new().filter(|shard| shard.checksum.is_empty()).count());
     seen.extend(manifest.shards.iter().map(|shard| shard.s3_key.clone()));
     let without = if without > 0 { format!(", {without} without a checksum to compare") } else { String::new() };
-    Ok(format!("{level}: {} archives whole to their ends, {whole} by their checksums{without}", manifest.shards.len()))
+    let drilled = drill.map(|drill| format!(", restored by a drill at {}", drill.restored_at)).unwrap_or_default();
+    let shards = manifest.shards.len();
+    Ok(format!("{level}: {shards} snapshots whole to their ends, {whole} by their checksums{without}{drilled}"))
 }
 
 #[cfg(test)]

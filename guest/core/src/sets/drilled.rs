@@ -1,0 +1,84 @@
+//! The record of a drill: that a set was restored once, when, and what was compared. It lies beside the manifest, which is
+//! never changed, and goes with the set.
+
+use serde::{Deserialize, Serialize};
+
+use super::found::Found;
+use super::manifest::{SetId, SetManifest};
+use crate::error::{Code, Error};
+use crate::store::ObjectStore;
+
+/// The version of the record's form; fields may be added to it.
+const VERSION: u32 = 1;
+
+/// The largest record.
+const LIMIT: usize = 1 << 20;
+
+/// `backup_manifests/<collection>/<set>.drill`: the last drill of a set that has come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillRecord {
+    /// 1.
+    pub version: u32,
+    /// The collection.
+    pub collection: String,
+    /// The set.
+    pub backup_set_id: String,
+    /// Which snapshots were restored: [`SetManifest::fingerprint`].
+    pub snapshots: String,
+    /// When the restore had ended, RFC 3339 in UTC.
+    pub restored_at: String,
+    /// How many points there were.
+    pub points: u64,
+    /// Whether they were verified.
+    pub verified: bool,
+    /// What was compared, for people.
+    pub compared: String,
+    /// The host that was restored into.
+    pub host: String,
+    /// The run.
+    pub run_id: String,
+}
+
+impl DrillRecord {
+    /// The version that is written.
+    pub const VERSION: u32 = VERSION;
+
+    /// True where it is about this very set: one of the same name that was made anew was not restored by anybody.
+    pub fn is_of(&self, manifest: &SetManifest) -> bool {
+        self.collection == manifest.collection
+            && self.backup_set_id == manifest.backup_set_id
+            && self.snapshots == manifest.fingerprint()
+    }
+
+    /// Writes it, in place of that of an earlier drill.
+    ///
+    /// # Errors
+    /// The bucket does not take it.
+    pub async fn write(&self, bucket: &dyn ObjectStore) -> Result<(), Error> {
+        let key = bucket.places().ours(&SetId::from_text(&self.backup_set_id).drill_key(&self.collection));
+        let json = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(Code::ManifestUnusable, format!("the record `{key}`"), error.to_string()))?;
+        bucket.put(&key, "application/json", json).await
+    }
+}
+
+/// The record of the last drill of a set; `None` where there is none of this very set that can be read as one.
+///
+/// # Errors
+/// The bucket can't be read.
+pub async fn read_drill(
+    bucket: &dyn ObjectStore,
+    set: &Found,
+    manifest: &SetManifest,
+) -> Result<Option<DrillRecord>, Error> {
+    let Some((key, bytes)) = &set.drill else { return Ok(None) };
+    if *bytes > LIMIT as u64 {
+        return Ok(None);
+    }
+    let thing = || format!("the record `{key}`");
+    let json = bucket.get_listed(key, *bytes, LIMIT).await.map_err(|error| error.of(thing()))?;
+    let Some(json) = json else { return Ok(None) };
+    // What can't be read as a record says nothing, and hides no set.
+    let record: Option<DrillRecord> = crate::decode::json(&json).ok();
+    Ok(record.filter(|record| record.version <= VERSION && record.is_of(manifest)))
+}
