@@ -41,6 +41,10 @@ pub struct Options {
     pub clustered: bool,
     /// Where snapshots go; without it onto the peers' disks.
     pub s3: Option<S3Access>,
+    /// `snapshots_storage: local`: onto the peers' disks, whatever `s3` says.
+    pub local_snapshots: bool,
+    /// So many bytes are in each shard's snapshot besides its points.
+    pub ballast: usize,
     /// The API key.
     pub api_key: Option<String>,
     /// A key that may only read.
@@ -69,6 +73,8 @@ impl Default for Options {
             peers: 3,
             clustered: true,
             s3: None,
+            local_snapshots: false,
+            ballast: 0,
             api_key: None,
             read_only_api_key: None,
             version: "1.18.3".to_owned(),
@@ -124,8 +130,8 @@ impl Qdrant {
     fn with(options: Options, listeners: Vec<(String, Listener)>) -> Self {
         let peers = listeners.iter().map(|(ip, _)| Peer { id: peer_id(), ip: ip.clone() }).collect();
         let storage = Arc::new(match &options.s3 {
-            Some(access) => Storage::S3(access.clone()),
-            None => Storage::Disk(std::sync::Mutex::default()),
+            Some(access) if !options.local_snapshots => Storage::S3(access.clone()),
+            _ => Storage::Disk(std::sync::Mutex::default()),
         });
         let cluster = Arc::new(Cluster::new(options, peers));
         let servers = listeners

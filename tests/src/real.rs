@@ -86,7 +86,7 @@ impl Real {
         if let Some(key) = &options.read_only_api_key {
             set("SERVICE__READ_ONLY_API_KEY", key);
         }
-        if let Some(s3) = &options.s3 {
+        if let Some(s3) = options.s3.as_ref().filter(|_| !options.local_snapshots) {
             set("STORAGE__SNAPSHOTS_PATH", &format!("./{}", s3.key_prefix));
             set("STORAGE__SNAPSHOTS_CONFIG__SNAPSHOTS_STORAGE", "s3");
             set("STORAGE__SNAPSHOTS_CONFIG__S3_CONFIG__BUCKET", &s3.bucket);

@@ -136,6 +136,11 @@ impl S3 {
         self.store.delete(key);
     }
 
+    /// The keys of the uploads that were begun and not ended.
+    pub fn uploads(&self) -> Vec<String> {
+        self.store.uploads()
+    }
+
     /// Every object.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.keys("").into_iter().filter_map(|key| self.get(&key).map(|bytes| (key, bytes))).collect()

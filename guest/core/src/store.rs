@@ -32,6 +32,28 @@ pub struct Stat {
     pub etag: String,
 }
 
+/// A multipart upload that was begun and not ended: its parts are kept, and paid for, until it is completed or aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// The key of the object that it is to become.
+    pub key: String,
+    /// The store's own id of it; opaque.
+    pub id: String,
+    /// When it was begun, as far as a listing tells.
+    pub begun: Option<OffsetDateTime>,
+}
+
+/// A part of a multipart upload that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its ETag as the store gave it, quotes included; opaque.
+    pub etag: String,
+    /// SHA-256 of it.
+    pub sha256: [u8; 32],
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
 /// A bucket. Every call is repeated on passing faults by whoever implements it.
 #[async_trait(?Send)]
 pub trait ObjectStore {
@@ -108,6 +130,37 @@ pub trait ObjectStore {
             Err(Error::new(Code::StoreAnswer, format!("the object `{key}`"), "it was stored, and another one is there"))
         }
     }
+
+    /// Begins an upload in parts of the object `key`.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    async fn begin_upload(&self, key: &str) -> Result<Upload, Error>;
+
+    /// Stores the part `number` (1 to 10,000) of an upload, in place of one that is there.
+    ///
+    /// # Errors
+    /// The store can't be written, or there is no such upload any more.
+    async fn put_part(&self, upload: &Upload, number: u32, body: &[u8]) -> Result<Part, Error>;
+
+    /// Makes the object of the parts, from 1 on. An object that is there already is not replaced, where the store knows
+    /// conditions. Succeeds only where the object is there afterwards and has the size of all parts.
+    ///
+    /// # Errors
+    /// There is no such object, or another one; or what became of it is not known ([`Error::is_unknown`]).
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<Stat, Error>;
+
+    /// Ends an upload and removes its parts; not an error where there is none.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error>;
+
+    /// Calls `each` for every upload that was begun and not ended, and whose key begins with `prefix`.
+    ///
+    /// # Errors
+    /// They can't be listed.
+    async fn list_uploads(&self, prefix: &str, each: &mut dyn FnMut(Upload)) -> Result<(), Error>;
 
     /// Calls `each` for every object whose key begins with `prefix`, page by page.
     ///

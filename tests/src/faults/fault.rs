@@ -102,6 +102,8 @@ pub enum Wrong {
     Twice,
     /// The answer ends after so many bytes of its body.
     Truncate(usize),
+    /// The answer's body ends after so many bytes, as if it were whole.
+    Short(usize),
     /// The answer ends in the middle of its body.
     TruncateHalf,
     /// The answer's body comes in many small pieces, with such a pause between them.

@@ -233,6 +233,12 @@ async fn serve<B: hyper::body::Body<Data = Bytes>, F: Future<Output = Answer>>(
             done().await
         }
         Some(Wrong::Truncate(length)) => cut(done().await?, length, &wire, false).await,
+        Some(Wrong::Short(length)) => {
+            let (head, body) = done().await?.into_parts();
+            let bytes = body.collect().await?.to_bytes();
+            let piece = Ok(Frame::data(bytes.slice(..length.min(bytes.len()))));
+            Ok(Response::from_parts(head, UnsyncBoxBody::new(StreamBody::new(futures_util::stream::iter([piece])))))
+        }
         Some(Wrong::TruncateHalf) => cut(done().await?, usize::MAX, &wire, false).await,
         Some(Wrong::Drip(pause)) => drip(done().await?, pause).await,
         Some(Wrong::Stall(time)) => {

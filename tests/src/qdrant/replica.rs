@@ -84,7 +84,10 @@ fn engine(_: &Value) -> Box<dyn Engine> {
 /// Puts a folder's content into a tar, in the order of names.
 pub fn append<W: std::io::Write>(tar: &mut tar::Builder<W>, folder: &Path, under: &Path) {
     let mut entries: Vec<_> = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")).collect();
-    entries.sort_by_key(fs::DirEntry::file_name);
+    // Qdrant writes these two of a shard last.
+    let is_last =
+        |entry: &fs::DirEntry| matches!(entry.file_name().to_str(), Some("replica_state.json" | "shard_config.json"));
+    entries.sort_by_key(|entry| (is_last(entry), entry.file_name()));
     for entry in entries {
         let name = under.join(entry.file_name());
         if entry.file_type().expect("a type").is_dir() {

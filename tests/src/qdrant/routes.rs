@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Bytes;
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame};
 use percent_encoding::percent_decode_str;
 use qdrant_backup_core::naming;
 use serde_json::{Value, json};
@@ -21,6 +22,9 @@ use super::storage::{self, Storage};
 use super::{Peer, Work, recover};
 use crate::clock;
 use crate::faults::{Answer, Body, whole};
+
+/// How large the pieces of a snapshot are that is made while it is sent.
+const STREAMED: usize = 32 << 10;
 
 /// A peer's view of the cluster.
 #[derive(Clone)]
@@ -86,18 +90,23 @@ async fn respond(node: Node, request: Request<Bytes>) -> Response<Body> {
             Some(_) => return text(StatusCode::UNAUTHORIZED, "Invalid API key or JWT"),
         }
     }
+    if let (&Method::GET, ["collections", name, "shards", id, "snapshot"]) = (&call.method, path.as_slice()) {
+        return node.stream_snapshot(&call, name, id).await;
+    }
     match node.route(&call).await {
         None => text(StatusCode::NOT_FOUND, ""),
         Some(Routed::Accepted) => json_answer(StatusCode::ACCEPTED, &json!({"status": "accepted", "time": 0.000_01})),
-        Some(Routed::Done(outcome)) => {
-            let status = outcome.as_ref().err().map_or(200, |refusal| refusal.status);
-            let mut response = json_answer(StatusCode::from_u16(status).expect("a status"), &answer::body(&outcome));
-            if let Some(seconds) = outcome.err().and_then(|refusal| refusal.retry_after) {
-                response.headers_mut().insert("retry-after", seconds.into());
-            }
-            response
-        }
+        Some(Routed::Done(outcome)) => enveloped(outcome),
     }
+}
+
+fn enveloped(outcome: Outcome) -> Response<Body> {
+    let status = outcome.as_ref().err().map_or(200, |refusal| refusal.status);
+    let mut response = json_answer(StatusCode::from_u16(status).expect("a status"), &answer::body(&outcome));
+    if let Some(seconds) = outcome.err().and_then(|refusal| refusal.retry_after) {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
+    response
 }
 
 enum Routed {
@@ -327,32 +336,55 @@ impl Node {
         if there { Ok(json!(true)) } else { Err(not_found(&format!("Snapshot Path {file} not found"))) }
     }
 
+    /// A snapshot of a shard as it is now, made while it is sent: chunked, without a length, and stored nowhere.
+    async fn stream_snapshot(&self, call: &Call, name: &str, shard: &str) -> Response<Body> {
+        let packed = call.manage().and_then(|()| self.resolve(name)).and_then(|name| {
+            let id = shard.parse().map_err(|_| bad_format("shard"))?;
+            self.pack(&name, Some(id))
+        });
+        let (file, bytes) = match packed {
+            Ok(packed) => packed,
+            Err(refusal) => return enveloped(Err(refusal)),
+        };
+        tokio::time::sleep(self.cluster.options.work).await;
+        let bytes = Bytes::from(bytes);
+        let pieces: Vec<_> = (0..bytes.len())
+            .step_by(STREAMED)
+            .map(|at| Ok(Frame::data(bytes.slice(at..bytes.len().min(at + STREAMED)))))
+            .collect();
+        let mut response = Response::new(Body::new(StreamBody::new(futures_util::stream::iter(pieces))));
+        let disposition = format!("attachment; filename=\"{file}\"");
+        for (name, value) in [("content-type", "application/x-tar"), ("content-disposition", &disposition)] {
+            response.headers_mut().insert(name, value.parse().expect("a header"));
+        }
+        response
+    }
+
+    /// The name of a snapshot that is begun now, and its bytes.
+    fn pack(&self, name: &str, shard: Option<u32>) -> Result<(String, Vec<u8>), Refusal> {
+        let peer = self.peer().id;
+        let moment = clock::now() + self.cluster.options.ahead;
+        let moment = moment.format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"));
+        let moment = moment.expect("a date");
+        let mut state = self.cluster.state();
+        let collection = find(&mut state, name)?;
+        let Some(id) = shard else {
+            return Ok((format!("{name}-{peer}-{moment}.snapshot"), pack_collection(collection, peer)));
+        };
+        let shard = collection.shards.get_mut(&id).ok_or_else(|| not_found(&format!("shard {id} not found")))?;
+        if !shard.replicas.contains_key(&peer) {
+            return Err(wrong_input(&format!("Shard {id} is not a local or queue proxy shard")));
+        }
+        let options = &self.cluster.options;
+        Ok((format!("{name}-shard-{id}-{moment}.snapshot"), pack_replica(shard, peer, options.memory, options.ballast)))
+    }
+
     async fn make_snapshot(&self, name: &str, shard: Option<u32>) -> Outcome {
         let peer = self.peer().id;
         let name = self.resolve(name)?;
         let _running = Running::snapshot(self, &name);
         tokio::time::sleep(self.cluster.options.work).await;
-        let moment = clock::now() + self.cluster.options.ahead;
-        let moment = moment.format(format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]"));
-        let moment = moment.expect("a date");
-        let (file, bytes) = {
-            let mut state = self.cluster.state();
-            let collection = find(&mut state, &name)?;
-            match shard {
-                None => (format!("{name}-{peer}-{moment}.snapshot"), pack_collection(collection, peer)),
-                Some(id) => {
-                    let shard =
-                        collection.shards.get_mut(&id).ok_or_else(|| not_found(&format!("shard {id} not found")))?;
-                    if !shard.replicas.contains_key(&peer) {
-                        return Err(wrong_input(&format!("Shard {id} is not a local or queue proxy shard")));
-                    }
-                    (
-                        format!("{name}-shard-{id}-{moment}.snapshot"),
-                        pack_replica(shard, peer, self.cluster.options.memory),
-                    )
-                }
-            }
-        };
+        let (file, bytes) = self.pack(&name, shard)?;
         // The limit of the file system on which Qdrant builds the archive first.
         if file.len() > 255 {
             return Err(failure("failed to create temporary file: File name too long (os error 36)"));

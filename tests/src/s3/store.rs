@@ -16,12 +16,20 @@ use crate::qdrant::sha256;
 #[derive(Clone)]
 pub struct Store {
     objects: Arc<Mutex<BTreeMap<String, Stored>>>,
-    uploads: Arc<Mutex<BTreeMap<String, Parts>>>,
+    uploads: Arc<Mutex<BTreeMap<String, Begun>>>,
     page: usize,
+    /// How large every part but the last has to be.
+    least_part: usize,
 }
 
-/// Number to content.
-type Parts = BTreeMap<i32, Vec<u8>>;
+/// An upload in parts that was not ended.
+#[derive(Clone)]
+struct Begun {
+    key: String,
+    initiated: SystemTime,
+    /// Number to content.
+    parts: BTreeMap<i32, Vec<u8>>,
+}
 
 #[derive(Clone)]
 struct Stored {
@@ -37,7 +45,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Store {
     /// An empty bucket that lists `page` keys at a time.
     pub fn new(page: usize) -> Self {
-        Self { objects: Arc::default(), uploads: Arc::default(), page }
+        Self { objects: Arc::default(), uploads: Arc::default(), page, least_part: 5 << 20 }
     }
 
     /// The keys that begin with `prefix`.
@@ -59,6 +67,19 @@ impl Store {
     /// Deletes an object.
     pub fn delete(&self, key: &str) {
         lock(&self.objects).remove(key);
+    }
+
+    /// The keys of the uploads that were begun and not ended.
+    pub fn uploads(&self) -> Vec<String> {
+        lock(&self.uploads).values().map(|begun| begun.key.clone()).collect()
+    }
+
+    /// Begins an upload and stores a part of it; its id.
+    pub fn begin_upload(&self, key: &str) -> String {
+        let id = uuid::Uuid::new_v4().to_string();
+        let parts = BTreeMap::new();
+        lock(&self.uploads).insert(id.clone(), Begun { key: key.to_owned(), initiated: clock::now().into(), parts });
+        id
     }
 
     /// Stores an object under this ETag.
@@ -194,8 +215,7 @@ impl S3 for Store {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         known(&request.input.bucket)?;
-        let id = uuid::Uuid::new_v4().to_string();
-        lock(&self.uploads).insert(id.clone(), BTreeMap::new());
+        let id = self.begin_upload(&request.input.key);
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(request.input.bucket),
             key: Some(request.input.key),
@@ -208,8 +228,8 @@ impl S3 for Store {
         let bytes = read(request.input.body).await?;
         let etag = sha256(&bytes)[..32].to_owned();
         let mut uploads = lock(&self.uploads);
-        let parts = uploads.get_mut(&request.input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
-        parts.insert(request.input.part_number, bytes);
+        let begun = uploads.get_mut(&request.input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
+        begun.parts.insert(request.input.part_number, bytes);
         Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..Default::default() }))
     }
 
@@ -218,9 +238,26 @@ impl S3 for Store {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let input = request.input;
-        let parts = lock(&self.uploads).remove(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
-        let bytes: Vec<u8> = parts.values().flatten().copied().collect();
-        let etag = format!("{}-{}", &sha256(&bytes)[..32], parts.len());
+        let begun = lock(&self.uploads).get(&input.upload_id).cloned().ok_or_else(|| s3_error!(NoSuchUpload))?;
+        if input.if_none_match.is_some_and(|condition| condition.is_any()) && self.get(&input.key).is_some() {
+            return Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"));
+        }
+        let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+        let mut bytes = Vec::new();
+        for (place, part) in listed.iter().enumerate() {
+            let number = part.part_number.unwrap_or_default();
+            let stored = begun.parts.get(&number).ok_or_else(|| s3_error!(InvalidPart))?;
+            let same = part.e_tag.as_ref().is_some_and(|etag| etag.value() == &sha256(stored)[..32]);
+            if !same || place > 0 && listed[place - 1].part_number >= part.part_number {
+                return Err(s3_error!(InvalidPart));
+            }
+            if place + 1 < listed.len() && stored.len() < self.least_part {
+                return Err(s3_error!(EntityTooSmall));
+            }
+            bytes.extend_from_slice(stored);
+        }
+        lock(&self.uploads).remove(&input.upload_id);
+        let etag = format!("{}-{}", &sha256(&bytes)[..32], listed.len());
         self.insert(&input.key, bytes, etag.clone());
         Ok(S3Response::new(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
@@ -234,7 +271,41 @@ impl S3 for Store {
         &self,
         request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        lock(&self.uploads).remove(&request.input.upload_id);
-        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+        let aborted = lock(&self.uploads).remove(&request.input.upload_id);
+        aborted.map(|_| S3Response::new(AbortMultipartUploadOutput::default())).ok_or_else(|| s3_error!(NoSuchUpload))
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let input = request.input;
+        known(&input.bucket)?;
+        let prefix = input.prefix.unwrap_or_default();
+        let after = (input.key_marker.unwrap_or_default(), input.upload_id_marker.unwrap_or_default());
+        let mut all: Vec<(String, String, SystemTime)> = lock(&self.uploads)
+            .iter()
+            .map(|(id, begun)| (begun.key.clone(), id.clone(), begun.initiated))
+            .filter(|(key, id, _)| key.starts_with(&prefix) && (key.as_str(), id.as_str()) > (&*after.0, &*after.1))
+            .collect();
+        all.sort();
+        let truncated = all.len() > self.page;
+        all.truncate(self.page);
+        let last = all.last().filter(|_| truncated).cloned();
+        let uploads = all.into_iter().map(|(key, id, initiated)| MultipartUpload {
+            key: Some(key),
+            upload_id: Some(id),
+            initiated: Some(initiated.into()),
+            ..Default::default()
+        });
+        Ok(S3Response::new(ListMultipartUploadsOutput {
+            bucket: Some(input.bucket),
+            prefix: Some(prefix),
+            is_truncated: Some(truncated),
+            next_key_marker: last.as_ref().map(|(key, ..)| key.clone()),
+            next_upload_id_marker: last.map(|(_, id, _)| id),
+            uploads: Some(uploads.collect()),
+            ..Default::default()
+        }))
     }
 }

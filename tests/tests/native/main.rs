@@ -18,6 +18,7 @@ mod prune;
 mod report;
 mod restore;
 mod retention;
+mod uploads;
 
 use http::Method;
 use qdrant_backup_core::sets::{SetId, SetManifest};

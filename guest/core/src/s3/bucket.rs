@@ -1,7 +1,9 @@
 //! The calls: one method each, signed, repeated on passing faults.
 
 mod reader;
+mod upload;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,11 +25,11 @@ use super::listing::{Following, parse_error, parse_page};
 use super::sign::{self, encode_key, encode_query};
 use crate::error::{Code, Error};
 use crate::places::{self, Places};
-use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
+use crate::ports::{Body, HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::presigned_url::PresignedUrl;
 use crate::retry::{self, Retries};
 use crate::settings::{Addressing, Endpoint, Host, S3Settings, Settings};
-use crate::store::{Object, ObjectReader, ObjectStore, Stat};
+use crate::store::{Object, ObjectReader, ObjectStore, Part, Stat, Upload};
 use crate::timestamp;
 
 use reader::Reader;
@@ -47,6 +49,12 @@ const MOST_APART: u64 = 15 * 60;
 /// How long a connection may take, and an answer or the next piece of it, where the user's own limit is not less.
 const CONNECT: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// A body may take a second more for each so many bytes.
+const SLOWEST: u64 = 1 << 20;
+
+/// Larger bodies are sent piece by piece, so that there is no second copy of them.
+const PIECE: usize = 64 << 10;
 
 /// A bucket that was found and may be read. Cheap to clone.
 #[derive(Clone)]
@@ -68,12 +76,26 @@ struct Call<'a> {
     key: &'a str,
     query: String,
     headers: HeaderMap,
-    body: Vec<u8>,
+    body: Cow<'a, [u8]>,
+    /// How long the answer may take, where a smaller limit is not set.
+    answer: Duration,
 }
 
 impl<'a> Call<'a> {
     fn new(method: Method, key: &'a str) -> Self {
-        Self { method, key, query: String::new(), headers: HeaderMap::new(), body: Vec::new() }
+        let (query, headers, body) = (String::new(), HeaderMap::new(), Cow::default());
+        Self { method, key, query, headers, body, answer: ANSWER }
+    }
+}
+
+/// A body in pieces of [`PIECE`].
+struct Pieces<'a>(&'a [u8]);
+
+impl Body for Pieces<'_> {
+    fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
+        let (piece, rest) = self.0.split_at(self.0.len().min(PIECE));
+        self.0 = rest;
+        Box::pin(std::future::ready(Ok((!piece.is_empty()).then(|| piece.to_vec()))))
     }
 }
 
@@ -188,21 +210,11 @@ impl Bucket {
     /// Stores an object, with what the bucket or its policy may ask for.
     async fn store(&self, key: &str, content_type: &'static str, body: &[u8], condition: bool) -> Result<(), S3Error> {
         loop {
-            let mut call = Call { body: body.to_vec(), ..Call::new(Method::PUT, key) };
-            let text = |name: &str, value: String| {
-                let name = HeaderName::from_bytes(name.as_bytes());
-                let value = HeaderValue::from_str(&value);
-                name.ok().zip(value.ok())
-            };
+            let mut call = Call { body: Cow::Borrowed(body), ..Call::new(Method::PUT, key) };
             if self.dialect.wants_checksum() {
                 call.headers.extend(text("x-amz-checksum-sha256", BASE64.encode(Sha256::digest(body))));
             }
-            if let Some(encryption) = &self.settings.encryption {
-                let algorithm = encryption.algorithm.header().unwrap_or_default().to_owned();
-                call.headers.extend(text("x-amz-server-side-encryption", algorithm));
-                let key = encryption.kms_key.clone();
-                call.headers.extend(key.and_then(|key| text("x-amz-server-side-encryption-aws-kms-key-id", key)));
-            }
+            self.ask_for_encryption(&mut call);
             call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             if condition {
                 call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
@@ -211,6 +223,16 @@ impl Bucket {
                 Err(error) if self.dialect.asks_for_checksum(&error) => {}
                 answer => return answer.map(drop),
             }
+        }
+    }
+
+    /// What a bucket whose policy asks for it is told of encryption when an object is made.
+    fn ask_for_encryption(&self, call: &mut Call<'_>) {
+        if let Some(encryption) = &self.settings.encryption {
+            let algorithm = encryption.algorithm.header().unwrap_or_default().to_owned();
+            call.headers.extend(text("x-amz-server-side-encryption", algorithm));
+            let key = encryption.kms_key.clone();
+            call.headers.extend(key.and_then(|key| text("x-amz-server-side-encryption-aws-kms-key-id", key)));
         }
     }
 
@@ -276,7 +298,8 @@ impl Bucket {
     /// that says 200 to everything has stored and deleted nothing.
     fn genuine(&self, call: &Call<'_>, response: Response) -> Result<Response, S3Error> {
         let genuine = match call.method {
-            _ if call.key.is_empty() => true,
+            // What these answer is read.
+            _ if call.key.is_empty() || call.method == Method::POST => true,
             Method::DELETE => {
                 response.status == StatusCode::NO_CONTENT || header(&response.headers, &CONTENT_LENGTH) == Some("0")
             }
@@ -312,18 +335,26 @@ impl Bucket {
             let md5 = HeaderValue::from_str(&BASE64.encode(Md5::digest(&call.body)));
             headers.insert(HeaderName::from_static("content-md5"), md5.map_err(|error| shape(error.to_string()))?);
         }
-        let request = Request {
+        let sending = Duration::from_secs(call.body.len() as u64 / SLOWEST);
+        let mut request = Request {
             method: call.method.clone(),
             uri: url.parse().map_err(|error| shape(format!("no valid address: {error}")))?,
             headers,
-            body: call.body.clone(),
+            body: Vec::new(),
             timeouts: Timeouts {
                 connect: CONNECT.min(self.settings.timeout),
-                first_byte: ANSWER.min(self.settings.timeout),
+                first_byte: call.answer.min(self.settings.timeout).saturating_add(sending),
                 between_bytes: ANSWER.min(self.settings.timeout),
             },
         };
-        self.ports.http.send(request).await.map_err(|error| self.error(call, S3ErrorKind::Http(error)))
+        let http = &self.ports.http;
+        let sent = if call.body.len() > PIECE {
+            http.send_stream(request, call.body.len() as u64, &mut Pieces(&call.body)).await
+        } else {
+            request.body = call.body.to_vec();
+            http.send(request).await
+        };
+        sent.map_err(|error| self.error(call, S3ErrorKind::Http(error)))
     }
 
     /// What an answer other than 2xx says, and the region that it names.
@@ -360,8 +391,12 @@ impl Bucket {
 
     fn error(&self, call: &Call<'_>, kind: S3ErrorKind) -> S3Error {
         let Call { method, key, query, .. } = call;
-        let what =
-            if key.is_empty() && query.contains("list-type") { "listing of".to_owned() } else { method.to_string() };
+        let what = match key.is_empty() {
+            true if query.contains("list-type") => "listing of".to_owned(),
+            true if query.contains("uploads") => "uploads of".to_owned(),
+            _ if query.starts_with("uploadId") && *method == Method::DELETE => "ABORT".to_owned(),
+            _ => method.to_string(),
+        };
         let path = if key.is_empty() { String::new() } else { format!("/{key}") };
         S3Error {
             endpoint: self.settings.endpoint.to_string(),
@@ -468,6 +503,26 @@ impl ObjectStore for Bucket {
         }
     }
 
+    async fn begin_upload(&self, key: &str) -> Result<Upload, Error> {
+        self.begin(key).await
+    }
+
+    async fn put_part(&self, upload: &Upload, number: u32, body: &[u8]) -> Result<Part, Error> {
+        self.part(upload, number, body).await
+    }
+
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<Stat, Error> {
+        self.complete(upload, parts).await
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error> {
+        self.abort(upload).await
+    }
+
+    async fn list_uploads(&self, prefix: &str, each: &mut dyn FnMut(Upload)) -> Result<(), Error> {
+        self.uploads(prefix, each).await
+    }
+
     fn check_clock(&self) -> Result<(), Error> {
         let seconds = self.ahead.whole_seconds();
         if seconds.unsigned_abs() <= MOST_APART {
@@ -515,6 +570,11 @@ impl ObjectStore for Bucket {
 /// The service, as the log names it.
 fn server(settings: &S3Settings) -> String {
     format!("S3 at {}", settings.endpoint)
+}
+
+/// A header, where its value can be one.
+fn text(name: &str, value: String) -> Option<(HeaderName, HeaderValue)> {
+    HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(&value).ok())
 }
 
 fn etag(headers: &HeaderMap) -> String {

@@ -197,7 +197,12 @@ fn permission(call: &str) -> &'static str {
             "the key (QDRANT_S3_ACCESS_KEY_ID) needs s3:ListBucket on the bucket; where a policy allows certain prefixes \
              only, this one among them"
         }
-        "PUT" => {
+        "uploads" => {
+            "the key (QDRANT_S3_ACCESS_KEY_ID) needs s3:ListBucketMultipartUploads on the bucket to see uploads that were \
+             begun and not ended"
+        }
+        "ABORT" => "the key (QDRANT_S3_ACCESS_KEY_ID) needs s3:AbortMultipartUpload on this object",
+        "PUT" | "POST" => {
             "the key (QDRANT_S3_ACCESS_KEY_ID) needs s3:PutObject on this object; where the bucket's policy asks for \
              encryption by the server, set QDRANT_S3_SSE"
         }

@@ -1,10 +1,11 @@
-//! The XML that S3 answers with: one page of a listing (`ListObjectsV2`), and errors.
+//! The XML that S3 answers with: one page of a listing (`ListObjectsV2`, `ListMultipartUploads`), what begins and ends an
+//! upload in parts, and errors.
 
 use quick_xml::de::from_str;
 use serde::Deserialize;
 
 use super::sign::encode_query;
-use crate::store::Object;
+use crate::store::{Object, Upload};
 use crate::timestamp;
 
 /// One page of a listing.
@@ -72,6 +73,98 @@ impl Following {
     }
 }
 
+/// One page of the uploads that were begun and not ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Uploads {
+    pub uploads: Vec<Upload>,
+    /// The query for the next page, where there is one.
+    pub next: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListMultipartUploadsResult {
+    is_truncated: Option<String>,
+    next_key_marker: Option<String>,
+    next_upload_id_marker: Option<String>,
+    #[serde(default)]
+    upload: Vec<UploadEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UploadEntry {
+    key: String,
+    upload_id: String,
+    initiated: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InitiateMultipartUploadResult {
+    upload_id: String,
+}
+
+/// Reads a page of uploads.
+///
+/// # Errors
+/// It isn't a whole `ListMultipartUploadsResult`: says what it is.
+pub(super) fn parse_uploads(xml: &[u8]) -> Result<Uploads, String> {
+    let page: ListMultipartUploadsResult = parse(xml, "ListMultipartUploadsResult")?;
+    let uploads = page.upload.into_iter().map(|UploadEntry { key, upload_id, initiated }| Upload {
+        key,
+        id: upload_id,
+        begun: initiated.and_then(|moment| timestamp::read_s3(moment.trim())),
+    });
+    let more = is_true(page.is_truncated.as_deref())?.unwrap_or_default();
+    let marker = page.next_key_marker.filter(|key| more && !key.is_empty());
+    let id = page.next_upload_id_marker.map(|id| format!("&upload-id-marker={}", encode_query(&id)));
+    let next = marker.map(|key| format!("key-marker={}{}&", encode_query(&key), id.unwrap_or_default()));
+    if more && next.is_none() {
+        return Err("a listing that says there is more and not where".to_owned());
+    }
+    Ok(Uploads { uploads: uploads.collect(), next })
+}
+
+/// Reads the id of an upload from the answer to its beginning.
+///
+/// # Errors
+/// It is something else: says what.
+pub(super) fn parse_upload_id(xml: &[u8]) -> Result<String, String> {
+    let begun: InitiateMultipartUploadResult = parse(xml, "InitiateMultipartUploadResult")?;
+    Some(begun.upload_id.trim().to_owned()).filter(|id| !id.is_empty()).ok_or_else(|| "an upload without id".to_owned())
+}
+
+/// Makes sure that this is the answer to the end of an upload.
+///
+/// # Errors
+/// It is something else: says what.
+pub(super) fn check_completed(xml: &[u8]) -> Result<(), String> {
+    parse::<serde::de::IgnoredAny>(xml, "CompleteMultipartUploadResult").map(drop)
+}
+
+/// Reads a text whose first element is `name`.
+fn parse<'de, T: Deserialize<'de>>(xml: &'de [u8], name: &str) -> Result<T, String> {
+    let text = text(xml)?;
+    match root(text) {
+        Some(found) if found == name => {
+            from_str(text).map_err(|error| format!("a <{name}> that can't be read: {error}"))
+        }
+        Some(other) => Err(format!("<{other}> in place of <{name}>")),
+        None => Err(format!("an empty text, or not XML, in place of <{name}>")),
+    }
+}
+
+/// A truth value, where there is one.
+fn is_true(text: Option<&str>) -> Result<Option<bool>, String> {
+    match text.map(|text| text.trim().to_ascii_lowercase()).as_deref() {
+        Some("true" | "1") => Ok(Some(true)),
+        Some("false" | "0") => Ok(Some(false)),
+        None | Some("") => Ok(None),
+        Some(other) => Err(format!("a listing that can't be read: IsTruncated is `{other}`")),
+    }
+}
+
 /// `<Error>`: what S3 says went wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -116,12 +209,7 @@ pub(super) fn parse_page(xml: &[u8]) -> Result<Page, String> {
         bytes: size,
         last_modified: last_modified.and_then(|moment| timestamp::read_s3(moment.trim())),
     });
-    let truncated = match page.is_truncated.as_deref().map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-        Some("true" | "1") => Some(true),
-        Some("false" | "0") => Some(false),
-        None | Some("") => None,
-        Some(other) => return Err(format!("a listing that can't be read: IsTruncated is `{other}`")),
-    };
+    let truncated = is_true(page.is_truncated.as_deref())?;
     let next = page.next_continuation_token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
     Ok(Page { objects: objects.collect(), truncated, next })
 }
@@ -228,6 +316,31 @@ mod tests {
             let token = format!("<NextContinuationToken>{number}</NextContinuationToken>");
             assert_eq!(following.turn(&page("", "<IsTruncated>true</IsTruncated>", &token)), Ok(true));
         }
+    }
+
+    #[test]
+    fn the_answers_about_an_upload_are_read() {
+        let xml = br#"<?xml version="1.0"?><ListMultipartUploadsResult><Bucket>b</Bucket><KeyMarker/><IsTruncated>true</IsTruncated>
+            <NextKeyMarker>a b</NextKeyMarker><NextUploadIdMarker>u+1</NextUploadIdMarker>
+            <Upload><Key>a b</Key><UploadId>u+1</UploadId><Initiated>2026-11-22T10:30:51.336Z</Initiated><Owner><ID>x</ID></Owner></Upload>
+            </ListMultipartUploadsResult>"#;
+        let page = parse_uploads(xml).unwrap();
+        let begun = Some(datetime!(2026-11-22 10:30:51 UTC));
+        assert_eq!(page.uploads, [Upload { key: "a b".to_owned(), id: "u+1".to_owned(), begun }]);
+        assert_eq!(page.next.as_deref(), Some("key-marker=a%20b&upload-id-marker=u%2B1&"));
+        let none = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
+        assert_eq!(parse_uploads(none.as_bytes()), Ok(Uploads::default()));
+        assert!(parse_uploads(none.replace("false", "true").as_bytes()).unwrap_err().contains("and not where"));
+        assert!(parse_uploads(b"<ListBucketResult/>").unwrap_err().contains("<ListBucketResult>"));
+        let begun =
+            b"<InitiateMultipartUploadResult><Key>k</Key><UploadId> id </UploadId></InitiateMultipartUploadResult>";
+        assert_eq!(parse_upload_id(begun).as_deref(), Ok("id"));
+        assert!(parse_upload_id(b"<html></html>").is_err());
+        assert!(
+            check_completed(b"  \n <CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>")
+                .is_ok()
+        );
+        assert!(check_completed(b"<Error><Code>InternalError</Code></Error>").is_err());
     }
 
     #[test]

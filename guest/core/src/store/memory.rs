@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{Object, ObjectReader, ObjectStore, Stat};
+use super::{Object, ObjectReader, ObjectStore, Part, Stat, Upload};
 use crate::error::{Code, Error};
 use crate::places::Places;
 use crate::presigned_url::PresignedUrl;
@@ -83,6 +83,26 @@ impl ObjectStore for Memory {
 
     async fn delete(&self, key: &str) -> Result<(), Error> {
         self.objects.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    async fn begin_upload(&self, key: &str) -> Result<Upload, Error> {
+        Err(Error::new(Code::StoreRefused, key, "no uploads here"))
+    }
+
+    async fn put_part(&self, upload: &Upload, _: u32, _: &[u8]) -> Result<Part, Error> {
+        Err(Error::new(Code::StoreRefused, &upload.key, "no uploads here"))
+    }
+
+    async fn complete_upload(&self, upload: &Upload, _: &[Part]) -> Result<Stat, Error> {
+        Err(Error::new(Code::StoreRefused, &upload.key, "no uploads here"))
+    }
+
+    async fn abort_upload(&self, _: &Upload) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn list_uploads(&self, _: &str, _: &mut dyn FnMut(Upload)) -> Result<(), Error> {
         Ok(())
     }
 
