@@ -12,6 +12,20 @@ use std::process::{Command, ExitCode};
 mod precompile;
 
 const TARGET: &str = "wasm32-wasip2";
+/// What the component is built from: every crate of this workspace that it depends on, which a test compares with what
+/// cargo says, and what the whole build depends on.
+const INPUTS: [&str; 10] = [
+    "guest/component",
+    "guest/contract/src",
+    "guest/contract/Cargo.toml",
+    "guest/core/src",
+    "guest/core/Cargo.toml",
+    "wit",
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain.toml",
+    ".cargo/config.toml",
+];
 const READY_MADE: &str = "COMPONENT_WASM_FILE";
 
 fn main() -> ExitCode {
@@ -65,9 +79,8 @@ fn require_target() -> Result<(), String> {
 
 fn build() -> Result<PathBuf, String> {
     let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("..");
-    // A path that does not exist would run this script at every build.
-    let inputs = ["guest/core/src", "guest/core/Cargo.toml", "guest/component", "wit", "Cargo.toml", "Cargo.lock"];
-    for input in inputs.map(|input| workspace.join(input)).into_iter().filter(|input| input.exists()) {
+    // All that the component is made of. A path that does not exist would run this script at every build.
+    for input in INPUTS.map(|input| workspace.join(input)).into_iter().filter(|input| input.exists()) {
         println!("cargo::rerun-if-changed={}", input.display());
     }
     println!("cargo::rerun-if-changed=build.rs");
