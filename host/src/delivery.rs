@@ -1,18 +1,18 @@
 //! Getting the component to where it runs other than in this program: a file, a ConfigMap, an OCI artifact.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use lexopt::Arg;
-use ring::digest::{SHA256, digest};
 
 use crate::component_file;
 use crate::sandbox::COMPONENT;
 
 mod configmap;
+mod files;
 mod oci;
 
 use configmap::Entry;
+use files::{read, sha256, write};
 
 /// The name of the component as a file.
 const NAME: &str = "qdrant-backup.wasm";
@@ -216,36 +216,6 @@ fn load(file: Option<&Path>) -> Result<Vec<u8>, String> {
 
 fn described(wasm: &[u8]) -> String {
     format!("a component of {} bytes, sha256 {}", wasm.len(), sha256(wasm))
-}
-
-/// As hexadecimal digits.
-fn sha256(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| format!("can't read {}: {error}", file.display()))
-}
-
-/// Writes all of it or nothing: beside `file` first, then in its place. A link stays one.
-fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("can't write {}: {error}", file.display());
-    let file = if file.is_symlink() { std::fs::canonicalize(file).map_err(failed)? } else { file.to_path_buf() };
-    let name = file.file_name().ok_or_else(|| format!("can't write {}: it is no file", file.display()))?;
-    let mut beside = name.to_os_string();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let beside = file.with_file_name(beside);
-    let written = std::fs::File::create_new(&beside)
-        .and_then(|mut new| new.write_all(bytes).and_then(|()| new.sync_all()))
-        .and_then(|()| match std::fs::metadata(&file) {
-            Ok(old) => std::fs::set_permissions(&beside, old.permissions()),
-            Err(_) => Ok(()),
-        })
-        .and_then(|()| std::fs::rename(&beside, &file));
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&beside);
-        failed(error)
-    })
 }
 
 #[cfg(test)]

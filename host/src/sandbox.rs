@@ -2,6 +2,7 @@
 //! random numbers. No sockets, no environment, no arguments, no standard input.
 
 mod bindings;
+mod built_in;
 mod config;
 mod engine;
 mod handler;
@@ -30,6 +31,7 @@ use crate::io::Io;
 use crate::messages::Messages;
 
 pub use bindings::exports::vectorkeep::qdrant_backup::tasks;
+pub use built_in::COMPONENT;
 pub use engine::component;
 pub use interfaces::interfaces;
 
@@ -38,9 +40,6 @@ use network::Network;
 
 #[cfg(not(any(feature = "compiler", feature = "precompiled")))]
 compile_error!("the built-in component can't run without the feature `compiler` or `precompiled`");
-
-/// The component this program was built with.
-pub static COMPONENT: &[u8] = include_bytes!(env!("COMPONENT_WASM"));
 
 /// The name of the typed interface.
 const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";

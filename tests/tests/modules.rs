@@ -14,7 +14,7 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, ItemUse, Macro, UseTree, Visibility};
 
 /// The folders of crates whose modules are held to it.
-const CRATES: [&str; 3] = ["guest/contract/src", "guest/core/src", "bench/src"];
+const CRATES: [&str; 5] = ["guest/contract/src", "guest/core/src", "host/src", "drill/src", "bench/src"];
 
 /// One module in two files: the second is private to the first, and nobody else has to do with it.
 const IN_PARTS: [[&str; 2]; 1] = [["s3/bucket.rs", "s3/bucket/reader.rs"]];
@@ -286,5 +286,34 @@ fn a_circle_is_found_however_it_is_written() {
         ),
     ] {
         assert_eq!(written(&files), circles, "{what}");
+    }
+}
+
+/// A crate that the component depends on and whose change does not build it anew leaves a stale one in the program.
+#[test]
+fn a_change_in_any_crate_of_the_component_builds_it_anew() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().canonicalize().unwrap();
+    let said = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(&top)
+        .output()
+        .unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let (mut next, mut needed) = (vec![top.join("guest/component")], BTreeSet::new());
+    while let Some(folder) = next.pop().filter(|_| needed.len() < 100) {
+        let packages = said["packages"].as_array().unwrap();
+        let manifest = folder.join("Cargo.toml");
+        let package = packages.iter().find(|package| package["manifest_path"] == *manifest.to_str().unwrap()).unwrap();
+        let used = package["dependencies"].as_array().unwrap().iter().filter(|used| used["kind"].is_null());
+        next.extend(used.filter_map(|used| used["path"].as_str()).map(PathBuf::from));
+        needed.insert(folder);
+    }
+    assert!(needed.len() >= 3, "{needed:?}");
+    let script = fs::read_to_string(top.join("host/build.rs")).unwrap();
+    for folder in needed {
+        let name = folder.strip_prefix(&top).unwrap().display().to_string();
+        let whole = script.contains(&format!("\"{name}\","));
+        let parts = ["src", "Cargo.toml"].iter().all(|part| script.contains(&format!("\"{name}/{part}\",")));
+        assert!(whole || parts, "host/build.rs does not look at {name}");
     }
 }

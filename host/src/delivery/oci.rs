@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::sha256;
+use super::files::{self, sha256};
 use crate::sandbox::interfaces;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -59,8 +59,8 @@ pub fn write(directory: &Path, component: &[u8]) -> Result<String, String> {
             "annotations": {"org.opencontainers.image.ref.name": env!("CARGO_PKG_VERSION")},
         }],
     });
-    super::write(&layout, json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
-    super::write(&directory.join("index.json"), index.to_string().as_bytes())?;
+    files::write(&layout, json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
+    files::write(&directory.join("index.json"), index.to_string().as_bytes())?;
     // Blobs of an earlier component are nobody's now.
     for entry in std::fs::read_dir(&blobs).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -82,7 +82,7 @@ struct Blob {
 impl Blob {
     fn write(blobs: &Path, media_type: &'static str, bytes: &[u8]) -> Result<Self, String> {
         let hash = sha256(bytes);
-        super::write(&blobs.join(&hash), bytes)?;
+        files::write(&blobs.join(&hash), bytes)?;
         Ok(Self { media_type, hash, size: bytes.len() })
     }
 

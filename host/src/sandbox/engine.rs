@@ -35,7 +35,7 @@ fn built_in() -> Result<Component, String> {
 
 #[cfg(not(feature = "precompiled"))]
 fn built_in() -> Result<Component, String> {
-    compile(super::COMPONENT)
+    compile(super::built_in::COMPONENT)
 }
 
 #[cfg(feature = "compiler")]
