@@ -33,3 +33,6 @@ impl Status {
 
 /// Exit code for a wrong command line or wrong settings; nothing was sent anywhere.
 pub const EXIT_USAGE: u8 = 2;
+
+/// Exit code for a run whose deadline ran out, as with `timeout(1)`.
+pub const EXIT_DEADLINE: u8 = 124;
