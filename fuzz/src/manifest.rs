@@ -49,7 +49,7 @@ pub fn check_set(bytes: &[u8]) {
         let inside = shard.s3_key.strip_prefix(&folder).expect("a key in the collection's folder");
         assert!(!inside.split('/').any(|part| matches!(part, "" | "." | "..")), "{}", shard.s3_key);
     }
-    let _ = (manifest.bytes(), manifest.exact_points(), manifest.about(), manifest.peers(), manifest.has_checksums());
+    let _ = (manifest.bytes(), manifest.exact_points(), manifest.peers(), manifest.has_checksums());
     for (peers, distributed) in [(vec![7], true), (vec![1, 2, 3], true), (vec![0], false)] {
         let target = Target { peers: peers.iter().copied().collect(), distributed };
         let selection = SetSelection {
