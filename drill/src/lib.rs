@@ -17,7 +17,7 @@ use qdrant_backup_core::context::Context;
 use qdrant_backup_core::error::{Code, Error};
 use qdrant_backup_core::ports::Ports;
 use qdrant_backup_core::publish::publish;
-use qdrant_backup_core::report::{Item, Outcome, Report};
+use qdrant_backup_core::report::{Item, Report};
 use qdrant_backup_core::s3::Bucket;
 use qdrant_backup_core::sets::quality::{self, Depth};
 use qdrant_backup_core::sets::{self, Found, SetManifest};
@@ -129,53 +129,60 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, all: bo
 /// Opens the archives of one set: an item for each, one for the set.
 async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collection: &str, set: &Found) -> Vec<Item> {
     let started = context.reporter.elapsed();
-    let item = |kind, outcome, name: String, cause: String| Item {
-        collection: Some(collection.to_owned()),
-        name: Some(name),
-        elapsed: context.reporter.elapsed().saturating_sub(started),
-        cause: Some(cause),
-        ..Item::new(kind, outcome)
-    };
-    let manifest = match sets::read(bucket, collection, set).await {
-        Ok(manifest) => manifest,
-        Err(cause) => return vec![item("set", Outcome::Failed, set.id.to_string(), cause.to_string())],
-    };
-    // All of it is read below, and compared with its SHA-256.
-    if let Err(wrong) = quality::of_set(bucket, &manifest, &|_| Depth::Walk).await {
-        return vec![item("set", Outcome::Failed, set.id.to_string(), quality::as_one(&wrong).to_string())];
-    }
+    let elapsed = || context.reporter.elapsed().saturating_sub(started);
     let mut items = Vec::new();
-    let mut total = 0;
+    let opened = open_all(bucket, work, collection, set, &mut |item| {
+        items.push(item.collection(collection).elapsed(elapsed()));
+    });
+    let item = match opened.await {
+        Ok(what) => Item::done("set").cause(what),
+        Err(error) => Item::failed("set", error),
+    };
+    items.push(item.collection(collection).name(set.id.as_str()).elapsed(elapsed()));
+    items
+}
+
+/// Opens the archives of one set; `each` gets an item for every one. Says what is in them.
+///
+/// # Errors
+/// The set can't be used, or one of its archives.
+async fn open_all(
+    bucket: &dyn ObjectStore,
+    work: &Path,
+    collection: &str,
+    set: &Found,
+    each: &mut dyn FnMut(Item),
+) -> Result<String, Error> {
+    let manifest = sets::read(bucket, collection, set).await?;
+    // All of it is read below, and compared with its SHA-256.
+    quality::of_set(bucket, &manifest, &|_| Depth::Walk).await.map_err(|wrong| quality::as_one(&wrong))?;
+    let (mut total, mut failed) = (0, Vec::new());
     for shard in &manifest.shards {
-        let opened = open(bucket, work, &manifest, shard).await;
-        items.push(match opened {
+        let item = match open(bucket, work, &manifest, shard).await {
             Ok(points) => {
                 total += points;
-                let done =
-                    item("snapshot", Outcome::Done, shard.snapshot_name.clone(), format!("{points} points read"));
+                let done = Item::done("snapshot").cause(format!("{points} points read"));
                 Item { bytes: shard.size, ..done }
             }
-            Err(error) => item("snapshot", Outcome::Failed, shard.snapshot_name.clone(), error.to_string()),
-        });
+            Err(error) => {
+                failed.push(error.clone());
+                Item::failed("snapshot", error)
+            }
+        };
+        each(item.name(&shard.snapshot_name));
     }
-    let failed = items.iter().filter(|item| item.outcome == Outcome::Failed).count();
-    let name = set.id.to_string();
-    items.push(match (failed, manifest.exact_points()) {
-        (0, Some(points)) if points != total => item(
-            "set",
-            Outcome::Failed,
-            name,
-            format!("its archives hold {total} points and its manifest says {points}"),
-        ),
-        (0, _) => item("set", Outcome::Done, name, format!("{total} points in {} shards", manifest.shards.len())),
-        (failed, _) => item(
-            "set",
-            Outcome::Failed,
-            name,
-            format!("{failed} of its {} archives can't be used", manifest.shards.len()),
-        ),
-    });
-    items
+    let shards = manifest.shards.len();
+    if let Some(error) = quality::any(&failed) {
+        let cause = format!("{} of its {shards} archives can't be used", failed.len());
+        return Err(Error::new(error.code(), "", cause));
+    }
+    match manifest.exact_points() {
+        Some(points) if points != total => {
+            let cause = format!("its archives hold {total} points and its manifest says {points}");
+            Err(Error::new(Code::SnapshotDamaged, "", cause))
+        }
+        _ => Ok(format!("{total} points in {shards} shards")),
+    }
 }
 
 async fn open(

@@ -69,7 +69,7 @@ fn item(item: Item) -> wit::Item {
         outcome: match item.outcome {
             Outcome::Done => wit::Outcome::Done,
             Outcome::Skipped => wit::Outcome::Skipped,
-            Outcome::Failed => wit::Outcome::Failed,
+            Outcome::Failed(_) => wit::Outcome::Failed,
         },
         kind: item.kind.to_owned(),
         host: item.host,

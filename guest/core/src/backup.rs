@@ -20,9 +20,9 @@ use std::collections::BTreeSet;
 
 use crate::concurrent;
 use crate::context::Context;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::qdrant::Cluster;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::sets::SetId;
 use crate::store::ObjectStore;
 
@@ -78,7 +78,7 @@ pub async fn back_up_set(
     let limit = concurrent::backups_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
     concurrent::at_most(limit, work, |(collection, done)| {
         ended += 1;
-        if done.iter().all(|item| item.outcome == Outcome::Done) {
+        if done.iter().all(Item::is_done) {
             whole.insert(collection.clone());
         }
         context.reporter.progress(&cluster.host, ended, total, &collection, done);
@@ -90,8 +90,7 @@ pub async fn back_up_set(
 /// A peer that can't be asked is a failure of the run, even where other peers hold the same shards.
 fn missing_peers(cluster: &Cluster) -> Vec<Item> {
     let item = |missing: &crate::qdrant::Missing| {
-        let error = Error::new(Code::NoPeer, "", missing.cause.clone());
-        let item = Item::failed("cluster", error).host(&missing.host);
+        let item = Item::failed("cluster", missing.error()).host(&missing.host);
         if let Some(id) = missing.id { item.name(format!("peer {id}")) } else { item }
     };
     cluster.missing.iter().map(item).collect()

@@ -77,25 +77,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-// For causes that come as words only: they get the least specific code. Whoever knows more makes an `Error` of it.
-impl From<String> for Error {
-    fn from(cause: String) -> Self {
-        Self::new(Code::Incomplete, "", cause)
-    }
-}
-
-impl From<serde_json::Error> for Error {
-    fn from(error: serde_json::Error) -> Self {
-        Self::new(Code::ManifestUnusable, "", error.to_string())
-    }
-}
-
-impl From<&str> for Error {
-    fn from(cause: &str) -> Self {
-        Self::new(Code::Incomplete, "", cause)
-    }
-}
-
 /// The kinds of errors. Their names are an interface: they stand in reports and in the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {

@@ -25,6 +25,7 @@ mod concurrent;
 pub mod context;
 mod creation;
 mod decode;
+mod encode;
 pub mod error;
 pub mod generations;
 pub mod limits;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use qdrant_backup_contract::exit::Status;
 
-use crate::report::{Outcome, Report};
+use crate::report::Report;
 use crate::source::Source;
 
 /// Where the time of the last success stands: it outlives runs that fail.
@@ -127,8 +127,8 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
     metric("qdrant_backup_last_run_duration_seconds", "How long the task took.", of_run(seconds(elapsed)));
     let bytes = crate::report::total(report.items.iter().filter_map(|item| item.bytes));
     metric("qdrant_backup_last_run_bytes", "The archives of the run, in bytes.", of_run(bytes.to_string()));
-    let count = |(name, outcome)| (format!("{run},outcome=\"{name}\""), report.count(outcome).to_string());
-    let outcomes = [("done", Outcome::Done), ("failed", Outcome::Failed), ("skipped", Outcome::Skipped)];
+    let count = |(name, count): (&str, usize)| (format!("{run},outcome=\"{name}\""), count.to_string());
+    let outcomes = [("done", report.done()), ("failed", report.failed()), ("skipped", report.skipped())];
     metric("qdrant_backup_last_run_items", "How the parts of the run ended.", outcomes.map(count).to_vec());
 
     let verified: Vec<bool> = report.items.iter().filter_map(|item| item.verified).collect();
@@ -146,8 +146,8 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
         let (bytes, done, failed) = collections.entry(collection.as_str()).or_default();
         // A set has the bytes of its archives again.
         *bytes = bytes.saturating_add(item.bytes.filter(|_| item.kind == "snapshot").unwrap_or_default());
-        *done |= item.outcome == Outcome::Done;
-        *failed |= item.outcome == Outcome::Failed;
+        *done |= item.is_done();
+        *failed |= item.is_failed();
     }
     let of_collection = |collection: &str| format!("{run},collection=\"{}\"", escaped(collection));
     let succeeded = collections.iter().filter(|(_, (_, done, failed))| *done && !*failed);
@@ -177,14 +177,16 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Item;
+    use crate::error::Code;
+    use crate::report::{Item, Outcome};
     use time::macros::datetime;
+
+    const FAILED: Outcome = Outcome::Failed(Code::Incomplete);
 
     fn report(items: &[(&str, Outcome, u64)]) -> Report {
         let item = |(collection, outcome, bytes): &(&str, Outcome, u64)| Item {
-            collection: Some((*collection).to_owned()),
-            bytes: Some(*bytes),
-            ..Item::new("snapshot", *outcome)
+            outcome: *outcome,
+            ..Item::done("snapshot").collection(*collection).bytes(*bytes)
         };
         Report { items: items.iter().map(item).collect() }
     }
@@ -201,7 +203,7 @@ mod tests {
         let before = write(&of("create_snap"), &good, first, Duration::ZERO, "");
         let source = Source { id: crate::source::SourceId::from_text("0a"), name: "prod \"1\"".to_owned() };
         let labels = Labels { task: "create_snap", source: Some(source) };
-        let bad = report(&[("a", Outcome::Failed, 0)]);
+        let bad = report(&[("a", FAILED, 0)]);
         let text = write(&labels, &bad, second, Duration::ZERO, &before);
         let run = "task=\"create_snap\",source_id=\"0a\",source_name=\"prod \\\"1\\\"\"";
         assert!(has(&text, &format!("qdrant_backup_last_success_timestamp_seconds{{{run}}} 1767225600")), "{text}");
@@ -230,7 +232,7 @@ mod tests {
         ] {
             assert!(has(&text, line), "{line}\n{text}");
         }
-        let bad = report(&[("a", Outcome::Failed, 0), ("b", Outcome::Done, 8)]);
+        let bad = report(&[("a", FAILED, 0), ("b", Outcome::Done, 8)]);
         let text = write(&of("create_snap_shards"), &bad, second, Duration::from_secs(1), &text);
         for line in [
             "qdrant_backup_last_run_success{task=\"create_snap_shards\"} 0",

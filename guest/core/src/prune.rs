@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::lock::{self, Work};
 use crate::qdrant::Cluster;
-use crate::report::{Item, Outcome, total};
+use crate::report::{Item, total};
 use crate::sets::{SetId, quality};
 use crate::store::ObjectStore;
 use inventory::Inventory;
@@ -88,7 +88,7 @@ async fn carry_out(bucket: &dyn ObjectStore, plan: &Plan) -> Vec<Item> {
         items.push(item.name(id));
     }
     // A snapshot that outlived its manifest in this very run is left to the next one.
-    if items.iter().any(|item| item.outcome == Outcome::Failed) || plan.orphans.is_empty() {
+    if items.iter().any(Item::is_failed) || plan.orphans.is_empty() {
         return items;
     }
     let keys: Vec<String> = plan.orphans.iter().map(|orphan| orphan.key.clone()).collect();
@@ -141,7 +141,7 @@ async fn prune_after(context: &Context, bucket: &dyn ObjectStore, collections: B
         collections.into_iter().map(|collection| async move { prune(context, bucket, &collection, Some(made)).await });
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| {
         for item in items {
-            if item.code == Some(Code::StoreUnauthorized) {
+            if item.code() == Some(Code::StoreUnauthorized) {
                 denied = item.cause;
             } else {
                 context.reporter.report(item);

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::metrics;
 use crate::places;
 use crate::ports::{Request, Timeouts};
-use crate::report::{Item, Outcome, Report};
+use crate::report::{Item, Report};
 use crate::timestamp;
 
 /// The version of the report's form; fields may be added to it.
@@ -106,9 +106,9 @@ fn as_json(context: &Context, task: &str, report: &Report, status: &str, ended: 
         "started_at": timestamp::RFC3339.write(started),
         "ended_at": ended.map(|ended| timestamp::RFC3339.write(ended)),
         "seconds": elapsed.as_secs(),
-        "done": report.count(Outcome::Done),
-        "failed": report.count(Outcome::Failed),
-        "skipped": report.count(Outcome::Skipped),
+        "done": report.done(),
+        "failed": report.failed(),
+        "skipped": report.skipped(),
         "items": report.items.iter().map(item_as_json).collect::<Vec<_>>(),
     })
 }
@@ -123,7 +123,7 @@ fn item_as_json(item: &Item) -> Value {
         "bytes": item.bytes,
         "milliseconds": u64::try_from(item.elapsed.as_millis()).unwrap_or(u64::MAX),
         "cause": item.cause,
-        "code": item.code.map(Code::name),
+        "code": item.code().map(Code::name),
         "verified": item.verified,
     })
 }

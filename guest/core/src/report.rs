@@ -32,8 +32,6 @@ pub struct Item {
     pub elapsed: Duration,
     /// Why it failed or was skipped; a note where it was done.
     pub cause: Option<String>,
-    /// The code of the error, where it failed.
-    pub code: Option<Code>,
     /// Of a collection that was restored: whether it was verified.
     pub verified: Option<bool>,
 }
@@ -45,13 +43,12 @@ pub enum Outcome {
     Done,
     /// There was nothing to do, for the reason given.
     Skipped,
-    /// It was not done, for the reason given.
-    Failed,
+    /// It was not done, for the reason given; the code is that of the error.
+    Failed(Code),
 }
 
 impl Item {
-    /// An item of `kind` that ended as `outcome`; the other fields are filled in by struct update.
-    pub fn new(kind: &'static str, outcome: Outcome) -> Self {
+    fn new(kind: &'static str, outcome: Outcome) -> Self {
         Self {
             outcome,
             kind,
@@ -61,13 +58,10 @@ impl Item {
             bytes: None,
             elapsed: Duration::ZERO,
             cause: None,
-            code: None,
             verified: None,
         }
     }
-}
 
-impl Item {
     /// Something that was done and checked.
     pub fn done(kind: &'static str) -> Self {
         Self::new(kind, Outcome::Done)
@@ -81,7 +75,30 @@ impl Item {
     /// Something that could not be done.
     pub fn failed(kind: &'static str, error: impl Into<Error>) -> Self {
         let error = error.into();
-        Self { code: Some(error.code()), ..Self::new(kind, Outcome::Failed) }.cause(error.to_string())
+        Self::new(kind, Outcome::Failed(error.code())).cause(error.to_string())
+    }
+
+    /// True where it was done.
+    pub fn is_done(&self) -> bool {
+        self.outcome == Outcome::Done
+    }
+
+    /// True where it was skipped.
+    pub fn is_skipped(&self) -> bool {
+        self.outcome == Outcome::Skipped
+    }
+
+    /// True where it failed.
+    pub fn is_failed(&self) -> bool {
+        self.code().is_some()
+    }
+
+    /// The code of the error, where it failed.
+    pub fn code(&self) -> Option<Code> {
+        match self.outcome {
+            Outcome::Failed(code) => Some(code),
+            Outcome::Done | Outcome::Skipped => None,
+        }
     }
 
     /// At this host or peer.
@@ -128,14 +145,24 @@ impl Item {
 }
 
 impl Report {
-    /// How many items ended as `outcome`.
-    pub fn count(&self, outcome: Outcome) -> usize {
-        self.items.iter().filter(|item| item.outcome == outcome).count()
+    /// How many items were done.
+    pub fn done(&self) -> usize {
+        self.items.iter().filter(|item| item.is_done()).count()
+    }
+
+    /// How many items failed.
+    pub fn failed(&self) -> usize {
+        self.items.iter().filter(|item| item.is_failed()).count()
+    }
+
+    /// How many items were skipped.
+    pub fn skipped(&self) -> usize {
+        self.items.iter().filter(|item| item.is_skipped()).count()
     }
 
     /// How the run ended.
     pub fn status(&self) -> Status {
-        match (self.count(Outcome::Failed), self.count(Outcome::Done)) {
+        match (self.failed(), self.done()) {
             (0, _) => Status::Done,
             (_, 0) => Status::Failed,
             _ => Status::Partial,
@@ -154,7 +181,7 @@ impl Outcome {
         match self {
             Self::Done => "done",
             Self::Skipped => "skipped",
-            Self::Failed => "failed",
+            Self::Failed(_) => "failed",
         }
     }
 }
@@ -169,11 +196,12 @@ mod tests {
 
     #[test]
     fn the_exit_code_never_hides_a_failure() {
-        use Outcome::{Done, Failed, Skipped};
+        use Outcome::{Done, Skipped};
+        let failed = Outcome::Failed(Code::Changed);
         assert_eq!(report(&[]).status().exit_code(), 0);
         assert_eq!(report(&[Done, Skipped]).status().exit_code(), 0);
-        assert_eq!(report(&[Failed]).status().exit_code(), 1);
-        assert_eq!(report(&[Failed, Skipped]).status().exit_code(), 1);
-        assert_eq!(report(&[Done, Failed]).status().exit_code(), 3);
+        assert_eq!(report(&[failed]).status().exit_code(), 1);
+        assert_eq!(report(&[failed, Skipped]).status().exit_code(), 1);
+        assert_eq!(report(&[Done, failed]).status().exit_code(), 3);
     }
 }

@@ -50,7 +50,7 @@ impl Reporter {
 
     /// Reports that one of `total` collections ended, and how each of its parts did.
     pub fn progress(&self, host: &Host, ended: usize, total: usize, what: &str, items: Vec<Item>) {
-        let failed = items.iter().any(|item| item.outcome == Outcome::Failed);
+        let failed = items.iter().any(Item::is_failed);
         let elapsed = self.elapsed().as_secs();
         let outcome = if failed { "failed" } else { "done" };
         self.report_all(items);
@@ -72,27 +72,26 @@ impl Reporter {
         if let Some(bytes) = item.bytes {
             text.push_str(&format!(", {}", size(bytes)));
         }
-        if item.outcome == Outcome::Done && item.elapsed > Duration::ZERO {
+        if item.is_done() && item.elapsed > Duration::ZERO {
             text.push_str(&format!(", {}", seconds(item.elapsed)));
         }
         let cause = item.cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default();
         match item.outcome {
             Outcome::Done => self.log.info(host, &format!("done: {text}{cause}")),
             Outcome::Skipped => self.log.info(host, &format!("skipped: {text}{cause}")),
-            Outcome::Failed => self.log.error(host, &format!("FAILED: {text}{cause}")),
+            Outcome::Failed(_) => self.log.error(host, &format!("FAILED: {text}{cause}")),
         }
     }
 
     /// Ends the run: logs what failed once more, then the counts, and gives the report.
     pub fn finish(&self) -> Report {
         let report = Report { items: self.items.take() };
-        let (done, failed, skipped) =
-            (report.count(Outcome::Done), report.count(Outcome::Failed), report.count(Outcome::Skipped));
+        let (done, failed, skipped) = (report.done(), report.failed(), report.skipped());
         let bytes = report::total(report.items.iter().filter_map(|item| item.bytes));
         let elapsed = self.elapsed();
         if failed > 1 {
             self.log.error(None, "what failed:");
-            for item in report.items.iter().filter(|item| item.outcome == Outcome::Failed) {
+            for item in report.items.iter().filter(|item| item.is_failed()) {
                 self.log_item(item);
             }
         }

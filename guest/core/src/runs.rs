@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::context::Context;
+use crate::encode;
 use crate::error::{Code, Error};
 use crate::places;
 use crate::qdrant::Cluster;
@@ -87,9 +88,9 @@ pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
     };
     let share = context.settings.share.map(|share| format!("-{}", share.index)).unwrap_or_default();
     let bare = format!("{}{}-{}{share}.json", folder(&record.source_id, kind), timestamp::KEY.write(now), context.run);
-    let written = match serde_json::to_vec_pretty(&record) {
+    let written = match encode::json(&format!("the record `{bare}`"), &record) {
         Ok(json) => store.put(&store.places().ours(&bare), "application/json", json).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
     if let Err(error) = written {
         let why = format!("which collections there are is not noted: {error}");

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::encode;
 use crate::error::{Code, Error};
 use crate::places;
 use crate::qdrant::Cluster;
@@ -213,7 +214,7 @@ async fn record(
             return Ok(record);
         }
         let key = store.places().ours(&Record::key(&record.id));
-        if store.put_new(&key, "application/json", serde_json::to_vec_pretty(&record)?).await? {
+        if store.put_new(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await? {
             return Ok(record);
         }
         // Another pod met it at the same time.
@@ -232,7 +233,7 @@ async fn record(
     if (record != *known || !recent) && !context.settings.dry_run {
         record.seen_at = written;
         let key = store.places().ours(&Record::key(&record.id));
-        store.put(&key, "application/json", serde_json::to_vec_pretty(&record)?).await?;
+        store.put(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await?;
     }
     Ok(record)
 }

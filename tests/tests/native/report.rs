@@ -7,7 +7,7 @@ use qdrant_backup_tests::faults::{Chosen, Event, Wrong};
 use qdrant_backup_tests::site::Site;
 use serde_json::Value;
 
-use crate::{fault, filled};
+use crate::{fault, filled, manifest_keys};
 
 const TO: [(&str, &str); 3] =
     [("QDRANT_REPORT_FILE", "report.json"), ("QDRANT_METRICS_FILE", "metrics.prom"), ("QDRANT_REPORT_ON_S3", "true")];
@@ -53,4 +53,31 @@ async fn a_run_that_could_not_start_is_reported() {
     std::fs::write(site.work.path().join("collections"), "a,b,c,d\n").unwrap();
     site.run_with(&["create_snap_shards"], &TO).await.expect(1);
     assert_eq!((success(&site), status(&site).as_str()), (vec!["0".to_owned()], "failed"));
+}
+
+fn codes_of_failures(site: &Site) -> Vec<String> {
+    let report: Value = serde_json::from_str(&site.file("report.json")).unwrap();
+    let items = report["items"].as_array().unwrap().iter();
+    let failed = items.filter(|item| item["outcome"] == "failed");
+    failed.map(|item| item["code"].as_str().unwrap_or("none").to_owned()).collect()
+}
+
+/// The code says what is wrong: it is what somebody looks for first.
+#[tokio::test(start_paused = true)]
+async fn what_failed_has_the_code_of_its_cause() {
+    const NOBODY: &str = "http://127.0.0.1:9";
+    let mut site = filled(2).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let nobody = [TO[0], ("QDRANT_RESTORE_HOSTS", NOBODY)];
+    site.run_with(&["recover_snap_shards"], &nobody).await.expect(1);
+    assert_eq!(codes_of_failures(&site), ["no-peer"], "no target");
+    let half = [TO[0], ("QDRANT_SOURCE_HOSTS", NOBODY)];
+    site.run_with(&["get_colla"], &half).await.expect(1);
+    assert_eq!(codes_of_failures(&site), ["no-peer"], "no source");
+    site.s3.put(&manifest_keys(&site)[0], b"{}".to_vec());
+    site.run_with(&["list_sets"], &TO).await.expect(1);
+    assert_eq!(codes_of_failures(&site), ["manifest-unusable"], "an unreadable set");
+    site.source.stop_peer(1).await;
+    site.run_with(&["recover_snap_shards"], &TO).await.expect(1);
+    assert_eq!(codes_of_failures(&site), ["no-peer"], "a target without one of its peers");
 }

@@ -1,12 +1,11 @@
 //! Saving the aliases: into the file `collection_aliases` and, if asked, into the bucket.
 
-use crate::error::Error;
 use std::collections::BTreeMap;
 
 use crate::clusters::source::Source;
 use crate::context::Context;
 use crate::places;
-use crate::qdrant::Cluster;
+use crate::qdrant::{Client, Cluster};
 use crate::report::Item;
 use crate::source::SourceId;
 use crate::state_files;
@@ -26,7 +25,7 @@ pub(crate) async fn save(context: &Context, source: &Source) {
     let mut aliases = BTreeMap::new();
     let mut whole = true;
     for cluster in &source.clusters {
-        match read(cluster).await {
+        match cluster.first_answer(Client::aliases).await {
             Ok(found) => {
                 if context.settings.aliases_on_s3 {
                     upload_own(context, cluster, csv(&found)).await;
@@ -82,16 +81,4 @@ async fn upload(context: &Context, keys: [String; 2], csv: &str) {
             }
         }
     }
-}
-
-async fn read(cluster: &Cluster) -> Result<BTreeMap<String, String>, Error> {
-    let mut causes = Vec::new();
-    for peer in &cluster.peers {
-        match peer.client.aliases().await {
-            Ok(aliases) => return Ok(aliases),
-            Err(error) => causes.push(error.to_string()),
-        }
-    }
-    causes.extend(cluster.missing.iter().map(|missing| missing.cause.clone()));
-    Err(causes.join("; ").into())
 }

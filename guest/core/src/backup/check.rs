@@ -159,7 +159,7 @@ impl NewSnapshot<'_> {
 
 /// Removes the snapshots of a backup that did not come to be. Their items say what became of each.
 pub(super) async fn remove_all(context: &Context, made: &[NewSnapshot<'_>], items: &mut [Item]) {
-    for item in items.iter_mut().filter(|item| item.outcome == Outcome::Done) {
+    for item in items.iter_mut().filter(|item| item.is_done()) {
         let made = made.iter().find(|made| item.name.as_ref() == Some(&made.name));
         item.outcome = Outcome::Skipped;
         item.cause = Some(match made {

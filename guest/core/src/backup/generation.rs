@@ -13,12 +13,13 @@ use super::look::{self, DELETED, Failed, Looked, counted, look};
 use super::set::would_make;
 use super::snapshot::{Subject, known};
 use crate::context::Context;
+use crate::encode;
 use crate::error::{Code, Error};
 use crate::generations::{BucketArchive, Generation, of_generation};
 use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points, SCHEMA_VERSION};
 use crate::naming::SnapshotName;
 use crate::qdrant::{Cluster, Layout, Peer};
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::sets::quality;
 use crate::settings::ArchiveCheck;
 use crate::state_files;
@@ -72,7 +73,7 @@ impl<'a> Job<'a> {
             Err(Ended::Deleted) => {
                 remove_all(self.context, &made, &mut items).await;
                 // What failed on the way failed because of that.
-                items.retain(|item| item.outcome != Outcome::Failed);
+                items.retain(|item| !item.is_failed());
                 Item::skipped("collection", DELETED)
             }
             Err(Ended::Failed(item)) => *item,
@@ -308,12 +309,12 @@ fn found(collection: &str, listed: &ManifestArchive) -> Option<BucketArchive> {
 }
 
 async fn write(bucket: &dyn ObjectStore, key: &str, manifest: &Manifest) -> Result<(), Error> {
-    let unusable = |cause: String| Error::new(Code::ManifestUnusable, format!("the manifest `{key}`"), cause);
-    let json = serde_json::to_vec_pretty(manifest).map_err(|error| unusable(error.to_string()))?;
-    match bucket.put_new(key, "application/json", json).await? {
-        true => Ok(()),
-        false => Err(unusable("an object of this name is there already".to_owned())),
+    let thing = format!("the manifest `{key}`");
+    let json = encode::json(&thing, manifest)?;
+    if bucket.put_new(key, "application/json", json).await? {
+        return Ok(());
     }
+    Err(Error::new(Code::ManifestUnusable, thing, "an object of this name is there already"))
 }
 
 /// The peers with an active replica. A collection without any shard (custom sharding before its first key) is

@@ -11,10 +11,11 @@ use super::check::{NewSnapshot, remove_all};
 use super::look::{self, DELETED, Failed, Looked, at_rest, counted, look};
 use super::snapshot::{Subject, known};
 use crate::context::Context;
+use crate::encode;
 use crate::error::{Code, Error};
 use crate::manifest::{ManifestPeer, Points};
 use crate::qdrant::{Cluster, Peer};
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::sets::quality::{self, Depth};
 use crate::sets::{SetId, SetManifest, SetShard, SetSource};
 use crate::store::ObjectStore;
@@ -93,7 +94,7 @@ impl<'a> Job<'a> {
             Err(Ended::Deleted) => {
                 remove_all(self.context, &snapshots.made, &mut snapshots.items).await;
                 // What failed on the way failed because of that.
-                snapshots.items.retain(|item| item.outcome != Outcome::Failed);
+                snapshots.items.retain(|item| !item.is_failed());
                 Item::skipped("set", DELETED)
             }
             Err(Ended::Partial(error)) => Item::failed("set", error),
@@ -334,8 +335,9 @@ impl<'a> Job<'a> {
     }
 
     async fn write(&self, key: &str, manifest: &SetManifest, snapshots: &mut Snapshots<'_>) -> Result<(), Error> {
-        let unusable = |cause: String| Error::new(Code::ManifestUnusable, format!("the manifest `{key}`"), cause);
-        let json = serde_json::to_vec_pretty(manifest).map_err(|error| unusable(error.to_string()))?;
+        let thing = || format!("the manifest `{key}`");
+        let unusable = |cause: String| Error::new(Code::ManifestUnusable, thing(), cause);
+        let json = encode::json(&thing(), manifest)?;
         // What would be refused at the restore must not be written.
         SetManifest::parse(&json, self.collection, self.set, self.bucket.key_prefix()).map_err(unusable)?;
         match self.bucket.put_new(key, "application/json", json.clone()).await {

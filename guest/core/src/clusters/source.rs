@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::{Code, Error};
-use crate::qdrant::{Cluster, Missing, discover_source};
+use crate::qdrant::{Client, Cluster, Missing, discover_source};
 use crate::report::Item;
 use crate::settings;
 use crate::state_files;
@@ -22,9 +22,7 @@ impl Source {
 
     /// Configured hosts that did not answer: each a failure, since their collections are not backed up.
     pub(crate) fn missing_items(&self) -> Vec<Item> {
-        let item = |missing: &Missing| {
-            Item::failed("cluster", Error::new(Code::NoPeer, "", missing.cause.clone())).host(&missing.host)
-        };
+        let item = |missing: &Missing| Item::failed("cluster", missing.error()).host(&missing.host);
         self.missing.iter().map(item).collect()
     }
 }
@@ -66,18 +64,9 @@ pub(crate) fn failed(cluster: &Cluster, error: Error) -> Item {
 /// # Errors
 /// No peer answers; says why.
 pub(crate) async fn collections(cluster: &Cluster) -> Result<Vec<String>, Error> {
-    let mut causes = Vec::new();
-    for peer in &cluster.peers {
-        match peer.client.collections().await {
-            Ok(mut names) => {
-                names.sort();
-                return Ok(names);
-            }
-            Err(error) => causes.push(error.to_string()),
-        }
-    }
-    causes.extend(cluster.missing.iter().map(|missing| missing.cause.clone()));
-    Err(Error::new(Code::NoPeer, "", causes.join("; ")))
+    let mut names = cluster.first_answer(Client::collections).await?;
+    names.sort();
+    Ok(names)
 }
 
 /// The collections that a task is about, by cluster: those in the file `collections` where a person wrote one, else all;

@@ -1,9 +1,9 @@
 //! The targets of a restore: clusters, all of whose peers answer.
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::qdrant::{Cluster, Missing, discover_target};
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 
 /// The targets.
 pub(crate) struct Targets {
@@ -14,29 +14,26 @@ pub(crate) struct Targets {
 impl Targets {
     /// Hosts that did not answer, and clusters that can't be restored into: each a failure.
     pub(crate) fn missing_items(&self) -> Vec<Item> {
-        self.unusable
-            .iter()
-            .map(|missing| Item {
-                host: Some(missing.host.clone()),
-                name: missing.id.map(|id| format!("peer {id}")),
-                cause: Some(cause(missing)),
-                ..Item::new("cluster", Outcome::Failed)
-            })
-            .collect()
+        let item = |missing: &Missing| Item {
+            name: missing.id.map(|id| format!("peer {id}")),
+            ..Item::failed("cluster", unusable(missing)).host(&missing.host)
+        };
+        self.unusable.iter().map(item).collect()
     }
 }
 
 /// Why a peer or a host can't be restored into; of a peer that may be gone for good, how to go on without it.
-fn cause(missing: &Missing) -> String {
-    match missing.id {
-        None => missing.cause.clone(),
-        Some(id) => format!(
-            "peer {id} is a member of the cluster and can't be used, so that Qdrant may place shards on it that never get \
-             their data: {}; bring it back, or, where it is gone for good, remove it from the cluster: DELETE \
-             /cluster/peer/{id} (with ?force=true where replicas are still said to be on it)",
-            missing.cause
-        ),
-    }
+fn unusable(missing: &Missing) -> Error {
+    let Some(id) = missing.id else { return missing.error() };
+    let cause = format!(
+        "peer {id} is a member of the cluster and can't be used, so that Qdrant may place shards on it that never get \
+         their data: {}",
+        missing.cause
+    );
+    Error::new(Code::NoPeer, "", cause).advice(format!(
+        "bring it back, or, where it is gone for good, remove it from the cluster: DELETE /cluster/peer/{id} (with \
+         ?force=true where replicas are still said to be on it)"
+    ))
 }
 
 /// Finds the clusters behind `QDRANT_RESTORE_HOSTS`. A cluster with a peer that can't be reached is left out: its
@@ -62,8 +59,9 @@ pub(crate) async fn find(context: &Context) -> Result<Targets, Error> {
         }
     }
     if targets.clusters.is_empty() {
-        let causes: Vec<String> = targets.unusable.iter().map(cause).collect();
-        return Err(format!("there is no target to restore into: {}", causes.join("; ")).into());
+        let causes: Vec<String> = targets.unusable.iter().map(|missing| unusable(missing).to_string()).collect();
+        let cause = format!("there is no target to restore into: {}", causes.join("; "));
+        return Err(Error::new(Code::NoPeer, "", cause).advice("look at QDRANT_RESTORE_HOSTS"));
     }
     Ok(targets)
 }

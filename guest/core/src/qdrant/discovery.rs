@@ -11,6 +11,7 @@ use super::api::{ClusterInfo, ServerVersion};
 use super::client::Client;
 use super::collection::Layout;
 use super::error::QdrantError;
+use crate::error::{Code, Error};
 use crate::ports::Ports;
 use crate::settings::{Host, Secret, Settings, hash};
 
@@ -51,6 +52,13 @@ pub struct Missing {
     pub id: Option<u64>,
     /// Why it can't be used and what to do.
     pub cause: String,
+}
+
+impl Missing {
+    /// As an error.
+    pub fn error(&self) -> Error {
+        Error::new(Code::NoPeer, "", self.cause.clone())
+    }
 }
 
 /// What was found behind the configured hosts.
@@ -233,6 +241,22 @@ impl Client {
 }
 
 impl Cluster {
+    /// What the first of its peers says that answers `call`: for what any of them can tell.
+    ///
+    /// # Errors
+    /// None answers: says why, of each.
+    pub async fn first_answer<T>(&self, call: impl AsyncFn(&Client) -> Result<T, QdrantError>) -> Result<T, Error> {
+        let mut causes = Vec::new();
+        for peer in &self.peers {
+            match call(&peer.client).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => causes.push(error.to_string()),
+            }
+        }
+        causes.extend(self.missing.iter().map(|missing| missing.cause.clone()));
+        Err(Error::new(Code::NoPeer, "", causes.join("; ")))
+    }
+
     /// The ids of its peers.
     pub fn ids(&self) -> BTreeSet<u64> {
         self.peers.iter().map(|peer| peer.id.unwrap_or(SINGLE)).collect()

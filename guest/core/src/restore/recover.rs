@@ -14,7 +14,7 @@ use super::plan::{Plan, Recovery};
 use crate::archive::{self, Assembly, Piece};
 use crate::context::Context;
 use crate::qdrant::{Client, QdrantError};
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::retry::{Fault, Nature};
 
 /// A collection whose replicas have their data.
@@ -41,7 +41,7 @@ pub(super) async fn recover(job: &Job<'_>, placed: Placed, items: &mut Vec<Item>
     let continued = progress.continued;
     let peers = by_peer.into_iter().map(|(peer, recoveries)| of_one_peer(job, peer, recoveries, continued));
     let recovered: Vec<Item> = join_all(peers).await.into_iter().flatten().collect();
-    let failed = recovered.iter().filter(|item| item.outcome == Outcome::Failed).count();
+    let failed = recovered.iter().filter(|item| item.is_failed()).count();
     items.extend(recovered);
     if failed == 0 {
         return Ok(Recovered { progress });
@@ -58,7 +58,7 @@ async fn of_one_peer(job: &Job<'_>, peer: u64, recoveries: Vec<&Recovery>, conti
     let mut items = Vec::new();
     for recovery in recoveries {
         let item = of_one_snapshot(job, peer, recovery, continued).await;
-        let failed = item.outcome == Outcome::Failed;
+        let failed = item.is_failed();
         items.push(item);
         if failed {
             break;

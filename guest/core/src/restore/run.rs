@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::store::ObjectStore;
 
 /// Chooses the backup of one collection when its turn comes: what archives say of themselves is not kept for
@@ -86,7 +86,7 @@ pub async fn restore<'a>(
         if created {
             restored.created.insert(collection.clone());
         }
-        if done.iter().any(|item| item.outcome == Outcome::Failed) {
+        if done.iter().any(Item::is_failed) {
             restored.failed.insert(collection.clone());
         }
         context.reporter.progress(&cluster.host, ended, total, &collection, done);

@@ -9,9 +9,8 @@ use super::expected::Bounds;
 use super::layout::Placement;
 use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
 use super::shard_keys::{note_replicas, of_shards, replicas_of};
-use crate::report::Item;
 use crate::sets::quality::{self, Depth};
-use crate::sets::{self, Found, Level, SetManifest};
+use crate::sets::{self, Found, Level, SetId, SetManifest};
 use crate::store::ObjectStore;
 
 /// A set chosen for one collection.
@@ -28,7 +27,8 @@ pub struct SetSelection {
 }
 
 /// Chooses the newest good one of `sets` (the oldest first), and says how good it is. An older one is taken
-/// only in place of one that is known to be damaged, and not of one that can't be read right now.
+/// only in place of one that is known to be damaged, and not of one that can't be read right now. Also returns the damaged
+/// ones, the newest first, each with what is wrong with it.
 ///
 /// # Errors
 /// There is none: says what is wrong with each.
@@ -36,7 +36,7 @@ pub async fn select_set(
     bucket: &dyn ObjectStore,
     collection: &str,
     sets: &[Found],
-) -> Result<(SetManifest, Level, Vec<Item>), Error> {
+) -> Result<(SetManifest, Level, Vec<(SetId, Error)>), Error> {
     let mut skipped = Vec::new();
     let mut causes = Vec::new();
     for found in sets.iter().rev() {
@@ -53,7 +53,7 @@ pub async fn select_set(
             return Err(cause.of(format!("the set {}", found.id)).advice(advice));
         }
         causes.push(format!("{}: {cause}", found.id));
-        skipped.push(Item::skipped("set", cause.to_string()).collection(collection).name(found.id.as_str()));
+        skipped.push((found.id.clone(), cause));
     }
     Err(Error::new(Code::Incomplete, "", format!("no set of it can be restored: {}", causes.join("; ")))
         .advice("`verify` says what is wrong with each set"))

@@ -9,7 +9,7 @@ use crate::error::{Code, Error};
 use crate::lock::{self, Work};
 use crate::marker::Marker;
 use crate::qdrant::{Client, Cluster};
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::restore::{self, Backup, Evidence, SetSelection};
 use crate::sets::DrillRecord;
 use crate::store::ObjectStore;
@@ -55,7 +55,11 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -
             }
         };
         // A set that can't be restored is what a drill is to find, even where an older one can.
-        context.reporter.report_all(skipped.into_iter().map(|item| Item { outcome: Outcome::Failed, ..item }));
+        context.reporter.report_all(
+            skipped
+                .into_iter()
+                .map(|(set, error)| Item::failed("set", error).collection(&collection).name(set.as_str())),
+        );
         let backup = Rc::new(Backup::Set(SetSelection {
             manifest,
             name: format!("{SCRATCH}{collection}"),

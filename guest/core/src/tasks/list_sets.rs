@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::concurrent;
 use crate::context::Context;
 use crate::printable;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::runs::{self, Kind, RunRecord};
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, DrillRecord, Found, Level, SetManifest};
@@ -69,12 +69,9 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
             context.reporter.report_all(one.item());
             listed.push(one);
         }
-        Err(cause) => context.reporter.report(Item {
-            collection: Some(collection.clone()),
-            name: Some(set.id.to_string()),
-            cause: Some(cause.to_string()),
-            ..Item::new("set", Outcome::Failed)
-        }),
+        Err(error) => {
+            context.reporter.report(Item::failed("set", error).collection(collection).name(set.id.as_str()));
+        }
     })
     .await;
     listed.sort_by(|left, right| (&left.collection, &left.set).cmp(&(&right.collection, &right.set)));
@@ -88,9 +85,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     context.ports.console.data(&text);
     if !listed.is_empty() && !context.reporter.has_reported_nothing() {
         // What could be read is of use: the run is failed in part.
-        context
-            .reporter
-            .report(Item { cause: Some(format!("{} sets listed", listed.len())), ..Item::new("task", Outcome::Done) });
+        context.reporter.report(Item::done("task").cause(format!("{} sets listed", listed.len())));
     }
     if listed.is_empty() {
         context.log.info(None, "there are no sets; `create_snap_shards` makes them");

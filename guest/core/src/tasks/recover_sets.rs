@@ -11,8 +11,9 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
 use crate::qdrant::Cluster;
-use crate::report::{Item, Outcome};
+use crate::report::Item;
 use crate::restore::{self, Backup, SetSelection, Wanted};
+use crate::sets::SetId;
 use crate::store::ObjectStore;
 
 /// How many collections' manifests are read at the same time.
@@ -51,7 +52,7 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
             selections.insert(collection, Rc::new(Backup::Set(selection)));
         }
         Err(item) => {
-            if item.outcome == Outcome::Failed {
+            if item.is_failed() {
                 failed.insert(collection);
             }
             context.reporter.report(item);
@@ -86,7 +87,10 @@ async fn choose(
     let chosen = restore::select_set(bucket, collection, &wanted.sets).await;
     let (manifest, level, skipped) =
         chosen.map_err(|error| Item::failed("collection", error).collection(collection))?;
-    context.reporter.report_all(skipped);
+    let passed_over = |(set, error): (SetId, Error)| {
+        Item::skipped("set", error.to_string()).collection(collection).name(set.as_str())
+    };
+    context.reporter.report_all(skipped.into_iter().map(passed_over));
     context.log.info(None, &format!("`{collection}`: the set {} ({level})", manifest.backup_set_id));
     let renamed = context.settings.rename.iter().find(|(old, _)| old == collection).map(|(_, new)| new.clone());
     let name = renamed.unwrap_or_else(|| collection.to_owned());
