@@ -115,6 +115,20 @@ pub fn snapshot_of_key(prefix: &str, key: &str) -> Option<SnapshotName> {
     SnapshotName::parse(&collection_of_folder(folder)?, &unescape_segment(name))
 }
 
+/// The `prefix` of the key of a snapshot of a shard of `collection` (see [`shard_snapshot_key`]); `None` for any other key.
+pub fn prefix_of_shard_key(collection: &str, key: &str) -> Option<String> {
+    let key = format!("/{key}");
+    let (prefix, rest) = key.split_once(&format!("/{}", shards_folder("", collection)))?;
+    let prefix = prefix.strip_prefix('/').unwrap_or(prefix);
+    (is_plain(rest) && (prefix.is_empty() || is_plain(prefix))).then(|| prefix.to_owned())
+}
+
+/// True for a key without the parts by which a path leads elsewhere on servers that keep objects in files, and for some
+/// proxies.
+pub fn is_plain(key: &str) -> bool {
+    !key.split('/').any(|part| matches!(part, "" | "." | ".."))
+}
+
 /// `text` as one segment of a key.
 pub fn escape_segment(text: &str) -> String {
     match text {

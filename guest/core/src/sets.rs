@@ -16,4 +16,4 @@ pub use found::Found;
 pub use header::{Headed, SetHeader, headers};
 pub use manifest::{MANIFESTS, SetId, SetManifest, SetShard, SetSource};
 pub use quality::Level;
-pub use store::{list, list_one, read, read_with_header};
+pub use store::{list, list_one, read, read_anywhere, read_with_header};

@@ -8,6 +8,7 @@
 pub mod catalogue;
 pub mod choice;
 mod identity;
+pub mod place;
 
 pub use identity::{Source, SourceId};
 

@@ -14,10 +14,12 @@ mod locks;
 mod old_bucket;
 mod outages;
 mod partial;
+mod prefixes;
 mod prune;
 mod report;
 mod restore;
 mod retention;
+mod two;
 mod uploads;
 
 use http::Method;

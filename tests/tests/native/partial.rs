@@ -66,6 +66,12 @@ async fn a_partial_set_counts_for_nothing_and_is_kept() {
     site.run_with(&["create_snap_shards"], &[("CURL_TIMEOUT", "5")]).await.expect(3);
     site.source.stand_in().start_peer(2).await;
     assert_eq!(records(&site), 2);
+    // Alone it is nothing that could be verified.
+    let partial =
+        site.s3.keys("backup_manifests/docs/").into_iter().find(|key| key.ends_with(".partial.json")).unwrap();
+    let (_, id) = qdrant_backup_core::sets::SetId::of_key(&partial).unwrap();
+    let alone = [("QDRANT_SNAPSHOT_DATETIME_FILTER", id.as_str())];
+    site.run_with(&["verify"], &alone).await.expect(1).says(&["none of 1 sets could be verified"]);
     // Neither does it push out the whole one, nor are its snapshots swept.
     tokio::time::sleep(std::time::Duration::from_secs(5 * 86_400)).await;
     let one = [("QDRANT_BACKUP_RETENTION_SETS", "1"), ("QDRANT_SWEEP_DELETE_CAP_PCT", "100")];

@@ -174,12 +174,11 @@ impl Claim {
         let (work, rest) =
             Work::ALL.into_iter().find_map(|work| Some((work, name.strip_prefix(work.name())?.strip_prefix('-')?)))?;
         let (subject, share) = split_share(rest);
-        let first = subject.split('-').next().unwrap_or_default();
-        let is_source = first.len() == 16 && first.bytes().all(|byte| byte.is_ascii_hexdigit());
         let peer = subject.parse().ok();
         Some(Self {
             work,
-            source: (peer.is_none() && is_source).then(|| first.to_owned()),
+            // These versions know no sources: it may be any.
+            source: None,
             peers: peer.into_iter().collect(),
             host: peer.is_none().then(|| crate::naming::unescape_segment(subject)),
             share,

@@ -146,9 +146,17 @@ impl Listed {
         let error = self.quality.as_ref().err().filter(|_| self.manifest.is_none())?;
         match error.code() {
             Code::Version => Some("a newer version of this program wrote it"),
-            Code::Configuration => Some("its snapshots lie under another QDRANT_S3_KEY_PREFIX, as another source's do"),
+            Code::Configuration => {
+                Some("its snapshots lie under another QDRANT_S3_KEY_PREFIX: a run with that one judges it")
+            }
             _ => None,
         }
+    }
+
+    /// True where it may name snapshots that lie here, and can't be asked which.
+    pub(super) fn is_unreadable(&self, key_prefix: &str) -> bool {
+        let lies_here = |told: &String| told == key_prefix;
+        self.manifest.is_none() && self.header.key_prefix.as_ref().is_none_or(lies_here)
     }
 
     /// The set's id.

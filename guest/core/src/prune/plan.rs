@@ -69,7 +69,7 @@ pub(super) fn plan(inventory: &Inventory, rules: &Rules<'_>) -> Plan {
             plan.removals.push(Removal { id, reason, drill, manifest: set.found.key.clone(), objects });
         }
     }
-    let unreadable = judged().any(|(set, verdict)| verdict.keep && set.manifest.is_none());
+    let unreadable = judged().any(|(set, verdict)| verdict.keep && set.is_unreadable(&inventory.key_prefix));
     find_orphans(inventory, rules, &mut plan, unreadable);
     plan
 }

@@ -83,14 +83,7 @@ impl Samples {
 
 /// Where sets come from, each kind once.
 fn origins_of(sets: &[Headed]) -> BTreeSet<Origin> {
-    let headers = sets.iter().filter_map(|set| set.header.as_ref());
-    headers
-        .map(|header| Origin {
-            id: header.source_id.clone(),
-            name: header.source_name.clone(),
-            peers: header.peers.clone(),
-        })
-        .collect()
+    sets.iter().filter_map(|set| set.header.as_ref()).map(Origin::of_set).collect()
 }
 
 /// All that the bucket says of sources.

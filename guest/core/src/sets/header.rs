@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::found::{Found, LIMIT};
 use crate::concurrent;
+use crate::naming;
 use crate::store::ObjectStore;
 
 /// How many manifests are read at the same time.
@@ -23,6 +24,9 @@ pub struct SetHeader {
     pub run_id: Option<String>,
     /// The peers that it was made on, as far as it says.
     pub peers: BTreeSet<u64>,
+    /// The prefix of Qdrant's own (`QDRANT_S3_KEY_PREFIX`) below which all of its snapshots lie; `None` where they lie
+    /// below none in common.
+    pub key_prefix: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -51,12 +55,17 @@ struct ToldPeer {
 struct ToldShard {
     #[serde(default)]
     source_peer_id: u64,
+    #[serde(default)]
+    s3_key: String,
 }
 
 impl SetHeader {
-    /// Reads it from a manifest; `None` where it is none.
-    pub fn parse(json: &[u8]) -> Option<Self> {
+    /// Reads it from a manifest of `collection`; `None` where it is none.
+    pub fn parse(json: &[u8], collection: &str) -> Option<Self> {
         let told: Told = crate::decode::json(json).ok()?;
+        let mut prefixes = told.shards.iter().map(|shard| naming::prefix_of_shard_key(collection, &shard.s3_key));
+        let first = prefixes.next().flatten();
+        let key_prefix = first.filter(|first| prefixes.all(|other| other.as_ref() == Some(first)));
         let named = told.source.iter().flat_map(|source| &source.peers).map(|peer| peer.id);
         let made = told.shards.iter().map(|shard| shard.source_peer_id);
         Some(Self {
@@ -65,6 +74,7 @@ impl SetHeader {
             source_id: told.source_id,
             source_name: told.source_name,
             run_id: told.run_id,
+            key_prefix,
         })
     }
 }
@@ -85,7 +95,7 @@ pub async fn headers(store: &dyn ObjectStore, sets: &BTreeMap<String, Vec<Found>
     let all = sets.iter().flat_map(|(collection, sets)| sets.iter().map(move |found| (collection, found)));
     let read = all.map(|(collection, found)| async move {
         let json = store.get_listed(&found.key, found.bytes, LIMIT).await.ok().flatten();
-        let header = json.and_then(|json| SetHeader::parse(&json));
+        let header = json.and_then(|json| SetHeader::parse(&json, collection));
         Headed { collection: collection.clone(), found: found.clone(), header }
     });
     let mut headed: Vec<Headed> = Vec::new();
@@ -102,7 +112,7 @@ mod tests {
 
     #[test]
     fn old_and_new_manifests_say_where_they_come_from() {
-        let read = |value: serde_json::Value| SetHeader::parse(value.to_string().as_bytes());
+        let read = |value: serde_json::Value| SetHeader::parse(value.to_string().as_bytes(), "docs");
         let script =
             read(json!({"shards": [{"source_peer_id": 7}, {"source_peer_id": 0}], "schema_version": 2})).unwrap();
         assert_eq!((script.source_id, script.peers), (None, BTreeSet::from([7])));
@@ -112,6 +122,23 @@ mod tests {
         assert_eq!((new.source_id.as_deref(), new.run_id.as_deref()), (Some("0a"), Some("r")));
         assert_eq!(new.peers, BTreeSet::from([1, 2]));
         assert_eq!(read(json!([])), None);
-        assert_eq!(SetHeader::parse(b"{"), None);
+        let below = |keys: &[&str]| {
+            let shards: Vec<_> = keys.iter().map(|key| json!({"s3_key": key})).collect();
+            read(json!({"shards": shards})).unwrap().key_prefix
+        };
+        assert_eq!(below(&["a/b/docs/shards/0/x", "a/b/docs/shards/1/y"]).as_deref(), Some("a/b"));
+        assert_eq!(below(&["docs/shards/0/x"]).as_deref(), Some(""));
+        for keys in [
+            &["a/docs/shards/0/x", "b/docs/shards/1/y"][..],
+            &["a/docs/shards/0/x", "a/other/shards/1/y"],
+            &["a//docs/shards/0/x"],
+            &["a/../docs/shards/0/x"],
+            &["a/docs/shards/0/../x"],
+            &["a/docs/0/x"],
+            &[],
+        ] {
+            assert_eq!(below(keys), None, "{keys:?}");
+        }
+        assert_eq!(SetHeader::parse(b"{", "docs"), None);
     }
 }

@@ -245,19 +245,6 @@ impl SetManifest {
         value.get("schema_version").and_then(Value::as_u64).filter(|version| *version > u64::from(SCHEMA_VERSION))
     }
 
-    /// True for a manifest whose snapshots all lie below another prefix than `key_prefix`, as those of another source do.
-    pub fn lies_elsewhere(json: &[u8], collection: &str, key_prefix: &str) -> bool {
-        let Ok(value) = crate::decode::json::<Value>(json) else { return false };
-        let Some(shards) = value.get("shards").and_then(Value::as_array) else { return false };
-        let own = naming::shards_folder(key_prefix, collection);
-        let folder = format!("/{}", naming::shards_folder("", collection));
-        // A key with parts that lead elsewhere is nobody's: it is damage.
-        let is_plain = |key: &str| !key.split('/').any(|part| matches!(part, "" | "." | ".."));
-        let elsewhere = |key: &str| is_plain(key) && !key.starts_with(&own) && format!("/{key}").contains(&folder);
-        !shards.is_empty()
-            && shards.iter().all(|shard| shard.get("s3_key").and_then(Value::as_str).is_some_and(elsewhere))
-    }
-
     /// The peers that it was made on, as far as it says.
     pub fn peers(&self) -> Vec<u64> {
         let named = self.source.iter().flat_map(|source| &source.peers).map(|peer| peer.id);
@@ -283,9 +270,7 @@ impl SetManifest {
             if self.shards.iter().take(place).any(|other| other.id == shard.id) {
                 return Err(format!("it lists shard {} twice", shard.id));
             }
-            // Some servers keep objects in files, and to some proxies a path with these leads elsewhere.
-            let is_plain = |key: &str| !key.split('/').any(|part| matches!(part, "" | "." | ".."));
-            if shard.snapshot_name.is_empty() || !shard.s3_key.strip_prefix(&folder).is_some_and(is_plain) {
+            if shard.snapshot_name.is_empty() || !shard.s3_key.strip_prefix(&folder).is_some_and(naming::is_plain) {
                 return Err(format!(
                     "the archive of shard {} (`{}`) is not one below `{folder}` (QDRANT_S3_KEY_PREFIX)",
                     shard.id, shard.s3_key

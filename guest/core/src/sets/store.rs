@@ -71,8 +71,9 @@ fn sort(sets: &mut Vec<Found>) {
 ///
 /// # Errors
 /// It can't be read, which tells nothing of it ([`Error::is_unknown`]); a later version of this program wrote it
-/// ([`Code::Version`]); its snapshots lie under another
-/// `QDRANT_S3_KEY_PREFIX` ([`Code::Configuration`]), which is no damage; or it is no manifest, contradicts itself, or is gone ([`Code::ManifestUnusable`]).
+/// ([`Code::Version`]); its snapshots lie under another `QDRANT_S3_KEY_PREFIX` ([`Code::Configuration`]), which is no
+/// damage, and does not say whose they are; or it is no manifest, contradicts itself, or is gone
+/// ([`Code::ManifestUnusable`]).
 pub async fn read(bucket: &dyn ObjectStore, collection: &str, set: &Found) -> Result<SetManifest, Error> {
     read_with_header(bucket, collection, set).await.0
 }
@@ -84,7 +85,27 @@ pub async fn read_with_header(
     set: &Found,
 ) -> (Result<SetManifest, Error>, Option<SetHeader>) {
     match content(bucket, set).await {
-        Ok(json) => (parse(bucket, collection, set, &json), SetHeader::parse(&json)),
+        Ok(json) => {
+            let header = SetHeader::parse(&json, collection);
+            (parse(collection, set, &json, bucket.key_prefix(), header.as_ref()), header)
+        }
+        Err(error) => (Err(error), None),
+    }
+}
+
+/// As [`read_with_header`], whatever prefix of Qdrant's own its snapshots lie below: to list it and to look at it.
+pub async fn read_anywhere(
+    bucket: &dyn ObjectStore,
+    collection: &str,
+    set: &Found,
+) -> (Result<SetManifest, Error>, Option<SetHeader>) {
+    match content(bucket, set).await {
+        Ok(json) => {
+            let header = SetHeader::parse(&json, collection);
+            let told = header.as_ref().and_then(|header| header.key_prefix.as_deref());
+            let key_prefix = told.unwrap_or(bucket.key_prefix());
+            (parse(collection, set, &json, key_prefix, header.as_ref()), header)
+        }
         Err(error) => (Err(error), None),
     }
 }
@@ -95,11 +116,18 @@ async fn content(bucket: &dyn ObjectStore, set: &Found) -> Result<Vec<u8>, Error
     json.ok_or_else(|| Error::new(Code::ManifestUnusable, thing(), "it is not there any more"))
 }
 
-fn parse(bucket: &dyn ObjectStore, collection: &str, set: &Found, json: &[u8]) -> Result<SetManifest, Error> {
-    SetManifest::parse(json, collection, &set.id, bucket.key_prefix()).map_err(|why| {
+fn parse(
+    collection: &str,
+    set: &Found,
+    json: &[u8],
+    key_prefix: &str,
+    header: Option<&SetHeader>,
+) -> Result<SetManifest, Error> {
+    SetManifest::parse(json, collection, &set.id, key_prefix).map_err(|why| {
+        let told = header.and_then(|header| header.key_prefix.as_deref());
         let code = if SetManifest::newer(json).is_some() {
             Code::Version
-        } else if SetManifest::lies_elsewhere(json, collection, bucket.key_prefix()) {
+        } else if told.is_some_and(|prefix| prefix != key_prefix) {
             Code::Configuration
         } else {
             Code::ManifestUnusable

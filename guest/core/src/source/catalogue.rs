@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Record, Source, SourceId};
+use crate::sets::SetHeader;
 
 /// The id by which backups go that name no source and no peer.
 const UNKNOWN: &str = "unknown";
@@ -17,6 +18,13 @@ pub struct Origin {
     pub name: Option<String>,
     /// The peers that it names, which are of one cluster.
     pub peers: BTreeSet<u64>,
+}
+
+impl Origin {
+    /// What a set says.
+    pub fn of_set(header: &SetHeader) -> Self {
+        Self { id: header.source_id.clone(), name: header.source_name.clone(), peers: header.peers.clone() }
+    }
 }
 
 /// A source with backups in the bucket, or with a record, or with both.

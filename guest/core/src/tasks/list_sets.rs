@@ -30,6 +30,8 @@ struct Listed {
     quality: Result<Level, Error>,
     /// The record of its last drill.
     drill: Option<DrillRecord>,
+    /// True where its snapshots lie below another prefix of Qdrant's own: another run judges it.
+    elsewhere: bool,
 }
 
 impl Listed {
@@ -49,6 +51,7 @@ impl Listed {
         let item = match self.level() {
             // A list claims nothing of it: `verify` does.
             "unknown" | "partial" => Item::skipped("set", format!("{}: {error}", self.level())),
+            _ if self.elsewhere => Item::skipped("set", format!("below another QDRANT_S3_KEY_PREFIX: {error}")),
             _ => Item::failed("set", error.clone()),
         };
         Some(item.collection(&self.collection).name(&self.set))
@@ -95,12 +98,14 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
 
 /// Reads a set, and asks how good it is. A list reads no snapshot.
 async fn look(bucket: &dyn ObjectStore, collection: &str, set: &Found) -> Result<Listed, Error> {
-    let manifest = sets::read(bucket, collection, set).await?;
+    let (manifest, header) = sets::read_anywhere(bucket, collection, set).await;
+    let manifest = manifest?;
+    let elsewhere = header.and_then(|header| header.key_prefix).is_some_and(|prefix| prefix != bucket.key_prefix());
     let quality = quality::of_set(bucket, &manifest, &|_| Depth::Presence).await;
     let quality = quality.map_err(|wrong| quality::as_one(&wrong));
     let drill = sets::read_drill(bucket, set, &manifest).await?;
     let quality = quality.map(|level| quality::with_drill(level, drill.as_ref()));
-    Ok(Listed { collection: collection.to_owned(), set: set.id.to_string(), manifest, quality, drill })
+    Ok(Listed { collection: collection.to_owned(), set: set.id.to_string(), manifest, quality, drill, elsewhere })
 }
 
 /// What a set's source is, and whether its collection is still there.

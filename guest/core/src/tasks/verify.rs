@@ -3,11 +3,14 @@
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::places;
-use crate::report::Item;
+use crate::report::{Item, Outcome};
 use crate::sets::quality::{self, Depth};
-use crate::sets::{self, Found, SetManifest, SetShard};
+use crate::sets::{self, Found, SetHeader, SetManifest, SetShard};
+use crate::source;
+use crate::source::place::Here;
 use crate::store::ObjectStore;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The object that counts the runs that read only a part, so that each reads another.
 const ROUND: &str = "round";
@@ -24,45 +27,108 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let part = part(context, bucket).await?;
     // Two sets may name one archive.
     let mut seen = BTreeSet::new();
-    let mut any = false;
-    for (collection, sets) in sets::list(bucket).await? {
-        let filter = context.settings.snapshot_filter.as_str();
-        let wanted = |set: &&Found| set.id.as_str().starts_with(filter);
-        if !context.settings.collections.takes(&collection) {
-            continue;
-        }
-        for set in sets.iter().filter(wanted) {
-            any = true;
+    let mut all = sets::list(bucket).await?;
+    all.retain(|collection, _| context.settings.collections.takes(collection));
+    let filter = context.settings.snapshot_filter.as_str();
+    all.values_mut().for_each(|sets| sets.retain(|set| set.id.as_str().starts_with(filter)));
+    let mut tally = Tally::default();
+    let mut elsewhere = Vec::new();
+    for (collection, sets) in &all {
+        for set in sets {
             let started = context.ports.clock.monotonic();
-            let item = match sets::read(bucket, &collection, set).await {
-                Ok(manifest) if !manifest.missing.is_empty() => {
-                    let wrong = quality::of_set(bucket, &manifest, &|_| Depth::Identity).await;
-                    Item::skipped(
-                        "set",
-                        wrong.err().map(|wrong| quality::as_one(&wrong).to_string()).unwrap_or_default(),
-                    )
-                }
-                Ok(manifest) => match verify(bucket, set, &manifest, part, &mut seen).await {
-                    Ok(looked_at) => Item::done("set").bytes(manifest.bytes()).cause(looked_at),
-                    Err(error) => Item::failed("set", error),
-                },
-                // Another source's, under another prefix of Qdrant's own.
-                Err(error) if error.code() == Code::Configuration => {
-                    Item::skipped("set", format!("another source's, not looked at: {error}"))
-                }
+            let (read, header) = sets::read_anywhere(bucket, collection, set).await;
+            if let Some(header) = header.filter(|header| lies_elsewhere(header, bucket)) {
+                elsewhere.push((collection, set, header));
+                continue;
+            }
+            let item = match read {
+                Ok(manifest) => look(bucket, set, &manifest, part, &mut seen).await,
                 Err(error) => Item::failed("set", error),
             };
-            let elapsed = context.ports.clock.monotonic().saturating_sub(started);
-            context.reporter.report(item.collection(&collection).name(set.id.as_str()).elapsed(elapsed));
+            tally.report(context, item.collection(collection).name(set.id.as_str()), started);
         }
     }
-    if any {
-        Ok(())
-    } else {
-        // A proof of nothing is none: the bucket, or the choice, is wrong.
-        Err(Error::new(Code::NothingSelected, "", "there is no set to verify").advice(
-            "look at QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER; `list_sets` lists all",
+    let here = if elsewhere.is_empty() { None } else { Some(here(context, bucket).await?) };
+    for (collection, set, header) in elsewhere {
+        let started = context.ports.clock.monotonic();
+        let prefix = header.key_prefix.as_deref().unwrap_or_default();
+        let item = if let Some(source) = here.as_ref().and_then(|here| here.other(&header)) {
+            let why = format!(
+                "another source's, {source}, whose snapshots lie below `{prefix}`: not looked at \
+                 (QDRANT_S3_KEY_PREFIX={prefix} does)"
+            );
+            Item::skipped("set", why)
+        } else {
+            match sets::read_anywhere(bucket, collection, set).await.0 {
+                Ok(manifest) => {
+                    let item = look(bucket, set, &manifest, part, &mut seen).await;
+                    let looked_at = item.cause.clone().unwrap_or_default();
+                    item.cause(format!("{looked_at}; a restore of it needs QDRANT_S3_KEY_PREFIX={prefix}"))
+                }
+                Err(error) => Item::failed("set", error),
+            }
+        };
+        tally.report(context, item.collection(collection).name(set.id.as_str()), started);
+    }
+    tally.check()
+}
+
+/// True for a set whose snapshots lie below another prefix than this run's: whose it is has to be asked.
+fn lies_elsewhere(header: &SetHeader, bucket: &dyn ObjectStore) -> bool {
+    header.key_prefix.as_deref().is_some_and(|prefix| prefix != bucket.key_prefix())
+}
+
+/// How many sets there are, and of how many it is known now whether they are good.
+#[derive(Default)]
+struct Tally {
+    sets: usize,
+    looked_at: usize,
+}
+
+impl Tally {
+    fn report(&mut self, context: &Context, item: Item, started: Duration) {
+        self.sets += 1;
+        self.looked_at += usize::from(item.outcome != Outcome::Skipped);
+        context.reporter.report(item.elapsed(context.ports.clock.monotonic().saturating_sub(started)));
+    }
+
+    /// # Errors
+    /// Nothing was looked at, and nothing is verified by that: the bucket, or the choice, is wrong.
+    fn check(&self) -> Result<(), Error> {
+        let cause = match (self.sets, self.looked_at) {
+            (0, _) => "there is no set to verify".to_owned(),
+            (sets, 0) => format!("none of {sets} sets could be verified: they are other sources', or partial"),
+            _ => return Ok(()),
+        };
+        Err(Error::new(Code::NothingSelected, "", cause).advice(
+            "look at QDRANT_S3_BUCKET_NAME, QDRANT_S3_KEY_PREFIX, QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER; \
+             `list_sets` lists all",
         ))
+    }
+}
+
+/// Whose snapshots lie here: of all sets of the bucket, whichever are chosen.
+async fn here(context: &Context, bucket: &dyn ObjectStore) -> Result<Here, Error> {
+    let records = source::list_allowed(context, bucket).await?;
+    let sets = sets::headers(bucket, &sets::list(bucket).await?).await;
+    Ok(Here::new(&records, &sets, bucket.key_prefix()))
+}
+
+/// Looks at one set.
+async fn look(
+    bucket: &dyn ObjectStore,
+    set: &Found,
+    manifest: &SetManifest,
+    part: Option<Part>,
+    seen: &mut BTreeSet<String>,
+) -> Item {
+    if !manifest.missing.is_empty() {
+        let wrong = quality::of_set(bucket, manifest, &|_| Depth::Identity).await;
+        return Item::skipped("set", wrong.err().map(|wrong| quality::as_one(&wrong).to_string()).unwrap_or_default());
+    }
+    match verify(bucket, set, manifest, part, seen).await {
+        Ok(looked_at) => Item::done("set").bytes(manifest.bytes()).cause(looked_at),
+        Err(error) => Item::failed("set", error),
     }
 }
 
