@@ -300,8 +300,9 @@ tasks! {
         removes: true,
         summary: "remove the sets that no rule keeps, and orphaned snapshots",
         details: "The rules are QDRANT_BACKUP_RETENTION_SETS and QDRANT_BACKUP_KEEP_...; only good sets count, and the newest\n\
-                  good one always stays. Of whole collections (`--legacy`) the newest QDRANT_LEGACY_KEEP_RUNS of each peer stay,\n\
-                  and the last complete backup.",
+                  good one always stays, but of a dropped collection where QDRANT_BACKUP_DROPPED_KEEP is set. Of whole\n\
+                  collections (`--legacy`) the newest QDRANT_LEGACY_KEEP_RUNS of each peer stay, and the last complete backup.\n\
+                  Records of runs and restores that nothing needs any more go, too.",
         ..TASK
     };
     /// `verify`: checks that the sets in the bucket are whole.

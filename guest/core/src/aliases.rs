@@ -4,4 +4,4 @@ mod restore;
 mod save;
 
 pub(crate) use restore::{find, restore_of_sets, restore_some, switch};
-pub(crate) use save::save;
+pub(crate) use save::{of_runs, save};

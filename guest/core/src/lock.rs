@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use crate::context::Context;
 use crate::error::{Code, Error};
@@ -22,7 +23,7 @@ use crate::places;
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
 use crate::source;
-use crate::store::ObjectStore;
+use crate::store::{Object, ObjectStore};
 use crate::timestamp;
 
 pub use table::{Claim, Work};
@@ -96,6 +97,31 @@ pub(crate) async fn while_held(
             Err(Error::new(Code::Locked, "", format!("this run was stopped, as its lock was taken over: {by}")))
         }
     }
+}
+
+/// Locks that nobody has written for more than a day: their runs were killed, and no other came in their way since.
+///
+/// # Errors
+/// The bucket can't be read.
+pub(crate) async fn stale(context: &Context, bucket: &dyn ObjectStore) -> Result<Vec<Object>, Error> {
+    let now = context.ports.clock.now();
+    let is_old = |written: Option<OffsetDateTime>| written.is_some_and(|written| now - written > OLD);
+    let mut old = Vec::new();
+    let mut note = |object: Object| {
+        if is_old(object.last_modified) {
+            old.push(object);
+        }
+    };
+    bucket.list_own(&format!("{}/", places::LOCKS), &mut note).await?;
+    let mut stale = Vec::new();
+    for object in old {
+        let Some(content) = bucket.get(&object.key, LIMIT).await? else { continue };
+        let beat = text(&content, "beat_at").and_then(|text| timestamp::RFC3339.read(&text));
+        if is_old(beat.or(object.last_modified)) {
+            stale.push(object);
+        }
+    }
+    Ok(stale)
 }
 
 enum Refusal {

@@ -9,9 +9,13 @@ mod inventory;
 mod legacy;
 mod orphans;
 mod plan;
+mod records;
+mod scope;
 
 pub use inventory::collections;
 pub use legacy::prune_legacy;
+pub(crate) use records::remove_unneeded;
+pub use scope::Scope;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +25,7 @@ use crate::error::{Code, Error};
 use crate::lock::{self, Work};
 use crate::qdrant::Cluster;
 use crate::report::{Item, total};
-use crate::sets::{SetId, quality};
+use crate::sets::{self, SetId, quality};
 use crate::store::ObjectStore;
 use inventory::Inventory;
 use plan::{NotSwept, Plan, Removal, Rules};
@@ -33,17 +37,24 @@ const COLLECTIONS_AT_ONCE: usize = 4;
 const DELETIONS_AT_ONCE: usize = 8;
 
 /// Prunes the sets of one collection; in a dry run, says what would be done. `made` is the set that this run has made.
-pub async fn prune(context: &Context, bucket: &dyn ObjectStore, collection: &str, made: Option<&SetId>) -> Vec<Item> {
+async fn prune(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    scope: &Scope,
+    collection: &str,
+    made: Option<&SetId>,
+) -> Vec<Item> {
     let settings = &context.settings;
-    let inventory = match Inventory::take(bucket, collection).await {
+    let inventory = match Inventory::take(bucket, collection, &scope.records).await {
         Ok(inventory) => inventory,
         Err(error) => {
             let item = Item::failed("collection", error.clone()).collection(collection);
             return vec![item.cause(format!("nothing was pruned: {error}"))];
         }
     };
+    scope.note(&inventory);
     let now = context.ports.clock.now();
-    let mut plan = plan::plan(&inventory, &Rules { keep: &settings.keep, sweep: &settings.sweep, now, made });
+    let mut plan = plan::plan(&inventory, &Rules { keep: &settings.keep, sweep: &settings.sweep, now, made, scope });
     let left = orphans::leave_foreign(context, bucket, &inventory, &mut plan.orphans).await;
     let mut items = Vec::new();
     for (id, reason) in &plan.kept {
@@ -120,8 +131,9 @@ async fn delete(bucket: &dyn ObjectStore, keys: &[String]) -> Vec<Error> {
     left
 }
 
-/// Prunes the sets of collections of `cluster` that were backed up just now as `made`, unless a run is at work that may
-/// need them. A backup needs no right to delete: without it that is told once, and nothing fails.
+/// Prunes the sets of collections of `cluster` that were backed up just now as `made`, and of those that were dropped there,
+/// unless a run is at work that may need them. A backup needs no right to delete: without it that is told once, and nothing
+/// fails.
 pub(crate) async fn after_backup(
     context: &Context,
     bucket: &dyn ObjectStore,
@@ -129,16 +141,34 @@ pub(crate) async fn after_backup(
     collections: BTreeSet<String>,
     made: &SetId,
 ) {
-    let run = Box::pin(prune_after(context, bucket, collections, made));
-    if let Err(cause) = lock::while_held(context, Work::Retention, Some(cluster), run).await {
+    let mut pruned = Ok(());
+    let run = Box::pin(async { pruned = prune_after(context, bucket, cluster, collections, made).await });
+    if let Err(cause) = lock::while_held(context, Work::Retention, Some(cluster), run).await.and(pruned) {
         context.log.warn(None, &format!("nothing is pruned this time: {cause}"));
     }
 }
 
-async fn prune_after(context: &Context, bucket: &dyn ObjectStore, collections: BTreeSet<String>, made: &SetId) {
+async fn prune_after(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    mut collections: BTreeSet<String>,
+    made: &SetId,
+) -> Result<(), Error> {
+    let (scope, left) = Scope::of_cluster(context, bucket, cluster).await?;
+    context.reporter.report_all(left);
+    if !context.settings.keep.has_rules() {
+        collections.clear();
+    }
+    let choice = &context.settings.collections;
+    let mut gone = sets::list(bucket).await?;
+    gone.retain(|collection, _| scope.is_gone(collection) && choice.takes(collection));
+    collections.extend(gone.into_keys());
     let mut denied = None;
-    let work =
-        collections.into_iter().map(|collection| async move { prune(context, bucket, &collection, Some(made)).await });
+    let scope = &scope;
+    let work = collections
+        .into_iter()
+        .map(|collection| async move { prune(context, bucket, scope, &collection, Some(made)).await });
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| {
         for item in items {
             if item.code() == Some(Code::StoreUnauthorized) {
@@ -154,10 +184,29 @@ async fn prune_after(context: &Context, bucket: &dyn ObjectStore, collections: B
             format!("old sets stay, as these keys may not delete (s3:DeleteObject); `prune_snap` needs that: {cause}");
         context.reporter.report(Item::skipped("retention", why));
     }
+    Ok(())
+}
+
+/// After a backup of `cluster`: removes the records of its source that nothing needs any more. Nothing fails by that, and a
+/// backup needs no right to delete.
+pub(crate) async fn records_after_backup(context: &Context, cluster: &Cluster) {
+    let (Some(bucket), Some(source)) = (context.store.as_deref(), context.source_of(&cluster.host)) else { return };
+    if context.settings.dry_run || context.settings.share.is_some_and(|share| share.index > 0) {
+        return;
+    }
+    for item in remove_unneeded(context, bucket, &[source.id].into()).await {
+        context.log.info(None, &format!("old records: {}", item.cause.unwrap_or_default()));
+    }
 }
 
 /// Prunes the sets of these collections.
-pub(crate) async fn prune_sets(context: &Context, bucket: &dyn ObjectStore, collections: BTreeSet<String>) {
-    let work = collections.into_iter().map(|collection| async move { prune(context, bucket, &collection, None).await });
+pub(crate) async fn prune_sets(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    scope: &Scope,
+    collections: BTreeSet<String>,
+) {
+    let work =
+        collections.into_iter().map(|collection| async move { prune(context, bucket, scope, &collection, None).await });
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| context.reporter.report_all(items)).await;
 }

@@ -41,6 +41,7 @@ pub(crate) use candidates::{Wanted, no_set, wanted};
 pub use expected::{Bounds, Kind};
 pub use layout::{Placement, Step, Transfer, next_steps};
 pub use plan::{Plan, Recovery, ShardArchive, Target, plan};
+pub(crate) use record::ended;
 pub use run::{Choice, Evidence, Restored, given, restore};
 pub use selection::{Selection, select};
 pub use set::{SetSelection, select_set};

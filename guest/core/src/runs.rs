@@ -11,7 +11,7 @@ use crate::places;
 use crate::qdrant::Cluster;
 use crate::source::{Source, SourceId};
 use crate::state_files;
-use crate::store::ObjectStore;
+use crate::store::{Object, ObjectStore};
 use crate::timestamp;
 
 /// The version of the record's form; fields may be added to it.
@@ -71,7 +71,7 @@ pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
     let source = context.source_of(&cluster.host);
     let (Some(store), Some(Source { id, .. })) = (context.store.as_deref(), source) else { return };
     let choice = &context.settings.collections;
-    let chosen = state_files::read_collections(context.ports.files.as_ref());
+    let chosen = state_files::chosen_collections(context.ports.files.as_ref());
     let is_chosen = !choice.include.is_empty() || !choice.exclude.is_empty() || !chosen.is_ok_and(|all| all.is_empty());
     if is_chosen || context.settings.dry_run {
         return;
@@ -98,6 +98,52 @@ pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
     }
 }
 
+/// A record as it was listed.
+pub(crate) struct Listed {
+    /// The object.
+    pub object: Object,
+    /// When the run looked which collections there are.
+    pub started: OffsetDateTime,
+    /// The run's id; with shares the number of the share behind it.
+    pub run: String,
+}
+
+/// The records of the whole runs of `source`, the newest first.
+///
+/// # Errors
+/// The bucket can't be listed.
+pub(crate) async fn list(store: &dyn ObjectStore, source: &SourceId, kind: Kind) -> Result<Vec<Listed>, Error> {
+    let folder = folder(source, kind);
+    let mut found: Vec<Listed> = Vec::new();
+    let mut note = |object: Object| {
+        let Some(name) = store.places().bare(&object.key).strip_prefix(folder.as_str()) else { return };
+        let Some((time, run)) = name.split_at_checked(timestamp::KEY.length()) else { return };
+        let Some((started, run)) = timestamp::KEY.read(time).zip(run.strip_prefix('-')) else { return };
+        let run = run.strip_suffix(".json").unwrap_or(run).to_owned();
+        found.push(Listed { object, started, run });
+    };
+    store.list_own(&folder, &mut note).await?;
+    found.sort_by(|left, right| (right.started, &right.run).cmp(&(left.started, &left.run)));
+    Ok(found)
+}
+
+/// Reads a record; `None` where it has gone since it was listed.
+///
+/// # Errors
+/// It can't be read, is none, or is a later version's.
+async fn read(store: &dyn ObjectStore, listed: &Listed) -> Result<Option<RunRecord>, Error> {
+    let Object { key, bytes, .. } = &listed.object;
+    let Some(json) = store.get_listed(key, *bytes, LIMIT).await? else { return Ok(None) };
+    let unusable = |cause: String| Error::new(Code::ManifestUnusable, format!("the record `{key}`"), cause);
+    let record: RunRecord = crate::decode::json(&json).map_err(|error| {
+        unusable(error.to_string()).advice("delete it: the one before it is taken then, or all collections are")
+    })?;
+    if record.version > VERSION {
+        return Err(unusable(format!("version {} is newer than this program ({VERSION})", record.version)));
+    }
+    Ok(Some(record))
+}
+
 /// The newest run that backed up everything of `source`, of those whose beginning and id pass `takes`.
 ///
 /// # Errors
@@ -108,29 +154,22 @@ pub(crate) async fn newest(
     kind: Kind,
     takes: &dyn Fn(OffsetDateTime, &str) -> bool,
 ) -> Result<Option<RunRecord>, Error> {
-    let folder = folder(source, kind);
-    let mut found = Vec::new();
-    store.list_own(&folder, &mut |object| found.push(object)).await?;
-    let name = |key: &str| store.places().bare(key).strip_prefix(folder.as_str()).map(str::to_owned);
-    let mut named: Vec<(String, crate::store::Object)> =
-        found.into_iter().filter_map(|object| Some((name(&object.key)?, object))).collect();
-    named.sort_by(|left, right| right.0.cmp(&left.0));
-    for (name, object) in named {
-        let parts = name.split_at_checked(timestamp::KEY.length());
-        let parts = parts.and_then(|(time, run)| Some((timestamp::KEY.read(time)?, run.strip_prefix('-')?)));
-        if !parts.is_some_and(|(started, run)| takes(started, run)) {
-            continue;
+    for listed in list(store, source, kind).await?.iter().filter(|listed| takes(listed.started, &listed.run)) {
+        if let Some(record) = read(store, listed).await? {
+            return Ok(Some(record));
         }
-        let Some(json) = store.get_listed(&object.key, object.bytes, LIMIT).await? else { continue };
-        let unusable =
-            |cause: String| Error::new(Code::ManifestUnusable, format!("the record `{}`", object.key), cause);
-        let record: RunRecord = crate::decode::json(&json).map_err(|error| {
-            unusable(error.to_string()).advice("delete it: the one before it is taken then, or all collections are")
-        })?;
-        if record.version > VERSION {
-            return Err(unusable(format!("version {} is newer than this program ({VERSION})", record.version)));
-        }
-        return Ok(Some(record));
     }
     Ok(None)
+}
+
+/// All runs that backed up everything of `source`, the newest first.
+///
+/// # Errors
+/// The bucket can't be read.
+pub(crate) async fn all(store: &dyn ObjectStore, source: &SourceId, kind: Kind) -> Result<Vec<RunRecord>, Error> {
+    let mut records = Vec::new();
+    for listed in list(store, source, kind).await? {
+        records.extend(read(store, &listed).await?);
+    }
+    Ok(records)
 }

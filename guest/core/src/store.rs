@@ -54,6 +54,9 @@ pub struct Part {
     pub bytes: u64,
 }
 
+/// What the names of objects begin with that [`ObjectStore::check_writable`] stores.
+pub const WRITE_CHECK: &str = "write-check-";
+
 /// A bucket. Every call is repeated on passing faults by whoever implements it.
 #[async_trait(?Send)]
 pub trait ObjectStore {
@@ -121,7 +124,7 @@ pub trait ObjectStore {
     /// # Errors
     /// It can't be stored.
     async fn check_writable(&self, folder: &str, unique: u64) -> Result<(), Error> {
-        let key = self.places().ours(&format!("{folder}/write-check-{unique:016x}"));
+        let key = self.places().ours(&format!("{folder}/{WRITE_CHECK}{unique:016x}"));
         let new = self.put_new(&key, "text/plain", unique.to_string().into_bytes()).await?;
         let _ = self.delete(&key).await;
         if new {

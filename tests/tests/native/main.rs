@@ -6,6 +6,7 @@
 mod backup;
 mod choice;
 mod dialects;
+mod dropped;
 mod evidence;
 mod harness;
 mod identity;
@@ -16,6 +17,7 @@ mod outages;
 mod partial;
 mod prefixes;
 mod prune;
+mod records;
 mod report;
 mod restore;
 mod retention;

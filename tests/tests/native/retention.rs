@@ -10,6 +10,7 @@ use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 
+use crate::two::Two;
 use crate::{change, fault, filled, manifest_keys, manifests};
 
 const KEEP_ALL: (&str, &str) = ("QDRANT_BACKUP_RETENTION_SETS", "0");
@@ -105,6 +106,29 @@ async fn a_run_never_removes_what_it_has_made() {
     site.s3.fail(fault(Method::PUT, "backup_manifests/docs/", 1, Wrong::Before(overtaken)));
     site.run_with(&["create_snap_shards"], &[KEEP_ONE]).await.expect(0).says(&["kept: made by this run"]);
     assert_eq!(manifest_keys(&site).len(), 2);
+}
+
+/// Two clusters with one bucket, and rules of their own.
+#[tokio::test(start_paused = true)]
+async fn a_backup_prunes_its_own_source_alone() {
+    for with_records in [true, false] {
+        let two = Two::clusters().await;
+        two.fill().await;
+        if !with_records {
+            let denied = Wrong::Status(403, "<Error><Code>AccessDenied</Code></Error>".to_owned());
+            two.site.s3.fail(fault(Method::PUT, "sources/", 999, denied));
+        }
+        for _ in 0..3 {
+            two.run_first(&["create_snap_shards"], &[KEEP_ALL]).await.expect(0);
+            two.run_second(&["create_snap_shards"], &[KEEP_ALL]).await.expect(0);
+            tokio::time::sleep(DAY).await;
+        }
+        two.run_first(&["create_snap_shards"], &[KEEP_ONE]).await.expect(0).says(&["a backup prunes its own"]);
+        let counts = two.sets_of_each("v1");
+        assert_eq!(counts, [1, 3], "with records: {with_records}");
+        two.run_first(&["prune_snap"], &[KEEP_ONE]).await.expect(0);
+        assert_eq!(two.sets_of_each("v1"), [1, 1]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +243,10 @@ async fn a_set_under_another_prefix_is_no_damage() {
     let [older, newer] = manifest_keys(&site).try_into().unwrap();
     let text = String::from_utf8(site.s3.get(&older).unwrap()).unwrap();
     site.s3.put(&older, text.replace("snapshots/docs/shards/", "elsewhere/docs/shards/").into_bytes());
-    site.run(&["verify"]).await.expect(0).says(&["another source's, not looked at"]);
+    // Its own is looked for there.
+    site.run(&["verify"]).await.expect(3).says(&["the object is missing", "needs QDRANT_S3_KEY_PREFIX=elsewhere"]);
+    change(&site, &older, |manifest| manifest["source_id"] = json!("0123456789abcdef"));
+    site.run(&["verify"]).await.expect(0).says(&["another source's", "not looked at"]);
     site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0).says(&["lie under another QDRANT_S3_KEY_PREFIX"]);
     assert_eq!(site.s3.keys("backup_manifests/docs/"), [older, newer]);
 }

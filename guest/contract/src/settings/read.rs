@@ -118,6 +118,7 @@ fn keep(reader: &mut Reader) -> Keep {
         monthly: reader.get(&QDRANT_BACKUP_KEEP_MONTHLY),
         yearly: reader.get(&QDRANT_BACKUP_KEEP_YEARLY),
         within: reader.get(&QDRANT_BACKUP_KEEP_WITHIN),
+        dropped: reader.get(&QDRANT_BACKUP_DROPPED_KEEP),
     }
 }
 

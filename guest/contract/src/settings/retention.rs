@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The rules of retention. A set is kept if any of them keeps it; the newest good one always is.
+/// The rules of retention. A set is kept if any of them keeps it; the newest good one always is, but for collections that
+/// were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
     /// The newest so many.
@@ -19,10 +20,12 @@ pub struct Keep {
     pub yearly: u64,
     /// All that were begun within this time before now.
     pub within: Duration,
+    /// For how long a collection must have been missing at its source before all its sets go; zero: they stay.
+    pub dropped: Duration,
 }
 
 impl Keep {
-    /// True where any rule is set.
+    /// True where any rule is set for the collections that there are.
     pub fn has_rules(&self) -> bool {
         let counts = [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
         counts.iter().any(|count| *count > 0) || !self.within.is_zero()

@@ -112,6 +112,8 @@ settings! {
     QDRANT_BACKUP_KEEP_YEARLY: u64 = number(0, 0..=MANY, "and of so many years");
     QDRANT_BACKUP_KEEP_WITHIN: Duration = duration(Duration::ZERO, Duration::ZERO..=days(36_500),
         "and all that are younger than this");
+    QDRANT_BACKUP_DROPPED_KEEP: Duration = duration(Duration::ZERO, Duration::ZERO..=days(36_500),
+        "sets of a collection that is not at its source any more are removed, the newest good one too, when whole backups have missed it for so long; 0s: never");
     QDRANT_LEGACY_KEEP_RUNS: u64 = number(2, 1..=MANY,
         "how many of the newest good generations of a collection `prune_snap --legacy` keeps");
     QDRANT_SWEEP_GRACE_SECONDS: Duration = duration(days(2), SECOND..=days(3650),

@@ -20,6 +20,11 @@ pub(super) fn own(source: &SourceId, name: &str) -> String {
     format!("{FOLDER}/{source}/{name}")
 }
 
+/// The prefix of the keys of the aliases of each run of a source; the run's id follows.
+pub(crate) fn of_runs(source: &SourceId) -> String {
+    own(source, &format!("{}-", state_files::ALIASES))
+}
+
 /// Saves the aliases of all clusters of the source.
 pub(crate) async fn save(context: &Context, source: &Source) {
     let mut aliases = BTreeMap::new();
@@ -58,7 +63,7 @@ pub(crate) async fn save(context: &Context, source: &Source) {
 /// Uploads the aliases of one cluster as its source's own: those of this run, and the ones that a restore reads.
 async fn upload_own(context: &Context, cluster: &Cluster, csv: String) {
     let Some(source) = context.source_of(&cluster.host) else { return };
-    let of_run = own(&source.id, &format!("{}-{}", state_files::ALIASES, context.run));
+    let of_run = format!("{}{}", of_runs(&source.id), context.run);
     upload(context, [of_run, own(&source.id, state_files::ALIASES)], &csv).await;
 }
 

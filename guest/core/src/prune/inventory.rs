@@ -8,6 +8,8 @@ use crate::naming::{self, ShardSnapshotName};
 use crate::places::Places;
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, Found, Level, SetHeader, SetId, SetManifest};
+use crate::source::catalogue::{Catalogue, Origin};
+use crate::source::{Record, SourceId};
 use crate::store::{Object, ObjectStore};
 
 /// How many sets are looked at at the same time.
@@ -38,6 +40,8 @@ pub(super) struct Listed {
     pub quality: Result<Level, Error>,
     /// Where it comes from, as far as it says.
     pub header: SetHeader,
+    /// Whose it is; `None` where that can't be told.
+    pub source: Option<SourceId>,
 }
 
 impl Inventory {
@@ -45,7 +49,7 @@ impl Inventory {
     ///
     /// # Errors
     /// The bucket can't be read, or something of a set can't be looked at.
-    pub(super) async fn take(bucket: &dyn ObjectStore, collection: &str) -> Result<Self, Error> {
+    pub(super) async fn take(bucket: &dyn ObjectStore, collection: &str, records: &[Record]) -> Result<Self, Error> {
         let mut snapshots = Vec::new();
         let folder = naming::shards_folder(bucket.key_prefix(), collection);
         bucket.list(&folder, &mut |object| snapshots.push(object)).await?;
@@ -62,6 +66,11 @@ impl Inventory {
             return Err(error);
         }
         sets.sort_by(|left: &Listed, right: &Listed| left.found.id.cmp(&right.found.id));
+        let catalogue = Catalogue::new(records, sets.iter().map(|set| Origin::of_set(&set.header)));
+        for set in &mut sets {
+            let whose = catalogue.whose(set.header.source_id.as_deref(), &set.header.peers);
+            set.source = whose.map(|source| source.id.clone());
+        }
         Ok(Self {
             collection: collection.to_owned(),
             key_prefix: bucket.key_prefix().to_owned(),
@@ -92,7 +101,7 @@ async fn look(bucket: &dyn ObjectStore, collection: &str, found: Found) -> Resul
     let manifest = match read {
         Ok(manifest) => manifest,
         Err(error) if error.is_unknown() => return Err(error),
-        Err(error) => return Ok(Listed { found, manifest: None, quality: Err(error), header }),
+        Err(error) => return Ok(Listed { found, manifest: None, quality: Err(error), header, source: None }),
     };
     let quality = match quality::of_set(bucket, &manifest, &|_| Depth::Identity).await {
         Ok(level) => Ok(level),
@@ -101,7 +110,7 @@ async fn look(bucket: &dyn ObjectStore, collection: &str, found: Found) -> Resul
         }
         Err(wrong) => Err(quality::as_one(&wrong)),
     };
-    Ok(Listed { found, manifest: Some(manifest), quality, header })
+    Ok(Listed { found, manifest: Some(manifest), quality, header, source: None })
 }
 
 /// The snapshot that a companion belongs to, or the snapshot itself.

@@ -73,6 +73,7 @@ fn candidate(generation: &Generation, damage: Option<String>) -> Candidate {
         started: generation.snapshots.iter().map(|snapshot| snapshot.started).max(),
         damage,
         pinned: None,
+        dropped: None,
         source: generation.manifest.as_ref().and_then(|manifest| manifest.source_id.clone()),
         peers: generation.snapshots.iter().map(|snapshot| snapshot.peer).collect(),
     }

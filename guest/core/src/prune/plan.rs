@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 use super::inventory::{Inventory, Listed, companion, plain, snapshot_of};
+use super::scope::Scope;
 use crate::error::{Code, Error};
 use crate::sets::retention::{Candidate, judge};
 use crate::sets::{SetId, SetManifest};
@@ -50,6 +51,8 @@ pub(super) struct Rules<'a> {
     pub now: OffsetDateTime,
     /// The set that this run has made: it stays, whatever its date.
     pub made: Option<&'a SetId>,
+    /// Whose sets are judged, and what becomes of those of a dropped collection.
+    pub scope: &'a Scope,
 }
 
 pub(super) fn plan(inventory: &Inventory, rules: &Rules<'_>) -> Plan {
@@ -75,17 +78,19 @@ pub(super) fn plan(inventory: &Inventory, rules: &Rules<'_>) -> Plan {
 }
 
 fn candidate(inventory: &Inventory, set: &Listed, rules: &Rules<'_>) -> Candidate {
+    let other = || rules.scope.leaves(set);
     let pinned = if inventory.pinned.contains(set.id().as_str()) {
         Some("pinned")
     } else if rules.made == Some(set.id()) {
         Some("made by this run")
     } else {
-        set.not_ours()
+        set.not_ours().or_else(other)
     };
     Candidate {
         started: set.id().started(),
         damage: set.quality.as_ref().err().map(ToString::to_string),
         pinned: pinned.map(str::to_owned),
+        dropped: set.source.as_ref().and_then(|source| rules.scope.dropped(inventory, source, rules.now)),
         source: set.header.source_id.clone(),
         peers: set.header.peers.iter().copied().collect(),
     }

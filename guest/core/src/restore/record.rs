@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use time::OffsetDateTime;
 
 use super::job::Job;
 use crate::error::{Code, Error};
@@ -145,6 +146,21 @@ pub(super) async fn read(job: &Job<'_>, peers: &BTreeSet<String>) -> Result<Vec<
         .collect();
     records.sort_by(|one, other| one.begun_at.cmp(&other.begun_at));
     Ok(records)
+}
+
+/// A restore that has ended, as far as its record tells.
+pub(crate) struct Ended {
+    /// What it restored: `<collection>/<set>`, or the snapshots of whole collections.
+    pub backup: String,
+    /// When it ended, or was given up for another one.
+    pub at: OffsetDateTime,
+}
+
+/// Reads the record of a restore that has ended; `None` for one that has not, and for what is no record.
+pub(crate) fn ended(json: &[u8]) -> Option<Ended> {
+    let record = parse(json).filter(|record| record.state != State::Begun)?;
+    let at = timestamp::RFC3339.read(record.ended_at.as_deref().unwrap_or(&record.begun_at))?;
+    Some(Ended { backup: record.backup, at })
 }
 
 fn parse(json: &[u8]) -> Option<Record> {

@@ -13,6 +13,8 @@ pub struct Candidate {
     pub damage: Option<String>,
     /// Why it has to stay, whatever the rules say.
     pub pinned: Option<String>,
+    /// Why all sets of its collection go: it was dropped at its source, for longer than such sets are kept.
+    pub dropped: Option<String>,
     /// The id of its source, where its manifest says it.
     pub source: Option<String>,
     /// The peers that it was made on. Sets that name no source, or only one of which does, are of one where they have a
@@ -40,14 +42,24 @@ pub struct Verdict {
 
 /// Judges `sets`, the oldest first. Where no rule is set, all are kept. Only good sets count for the rules, so that a
 /// damaged one never pushes out a good one, and only those that were begun before `now`: a wrong clock pushes out
-/// nothing either. The newest good set of each cluster is always kept. A damaged set goes when it is older than every good
+/// nothing either. The newest good set of each cluster is always kept, but where the collection was dropped. A damaged set goes when it is older than every good
 /// set of its cluster that is kept: it may be all there is until then. What has no date in its id, or one in the future,
 /// is left alone.
 pub fn judge(sets: &[Candidate], keep: &Keep, now: OffsetDateTime) -> Vec<Verdict> {
-    if !keep.has_rules() {
-        let kept = Verdict { keep: true, reason: "no retention rule is set".to_owned() };
-        return vec![kept; sets.len()];
+    let mut verdicts = if keep.has_rules() {
+        by_rules(sets, keep, now)
+    } else {
+        vec![Verdict { keep: true, reason: "no retention rule is set".to_owned() }; sets.len()]
+    };
+    for (set, verdict) in sets.iter().zip(&mut verdicts) {
+        if let Some(reason) = set.dropped.as_ref().filter(|_| !of_itself(set, keep, now).keep) {
+            *verdict = Verdict { keep: false, reason: reason.clone() };
+        }
     }
+    verdicts
+}
+
+fn by_rules(sets: &[Candidate], keep: &Keep, now: OffsetDateTime) -> Vec<Verdict> {
     let clusters = clusters(sets);
     let mut verdicts: Vec<Verdict> = sets.iter().map(|set| of_itself(set, keep, now)).collect();
     for cluster in 0..sets.len() {
@@ -163,7 +175,16 @@ mod tests {
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-03-02 12:00:00 UTC);
-    const ONE: Keep = Keep { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0, within: Duration::ZERO };
+    const ONE: Keep = Keep {
+        last: 1,
+        hourly: 0,
+        daily: 0,
+        weekly: 0,
+        monthly: 0,
+        yearly: 0,
+        within: Duration::ZERO,
+        dropped: Duration::ZERO,
+    };
 
     fn set(text: &str) -> Candidate {
         let (text, pinned) = text.strip_suffix(" pinned").map_or((text, false), |text| (text, true));
@@ -171,7 +192,7 @@ mod tests {
         let (text, peer) = text.split_once(" of ").unwrap_or((text, "1"));
         let peers = peer.split('+').filter_map(|peer| peer.parse().ok()).collect();
         let pinned = pinned.then(|| "pinned".to_owned());
-        Candidate { started: SetId::from_text(text).started(), damage, pinned, source: None, peers }
+        Candidate { started: SetId::from_text(text).started(), damage, pinned, dropped: None, source: None, peers }
     }
 
     /// The texts of those that are kept.
@@ -264,6 +285,33 @@ mod tests {
         // A damaged manifest does not say where it is from.
         assert_eq!(clusters(&[set("y of -"), set(sets[0]), set("x of -"), set(sets[1])]), [1, 1, 1, 3]);
         assert_eq!(clusters(&[set("y of -"), set("x of -")]), [0, 0]);
+    }
+
+    #[test]
+    fn of_a_dropped_collection_even_the_newest_good_set_goes() {
+        let texts = [
+            "2020-01-01T00-00-00Z-a pinned",
+            "2026-01-01T00-00-00Z-a damaged",
+            "2026-01-02T00-00-00Z-a",
+            "2027-01-01T00-00-00Z-ahead-of-its-time",
+            "by-hand",
+            "2026-03-02T11-00-00Z-a",
+            "2026-01-03T00-00-00Z-b of 7",
+        ];
+        let dropped = texts.map(|text| Candidate { dropped: Some("dropped".to_owned()), ..set(text) });
+        let other = set(texts[6]);
+        let sets: Vec<Candidate> = dropped[..6].iter().cloned().chain([other]).collect();
+        let day = Duration::from_secs(86_400);
+        for keep in [Keep { within: day, ..ONE }, Keep { last: 0, within: day, ..ONE }] {
+            let kept: Vec<bool> = judge(&sets, &keep, NOW).into_iter().map(|verdict| verdict.keep).collect();
+            // The young one, and the other source's.
+            assert_eq!(kept, [true, false, false, true, true, true, true]);
+        }
+        let without = judge(&sets, &Keep { last: 0, ..ONE }, NOW);
+        assert_eq!(
+            without.iter().map(|verdict| verdict.keep).collect::<Vec<_>>(),
+            [true, false, false, true, true, false, true]
+        );
     }
 
     #[test]

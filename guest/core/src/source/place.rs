@@ -50,7 +50,7 @@ mod tests {
     }
 
     fn headed(header: SetHeader) -> Headed {
-        let found = Found { id: SetId::from_text("x"), key: String::new(), bytes: 0 };
+        let found = Found { id: SetId::from_text("x"), key: String::new(), bytes: 0, drill: None };
         Headed { collection: "docs".to_owned(), found, header: Some(header) }
     }
 

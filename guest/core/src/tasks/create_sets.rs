@@ -50,13 +50,15 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
             runs::note(context, cluster, Kind::Sets).await;
             let backed_up = backup::back_up_set(context, bucket, cluster, collections, set).await;
             // Only after a success: a backup that fails never costs an old one.
-            if context.settings.keep.has_rules() && !context.settings.dry_run {
+            let keep = &context.settings.keep;
+            if (keep.has_rules() || !keep.dropped.is_zero()) && !context.settings.dry_run {
                 prune::after_backup(context, bucket, cluster, backed_up, set).await;
             }
         });
         if let Err(error) = lock::while_held(context, Work::Sets, Some(cluster), run).await {
             context.reporter.report(source::failed(cluster, error));
         }
+        prune::records_after_backup(context, cluster).await;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::lock::{self, Work};
 use crate::places::SNAPSHOT_MANIFESTS;
+use crate::prune;
 use crate::report::Item;
 use crate::runs::{self, Kind};
 use crate::source as identity;
@@ -69,6 +70,9 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     // All aliases are one object: with shares, the first writes it.
     if !context.settings.dry_run && context.settings.share.is_none_or(|share| share.index == 0) {
         aliases::save(context, &source).await;
+    }
+    for cluster in &source.clusters {
+        prune::records_after_backup(context, cluster).await;
     }
     Ok(())
 }

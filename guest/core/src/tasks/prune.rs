@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::lock::{self, Work};
-use crate::prune;
+use crate::prune::{self, Scope};
 use crate::report::Item;
 use crate::sets;
 use crate::state_files;
@@ -28,10 +28,15 @@ async fn prune(context: &Context, legacy: bool) -> Result<(), Error> {
     // What the bucket has, and not what the source has: a collection that was dropped there is pruned, too.
     let mut collections = prune::collections(bucket).await?;
     collections.retain(|collection| wanted(collection));
-    prune::prune_sets(context, bucket, collections).await;
+    let (scope, left) = Scope::of_all(context, bucket).await?;
+    context.reporter.report_all(left);
+    prune::prune_sets(context, bucket, &scope, collections).await;
     if legacy {
         prune::prune_legacy(context, bucket, &wanted).await?;
     }
+    // After what they belong to.
+    let sources = scope.sources_here(bucket).await?;
+    context.reporter.report_all(prune::remove_unneeded(context, bucket, &sources).await);
     if context.reporter.has_reported_nothing() {
         context.log.info(None, "there is nothing to prune");
     }
