@@ -131,10 +131,8 @@ async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collec
     let started = context.reporter.elapsed();
     let elapsed = || context.reporter.elapsed().saturating_sub(started);
     let mut items = Vec::new();
-    let opened = open_all(bucket, work, collection, set, &mut |item| {
-        items.push(item.collection(collection).elapsed(elapsed()));
-    });
-    let item = match opened.await {
+    let mut each = |item: Item| items.push(item.collection(collection).elapsed(elapsed()));
+    let item = match open_all(bucket, work, collection, set, &mut each).await {
         Ok(what) => Item::done("set").cause(what),
         Err(error) => Item::failed("set", error),
     };

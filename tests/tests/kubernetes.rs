@@ -15,7 +15,7 @@ use qdrant_backup_contract::command_line::{Invocation, parse};
 use qdrant_backup_contract::settings::{VARIABLES, from_variables};
 use qdrant_backup_contract::tasks::Task;
 use qdrant_backup_core::metrics;
-use qdrant_backup_core::report::{Item, Outcome, Report};
+use qdrant_backup_core::report::{Item, Report};
 use qdrant_backup_tests::manifests::{self, Manifest, Overlay};
 use qdrant_backup_tests::tools;
 use serde_json::{Value, json};
@@ -160,8 +160,7 @@ fn the_snapshots_file_is_mounted_where_the_program_looks() {
 fn every_alert_is_about_a_metric_that_is_written() {
     let manifests = manifests();
     let Some(alerts) = manifests.get("configmap-alerts.yaml") else { return };
-    let item = |outcome| Item { collection: Some("docs".to_owned()), ..Item::new("snapshot", outcome) };
-    let report = Report { items: vec![item(Outcome::Done)] };
+    let report = Report { items: vec![Item::done("snapshot").collection("docs")] };
     let written = metrics::write(
         &metrics::Labels { task: "create_snap", source: None },
         &report,
