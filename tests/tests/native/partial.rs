@@ -125,14 +125,38 @@ async fn a_collection_that_was_deleted_meanwhile_is_no_failure() {
     }
 }
 
+const NO_SUCH_COLLECTION: &str = r#"{"status":{"error":"Not found: Collection `docs` doesn't exist!"}}"#;
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_forgot_a_collection_is_a_failure() {
     for task in ["create_snap", "create_snap_shards"] {
         let site = filled(1).await;
-        let gone =
-            Wrong::Status(404, r#"{"status":{"error":"Not found: Collection `docs` doesn't exist!"}}"#.to_owned());
-        site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/collections/docs", 99, gone));
+        let gone = Wrong::Status(404, NO_SUCH_COLLECTION.to_owned());
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/collections/docs/cluster", 99, gone));
         failed(site.run(&[task]).await).says(&["there is no such collection"]);
+    }
+}
+
+/// The list may be older than what the collection's own address says.
+#[tokio::test(start_paused = true)]
+async fn what_qdrant_says_is_missing_is_deleted_though_listed() {
+    for task in ["create_snap", "create_snap_shards"] {
+        let site = filled(1).await;
+        site.source.client().create("other", json!({})).await;
+        let gone = Wrong::Status(404, NO_SUCH_COLLECTION.to_owned());
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/collections/docs", 99, gone));
+        site.run(&[task]).await.expect(0).says(&["it was deleted after the collections had been listed"]);
+    }
+}
+
+/// The words of a proxy say nothing of what Qdrant has.
+#[tokio::test(start_paused = true)]
+async fn a_404_that_is_not_qdrants_deletes_nothing() {
+    for task in ["create_snap", "create_snap_shards"] {
+        let site = filled(1).await;
+        let proxy = Wrong::Status(404, "<html>404 page not found</html>".to_owned());
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/collections/docs", 99, proxy));
+        failed(site.run(&[task]).await);
     }
 }
 

@@ -71,12 +71,16 @@ fn absent(peer: &Peer, collection: &str) -> Error {
     Error::new(Code::Changed, format!("`{collection}`"), cause)
 }
 
-/// True where every peer answers as itself and knows no such collection. That one peer does not know it may be the peer's
-/// own fault.
+/// True where every peer answers as itself and has no such collection: it does not list it, or says of the collection
+/// itself that there is none. That one peer does not know it may be the peer's own fault.
 pub(super) async fn is_deleted(cluster: &Cluster, collection: &str) -> bool {
     let asked = cluster.peers.iter().map(|peer| async move {
         let same = peer.id.is_none() || peer.client.peer_id().await.is_ok_and(|id| id == peer.id);
-        same && peer.client.collections().await.is_ok_and(|names| !names.iter().any(|name| name == collection))
+        let listed = async || {
+            let names = peer.client.collections().await;
+            names.map_or(true, |names| names.iter().any(|name| name == collection))
+        };
+        same && (!listed().await || peer.client.says_missing(collection).await)
     });
     !cluster.peers.is_empty() && join_all(asked).await.into_iter().all(|gone| gone)
 }

@@ -113,6 +113,13 @@ impl Client {
         optional(self.read(Method::GET, &path, None, Effect::Idempotent).await)
     }
 
+    /// True where the server says itself that there is no such collection. A 404 alone may be a proxy's.
+    pub async fn says_missing(&self, collection: &str) -> bool {
+        let path = format!("/collections/{}", segment(collection));
+        let answer: Result<Value, _> = self.read(Method::GET, &path, None, Effect::Idempotent).await;
+        answer.is_err_and(|error| error.is_missing_collection(collection))
+    }
+
     /// Where the shards of a collection live, as this peer sees it.
     pub async fn layout(&self, collection: &str) -> Result<Option<Layout>, QdrantError> {
         let path = format!("/collections/{}/cluster", segment(collection));

@@ -51,6 +51,12 @@ impl QdrantError {
         self.status() == Some(404)
     }
 
+    /// True for Qdrant's own words that it has no such collection ("Not found: Collection `docs` doesn't exist!").
+    pub fn is_missing_collection(&self, collection: &str) -> bool {
+        matches!(&self.kind, QdrantErrorKind::Status { code: 404, text, .. }
+            if text.contains(&format!("Collection `{collection}` doesn't exist")))
+    }
+
     /// True when the peer can't fetch an archive by a link, however often it is told to: it is configured not to, or
     /// its file system has no room for the name (Qdrant puts a link's last segment into the name of a folder).
     pub fn refuses_links(&self) -> bool {
