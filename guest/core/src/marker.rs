@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 /// The entry's name.
 pub const NAME: &str = "qdrant_backup_restore";
 
+/// What the name of every collection begins with that a drill makes. The name alone says nothing: a user may have given
+/// it, too.
+pub const SCRATCH: &str = "qdrant-backup-drill-";
+
 /// Whose a collection is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {

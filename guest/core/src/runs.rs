@@ -77,7 +77,10 @@ pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
         return;
     }
     // Without the list the backup itself will fail, and say so.
-    let Ok(collections) = crate::clusters::source::collections(cluster).await else { return };
+    let Ok(mut collections) = crate::clusters::source::collections(cluster).await else { return };
+    for scratch in crate::clusters::source::scratch(cluster, &collections).await {
+        collections.retain(|name| *name != scratch);
+    }
     let now = context.ports.clock.now();
     let record = RunRecord {
         version: VERSION,

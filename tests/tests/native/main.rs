@@ -12,6 +12,7 @@ mod harness;
 mod identity;
 mod levels;
 mod locks;
+mod marked;
 mod old_bucket;
 mod outages;
 mod partial;

@@ -51,8 +51,8 @@ struct Taken {
 enum Ended {
     /// In a dry run: what would be done.
     Foretold(Vec<Item>),
-    /// There is nothing to back up any more.
-    Deleted,
+    /// There is nothing to back up, for this reason.
+    NoSubject(&'static str),
     /// It is not whole, or not recorded.
     Failed(Box<Item>),
 }
@@ -64,17 +64,19 @@ impl<'a> Job<'a> {
         let mut items = Vec::new();
         let mut made = Vec::new();
         let ended = match self.make(&mut items, &mut made).await {
-            Err(Ended::Failed(_)) if look::is_deleted(self.cluster, self.collection).await => Err(Ended::Deleted),
+            Err(Ended::Failed(_)) if look::is_deleted(self.cluster, self.collection).await => {
+                Err(Ended::NoSubject(DELETED))
+            }
             ended => ended,
         };
         let item = match ended {
             Ok(()) => return items,
             Err(Ended::Foretold(items)) => return items,
-            Err(Ended::Deleted) => {
+            Err(Ended::NoSubject(why)) => {
                 remove_all(self.context, &made, &mut items).await;
                 // What failed on the way failed because of that.
                 items.retain(|item| !item.is_failed());
-                Item::skipped("collection", DELETED)
+                Item::skipped("collection", why)
             }
             Err(Ended::Failed(item)) => *item,
         };
@@ -91,7 +93,7 @@ impl<'a> Job<'a> {
     async fn make(&self, items: &mut Vec<Item>, made: &mut Vec<NewSnapshot<'a>>) -> Result<(), Ended> {
         let failed = |error: Error| Ended::Failed(Box::new(Item::failed("collection", error)));
         let looked = look(self.cluster, self.collection).await.map_err(|ended| match ended {
-            Failed::Deleted => Ended::Deleted,
+            Failed::NoSubject(why) => Ended::NoSubject(why),
             Failed::Error(error) => failed(error),
         })?;
         looked.warn(self.context, self.collection);

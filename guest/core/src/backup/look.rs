@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::creation;
 use crate::error::{Code, Error};
+use crate::marker::{self, Marker};
 use crate::qdrant::{Cluster, Layout, Peer, QdrantError};
 
 /// A collection as it was looked at.
@@ -23,8 +24,8 @@ pub(super) struct Looked<'a> {
 
 /// How a look ended that found no collection.
 pub(super) enum Failed {
-    /// It was deleted: no peer knows it any more.
-    Deleted,
+    /// There is nothing to back up, for this reason.
+    NoSubject(&'static str),
     /// It can't be backed up: says why.
     Error(Error),
 }
@@ -35,13 +36,16 @@ impl From<Error> for Failed {
     }
 }
 
+/// What is told of a collection that a drill has made, which its mark says.
+const SCRATCH: &str = "a drill has made it, and the next one drops it: there is nothing to back up";
+
 /// What is told of a collection that is gone.
 pub(super) const DELETED: &str = "it was deleted after the collections had been listed: there is nothing to back up";
 
 /// Looks at a collection: asks one peer, and where that can't tell its layout, the others.
 ///
 /// # Errors
-/// The collection was deleted, or no peer tells its layout.
+/// The collection was deleted, is a drill's or half restored, or no peer tells its layout.
 pub(super) async fn look<'a>(cluster: &'a Cluster, collection: &str) -> Result<Looked<'a>, Failed> {
     let first = cluster
         .peer_to_ask(collection)
@@ -52,14 +56,32 @@ pub(super) async fn look<'a>(cluster: &'a Cluster, collection: &str) -> Result<L
         match cluster.layout(peer, collection).await {
             Ok(Some(layout)) => {
                 let told = told(peer, collection).await;
+                let marker = told.as_ref().ok().and_then(|told| told.get("config")).and_then(Marker::of);
+                marker.map_or(Ok(()), is_no_subject)?;
                 return Ok(Looked { peer, told, peer_id: layout.peer_id, layout });
             }
-            Ok(None) if is_deleted(cluster, collection).await => return Err(Failed::Deleted),
+            Ok(None) if is_deleted(cluster, collection).await => return Err(Failed::NoSubject(DELETED)),
             Ok(None) => causes.push(absent(peer, collection)),
             Err(error) => causes.push(error.into()),
         }
     }
     Err(Failed::Error(crate::sets::quality::as_one(&causes)))
+}
+
+/// A collection with the mark of a restore is no subject of a backup: it is a drill's, or has a part of the points of a
+/// backup that is there already, and would push out good ones.
+fn is_no_subject(marker: Marker) -> Result<(), Failed> {
+    if marker.drill {
+        return Err(Failed::NoSubject(SCRATCH));
+    }
+    let cause = format!(
+        "it may be half restored: the restore {} of `{}` into it has begun and has not ended",
+        marker.restore, marker.backup
+    );
+    Err(Failed::Error(Error::new(Code::Changed, "", cause).advice(format!(
+        "end it by another run of the restore; or, where the collection is to stay as it is, remove `{}` from its metadata",
+        marker::NAME
+    ))))
 }
 
 async fn told(peer: &Peer, collection: &str) -> Result<Value, Error> {

@@ -54,8 +54,8 @@ struct Snapshots<'a> {
 enum Ended {
     /// In a dry run: what would be done.
     Foretold(Vec<Item>),
-    /// There is nothing to back up any more.
-    Deleted,
+    /// There is nothing to back up, for this reason.
+    NoSubject(&'static str),
     /// What there is of it was recorded as a partial backup.
     Partial(Error),
     /// Nothing of it is of use.
@@ -71,7 +71,7 @@ impl From<Error> for Ended {
 impl From<Failed> for Ended {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Deleted => Self::Deleted,
+            Failed::NoSubject(why) => Self::NoSubject(why),
             Failed::Error(error) => Self::Failed(error),
         }
     }
@@ -83,7 +83,9 @@ impl<'a> Job<'a> {
         let started = self.now();
         let mut snapshots = Snapshots::default();
         let ended = match self.make(started, &mut snapshots).await {
-            Err(Ended::Failed(_)) if look::is_deleted(self.cluster, self.collection).await => Err(Ended::Deleted),
+            Err(Ended::Failed(_)) if look::is_deleted(self.cluster, self.collection).await => {
+                Err(Ended::NoSubject(DELETED))
+            }
             ended => ended,
         };
         let item = match ended {
@@ -91,11 +93,11 @@ impl<'a> Job<'a> {
                 .bytes(manifest.bytes())
                 .cause(format!("{} shards, {} points", manifest.shard_count, manifest.points_count)),
             Err(Ended::Foretold(items)) => return items,
-            Err(Ended::Deleted) => {
+            Err(Ended::NoSubject(why)) => {
                 remove_all(self.context, &snapshots.made, &mut snapshots.items).await;
                 // What failed on the way failed because of that.
                 snapshots.items.retain(|item| !item.is_failed());
-                Item::skipped("set", DELETED)
+                Item::skipped("set", why)
             }
             Err(Ended::Partial(error)) => Item::failed("set", error),
             Err(Ended::Failed(error)) => {

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::error::{Code, Error};
+use crate::marker::{self, Marker};
 use crate::qdrant::{Client, Cluster, Missing, discover_source};
 use crate::report::Item;
 use crate::settings;
@@ -67,6 +68,19 @@ pub(crate) async fn collections(cluster: &Cluster) -> Result<Vec<String>, Error>
     let mut names = cluster.first_answer(Client::collections).await?;
     names.sort();
     Ok(names)
+}
+
+/// Those of the collections `names` that drills have made and left, which their marks say: they are no backup's subject.
+pub(crate) async fn scratch(cluster: &Cluster, names: &[String]) -> Vec<String> {
+    let mut scratch = Vec::new();
+    let Some(peer) = cluster.peers.first() else { return scratch };
+    for name in names.iter().filter(|name| name.starts_with(marker::SCRATCH)) {
+        let info = peer.client.collection(name).await.ok().flatten();
+        if info.and_then(|info| Marker::of(&info.config)).is_some_and(|marker| marker.drill) {
+            scratch.push(name.clone());
+        }
+    }
+    scratch
 }
 
 /// The collections that a task is about, by cluster: those in the file `collections` where a person wrote one, else all;

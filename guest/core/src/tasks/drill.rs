@@ -7,17 +7,13 @@ use crate::clusters::target;
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::lock::{self, Work};
-use crate::marker::Marker;
+use crate::marker::{Marker, SCRATCH};
 use crate::qdrant::{Client, Cluster};
 use crate::report::Item;
 use crate::restore::{self, Backup, Evidence, SetSelection};
 use crate::sets::DrillRecord;
 use crate::store::ObjectStore;
 use crate::timestamp;
-
-/// What the name of every collection begins with that a drill makes. The name alone says nothing: a user may have given
-/// it, too.
-const SCRATCH: &str = "qdrant-backup-drill-";
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
