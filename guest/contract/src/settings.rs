@@ -105,6 +105,8 @@ pub struct Settings {
     pub sweep: Sweep,
     /// Move aliases to the collection that was restored beside theirs.
     pub switch_aliases: bool,
+    /// Set the state of the cluster that is in no snapshot as it was at the backup.
+    pub restore_cluster_state: bool,
     /// Delete the collection that another one was restored beside.
     pub drop_old: bool,
     /// `QDRANT_RESTORE_BEFORE`: only sets that were begun before this moment.

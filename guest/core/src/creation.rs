@@ -2,6 +2,7 @@
 //! made, when it is judged, and when it is restored, so that all three agree.
 
 pub(crate) mod body;
+pub(crate) mod names;
 pub(crate) mod shard_keys;
 
 use std::collections::BTreeSet;

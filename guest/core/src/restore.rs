@@ -7,6 +7,7 @@
 
 mod backup;
 mod candidates;
+mod cluster_state;
 mod config;
 mod content;
 mod create;
@@ -38,6 +39,7 @@ pub use crate::generations::Described;
 
 pub use backup::Backup;
 pub(crate) use candidates::{Wanted, no_set, wanted};
+pub(crate) use cluster_state::restore_cluster_state;
 pub use expected::{Bounds, Kind};
 pub use layout::{Placement, Step, Transfer, next_steps};
 pub use plan::{Plan, Recovery, ShardArchive, Target, plan};

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::clusters::state::ClusterState;
 use crate::context::Context;
 use crate::encode;
 use crate::error::{Code, Error};
@@ -52,6 +53,9 @@ pub struct RunRecord {
     pub started_at: String,
     /// All collections that the source had then.
     pub collections: Vec<String>,
+    /// What the cluster had agreed on besides; absent in the records of versions that did not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterState>,
 }
 
 impl RunRecord {
@@ -81,6 +85,11 @@ pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
     for scratch in crate::clusters::source::scratch(cluster, &collections).await {
         collections.retain(|name| *name != scratch);
     }
+    let state = ClusterState::read(cluster).await;
+    for unknown in &state.unknown {
+        let text = format!("not noted, and a restore can't tell of it: {unknown}");
+        context.log.warn(Some(&cluster.host.to_string()), &text);
+    }
     let now = context.ports.clock.now();
     let record = RunRecord {
         version: VERSION,
@@ -88,6 +97,7 @@ pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
         started_at: timestamp::RFC3339.write(now),
         collections,
         source_id: id,
+        cluster: Some(state),
     };
     let share = context.settings.share.map(|share| format!("-{}", share.index)).unwrap_or_default();
     let bare = format!("{}{}-{}{share}.json", folder(&record.source_id, kind), timestamp::KEY.write(now), context.run);

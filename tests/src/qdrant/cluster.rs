@@ -23,6 +23,10 @@ pub struct Cluster {
 pub struct State {
     /// Name to collection.
     pub collections: BTreeMap<String, Collection>,
+    /// The quotas that were set; what a server without any tells is no object.
+    pub quotas: Value,
+    /// The cluster's metadata.
+    pub metadata: BTreeMap<String, Value>,
     /// Alias to collection.
     pub aliases: BTreeMap<String, String>,
     /// Peer and collection to the number of snapshots and recoveries at work.

@@ -148,6 +148,12 @@ impl Node {
                     cluster.state().collections.keys().map(|name| json!({ "name": name })).collect();
                 Ok(json!({ "collections": names }))
             }
+            ["quotas"] if self.knows_quotas() && *method == get => Ok(self.quotas()),
+            ["quotas"] if self.knows_quotas() && *method == put => call.manage().and_then(|()| {
+                cluster.state().quotas = call.json()?;
+                Ok(json!(true))
+            }),
+            ["cluster", "metadata", "keys", rest @ ..] => self.metadata(call, rest)?,
             ["aliases"] if *method == get => Ok(self.aliases(None)),
             ["collections", "aliases"] if *method == post => call.json().and_then(|body| cluster.change_aliases(&body)),
             ["collections", name] if *method == get => self.with(name, |collection| Ok(collection.info(peer))),
@@ -302,6 +308,39 @@ impl Node {
             "consensus_thread_status": {"consensus_thread_status": "working", "last_update": "2026-11-22T09:32:00Z"},
             "message_send_failures": {},
         })
+    }
+
+    /// As of 1.19.
+    fn knows_quotas(&self) -> bool {
+        let mut parts = self.cluster.options.version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+        (parts.next(), parts.next()) >= (Some(1), Some(19))
+    }
+
+    fn quotas(&self) -> Value {
+        let quotas = self.cluster.state().quotas.clone();
+        if quotas.is_null() { json!({"enabled": false}) } else { quotas }
+    }
+
+    /// As measured on 1.18.3: what is not there reads as null, and a null removes what is.
+    fn metadata(&self, call: &Call, key: &[&str]) -> Option<Outcome> {
+        if !self.cluster.options.clustered {
+            return Some(Err(failure("Qdrant is running in standalone mode")));
+        }
+        let mut state = self.cluster.state();
+        match (key, call.method.as_str()) {
+            ([], "GET") => Some(Ok(json!(state.metadata.keys().collect::<Vec<_>>()))),
+            ([key], "GET") => Some(Ok(state.metadata.get(*key).cloned().unwrap_or_default())),
+            ([key], "PUT") => Some(call.manage().and_then(|()| {
+                let value = call.json()?;
+                if value.is_null() {
+                    state.metadata.remove(*key)
+                } else {
+                    state.metadata.insert((*key).to_owned(), value)
+                };
+                Ok(json!(true))
+            })),
+            _ => None,
+        }
     }
 
     fn telemetry(&self) -> Value {

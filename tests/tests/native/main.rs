@@ -5,6 +5,7 @@
 
 mod backup;
 mod choice;
+mod cluster_state;
 mod dialects;
 mod dropped;
 mod evidence;

@@ -148,6 +148,8 @@ settings! {
         "names a restore: its runs go on with one another, and do nothing once it has ended; in Kubernetes the Job's uid");
     QDRANT_RESTORE_ACCEPT_CONFIG: bool = flag(false,
         "take a restored collection whose configuration differs from the backup's in what Qdrant does not let be set");
+    QDRANT_RESTORE_CLUSTER_STATE: bool = flag(false,
+        "after a restore, set the cluster's quotas and metadata, which are in no snapshot, as they were at the last backup of everything");
     QDRANT_SKIP_VERSION_CHECK: bool = flag(false, "restore into a version of Qdrant that may not read the snapshots");
     QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS: Duration = duration(minutes(30), SECOND..=WEEK,
         "how long a restored cluster may take to settle");

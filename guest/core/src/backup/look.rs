@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::creation;
+use crate::creation::{self, names};
 use crate::error::{Code, Error};
 use crate::marker::{self, Marker};
 use crate::qdrant::{Cluster, Layout, Peer, QdrantError};
@@ -125,6 +125,10 @@ impl Looked<'_> {
         let status = self.told.as_ref().ok().and_then(|told| told.get("status")).and_then(Value::as_str);
         if status == Some("red") {
             warn("its status is red: Qdrant reports failed operations; the archive may carry the fault".to_owned());
+        }
+        let params = self.told.as_ref().ok().and_then(params);
+        if let Some(refused) = params.and_then(names::of_vectors) {
+            warn(format!("{refused}: the backup can be restored into earlier versions only"));
         }
         if self.layout.transfers + self.layout.resharding > 0 {
             warn("shards are being moved right now; an archive made meanwhile may miss the moving ones".to_owned());

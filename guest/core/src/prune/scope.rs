@@ -216,6 +216,7 @@ mod tests {
             source_id: SourceId::from_text("a"),
             started_at: timestamp::RFC3339.write(started),
             collections: collections.iter().map(ToString::to_string).collect(),
+            cluster: None,
         }
     }
 

@@ -131,6 +131,34 @@ impl Client {
         Ok(layout)
     }
 
+    /// The quotas that the cluster has agreed on; `None` before Qdrant 1.19.
+    pub async fn quotas(&self) -> Result<Option<Value>, QdrantError> {
+        optional(self.read(Method::GET, "/quotas", None, Effect::Idempotent).await)
+    }
+
+    /// Sets the quotas.
+    pub async fn set_quotas(&self, quotas: &Value) -> Result<(), QdrantError> {
+        self.read::<Value>(Method::PUT, "/quotas", Some(quotas), Effect::Idempotent).await.map(drop)
+    }
+
+    /// The names of the entries of the cluster's metadata; none where the server is too old to have any.
+    pub async fn metadata_keys(&self) -> Result<Vec<String>, QdrantError> {
+        let keys = self.read(Method::GET, "/cluster/metadata/keys", None, Effect::Idempotent).await;
+        Ok(optional(keys)?.unwrap_or_default())
+    }
+
+    /// An entry of the cluster's metadata; null where there is none.
+    pub async fn metadata(&self, key: &str) -> Result<Value, QdrantError> {
+        let path = format!("/cluster/metadata/keys/{}", segment(key));
+        self.read(Method::GET, &path, None, Effect::Idempotent).await
+    }
+
+    /// Sets an entry of the cluster's metadata. A null would remove it.
+    pub async fn set_metadata(&self, key: &str, value: &Value) -> Result<(), QdrantError> {
+        let path = format!("/cluster/metadata/keys/{}?wait=true", segment(key));
+        self.read::<Value>(Method::PUT, &path, Some(value), Effect::Idempotent).await.map(drop)
+    }
+
     /// All aliases: alias to collection.
     pub async fn aliases(&self) -> Result<BTreeMap<String, String>, QdrantError> {
         let answer: Aliases = self.read(Method::GET, "/aliases", None, Effect::Idempotent).await?;

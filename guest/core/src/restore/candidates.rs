@@ -94,7 +94,7 @@ fn of_source(headed: &[Headed], whose: &Whose, settings: &Settings) -> BTreeMap<
 }
 
 /// True for a run that passes the choice of a moment, or of a run.
-fn passes(settings: &Settings, started: OffsetDateTime, run: &str) -> bool {
+pub(super) fn passes(settings: &Settings, started: OffsetDateTime, run: &str) -> bool {
     let filter = settings.snapshot_filter.as_str();
     (timestamp::KEY.write(started).starts_with(filter) || run.starts_with(filter))
         && settings.restore_before.is_none_or(|before| started < before)
@@ -171,6 +171,7 @@ mod tests {
             source_id: SourceId::from_text("a"),
             started_at: "2026-01-29T00:00:00Z".to_owned(),
             collections: vec!["docs".to_owned(), "lost".to_owned()],
+            cluster: None,
         };
         let (settings, _) = from_variables(&[], Needs::NOTHING).unwrap();
         let mut all = wanted(&[

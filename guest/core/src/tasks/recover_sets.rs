@@ -13,6 +13,7 @@ use crate::lock::{self, Work};
 use crate::qdrant::Cluster;
 use crate::report::Item;
 use crate::restore::{self, Backup, SetSelection, Wanted};
+use crate::runs::Kind;
 use crate::sets::SetId;
 use crate::store::ObjectStore;
 
@@ -70,6 +71,7 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
             context.reporter.report_all(restore::drop_replaced(cluster, &backups, backup, &moved, &looked).await);
         }
     }
+    restore::restore_cluster_state(context, bucket, cluster, whose.source.as_ref(), Kind::Sets).await;
     Ok(())
 }
 

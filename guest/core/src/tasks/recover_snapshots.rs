@@ -7,7 +7,7 @@ use std::rc::Rc;
 use async_lock::Semaphore;
 
 use crate::aliases;
-use crate::clusters::source;
+use crate::clusters::source::failed;
 use crate::clusters::target;
 use crate::context::Context;
 use crate::generations::{self, BucketArchive};
@@ -17,6 +17,7 @@ use crate::qdrant::Cluster;
 use crate::report::Item;
 use crate::restore::{self, Backup, Choice, Samples};
 use crate::runs::{self, Kind};
+use crate::source::{self, Source};
 use crate::state_files;
 use crate::store::ObjectStore;
 
@@ -33,11 +34,11 @@ pub(super) async fn run(context: &Context, chosen: Vec<state_files::Snapshot>) -
         // What is chosen under the lock is not pruned meanwhile.
         let run = Box::pin(async move {
             if let Err(cause) = restore_into(context, bucket, cluster, chosen).await {
-                context.reporter.report(source::failed(cluster, cause));
+                context.reporter.report(failed(cluster, cause));
             }
         });
         if let Err(cause) = lock::while_held(context, Work::Restore, Some(cluster), run).await {
-            context.reporter.report(source::failed(cluster, cause));
+            context.reporter.report(failed(cluster, cause));
         }
     }
     Ok(())
@@ -80,6 +81,11 @@ async fn restore_into(
     });
     let restored = restore::restore(context, bucket, cluster, archives.len(), &mut || choices.next()).await;
     aliases::restore_some(context, cluster, whose.as_ref(), &archives.keys().cloned().collect(), restored).await;
+    let source = match &whose {
+        Some(whose) => whose.source.clone(),
+        None => made_by(context, bucket, archives).await?,
+    };
+    restore::restore_cluster_state(context, bucket, cluster, source.as_ref(), Kind::Snapshots).await;
     Ok(())
 }
 
@@ -135,6 +141,17 @@ async fn of_source(
         });
     }
     Ok(())
+}
+
+/// The source whose peers have made the snapshots, where one that is known has made all of them.
+async fn made_by(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    archives: &ByCollection,
+) -> Result<Option<Source>, Error> {
+    let records = source::list_allowed(context, bucket).await?;
+    let peers = archives.values().flatten().flatten().map(|archive| archive.peer).collect();
+    Ok(source::matching(&records, &peers).ok().flatten().map(source::Record::source))
 }
 
 /// The newest backup among the archives of one collection that can be restored.

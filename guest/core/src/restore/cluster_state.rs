@@ -1,0 +1,43 @@
+//! What the source's cluster had besides its collections: told of, or set, after a restore.
+
+use super::candidates::passes;
+use crate::clusters::state;
+use crate::context::Context;
+use crate::qdrant::Cluster;
+use crate::report::Item;
+use crate::runs::{self, Kind};
+use crate::source::Source;
+use crate::store::ObjectStore;
+
+/// Tells what the cluster of the source had when all of it was backed up last, by backups of this `kind`, and the target
+/// has not; sets it where that is wanted.
+pub(crate) async fn restore_cluster_state(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    source: Option<&Source>,
+    kind: Kind,
+) {
+    let Some(source) = source else { return };
+    let settings = &context.settings;
+    let newest = match kind {
+        Kind::Sets => runs::newest(bucket, &source.id, kind, &|started, run| passes(settings, started, run)).await,
+        Kind::Snapshots => runs::newest(bucket, &source.id, kind, &|_, _| true).await,
+    };
+    match newest {
+        Ok(run) => {
+            if let Some(recorded) = run.and_then(|run| run.cluster) {
+                state::restore(context, cluster, &recorded).await;
+            }
+        }
+        Err(error) => {
+            let error = error.of("the state of the source's cluster");
+            let item = if settings.restore_cluster_state {
+                Item::failed(state::KIND, error)
+            } else {
+                Item::skipped(state::KIND, error.to_string())
+            };
+            context.reporter.report(item.host(&cluster.host));
+        }
+    }
+}

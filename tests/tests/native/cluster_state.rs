@@ -1,0 +1,108 @@
+//! What a cluster knows besides its collections, and what no snapshot has.
+
+use http::Method;
+use qdrant_backup_tests::client::Client;
+use qdrant_backup_tests::faults::{Chosen, Wrong};
+use qdrant_backup_tests::qdrant::Options;
+use qdrant_backup_tests::site::Site;
+use serde_json::{Value, json};
+
+use crate::fault;
+
+const APPLY: (&str, &str) = ("QDRANT_RESTORE_CLUSTER_STATE", "true");
+const BACKUPS: [(&str, &str); 2] = [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")];
+
+fn version(version: &str) -> Options {
+    Options { peers: 2, version: version.to_owned(), ..Options::default() }
+}
+
+async fn get(client: &Client, path: &str) -> Value {
+    client.ok(Method::GET, path, None).await
+}
+
+async fn put(client: &Client, path: &str, value: Value) {
+    client.ok(Method::PUT, path, Some(&value)).await;
+}
+
+/// A site whose cluster has quotas and metadata.
+async fn site() -> Site {
+    let site = Site::native(version("1.19.0")).await;
+    let client = site.source.client();
+    client.create("docs", json!({})).await;
+    client.fill("docs", 0, 10).await;
+    put(&client, "/quotas", json!({"enabled": true, "max_disk_usage_percent": 80})).await;
+    put(&client, "/cluster/metadata/keys/a%2Fb", json!({"x": null, "secret": "hush"})).await;
+    site
+}
+
+#[tokio::test(start_paused = true)]
+async fn quotas_and_metadata_are_told_and_set_on_wish() {
+    for (backup, restore) in BACKUPS {
+        let site = site().await;
+        site.run(&[backup]).await.expect(0);
+        let target = site.more(version("1.19.0")).await;
+        let there = target.client();
+        put(&there, "/cluster/metadata/keys/own", json!(1)).await;
+        let host = target.hosts()[0].clone();
+        let into = ("QDRANT_RESTORE_HOSTS", host.as_str());
+        let run = site.run_with(&[restore], &[into]).await.expect(0);
+        let run = run.says(&["cluster state quotas", "cluster state metadata `a/b`", "in no snapshot", APPLY.0]);
+        assert!(!run.stderr.contains("hush"), "{}", run.stderr);
+        assert_eq!(get(&there, "/quotas").await, json!({"enabled": false}), "{restore}");
+        site.run_with(&[restore, "--dry-run"], &[into, APPLY]).await.expect(0);
+        assert_eq!(get(&there, "/quotas").await, json!({"enabled": false}), "{restore}");
+        site.run_with(&[restore], &[into, APPLY]).await.expect(0).says(&["set as it was at the backup"]);
+        assert_eq!(get(&there, "/quotas").await["max_disk_usage_percent"], 80, "{restore}");
+        assert_eq!(
+            get(&there, "/cluster/metadata/keys/a%2Fb").await,
+            json!({"x": null, "secret": "hush"}),
+            "{restore}"
+        );
+        assert_eq!(get(&there, "/cluster/metadata/keys/own").await, 1, "{restore}");
+        // Into what is as it was: nothing is said.
+        let run = site.run_with(&[restore], &[into]).await.expect(0);
+        assert!(!run.stderr.contains("cluster state"), "{}", run.stderr);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_state_that_cannot_be_asked_or_set_is_told() {
+    let site = site().await;
+    let denied = || Wrong::Status(403, json!({"status": {"error": "Global access is required"}}).to_string());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/quotas", 1, denied()));
+    site.run(&["create_snap_shards"]).await.expect(0).says(&["a restore can't tell of it: its quotas"]);
+    let target = site.more(Options { faults: site.s3.faults().clone(), ..version("1.19.0") }).await;
+    let host = target.hosts()[0].clone();
+    let into = [("QDRANT_RESTORE_HOSTS", host.as_str()), APPLY];
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/cluster/metadata/keys", 1, denied()));
+    site.run_with(&["recover_snap_shards"], &into)
+        .await
+        .expect(3)
+        .says(&["the backup could not ask it", "Global access"]);
+    // That Qdrant says it is set is no proof.
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/cluster/metadata/keys", 1, crate::said_and_not_done()));
+    site.run_with(&["recover_snap_shards"], &into).await.expect(1).says(&["it is another one still"]);
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/quotas", 1, denied()));
+    site.run_with(&["recover_snap_shards"], &into).await.expect(3).says(&["the target does not tell it"]);
+    // A server without clustering has no place for it.
+    let alone = site.more(Options { peers: 1, clustered: false, ..version("1.19.0") }).await;
+    let host = alone.hosts()[0].clone();
+    let into = [("QDRANT_RESTORE_HOSTS", host.as_str()), APPLY];
+    site.run_with(&["recover_snap_shards"], &into).await.expect(3).says(&["keeps no metadata of a cluster"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_newer_versions_refuse_are_told_at_the_backup() {
+    for (backup, restore) in BACKUPS {
+        let site = Site::native(version("1.17.1")).await;
+        let client = site.source.client();
+        let vector = json!({"size": 4, "distance": "Dot"});
+        client.create("docs", json!({"vectors": {"a/b": vector}})).await;
+        site.run(&[backup]).await.expect(0).says(&["the name of its vector `a/b` has a character"]);
+        let target = site.more(version("1.18.3")).await;
+        let host = target.hosts()[0].clone();
+        let run = site.run_with(&[restore], &[("QDRANT_RESTORE_HOSTS", &host)]).await;
+        crate::failed(run).says(&["`a/b` has a character", "nothing was touched"]);
+        assert!(target.client().collections().await.is_empty());
+    }
+}
