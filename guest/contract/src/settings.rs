@@ -105,6 +105,8 @@ pub struct Settings {
     pub sweep: Sweep,
     /// Move aliases to the collection that was restored beside theirs.
     pub switch_aliases: bool,
+    /// Restore the replacement of a collection beside it, and verify it, before that is deleted.
+    pub restore_beside: bool,
     /// Set the state of the cluster that is in no snapshot as it was at the backup.
     pub restore_cluster_state: bool,
     /// Delete the collection that another one was restored beside.

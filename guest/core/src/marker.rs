@@ -12,6 +12,9 @@ pub const NAME: &str = "qdrant_backup_restore";
 /// it, too.
 pub const SCRATCH: &str = "qdrant-backup-drill-";
 
+/// What the name of every collection begins with that is kept beside another until that is replaced.
+pub const BESIDE: &str = "qdrant-backup-beside-";
+
 /// Whose a collection is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
@@ -22,6 +25,9 @@ pub struct Marker {
     /// True where a drill made it, to be dropped again.
     #[serde(default)]
     pub drill: bool,
+    /// The collection that it is kept beside until that is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 impl Marker {
@@ -30,13 +36,21 @@ impl Marker {
         crate::decode::from_value(config.get("metadata")?.get(NAME)?.clone()).ok()
     }
 
+    /// True for a collection that is dropped again: no backup's subject.
+    pub fn is_passing(&self) -> bool {
+        self.drill || self.beside.is_some()
+    }
+
     /// The entry as a field of `metadata`.
     pub fn entry(&self) -> Value {
-        let fields = Map::from_iter([
+        let mut fields = Map::from_iter([
             ("restore".to_owned(), Value::from(self.restore.as_str())),
             ("backup".to_owned(), Value::from(self.backup.as_str())),
             ("drill".to_owned(), Value::from(self.drill)),
         ]);
+        if let Some(beside) = &self.beside {
+            fields.insert("beside".to_owned(), Value::from(beside.as_str()));
+        }
         Value::Object(Map::from_iter([(NAME.to_owned(), Value::Object(fields))]))
     }
 }
@@ -58,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_as_it_was_written_and_taken_away() {
-        let marker = Marker { restore: "r".to_owned(), backup: "b".to_owned(), drill: true };
+        let marker = Marker { restore: "r".to_owned(), backup: "b".to_owned(), drill: true, beside: None };
         let mut metadata = marker.entry();
         metadata.as_object_mut().unwrap().insert("owner".to_owned(), Value::Null);
         assert_eq!(Marker::of(&json!({ "metadata": metadata })), Some(marker));

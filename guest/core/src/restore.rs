@@ -6,6 +6,7 @@
 //! can give, and is entered once (`run`). What a restore is known by to later runs is written in one place (`record`).
 
 mod backup;
+mod beside;
 mod candidates;
 mod cluster_state;
 mod config;
@@ -42,7 +43,7 @@ pub(crate) use candidates::{Wanted, no_set, wanted};
 pub(crate) use cluster_state::restore_cluster_state;
 pub use expected::{Bounds, Kind};
 pub use layout::{Placement, Step, Transfer, next_steps};
-pub use plan::{Plan, Recovery, ShardArchive, Target, plan};
+pub use plan::{Plan, Recovery, Role, ShardArchive, Target, plan};
 pub(crate) use record::ended;
 pub use run::{Choice, Evidence, Restored, given, restore};
 pub use selection::{Selection, select};

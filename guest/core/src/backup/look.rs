@@ -39,6 +39,9 @@ impl From<Error> for Failed {
 /// What is told of a collection that a drill has made, which its mark says.
 const SCRATCH: &str = "a drill has made it, and the next one drops it: there is nothing to back up";
 
+/// What is told of a collection that a restore keeps beside the one that it replaces.
+const BESIDE: &str = "a restore keeps it until the collection beside it is replaced: there is nothing to back up";
+
 /// What is told of a collection that is gone.
 pub(super) const DELETED: &str = "it was deleted after the collections had been listed: there is nothing to back up";
 
@@ -73,6 +76,9 @@ pub(super) async fn look<'a>(cluster: &'a Cluster, collection: &str) -> Result<L
 fn is_no_subject(marker: Marker) -> Result<(), Failed> {
     if marker.drill {
         return Err(Failed::NoSubject(SCRATCH));
+    }
+    if marker.beside.is_some() {
+        return Err(Failed::NoSubject(BESIDE));
     }
     let cause = format!(
         "it may be half restored: the restore {} of `{}` into it has begun and has not ended",

@@ -70,13 +70,14 @@ pub(crate) async fn collections(cluster: &Cluster) -> Result<Vec<String>, Error>
     Ok(names)
 }
 
-/// Those of the collections `names` that drills have made and left, which their marks say: they are no backup's subject.
+/// Those of the collections `names` that drills and restores have made to drop them again, which their marks say: they are
+/// no backup's subject.
 pub(crate) async fn scratch(cluster: &Cluster, names: &[String]) -> Vec<String> {
     let mut scratch = Vec::new();
     let Some(peer) = cluster.peers.first() else { return scratch };
-    for name in names.iter().filter(|name| name.starts_with(marker::SCRATCH)) {
+    for name in names.iter().filter(|name| name.starts_with(marker::SCRATCH) || name.starts_with(marker::BESIDE)) {
         let info = peer.client.collection(name).await.ok().flatten();
-        if info.and_then(|info| Marker::of(&info.config)).is_some_and(|marker| marker.drill) {
+        if info.and_then(|info| Marker::of(&info.config)).is_some_and(|marker| marker.is_passing()) {
             scratch.push(name.clone());
         }
     }

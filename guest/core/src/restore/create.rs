@@ -46,7 +46,9 @@ impl Created {
 ///
 /// # Errors
 /// A snapshot is not what it was (nothing was changed then), or Qdrant does not make the collection as it was.
-pub(super) async fn create(job: &Job<'_>, found: Found, start: Start) -> Result<Created, Error> {
+///
+/// `beside`: whether a verified replacement lies beside the collection.
+pub(super) async fn create(job: &Job<'_>, found: Found, start: Start, beside: bool) -> Result<Created, Error> {
     let client = job.client()?;
     let plan = job.plan;
     if start == Start::Replace {
@@ -63,7 +65,7 @@ pub(super) async fn create(job: &Job<'_>, found: Found, start: Start) -> Result<
     if let Some(there) = found.there.filter(|_| start == Start::Replace) {
         aliases.extend(there.aliases);
     }
-    let record = Record::begun(job, found.peers, aliases);
+    let record = Record::begun(job, found.peers, aliases, beside || found.beside);
     record.write(job).await?;
     match start {
         Start::Create => create_collection(job, client).await?,

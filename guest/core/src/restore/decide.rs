@@ -3,7 +3,7 @@
 
 use super::body::shape;
 use super::inspect::{Found, There};
-use super::plan::Plan;
+use super::plan::{Plan, Role};
 use super::record::{Record, State};
 use crate::error::{Code, Error};
 
@@ -47,14 +47,14 @@ pub(super) struct Asked<'a> {
 pub(super) fn decide(found: &Found, plan: &Plan, asked: Asked<'_>) -> Result<Decision, Error> {
     let Some(there) = &found.there else { return Ok(Decision::Begin(Start::Create)) };
     let occupied = |cause: String| Error::new(Code::TargetOccupied, format!("`{}`", plan.collection), cause);
-    if plan.drill {
+    if plan.role == Role::Drill {
         // Under its name a user may have one, which a drill would drop in the end.
         return Err(occupied("there is a collection of this name, and a drill did not make it".to_owned())
             .advice("rename it, or drill into another cluster"));
     }
     if let Some(marker) = there.marker() {
         let own = marker.restore == asked.restore;
-        if marker.backup == plan.backup && !marker.drill && (own || !asked.force) {
+        if marker.backup == plan.backup && !marker.is_passing() && (own || !asked.force) {
             return Ok(Decision::Begin(Start::Continue));
         }
         if asked.force {
@@ -146,7 +146,7 @@ mod tests {
             config: Value::Null,
             version: None,
             backup: "this".to_owned(),
-            drill: false,
+            role: Role::Lasting,
         }
     }
 
@@ -162,12 +162,13 @@ mod tests {
             restore: restore.to_owned(),
             backup: backup.to_owned(),
             drill: false,
+            beside: None,
         });
         let metadata = marker.map(|marker| marker.entry());
         let told = json!({"config": {"params": {"vectors": {}, "shard_number": 1}, "metadata": metadata}, "created_at": "now"});
         let info = crate::decode::from_value(told).unwrap();
         let there = Some(There { info, points, aliases: BTreeSet::new() });
-        Found { there, records, own_aliases: BTreeSet::new(), peers: BTreeSet::new() }
+        Found { there, records, own_aliases: BTreeSet::new(), beside: false, peers: BTreeSet::new() }
     }
 
     fn decided(found: &Found, force: bool) -> Result<Decision, Error> {
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_drill_never_takes_what_is_there() {
-        let plan = Plan { drill: true, ..plan() };
+        let plan = Plan { role: Role::Drill, ..plan() };
         for found in [found(0, None, vec![]), found(9, Some(("me", "this")), vec![])] {
             assert!(decide(&found, &plan, Asked { restore: "me", force: true }).is_err());
         }

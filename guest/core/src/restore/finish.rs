@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::config::{self, When};
 use super::job::Job;
+use super::plan::Role;
 use super::record::State;
 use super::verify::{Compared, Level, Verified};
 use crate::error::{Code, Error};
@@ -50,7 +51,7 @@ pub(super) async fn finish(job: &Job<'_>, verified: Verified) -> Result<Finished
         earlier.state = State::Superseded;
         earlier.write(job).await?;
     }
-    if job.marker().is_some() && !job.plan.drill {
+    if job.marker().is_some() && job.plan.role == Role::Lasting {
         client.update_collection(collection, &json!({"metadata": {marker::NAME: null}})).await?;
     }
     Ok(Finished { points, level, compared })

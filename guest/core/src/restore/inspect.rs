@@ -16,6 +16,8 @@ pub(super) struct Found {
     pub records: Vec<Record>,
     /// The aliases that this very restore has noted before it deleted the collection.
     pub own_aliases: BTreeSet<String>,
+    /// True where a restore that has not ended has left a verified replacement beside it.
+    pub beside: bool,
     /// The target's peers, as text; empty for a single server that has no collection.
     pub peers: BTreeSet<String>,
 }
@@ -71,7 +73,8 @@ pub(super) async fn inspect(job: &Job<'_>) -> Result<Found, Error> {
     let records = record::read(job, &peers).await?;
     let own = records.iter().filter(|record| record.restore == job.restore && record.state == State::Begun);
     let own_aliases = own.flat_map(|record| record.aliases.clone()).collect();
-    Ok(Found { there, records, own_aliases, peers })
+    let beside = records.iter().any(|record| record.state == State::Begun && record.beside);
+    Ok(Found { there, records, own_aliases, beside, peers })
 }
 
 /// By what the target is known: the ids of its peers.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::plan::Plan;
+use super::plan::{Plan, Role};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::marker::Marker;
@@ -41,7 +41,11 @@ impl Job<'_> {
         self.cluster.knows_metadata().then(|| Marker {
             restore: self.restore.to_owned(),
             backup: self.plan.backup.clone(),
-            drill: self.plan.drill,
+            drill: self.plan.role == Role::Drill,
+            beside: match &self.plan.role {
+                Role::Beside(other) => Some(other.clone()),
+                _ => None,
+            },
         })
     }
 }

@@ -42,8 +42,19 @@ pub struct Plan {
     pub version: Option<String>,
     /// Names the backup: another backup of the same collection has another one.
     pub backup: String,
-    /// True where it is dropped again, and no restore is to go on with it.
-    pub drill: bool,
+    /// What it is restored for.
+    pub role: Role,
+}
+
+/// What a collection is restored for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To stay.
+    Lasting,
+    /// To be dropped again: no restore is to go on with it.
+    Drill,
+    /// To be there, verified, while the collection of this name is replaced, and to be dropped then.
+    Beside(String),
 }
 
 impl Plan {
@@ -185,7 +196,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
             .and_then(|manifest| manifest.peers.first())
             .map(|peer| peer.version.clone()),
         backup,
-        drill: false,
+        role: Role::Lasting,
     })
 }
 

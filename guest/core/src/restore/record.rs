@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 use super::job::Job;
+use super::plan::Role;
 use crate::error::{Code, Error};
 use crate::naming;
 use crate::places;
@@ -59,6 +60,9 @@ pub(super) struct Record {
     /// The aliases that led to the collection which was deleted to be replaced.
     #[serde(default)]
     pub aliases: BTreeSet<String>,
+    /// Whether a verified replacement lies beside it until it has ended.
+    #[serde(default)]
+    pub beside: bool,
     /// Whether it was verified, at the end.
     #[serde(default)]
     pub verified: bool,
@@ -66,7 +70,7 @@ pub(super) struct Record {
 
 impl Record {
     /// The record of `job`, which begins now.
-    pub(super) fn begun(job: &Job<'_>, peers: BTreeSet<String>, aliases: BTreeSet<String>) -> Self {
+    pub(super) fn begun(job: &Job<'_>, peers: BTreeSet<String>, aliases: BTreeSet<String>, beside: bool) -> Self {
         Self {
             version: VERSION,
             restore: job.restore.to_owned(),
@@ -79,6 +83,7 @@ impl Record {
             ended_at: None,
             created_at: None,
             aliases,
+            beside,
             verified: false,
         }
     }
@@ -92,8 +97,8 @@ impl Record {
     /// # Errors
     /// Neither can be written: whoever goes on would not know of it.
     pub(super) async fn write(&self, job: &Job<'_>) -> Result<(), Error> {
-        // A drill leaves nothing, and nobody goes on with it.
-        if job.plan.drill {
+        // What is dropped again leaves nothing.
+        if job.plan.role != Role::Lasting {
             return Ok(());
         }
         let json = serde_json::to_vec(self)
@@ -194,6 +199,7 @@ mod tests {
             ended_at: None,
             created_at: None,
             aliases: BTreeSet::new(),
+            beside: false,
             verified: false,
         }
     }

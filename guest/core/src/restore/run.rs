@@ -9,17 +9,17 @@ use super::create::create;
 use super::decide::{Asked, Decision, Start, decide, occupies};
 use super::equalise::equalise;
 use super::finish::{Finished, finish};
-use super::inspect::inspect;
+use super::inspect::{Found, inspect};
 use super::job::Job;
 use super::place::place;
 use super::plan::Target;
 use super::record::Record;
 use super::recover::recover;
 use super::verify::{Level, look_again, verify};
-use super::{history, names, version};
+use super::{beside, history, names, version};
 use crate::concurrent;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
 use crate::report::Item;
@@ -217,12 +217,18 @@ async fn stages(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
         Decision::Leave(why) => return Ok(Ended::Left(why)),
         Decision::Look(record) => return left(job, &record, found.points()).await,
     };
-    let created = create(job, found, start).await?;
-    let placed = place(job, created).await?;
-    let recovered = recover(job, placed, items).await?;
-    let equalised = equalise(job, recovered).await?;
-    let verified = verify(job, equalised).await?;
-    let finished = finish(job, verified).await?;
+    let is_beside = start == Start::Replace && job.context.settings.restore_beside;
+    if is_beside {
+        beside::restore(job, items).await?;
+        job.context
+            .log
+            .info(None, &format!("`{}`: its replacement was restored beside it and verified", job.plan.collection));
+    }
+    let finished = carry_out(job, found, start, is_beside, items).await.map_err(|error| {
+        let name = beside::name(&job.plan.collection);
+        let stays = format!("a verified replacement stays as `{name}` until another run of the restore has ended");
+        if is_beside { error.advice(stays) } else { error }
+    })?;
     if let Level::Restored(notes) = &finished.level {
         job.warn(&format!("restored and not verified: {}", notes.join("; ")));
     }
@@ -231,6 +237,29 @@ async fn stages(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
         history::note_recovered(job.context.ports.files.as_ref(), &job.cluster.host, name)?;
     }
     Ok(Ended::Restored(finished))
+}
+
+async fn carry_out(
+    job: &Job<'_>,
+    found: Found,
+    start: Start,
+    is_beside: bool,
+    items: &mut Vec<Item>,
+) -> Result<Finished, Error> {
+    let created = create(job, found, start, is_beside).await?;
+    let placed = place(job, created).await?;
+    let recovered = recover(job, placed, items).await?;
+    let equalised = equalise(job, recovered).await?;
+    let verified = verify(job, equalised).await?;
+    if verified.is_beside() {
+        if let Level::Restored(notes) = verified.level() {
+            let cause = format!("it was restored, and unlike its replacement not verified: {}", notes.join("; "));
+            return Err(Error::new(Code::VerificationFailed, "", cause));
+        }
+        // Before the record says that the restore has ended: nobody would look for it then.
+        beside::drop_it(job, is_beside).await;
+    }
+    finish(job, verified).await
 }
 
 /// A collection that holds points, and that was restored before, is left alone. What its points are now nobody has
@@ -260,6 +289,9 @@ fn would(job: &Job<'_>, decision: &Decision) -> &'static str {
         Decision::Begin(Start::Create) => "created and restored",
         Decision::Begin(Start::Fill | Start::Continue) => {
             "restored into the empty or half restored collection that is there"
+        }
+        Decision::Begin(Start::Replace) if context.settings.restore_beside => {
+            "restored beside and verified, then deleted, created and restored"
         }
         Decision::Begin(Start::Replace) => "deleted, created and restored",
         Decision::Leave(_) | Decision::Look(_) => "left as it is: it was restored before",

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::body;
 use super::expected::Bounds;
 use super::layout::Placement;
-use super::plan::{Plan, Recovery, ShardArchive, Target, with_more_replicas};
+use super::plan::{Plan, Recovery, Role, ShardArchive, Target, with_more_replicas};
 use super::shard_keys::{note_replicas, of_shards, replicas_of};
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, Found, Level, SetId, SetManifest};
@@ -109,7 +109,7 @@ impl SetSelection {
             config: config.clone(),
             version: Some(manifest.qdrant_version.clone()),
             backup: format!("{}/{}", manifest.collection, manifest.backup_set_id),
-            drill: self.drill,
+            role: if self.drill { Role::Drill } else { Role::Lasting },
         })
     }
 

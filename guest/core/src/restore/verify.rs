@@ -55,6 +55,16 @@ pub(super) struct Verified {
 }
 
 impl Verified {
+    /// How sure it is, and why not surer.
+    pub(super) fn level(&self) -> &Level {
+        &self.level
+    }
+
+    /// True where a verified replacement lies beside the collection.
+    pub(super) fn is_beside(&self) -> bool {
+        self.progress.record.beside
+    }
+
     pub(super) fn into_parts(self) -> (Progress, u64, Level, Compared) {
         (self.progress, self.points, self.level, self.compared)
     }
