@@ -2,6 +2,7 @@
 
 use lexopt::{Arg, Parser};
 
+use crate::settings;
 use crate::suggest;
 use crate::tasks::{Order, Row, Task, TaskOption};
 
@@ -151,9 +152,16 @@ fn written(option: &TaskOption) -> String {
     format!("--{}{value}", option.name)
 }
 
-/// The help of the task that is named next, or of all.
+/// The help of the task that is named next, of the settings, or of all.
 fn help_about(parser: &mut Parser) -> Result<Invocation, UsageError> {
     Ok(Invocation::Print(match next(parser)? {
+        Some(Word::Value(name)) if name == "settings" => {
+            let name = match next(parser)? {
+                Some(Word::Value(name)) => Some(name),
+                _ => None,
+            };
+            settings::help(name.as_deref()).map_err(UsageError)?
+        }
         Some(Word::Value(name)) => task_help(named(&name)?.row()),
         _ => help(),
     }))
@@ -190,7 +198,7 @@ fn help() -> String {
     }
     text.push_str(
         "\n`qdrant-backup TASK --help` says more. The settings are environment variables (QDRANT_SOURCE_HOSTS,\n\
-         QDRANT_RESTORE_HOSTS, QDRANT_API_KEY, QDRANT_S3_...); the README lists them all.",
+         QDRANT_RESTORE_HOSTS, QDRANT_API_KEY, QDRANT_S3_...): `qdrant-backup help settings [NAME]`.",
     );
     text
 }
@@ -274,6 +282,8 @@ mod tests {
             assert!(printed(&format!("{} -h", row.name)).lines().all(|line| line.len() <= 120), "{}", row.name);
             assert!(row.options.iter().all(|option| printed(&format!("{} -h", row.name)).contains(option.help)));
         }
+        assert!(printed("help settings").contains("QDRANT_S3_BUCKET_NAME"));
+        assert!(printed("help settings CURL_TIMEOUT").starts_with("CURL_TIMEOUT"));
         assert!(printed("-V").contains(env!("CARGO_PKG_VERSION")));
     }
 
@@ -289,6 +299,7 @@ mod tests {
         assert!(said("").contains("Tasks:"));
         assert!(said("--nonsense").contains("no option `--nonsense`"));
         assert!(said("help xyzzy").contains("no task"));
+        assert!(said("help settings xyzzy").contains("no setting `xyzzy`"));
     }
 
     #[test]

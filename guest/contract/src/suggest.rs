@@ -34,6 +34,7 @@ mod tests {
             ("bakcup", "create_snap_shards"),
             ("restore", "recover_snap_shards"),
             ("list", "list_sets"),
+            ("lsit", "list_sets"),
             ("creat_snap", "create_snap"),
             ("recover-snap", "recover_snap"),
             ("check", "verify"),

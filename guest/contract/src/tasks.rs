@@ -240,7 +240,8 @@ tasks! {
     /// `create_snap_shards`: a set: a snapshot of each shard of each collection, and a manifest.
     CreateSets => Row {
         name: "create_snap_shards",
-        synonyms: &["backup", "back_up", "create", "save", "dump", "export", "create_set", "create_backup"],
+        aliases: &["backup"],
+        synonyms: &["back_up", "create", "save", "dump", "export", "create_set", "create_backup"],
         options: &[DRY_RUN],
         needs: Needs { source: true, bucket: BucketUse::Always, ..Needs::NOTHING },
         inputs: &[Input::Collections],
@@ -267,7 +268,8 @@ tasks! {
         json: bool,
     } => Row {
         name: "list_sets",
-        synonyms: &["list", "ls", "sets", "show", "backups", "list_backups", "snapshots", "list_snapshots"],
+        aliases: &["list"],
+        synonyms: &["ls", "sets", "show", "backups", "list_backups", "snapshots", "list_snapshots"],
         options: &[OUTPUT],
         needs: Needs { bucket: BucketUse::Always, ..Needs::NOTHING },
         summary: "list the sets in the bucket",
@@ -294,6 +296,7 @@ tasks! {
         legacy: bool,
     } => Row {
         name: "prune_snap",
+        aliases: &["prune"],
         options: &[LEGACY, DRY_RUN],
         needs: Needs { bucket: BucketUse::Always, ..Needs::NOTHING },
         inputs: &[Input::Collections],
