@@ -231,7 +231,10 @@ fn error_of(code: &ErrorCode) -> HttpError {
         ErrorCode::TlsCertificateError => {
             HttpError::Tls(text("its certificate is not trusted (--ca-file, QDRANT_CA_FILE)"))
         }
-        ErrorCode::TlsAlertReceived(_) => HttpError::Tls(text("it refuses the TLS handshake")),
+        ErrorCode::TlsAlertReceived(alert) => HttpError::Tls(format!(
+            "it refuses the TLS handshake ({}); where it asks for a client's certificate, give one (--client-cert, --client-key)",
+            alert.alert_message.as_deref().unwrap_or("an alert without a name")
+        )),
         ErrorCode::ConnectionTerminated => HttpError::Interrupted(text("closed by the other side")),
         ErrorCode::HttpResponseIncomplete => HttpError::Interrupted(text("the answer is not complete")),
         ErrorCode::InternalError(Some(what)) => HttpError::Interrupted(what.clone()),

@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 
 use hyper_util::client::legacy;
+use rustls::AlertDescription;
 use wasmtime_wasi_http::Error;
 
 use super::resolve::Guarded;
@@ -51,10 +52,7 @@ impl Failure {
         if let Some(tls) = find::<rustls::Error>(error) {
             let code = match tls {
                 rustls::Error::InvalidCertificate(_) => Error::TlsCertificateError,
-                rustls::Error::AlertReceived(alert) => Error::TlsAlertReceived {
-                    alert_id: Some(u8::from(*alert)),
-                    alert_message: Some(format!("{alert:?}")),
-                },
+                rustls::Error::AlertReceived(alert) => alerted(*alert),
                 _ => Error::TlsProtocolError,
             };
             let mut words = format!("TLS: {tls}");
@@ -90,6 +88,13 @@ impl Failure {
 
     /// The request may have reached the server.
     fn answering(error: &(dyn StdError + 'static)) -> Self {
+        // In TLS 1.3 the server looks at the client's certificate after the client has begun to send; it answers a
+        // request only when it has.
+        if let Some(rustls::Error::AlertReceived(alert)) = find::<rustls::Error>(error)
+            && is_about_certificates(*alert)
+        {
+            return Self { code: alerted(*alert), words: Some(format!("TLS: {alert:?}")) };
+        }
         // The component's own body broke off.
         if let Some(own) = find::<Error>(error) {
             return Self::code(Error::InternalError(Some(own.to_string())));
@@ -103,6 +108,25 @@ impl Failure {
             _ => Self::code(Error::InternalError(Some(chain(error)))),
         }
     }
+}
+
+fn alerted(alert: AlertDescription) -> Error {
+    Error::TlsAlertReceived { alert_id: Some(u8::from(alert)), alert_message: Some(format!("{alert:?}")) }
+}
+
+/// The alerts by which a server refuses the client's certificate, or the lack of one (RFC 8446, section 6.2).
+fn is_about_certificates(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
 }
 
 /// An error while the answer's body arrives.

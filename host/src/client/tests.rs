@@ -553,7 +553,12 @@ async fn a_client_certificate_is_shown_to_who_asks_for_it() {
     };
     let (chain, key) = (chain_file.path().to_path_buf(), client_key_file.path().to_path_buf());
     ask(Some(ClientCertificate { chain: chain.clone(), key })).await.unwrap();
-    assert!(ask(None).await.is_err());
+    // The server closes at once, and now and then its alert is lost to the reset of the connection.
+    let mut refused = false;
+    for _ in 0..20 {
+        refused |= matches!(ask(None).await.unwrap_err(), Error::TlsAlertReceived { .. });
+    }
+    assert!(refused);
     // A key that is another certificate's.
     let trust =
         Trust { client: Some(ClientCertificate { chain, key: key_file.path().to_path_buf() }), ..Trust::default() };
