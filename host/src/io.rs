@@ -7,11 +7,15 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::OutputStream;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
+use crate::termination::{LastLine, Stderr};
+
 /// Standard output (data) and standard error (log lines) of a run.
 #[derive(Clone, Debug)]
 pub enum Io {
     /// The process's own streams.
     Inherit,
+    /// The same, and the last line of standard error is kept.
+    Noted(LastLine),
     /// Buffers in memory.
     Capture(Captured),
 }
@@ -34,7 +38,7 @@ impl Io {
     /// Writes `text` to standard output. A closed pipe must not stop a backup, so that errors are ignored.
     pub fn data(&self, text: &str) {
         match self {
-            Self::Inherit => {
+            Self::Inherit | Self::Noted(_) => {
                 let mut stdout = std::io::stdout().lock();
                 let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
             }
@@ -45,8 +49,11 @@ impl Io {
     /// Writes one line to standard error, errors ignored as in [`Io::data`].
     pub fn line(&self, line: &str) {
         let line = format!("{line}\n");
+        if let Self::Noted(last) = self {
+            last.note(line.as_bytes());
+        }
         match self {
-            Self::Inherit => {
+            Self::Inherit | Self::Noted(_) => {
                 let _ = std::io::stderr().lock().write_all(line.as_bytes());
             }
             Self::Capture(captured) => append(&captured.stderr, &line),
@@ -57,6 +64,7 @@ impl Io {
     pub(crate) fn connect(&self, wasi: &mut WasiCtxBuilder) {
         match self {
             Self::Inherit => wasi.inherit_stdout().inherit_stderr(),
+            Self::Noted(last) => wasi.inherit_stdout().stderr(Stderr(last.clone())),
             Self::Capture(captured) => wasi.stdout(captured.stdout.clone()).stderr(captured.stderr.clone()),
         };
     }

@@ -7,7 +7,7 @@
 //! run, signals                one run, from its options to its exit code
 //! sandbox                     the component and all that it may touch
 //! egress, client              where requests may go, and how they get there
-//! io, messages                where text goes
+//! io, messages, termination   where text goes
 //! component_file              a component as a file, compressed or not
 //! delivery                    the component written to a file, into a ConfigMap, as an OCI artifact
 //! ```
@@ -24,6 +24,7 @@ mod options;
 mod run;
 mod sandbox;
 mod signals;
+pub mod termination;
 mod units;
 
 pub use environment::Environment;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use qdrant_backup::{Environment, Io, command_line};
+use qdrant_backup::{Environment, command_line, termination};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -11,5 +11,8 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    ExitCode::from(command_line(&arguments, &Environment::of_process(), &Io::Inherit))
+    let io = termination::streams();
+    let code = command_line(&arguments, &Environment::of_process(), &io);
+    termination::write(&io);
+    ExitCode::from(code)
 }
