@@ -1,7 +1,7 @@
 //! Pods on this machine: runc runs what a manifest says, as the kubelet would have it run.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout};
 
+use crate::manifests;
 use crate::site::Run;
 use crate::tools;
 
@@ -135,9 +136,25 @@ pub struct Objects {
     pub config_maps: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
 }
 
+impl Objects {
+    /// The entries of a ConfigMap or Secret as variables.
+    fn entries(&self, kind: &str, name: &str) -> Option<BTreeMap<String, String>> {
+        if kind == "Secret" {
+            return self.secrets.get(name).cloned();
+        }
+        let entries = self.config_maps.get(name)?.iter();
+        Some(entries.map(|(key, value)| (key.clone(), String::from_utf8(value.clone()).unwrap())).collect())
+    }
+}
+
+/// The label by which Kubernetes names the Job of a pod.
+const JOB: &str = "batch.kubernetes.io/controller-uid";
+
 /// A pod: its volumes last, its containers come and go.
 pub struct Pod {
     spec: Value,
+    /// The uid of its Job.
+    job: String,
     folder: TempDir,
     /// How many containers were started.
     started: u32,
@@ -155,11 +172,20 @@ pub struct Running {
 }
 
 impl Pod {
-    /// A pod of `spec`. Its first container is the one that is run.
+    /// A pod of a new Job by `spec`. Its first container is the one that is run.
     ///
     /// # Panics
     /// The spec has a field that would have to be obeyed and is not understood here.
     pub fn new(spec: &Value, objects: &Objects) -> Self {
+        Self::of_job(spec, objects, uuid::Uuid::new_v4().to_string())
+    }
+
+    /// The pod that takes this one's place in its Job.
+    pub fn successor(&self, objects: &Objects) -> Self {
+        Self::of_job(&self.spec, objects, self.job.clone())
+    }
+
+    fn of_job(spec: &Value, objects: &Objects, job: String) -> Self {
         understood(
             spec,
             "pod",
@@ -180,30 +206,25 @@ impl Pod {
             "pod's securityContext",
             &[
                 "runAsNonRoot",
-                "runAsUser",
-                "runAsGroup",
-                "fsGroup",
                 // The profile is the container runtime's own file.
                 "seccompProfile",
             ],
         );
-        let pod = Self { spec: spec.clone(), folder: TempDir::new().unwrap(), started: 0 };
+        let pod = Self { spec: spec.clone(), job, folder: TempDir::new().unwrap(), started: 0 };
         // TempDir is the owner's alone; containers are other users.
         std::fs::set_permissions(pod.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let group = spec["securityContext"]["fsGroup"].as_u64().map(|group| u32::try_from(group).unwrap());
         for volume in list(&spec["volumes"]) {
-            pod.make_volume(volume, group, objects);
+            pod.make_volume(volume, objects);
         }
         pod
     }
 
-    fn make_volume(&self, volume: &Value, group: Option<u32>, objects: &Objects) {
+    fn make_volume(&self, volume: &Value, objects: &Objects) {
         let folder = self.volume(&text(&volume["name"]));
         std::fs::create_dir_all(&folder).unwrap();
         let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         if volume.get("emptyDir").is_some() {
-            chown(&folder, None, group).unwrap();
-            mode(&folder, 0o2777);
+            mode(&folder, 0o777);
         } else if let Some(config_map) = volume.get("configMap") {
             // As the kubelet writes them: files in a folder behind a link, so that they can be exchanged at once.
             let data = folder.join("..2026");
@@ -211,10 +232,15 @@ impl Pod {
             symlink("..2026", folder.join("..data")).unwrap();
             let name = text(&config_map["name"]);
             let files = objects.config_maps.get(&name).unwrap_or_else(|| panic!("there is no ConfigMap {name}"));
-            for (key, bytes) in files {
-                std::fs::write(data.join(key), bytes).unwrap();
-                mode(&data.join(key), u32::try_from(config_map["defaultMode"].as_u64().unwrap_or(0o644)).unwrap());
-                symlink(format!("..data/{key}"), folder.join(key)).unwrap();
+            let of_key = |item: &Value| (text(&item["path"]), &files[&text(&item["key"])]);
+            let chosen: BTreeMap<String, &Vec<u8>> = match config_map.get("items") {
+                Some(items) => list(items).map(of_key).collect(),
+                None => files.iter().map(|(key, bytes)| (key.clone(), bytes)).collect(),
+            };
+            for (path, bytes) in chosen {
+                std::fs::write(data.join(&path), bytes).unwrap();
+                mode(&data.join(&path), u32::try_from(config_map["defaultMode"].as_u64().unwrap_or(0o644)).unwrap());
+                symlink(format!("..data/{path}"), folder.join(&path)).unwrap();
             }
         } else {
             assert!(volume.get("image").is_some(), "{volume}");
@@ -260,9 +286,12 @@ impl Pod {
                 "args",
                 "workingDir",
                 "env",
+                "envFrom",
                 "securityContext",
                 "resources",
                 "volumeMounts",
+                // The kubelet's.
+                "terminationMessagePolicy",
             ],
         );
         let image = &objects.images[&text(&container["image"])];
@@ -295,25 +324,31 @@ impl Pod {
         understood(
             security,
             "container's securityContext",
-            &["allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"],
+            &["allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities", "runAsUser"],
         );
         assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}), "other capabilities are not understood here");
-        let user = &self.spec["securityContext"];
-        assert!(user["runAsNonRoot"] == true && user["runAsUser"] != 0, "{user}");
+        // That of the container, else the image's.
+        let of_image = image.config.get("User").map(text).unwrap_or_default();
+        let (user, group) = of_image.split_once(':').unwrap_or((&of_image, "0"));
+        let user = security["runAsUser"].as_u64().unwrap_or_else(|| user.parse().unwrap_or_default());
+        let group: u64 = group.parse().unwrap_or_default();
+        assert!(self.spec["securityContext"]["runAsNonRoot"] == true && user != 0, "the container would run as root");
         let command = container.get("command").or_else(|| image.config.get("Entrypoint"));
         let arguments: Vec<Value> = command.into_iter().chain(container.get("args")).flat_map(list).cloned().collect();
         let mut environment: Vec<String> = list(&image.config["Env"]).map(text).collect();
-        environment.extend(list(&container["env"]).map(|entry| {
-            let value = match entry.pointer("/valueFrom/secretKeyRef") {
-                Some(reference) => objects.secrets[&text(&reference["name"])][&text(&reference["key"])].clone(),
-                None => entry["value"].as_str().unwrap_or_default().to_owned(),
-            };
-            format!("{}={value}", text(&entry["name"]))
-        }));
+        let label = |name: &str| (name == JOB).then(|| self.job.clone());
+        let variables = manifests::environment(container, |kind, name| objects.entries(kind, name), label);
+        environment.extend(variables.iter().map(|(name, value)| format!("{name}={value}")));
         let mut mounts = vec![
             json!({"destination": "/proc", "type": "proc", "source": "proc"}),
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]}),
         ];
+        // As the kubelet mounts it: a file on the node that anybody may write.
+        std::fs::write(self.termination_log(), "").unwrap();
+        std::fs::set_permissions(self.termination_log(), std::fs::Permissions::from_mode(0o666)).unwrap();
+        mounts.push(json!({
+            "destination": "/dev/termination-log", "type": "bind", "source": self.termination_log(), "options": ["rbind", "rw"],
+        }));
         mounts.extend(list(&container["volumeMounts"]).map(|mount| self.mount(mount, objects)));
         let limit = text(&container["resources"]["limits"]["memory"]);
         let limit: u64 = limit.strip_suffix("Mi").and_then(|mebibytes| mebibytes.parse().ok()).expect("a limit in Mi");
@@ -326,7 +361,7 @@ impl Pod {
                 "args": arguments,
                 "env": environment,
                 "cwd": cwd,
-                "user": {"uid": user["runAsUser"], "gid": user["runAsGroup"], "additionalGids": [user["fsGroup"]]},
+                "user": {"uid": user, "gid": group},
                 "noNewPrivileges": security["allowPrivilegeEscalation"] == false,
                 "capabilities": {"bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": []},
             },
@@ -359,6 +394,15 @@ impl Pod {
         let read_only = mount["readOnly"] == true || volume.get("emptyDir").is_none();
         options.push(if read_only { "ro" } else { "rw" });
         json!({"destination": mount["mountPath"], "type": "bind", "source": source, "options": options})
+    }
+
+    fn termination_log(&self) -> PathBuf {
+        self.folder.path().join("termination-log")
+    }
+
+    /// What its status says of how the last container ended.
+    pub fn termination_message(&self) -> String {
+        std::fs::read_to_string(self.termination_log()).unwrap_or_default()
     }
 
     /// A file in one of its volumes.

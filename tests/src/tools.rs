@@ -1,8 +1,9 @@
 //! Programs that some tests need and that are not everywhere.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// The running test is skipped, since `why`: says so by its name, and is a failure with `QDRANT_BACKUP_SKIP_NOTHING=1`.
 ///
@@ -22,6 +23,57 @@ pub fn python() -> Option<PathBuf> {
         skipped("QDRANT_BACKUP_PYTHON is not set");
     }
     python
+}
+
+/// kubectl and helm of one version of Kubernetes.
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    folder: PathBuf,
+}
+
+impl Kubernetes {
+    /// Every version that `tests/kubernetes/tools.txt` names, the oldest first; none where they are not installed, and the
+    /// test is skipped.
+    pub fn versions() -> Vec<Self> {
+        static FOUND: LazyLock<Result<Vec<Kubernetes>, String>> = LazyLock::new(Kubernetes::find);
+        match &*FOUND {
+            Ok(versions) => versions.clone(),
+            Err(why) => {
+                skipped(why);
+                Vec::new()
+            }
+        }
+    }
+
+    fn find() -> Result<Vec<Self>, String> {
+        let python = std::env::var_os("QDRANT_BACKUP_PYTHON").ok_or("QDRANT_BACKUP_PYTHON is not set")?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes/tools.py");
+        let run = Command::new(python).arg(script).output().map_err(|error| error.to_string())?;
+        let folders = String::from_utf8_lossy(&run.stdout);
+        let found: Vec<_> = folders.lines().map(|folder| Self { folder: folder.into() }).collect();
+        if run.status.success() && !found.is_empty() {
+            return Ok(found);
+        }
+        let why = String::from_utf8_lossy(&run.stderr);
+        Err(format!(
+            "no kubectl and helm of tests/kubernetes/tools.txt: {}",
+            why.lines().last().unwrap_or("none there")
+        ))
+    }
+
+    /// kubectl, without a cluster.
+    pub fn kubectl(&self) -> Command {
+        let mut kubectl = Command::new(self.folder.join("kubectl"));
+        kubectl.env("KUBECONFIG", "/dev/null");
+        kubectl
+    }
+
+    /// helm, without a cluster.
+    pub fn helm(&self) -> Command {
+        let mut helm = Command::new(self.folder.join("helm"));
+        helm.env("KUBECONFIG", "/dev/null");
+        helm
+    }
 }
 
 /// Which of `programs` can't be started, in words.

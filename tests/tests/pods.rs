@@ -1,6 +1,6 @@
 //! The Jobs of `k8s/` as pods: the images that `make image` and its like build, run by runc with what the manifests say.
 //!
-//! Needs root, runc, buildah, kubectl, a static busybox, a C compiler for musl and `QDRANT_BACKUP_PYTHON`; without them the
+//! Needs root, runc, buildah, a static busybox, a C compiler for musl and `QDRANT_BACKUP_PYTHON`; without them the
 //! tests say that they were skipped, or fail with `QDRANT_BACKUP_SKIP_NOTHING=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -43,8 +43,8 @@ const KEY: &str = "qdrant-backup.wasm.gz";
 /// How long a pod may take to end after SIGTERM; its manifest grants 10 s.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A cluster's objects: the image, the Secret filled in for this place, the ConfigMaps as they are.
-fn objects(images: &Images) -> Objects {
+/// A cluster's objects: the images, the settings and the Secret filled in for this place as the guide says.
+fn objects(images: &Images, site: &Site) -> Objects {
     let image = |name: &str| -> (String, Image) { (name.to_owned(), images.unpack(name)) };
     let keys = [
         ("QDRANT_API_KEY", API_KEY),
@@ -52,6 +52,20 @@ fn objects(images: &Images) -> Objects {
         ("QDRANT_S3_SECRET_ACCESS_KEY", s3::SECRET_KEY),
         ("QDRANT_S3_BUCKET_NAME", s3::BUCKET),
     ];
+    let shared = manifests::all(&manifests::folder().join("shared")).expect("the tests have asked for Python");
+    let settings = named(&shared, "settings.yaml")["data"].as_object().unwrap().iter();
+    let mut settings: BTreeMap<String, Vec<u8>> =
+        settings.map(|(key, value)| (key.clone(), value.as_str().unwrap().into())).collect();
+    let host = &site.source.hosts()[0];
+    for (name, value) in [
+        ("QDRANT_SOURCE_HOSTS", host.as_str()),
+        ("QDRANT_RESTORE_HOSTS", host),
+        ("QDRANT_S3_ENDPOINT_URL", &site.s3.endpoint()),
+        // The peers on one machine have no common name as the pods behind a headless Service have.
+        ("QDRANT_ALLOW_HOSTS", "127.0.0.0/8"),
+    ] {
+        settings.insert(name.to_owned(), value.into());
+    }
     Objects {
         images: [image(IMAGE), image(COMPILER_IMAGE), image(COMPONENT_IMAGE)].into(),
         secrets: [(
@@ -59,28 +73,8 @@ fn objects(images: &Images) -> Objects {
             keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect(),
         )]
         .into(),
-        config_maps: BTreeMap::new(),
+        config_maps: [("qdrant-backup-settings".to_owned(), settings)].into(),
     }
-}
-
-/// The pod of a Job with the hosts of this place, which the guide says to set.
-fn spec_of(manifest: &Value, site: &Site) -> Value {
-    let mut spec = manifests::pod(manifest).clone();
-    let host = site.source.hosts()[0].clone();
-    let container = &mut spec["containers"][0];
-    for entry in container["env"].as_array_mut().unwrap() {
-        let restore = manifest["metadata"]["labels"]["app"] == "qdrant-restore";
-        match entry["name"].as_str().unwrap() {
-            "QDRANT_SOURCE_HOSTS" if !restore => entry["value"] = json!(host),
-            "QDRANT_RESTORE_HOSTS" if restore => entry["value"] = json!(host),
-            "QDRANT_S3_ENDPOINT_URL" => entry["value"] = json!(site.s3.endpoint()),
-            _ => {}
-        }
-    }
-    // The peers on one machine have no common name as the pods behind a headless Service have.
-    let allowed = json!({"name": "QDRANT_ALLOW_HOSTS", "value": "127.0.0.0/8"});
-    container["env"].as_array_mut().unwrap().push(allowed);
-    spec
 }
 
 fn named<'a>(manifests: &'a [Manifest], file: &str) -> &'a Value {
@@ -105,16 +99,17 @@ async fn the_jobs_back_up_restore_and_restore_what_a_file_names() {
     let site = filled(Options::default()).await;
     let client = site.source.client();
     let before = client.contents().await;
-    let mut objects = objects(images);
+    let mut objects = objects(images, &site);
 
-    let mut backup = Pod::new(&spec_of(named(&manifests, "backup-job.yaml"), &site), &objects);
+    let mut backup = Pod::new(manifests::pod(named(&manifests, "backup-job.yaml")), &objects);
     backup.run(&objects).await.expect(0).says(&["all done"]);
+    assert!(backup.termination_message().contains("all done"), "{}", backup.termination_message());
     let snapshots = backup.file("scripts", "snapshots");
     assert_eq!(snapshots.lines().count(), 4, "{snapshots}");
     assert_eq!(site.s3.keys("snapshot_manifests/").len(), 2);
 
     client.wipe().await;
-    let mut restore = Pod::new(&spec_of(named(&manifests, "restore-job.yaml"), &site), &objects);
+    let mut restore = Pod::new(manifests::pod(named(&manifests, "restore-job.yaml")), &objects);
     restore.run(&objects).await.expect(0).says(&["all done"]);
     assert_same(&client.contents().await, &before);
     assert_eq!(client.aliases().await["docs-live"], "docs");
@@ -127,7 +122,7 @@ async fn the_jobs_back_up_restore_and_restore_what_a_file_names() {
         .collect();
     objects.config_maps.insert("qdrant-snapshots-file".to_owned(), [("snapshots".to_owned(), lines.into())].into());
     let expected = before.into_iter().filter(|(name, _)| name == "docs").collect();
-    let as_file = spec_of(named(&manifests, "restore-specific-job.yaml"), &site);
+    let as_file = manifests::pod(named(&manifests, "restore-specific-job.yaml")).clone();
     let mut as_directory = as_file.clone();
     let container = &mut as_directory["containers"][0];
     let mounts = container["volumeMounts"].as_array_mut().unwrap();
@@ -163,14 +158,14 @@ async fn an_init_container_unpacks_the_component() {
         return tools::skipped(&why);
     }
     let overlay = Overlay::new()
-        .edit("backup/kustomization.yaml", "# - backup-job.yaml", "- backup-job.yaml")
-        .edit("backup/kustomization.yaml", "# - ../component/configmap", "- ../component/configmap")
-        .edit("backup/kustomization.yaml", "# - ../component/unpack", "- ../component/unpack");
+        .turn_on("backup/kustomization.yaml", "backup-job.yaml")
+        .turn_on("common/kustomization.yaml", "../component/configmap")
+        .turn_on("common/kustomization.yaml", "../component/unpack");
     let Some(built) = overlay.build("backup") else { return };
     let job = built.iter().find(|manifest| manifest.content["kind"] == "Job").unwrap();
     let site = filled(Options::default()).await;
-    let spec = spec_of(&job.content, &site);
-    let mut objects = objects(images);
+    let spec = manifests::pod(&job.content).clone();
+    let mut objects = objects(images, &site);
     images.busybox("busybox:1.37.0");
     objects.images.insert("busybox:1.37.0".to_owned(), images.unpack("busybox:1.37.0"));
 
@@ -192,15 +187,14 @@ async fn an_init_container_unpacks_the_component() {
 async fn a_mounted_component_is_the_one_that_runs() {
     let Some(images) = images() else { return };
     for component in ["configmap", "image-volume"] {
-        let turn_on = format!("# - ../component/{component}");
         let overlay = Overlay::new()
-            .edit("backup/kustomization.yaml", "# - backup-job.yaml", "- backup-job.yaml")
-            .edit("backup/kustomization.yaml", &turn_on, &turn_on[2..]);
+            .turn_on("backup/kustomization.yaml", "backup-job.yaml")
+            .turn_on("common/kustomization.yaml", &format!("../component/{component}"));
         let Some(built) = overlay.build("backup") else { return };
         let job = built.iter().find(|manifest| manifest.content["kind"] == "Job").unwrap();
         let site = filled(Options::default()).await;
-        let mut objects = objects(images);
-        let spec = spec_of(&job.content, &site);
+        let mut objects = objects(images, &site);
+        let spec = manifests::pod(&job.content).clone();
         if component == "configmap" {
             // One that is not a component: had the built-in one run, this would be a backup.
             objects
@@ -227,16 +221,16 @@ async fn the_pods_of_the_indexed_job_make_one_backup_together() {
         client.fill(&name, 0, 20).await;
     }
     let before = client.contents().await;
-    let objects = objects(images);
+    let objects = objects(images, &site);
     let job = named(&manifests, "backup-indexed-job.yaml");
     for index in 0..job["spec"]["completions"].as_u64().unwrap() {
-        let mut spec = spec_of(job, &site);
+        let mut spec = manifests::pod(job).clone();
         let number = json!({"name": "JOB_COMPLETION_INDEX", "value": index.to_string()});
         spec["containers"][0]["env"].as_array_mut().unwrap().push(number);
         Pod::new(&spec, &objects).run(&objects).await.expect(0);
     }
     client.wipe().await;
-    Pod::new(&spec_of(named(&manifests, "restore-job.yaml"), &site), &objects).run(&objects).await.expect(0);
+    Pod::new(manifests::pod(named(&manifests, "restore-job.yaml")), &objects).run(&objects).await.expect(0);
     assert_same(&client.contents().await, &before);
 }
 
@@ -244,8 +238,8 @@ async fn the_pods_of_the_indexed_job_make_one_backup_together() {
 async fn a_deleted_backup_pod_ends_in_time_and_the_next_one_goes_on() {
     let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = filled(Options { work: Duration::from_secs(2), ..Options::default() }).await;
-    let objects = objects(images);
-    let mut pod = Pod::new(&spec_of(named(&manifests, "backup-job.yaml"), &site), &objects);
+    let objects = objects(images, &site);
+    let mut pod = Pod::new(manifests::pod(named(&manifests, "backup-job.yaml")), &objects);
     let mut running = pod.start(&objects);
     running.says("1 of 2 collections").await;
     running.signal("TERM");
@@ -274,15 +268,50 @@ async fn a_deleted_restore_pod_ends_in_time_and_its_successor_goes_on() {
         times: 1,
         wrong: s3::Wrong::Stall(Duration::from_secs(20)),
     });
-    let objects = objects(images);
-    let mut pod = Pod::new(&spec_of(named(&manifests, "restore-job.yaml"), &site), &objects);
+    let objects = objects(images, &site);
+    let mut pod = Pod::new(manifests::pod(named(&manifests, "restore-job.yaml")), &objects);
     let mut running = pod.start(&objects);
     running.says("1 of 2 collections").await;
     running.signal("TERM");
     running.end_within(GRACE).await.expect(143);
-    let run = pod.run(&objects).await.expect(0).says(&["all done"]);
+    assert!(pod.termination_message().contains("stopped by SIGTERM"), "{}", pod.termination_message());
+    // An empty work directory: what it goes on with is in the bucket and in Qdrant.
+    let run = pod.successor(&objects).run(&objects).await.expect(0).says(&["all done"]);
     assert_same(&client.contents().await, &before);
     assert_eq!(client.aliases().await["docs-live"], "docs", "{}", run.stderr);
+}
+
+/// A Job that gets a second pod, as by a node that was lost after the end, or whose pod is made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_with_force_is_done_once() {
+    let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
+    let site = filled(Options::default()).await;
+    let client = site.source.client();
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let objects = objects(images, &site);
+    let mut spec = manifests::pod(named(&manifests, "sets-restore-job.yaml")).clone();
+    let force = json!({"name": "QDRANT_RESTORE_FORCE", "value": "true"});
+    spec["containers"][0]["env"].as_array_mut().unwrap().push(force);
+    let mut pod = Pod::new(&spec, &objects);
+    pod.run(&objects).await.expect(0).says(&["all done"]);
+    assert!(pod.termination_message().contains("all done"), "{}", pod.termination_message());
+    client.fill("midlib", 60, 40).await;
+    let after = client.contents().await;
+    pod.successor(&objects).run(&objects).await.expect(0);
+    assert_same(&client.contents().await, &after);
+}
+
+/// Nothing of a restore that failed is lost: the pod stays, and its status says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_restore_says_why_in_the_pod_s_status() {
+    let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
+    let site = filled(Options::default()).await;
+    site.run(&["create_snap"]).await.expect(0);
+    let objects = objects(images, &site);
+    let mut pod = Pod::new(manifests::pod(named(&manifests, "restore-job.yaml")), &objects);
+    let run = pod.run(&objects).await.expect(1);
+    let message = pod.termination_message();
+    assert!(run.stderr.trim_end().ends_with(&message) && message.contains("failed"), "{message}\n{}", run.stderr);
 }
 
 /// runc applies the limit; the request has to be what a pod uses, or its node is overbooked.
@@ -290,8 +319,8 @@ async fn a_deleted_restore_pod_ends_in_time_and_its_successor_goes_on() {
 async fn the_memory_of_a_pod_is_what_its_manifest_requests() {
     let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
     let site = filled(Options { work: Duration::from_secs(2), ..Options::default() }).await;
-    let objects = objects(images);
-    let mut pod = Pod::new(&spec_of(named(&manifests, "backup-job.yaml"), &site), &objects);
+    let objects = objects(images, &site);
+    let mut pod = Pod::new(manifests::pod(named(&manifests, "backup-job.yaml")), &objects);
     let mut running = pod.start(&objects);
     running.says("1 of 2 collections").await;
     let peak = running.peak_memory().expect("a memory cgroup");
@@ -316,17 +345,10 @@ async fn the_jobs_for_sets_back_up_prune_verify_drill_and_restore() {
     let site = filled(Options::default()).await;
     let client = site.source.client();
     let before = client.contents().await;
-    let objects = objects(images);
+    let objects = objects(images, &site);
     let run = async |file: &str, says: &str| {
-        let mut spec = spec_of(named(&manifests, file), &site);
-        let host = site.source.hosts()[0].clone();
-        for entry in spec["containers"][0]["env"].as_array_mut().unwrap() {
-            if entry["name"] == "QDRANT_RESTORE_HOSTS" {
-                entry["value"] = json!(host);
-            }
-        }
         // Every run is a new pod with an empty directory.
-        Pod::new(&spec, &objects).run(&objects).await.expect(0).says(&[says]);
+        Pod::new(manifests::pod(named(&manifests, file)), &objects).run(&objects).await.expect(0).says(&[says]);
     };
     run("sets-backup-cronjob.yaml", "all done").await;
     assert_eq!(site.s3.keys("backup_manifests/").len(), 2);
