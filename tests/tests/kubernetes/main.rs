@@ -4,6 +4,7 @@
 //! Needs `QDRANT_BACKUP_PYTHON` with `tests/requirements.txt` and `tests/kubernetes/tools.txt`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod chart;
 mod checks;
 mod component;
 mod guide;

@@ -1,10 +1,12 @@
 //! Alert rules: about metrics that the program writes.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use qdrant_backup_core::metrics;
 use qdrant_backup_core::report::{Item, Report};
+use qdrant_backup_tests::manifests;
 use serde_json::Value;
 
 use crate::guide;
@@ -62,4 +64,93 @@ fn the_operator_gets_the_rules_of_the_config_map() {
     }
     let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap().len();
     assert_eq!(rules, text.matches("alert: ").count());
+}
+
+/// The chart has the same rules and the same dashboard, as files of its own: a chart takes none from outside.
+#[test]
+fn the_chart_has_the_rules_and_the_dashboard_of_the_manifests() {
+    let Some(rule) = rules("prometheus-rule.yaml") else { return };
+    let in_chart = |file: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/qdrant-backup/files");
+        std::fs::read_to_string(folder.join(file)).unwrap()
+    };
+    let alerts = in_chart("alerts.yaml");
+    for rule in rule["spec"]["groups"][0]["rules"].as_array().unwrap() {
+        let (name, expression) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
+        assert!(
+            alerts.contains(&format!("alert: {name}\n")) && alerts.contains(&format!("expr: {expression}\n")),
+            "{name}"
+        );
+    }
+    let ours = std::fs::read_to_string(manifests::folder().join("monitoring/dashboard.json")).unwrap();
+    assert_eq!(in_chart("dashboard.json"), ours);
+}
+
+fn dashboard() -> Value {
+    let text = std::fs::read_to_string(manifests::folder().join("monitoring/dashboard.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn panels(dashboard: &Value) -> &Vec<Value> {
+    dashboard["panels"].as_array().unwrap()
+}
+
+/// A panel over a metric that nobody writes stays empty for ever.
+#[test]
+fn every_panel_shows_a_metric_that_is_written() {
+    let (dashboard, written) = (dashboard(), written());
+    let mut shown = BTreeSet::new();
+    for panel in panels(&dashboard) {
+        for target in panel["targets"].as_array().unwrap() {
+            let expression = target["expr"].as_str().unwrap();
+            let names = asked(expression);
+            assert!(!names.is_empty(), "{expression}");
+            for name in names {
+                assert!(written.contains(name), "{name}");
+                shown.insert(name.to_owned());
+            }
+        }
+    }
+    assert_eq!(shown, written, "what is written and not shown");
+}
+
+/// What Grafana's dashboard model asks of a dashboard (grafana/grafana, kinds/dashboard/dashboard_kind.cue): a version of the
+/// schema, panels with ids of their own that do not overlap in 24 columns, variables that are defined, a data source.
+#[test]
+fn the_dashboard_is_one_by_grafana_s_model() {
+    let dashboard = dashboard();
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
+    for text in ["uid", "title", "timezone", "refresh"] {
+        assert!(dashboard[text].as_str().is_some_and(|text| !text.is_empty() && text.len() <= 40), "{text}");
+    }
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let names: Vec<&str> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    let kinds = ["query", "adhoc", "constant", "datasource", "interval", "textbox", "custom", "system"];
+    assert!(variables.iter().all(|variable| kinds.contains(&variable["type"].as_str().unwrap())));
+    let mut ids = BTreeSet::new();
+    let mut taken = BTreeSet::new();
+    for panel in panels(&dashboard) {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "two panels of one id");
+        assert!(["stat", "timeseries", "bargauge"].contains(&panel["type"].as_str().unwrap()));
+        let place = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+        assert!(place("x") + place("w") <= 24, "{panel}");
+        for cell in (place("x")..place("x") + place("w"))
+            .flat_map(|x| (place("y")..place("y") + place("h")).map(move |y| (x, y)))
+        {
+            assert!(taken.insert(cell), "two panels overlap at {cell:?}");
+        }
+        let mut references = BTreeSet::new();
+        for target in panel["targets"].as_array().unwrap() {
+            assert!(references.insert(target["refId"].as_str().unwrap()));
+            assert_eq!(target["datasource"]["uid"], "${datasource}");
+            let expression = target["expr"].as_str().unwrap();
+            for variable in expression.split('$').skip(1) {
+                let name: String = variable.chars().take_while(char::is_ascii_alphanumeric).collect();
+                assert!(names.contains(&name.as_str()), "{name}");
+            }
+            assert_eq!(expression.matches('(').count(), expression.matches(')').count(), "{expression}");
+        }
+        let steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"].as_array().unwrap();
+        assert!(steps[0]["value"].is_null(), "the first step has no lower bound");
+    }
 }
