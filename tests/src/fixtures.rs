@@ -52,13 +52,13 @@ pub async fn back_up_and_wipe(site: &Site, task: &str) -> BTreeMap<String, Conte
     before
 }
 
-/// The manifests of a collection's backup sets, the oldest first.
+/// The manifests of a collection's backup sets, the oldest first; not what else is noted beside them.
 pub fn sets(site: &Site, collection: &str) -> Vec<SetManifest> {
     let keys = site.s3.keys(&SetId::folder(collection));
     keys.iter()
-        .map(|key| {
-            let (collection, id) = SetId::of_key(key).unwrap();
-            SetManifest::parse(&site.s3.get(key).unwrap(), &collection, &id, "snapshots").unwrap()
+        .filter_map(|key| {
+            let (collection, id) = SetId::of_key(key)?;
+            Some(SetManifest::parse(&site.s3.get(key).unwrap(), &collection, &id, "snapshots").unwrap())
         })
         .collect()
 }

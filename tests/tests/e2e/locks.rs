@@ -99,13 +99,19 @@ async fn what_a_restore_may_need_is_not_pruned() {
 async fn a_lock_that_was_left_heals_itself() {
     let site = filled().await;
     let key = lock_of(&site, "create_snap").await;
+    let source = key.trim_start_matches("run_locks/create_snap-").split('-').next().unwrap();
+    let lock = |pod, at: &str| {
+        let mut lock: serde_json::Value = serde_json::from_slice(&lock(pod, 1, at)).unwrap();
+        (lock["work"], lock["source_id"]) = (json!("create_snap"), json!(source));
+        lock.to_string().into_bytes()
+    };
     // So old that no clock is that wrong: at once.
-    site.s3.put(&key, lock("other", 1, LONG_AGO));
+    site.s3.put(&key, lock("other", LONG_AGO));
     let run = site.run(&["create_snap"]).await.expect(0);
     assert!(!run.stderr.contains("waiting to see") && site.s3.get(&key).is_none(), "{}", run.stderr);
     // Else once it has been silent for long enough.
     // The name of the pod is no proof that it is this one.
-    site.s3.put(&key, lock("pod-1", 1, &now()));
+    site.s3.put(&key, lock("pod-1", &now()));
     let run = site.run_with(&["create_snap"], &[("HOSTNAME", "pod-1")]).await.expect(0);
     run.says(&["pod pod-1", "waiting to see whether it is still at work"]);
     assert!(site.s3.get(&key).is_none());
