@@ -72,7 +72,7 @@ pub fn check(bytes: &[u8]) {
         if let Some((collection, id)) = SetId::of_key(&key) {
             assert!(id.key(&collection).starts_with("backup_manifests/"), "{key}");
         }
-        let _ = bucket.presigned_get(&key, Duration::from_secs(60)).map(|url| {
+        let _ = futures_executor::block_on(bucket.presigned_get(&key, Duration::from_secs(60))).map(|url| {
             assert!(url.reveal().starts_with("http://s3/bucket/"), "{}", url.reveal());
             assert!(url.reveal().parse::<http::Uri>().is_ok_and(|uri| uri.host() == Some("s3")));
         });

@@ -95,6 +95,16 @@ impl AllowList {
         }
     }
 
+    /// Allows the server at `name` on `port` alone: nothing below a name.
+    pub fn allow_only(&mut self, name: &str, port: u16) {
+        let hosts = match parse_host(name) {
+            Ok(TargetHost::Name(name)) => Hosts::Name(name),
+            Ok(TargetHost::Address(address)) => single(address),
+            Err(_) => return,
+        };
+        self.allow(Rule { hosts, port: Some(port) });
+    }
+
     /// Whether a connection may be made to `address`, to which an allowed name leads. Addresses at which clouds and nodes
     /// tell credentials to whoever asks have to be named by a rule: the address itself, or a range of no others.
     pub fn allows_behind_a_name(&self, address: IpAddr) -> bool {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use qdrant_backup_contract::settings::{IN_A_FILE, Scope, VARIABLES, from_variables, may_be_in_a_file, unknown_names};
+use qdrant_backup_contract::settings::{Scope, VARIABLES, from_variables, secrets_in_files, unknown_names};
 use qdrant_backup_contract::tasks::Task;
 
 const SNAPSHOTS_FILE: &str = "QDRANT_SNAPSHOTS_FILE";
@@ -44,24 +44,13 @@ impl Environment {
         self.variables.iter().filter(|(name, value)| wanted(name) && !value.trim().is_empty()).cloned().collect()
     }
 
-    /// The secrets that stand in files, each named by its variable with `_FILE` behind it, as a mounted Secret has them.
-    /// A line break at the end is not a part of one.
+    /// The secrets that stand in files.
     ///
     /// # Errors
-    /// Every file that can't be read or is empty, and every secret that is given twice.
+    /// As [`secrets_in_files`].
     pub fn secrets_in_files(&self) -> Result<Vec<(String, String)>, Vec<String>> {
-        let (mut secrets, mut problems) = (Vec::new(), Vec::new());
-        for name in VARIABLES.iter().map(|variable| variable.name).filter(|name| may_be_in_a_file(name)) {
-            let variable = format!("{name}{IN_A_FILE}");
-            let Some(file) = self.get(&variable) else { continue };
-            match std::fs::read_to_string(file) {
-                _ if self.get(name).is_some() => problems.push(format!("{variable}: {name} is set as well; set one")),
-                Ok(text) if text.trim().is_empty() => problems.push(format!("{variable}: the file `{file}` is empty")),
-                Ok(text) => secrets.push((name.to_owned(), text.trim().to_owned())),
-                Err(error) => problems.push(format!("{variable}: can't read `{file}`: {error}")),
-            }
-        }
-        if problems.is_empty() { Ok(secrets) } else { Err(problems) }
+        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        secrets_in_files(variables, |file| std::fs::read_to_string(file).map_err(|error| error.to_string()))
     }
 
     /// `HTTPS_PROXY` and `NO_PROXY`, in capitals or not, as everybody reads them.
@@ -130,16 +119,8 @@ mod tests {
         let found = with(&[("QDRANT_API_KEY_FILE", path), ("QDRANT_S3_ACCESS_KEY_ID_FILE", path)]).unwrap();
         let secret = |name: &str| (name.to_owned(), "hunter2".to_owned());
         assert_eq!(found, [secret("QDRANT_API_KEY"), secret("QDRANT_S3_ACCESS_KEY_ID")]);
-        // What is no secret has no file, and no file is read for it.
-        assert_eq!(with(&[("QDRANT_SOURCE_HOSTS_FILE", path)]).unwrap(), []);
-        for (wrong, why) in [
-            (&[("QDRANT_API_KEY_FILE", "/no/such/file")][..], "can't read `/no/such/file`"),
-            (&[("QDRANT_API_KEY_FILE", "/dev/null")], "is empty"),
-            (&[("QDRANT_API_KEY_FILE", path), ("QDRANT_API_KEY", "hunter3")], "set one"),
-        ] {
-            let problems = with(wrong).unwrap_err().join(" ");
-            assert!(problems.contains(why) && !problems.contains("hunter"), "{problems}");
-        }
+        let problems = with(&[("QDRANT_API_KEY_FILE", "/no/such/file")]).unwrap_err().join(" ");
+        assert!(problems.contains("can't read `/no/such/file`"), "{problems}");
         let environment = Environment::from_pairs([("QDRANT_API_KEY_FILE", path)]);
         assert_eq!(environment.warnings(), Vec::<String>::new());
     }

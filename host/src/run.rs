@@ -1,13 +1,13 @@
 //! One run from its options to its exit code.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use qdrant_backup_contract::exit::{EXIT_DEADLINE, EXIT_USAGE, Status};
 use qdrant_backup_contract::settings::table::QDRANT_HTTP_PORT;
-use qdrant_backup_contract::settings::{DefaultPort, Endpoint, Host};
+use qdrant_backup_contract::settings::{CredentialSource, DefaultPort, Endpoint, Host, credential_source};
 use qdrant_backup_contract::tasks::Task;
 
 use crate::client::{self, Client};
@@ -119,11 +119,12 @@ impl From<tasks::Error> for Failure {
 }
 
 async fn attempt(options: &Options, io: &Io, messages: &Arc<Messages>) -> Result<tasks::Status, Failure> {
-    let Prepared { client, snapshots } = prepare(options).map_err(Failure::Configuration)?;
+    let Prepared { client, snapshots, token_dir } = prepare(options).map_err(Failure::Configuration)?;
     let file = options.component.as_deref();
     let component = sandbox::component(file).map_err(|why| Failure::Sandbox(unusable(file, &why)))?;
     let grants = Grants {
         work_dir: &options.work_dir,
+        token_dir: token_dir.as_deref(),
         client,
         allowed: allowed(options),
         memory_limit: options.memory_limit,
@@ -160,6 +161,8 @@ async fn within<T>(deadline: Option<Duration>, call: impl Future<Output = T>) ->
 struct Prepared {
     client: Client,
     snapshots: Option<String>,
+    /// The folder of the token that the platform renews, by which the bucket's keys are lent.
+    token_dir: Option<PathBuf>,
 }
 
 /// Every file that the options name, all problems at once.
@@ -179,6 +182,10 @@ fn prepare(options: &Options) -> Result<Prepared, Vec<String>> {
             )),
         }
     }
+    let token_dir = token_dir(options).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
     let tls = match &options.trust {
         trust if trust.is_default() => Ok(None),
         trust => client::configuration(trust).map(Some),
@@ -191,7 +198,7 @@ fn prepare(options: &Options) -> Result<Prepared, Vec<String>> {
     });
     let client = tls.map(|tls| Client::new(tls, allowed(options), options.proxy.clone()));
     match client {
-        Ok(client) if problems.is_empty() => Ok(Prepared { client, snapshots }),
+        Ok(client) if problems.is_empty() => Ok(Prepared { client, snapshots, token_dir }),
         _ => {
             problems.extend(settings_problems(&options.settings, &options.task));
             Err(problems)
@@ -208,6 +215,30 @@ fn check_work_dir(directory: &Path) -> Result<(), String> {
             Err(format!("the directory `{shown}` does not exist; create or mount it, or name another"))
         }
         Err(error) => Err(format!("can't use the directory `{shown}`: {error}")),
+    }
+}
+
+/// The folder with the token that says who the bucket's keys are lent to. The folder and not the file: the platform puts a
+/// new file in its place.
+fn token_dir(options: &Options) -> Result<Option<PathBuf>, String> {
+    let source = credential_source(&options.settings);
+    let Some(file) = source.as_ref().and_then(CredentialSource::token_file) else { return Ok(None) };
+    let variable = match source {
+        Some(CredentialSource::WebIdentity(_)) => "AWS_WEB_IDENTITY_TOKEN_FILE",
+        _ => "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    };
+    let folder = Path::new(file).parent().unwrap_or(Path::new("/"));
+    // What lies beside the token can be read as well, and the component has its work directory there.
+    if folder == Path::new("/") || folder == Path::new(sandbox::WORK) {
+        return Err(format!(
+            "{variable}: the token's file has to be in a folder of its own, which `{}` is not",
+            folder.display()
+        ));
+    }
+    match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => Ok(Some(folder.to_owned())),
+        Ok(_) => Err(format!("{variable}: `{}` is not a folder", folder.display())),
+        Err(error) => Err(format!("{variable}: can't use the folder `{}`: {error}", folder.display())),
     }
 }
 
@@ -230,6 +261,9 @@ fn allowed(options: &Options) -> AllowList {
     }
     if let Some(endpoint) = setting("QDRANT_S3_ENDPOINT_URL").and_then(|url| Endpoint::parse(url).ok()) {
         list.allow_server(&endpoint.host.name, &[endpoint.host.port]);
+    }
+    if let Some(server) = credential_source(&options.settings).as_ref().and_then(CredentialSource::server) {
+        list.allow_only(&server.host.name, server.host.port);
     }
     let gateway = setting("QDRANT_METRICS_PUSH_URL").map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/"));
     if let Some(host) = gateway.and_then(|url| Host::parse(&url, DefaultPort::OfScheme).ok()) {
@@ -322,6 +356,55 @@ mod tests {
         ] {
             assert!(!allows(&options, url), "{url}");
         }
+    }
+
+    #[test]
+    fn who_lends_keys_may_be_reached_and_no_other_source() {
+        const IDENTITY: [(&str, &str); 3] = [
+            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/backup"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"),
+            ("AWS_REGION", "eu-central-1"),
+        ];
+        const POD: [(&str, &str); 1] = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials")];
+        const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+        const S3: (&str, &str) = ("QDRANT_S3_ENDPOINT_URL", "https://s3.eu-central-1.amazonaws.com");
+        let sources = [
+            "https://sts.eu-central-1.amazonaws.com/",
+            "http://169.254.170.23/v1/credentials",
+            "http://169.254.169.254/",
+        ];
+        for (number, given) in [&IDENTITY[..], &POD, &[], &KEYS].into_iter().enumerate() {
+            let options = options(&[&[S3][..], given].concat());
+            for (other, url) in sources.iter().enumerate() {
+                assert_eq!(allows(&options, url), other == number, "{url} with {given:?}");
+            }
+            let behind = allowed(&options).allows_behind_a_name("169.254.170.23".parse().unwrap());
+            assert_eq!(behind, number == 1, "{given:?}");
+        }
+        // On its own port alone, and nothing below its name.
+        let options = options(&[&[S3][..], &IDENTITY].concat());
+        for url in ["http://sts.eu-central-1.amazonaws.com/", "https://a.sts.eu-central-1.amazonaws.com/"] {
+            assert!(!allows(&options, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_token_s_folder_is_one_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = |file: &str| {
+            let settings = [
+                ("QDRANT_S3_ENDPOINT_URL", "http://minio:9000"),
+                ("AWS_ROLE_ARN", "arn"),
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", file),
+            ];
+            token_dir(&options(&settings))
+        };
+        let file = folder.path().join("token");
+        assert_eq!(token(file.to_str().unwrap()), Ok(Some(folder.path().to_owned())));
+        for wrong in ["/token", "/work/token", "/no/such/folder/token"] {
+            assert!(token(wrong).unwrap_err().starts_with("AWS_WEB_IDENTITY_TOKEN_FILE: "), "{wrong}");
+        }
+        assert_eq!(token_dir(&options(&[("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/token")])), Ok(None));
     }
 
     #[test]

@@ -45,7 +45,7 @@ compile_error!("the built-in component can't run without the feature `compiler` 
 const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";
 
 /// Where the component sees the work directory.
-const WORK: &str = "/work";
+pub const WORK: &str = "/work";
 
 /// How many requests, files, clocks and their parts it may hold at a time: they are in the host's memory, which no limit
 /// on its own memory covers. A restore that counts ten thousand replicas at once has half as many.
@@ -55,6 +55,8 @@ const HANDLES: usize = 200_000;
 pub struct Grants<'a> {
     /// The directory it may read and write.
     pub work_dir: &'a Path,
+    /// A directory that it may read, by the path that it has outside.
+    pub token_dir: Option<&'a Path>,
     /// How it reaches the network.
     pub client: Client,
     /// What of the network it may reach.
@@ -137,6 +139,10 @@ fn state(grants: Grants<'_>) -> Result<State, String> {
     grants.io.connect(&mut wasi);
     wasi.preopened_dir(grants.work_dir, WORK, FsPerms::ReadWrite)
         .map_err(|error| format!("can't open the work directory `{}`: {error:#}", grants.work_dir.display()))?;
+    if let Some(folder) = grants.token_dir {
+        wasi.preopened_dir(folder, folder.to_string_lossy(), FsPerms::ReadOnly)
+            .map_err(|error| format!("can't open the folder `{}`: {error:#}", folder.display()))?;
+    }
     let mut table = ResourceTable::new();
     table.set_max_capacity(HANDLES);
     Ok(State {

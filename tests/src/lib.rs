@@ -10,6 +10,7 @@ pub mod faults;
 pub mod fixtures;
 pub mod http_client;
 pub mod impostor;
+pub mod lender;
 pub mod manifests;
 pub mod native;
 pub mod network;

@@ -13,6 +13,7 @@ pub use crate::faults::{Fault, Request, Wrong};
 pub use store::Store;
 
 use crate::faults::{Chosen, Faults, Listener, Place, Server};
+use crate::lender::Loans;
 use crate::network;
 
 use dialect::{Dialect, Speaker};
@@ -27,7 +28,7 @@ pub const SECRET_KEY: &str = "canary-secret/+key=(\"&%41";
 pub const REGION: &str = "us-east-1";
 
 /// How a server is started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// A region that every signature has to name.
     pub region: Option<String>,
@@ -37,6 +38,8 @@ pub struct Options {
     pub memory: bool,
     /// How it differs from AWS; the row that is named for the whole run where there is none.
     pub dialect: Option<Dialect>,
+    /// Which session tokens are good; all, where there is none.
+    pub loans: Option<Loans>,
 }
 
 /// A running server; stops when dropped.
@@ -67,7 +70,7 @@ impl S3 {
         let dialect = options.dialect.or_else(Dialect::of_environment);
         let region = options.region.or_else(|| dialect?.region.map(str::to_owned));
         let (speaker, faults) = (dialect.map(|dialect| Speaker::new(dialect, store.clone())), Faults::default());
-        let server = server::start(listener, store.clone(), region.clone(), speaker, faults.clone());
+        let server = server::start(listener, store.clone(), region.clone(), speaker, options.loans, faults.clone());
         Self { store, region, faults, address, _server: server }
     }
 

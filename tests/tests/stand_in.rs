@@ -33,7 +33,7 @@ async fn presigned(s3: &S3, key: &str) -> String {
     native::run(move |ports| {
         Box::pin(async move {
             let bucket = Bucket::open(&ports, &access.settings()).await.unwrap();
-            bucket.presigned_get(&key, Duration::from_secs(600)).unwrap().reveal().to_owned()
+            bucket.presigned_get(&key, Duration::from_secs(600)).await.unwrap().reveal().to_owned()
         })
     })
     .await

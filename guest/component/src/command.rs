@@ -1,7 +1,7 @@
 //! The way in of a command line: arguments and environment, success or failure.
 
 use qdrant_backup_contract::command_line::{self, Invocation};
-use qdrant_backup_contract::settings::{Scope, VARIABLES, unknown_names};
+use qdrant_backup_contract::settings::{Scope, VARIABLES, secrets_in_files, unknown_names};
 use qdrant_backup_core::tasks::RunError;
 
 struct Command;
@@ -28,6 +28,14 @@ impl wasip2::exports::cli::run::Guest for Command {
         let (mut ours, others): (Vec<_>, Vec<_>) = std::env::vars().partition(|(name, _)| is_ours(name));
         for warning in unknown_names(others.iter().map(|(name, _)| name.as_str())) {
             eprintln!("warning: {warning}");
+        }
+        let variables = ours.iter().chain(&others).map(|(name, value)| (name.as_str(), value.as_str()));
+        match secrets_in_files(variables, |file| std::fs::read_to_string(file).map_err(|error| error.to_string())) {
+            Ok(secrets) => ours.extend(secrets),
+            Err(problems) => {
+                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                return Err(());
+            }
         }
         ours.extend(settings);
         match crate::run(task, &ours, None) {

@@ -5,10 +5,12 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 mod choice;
+mod credentials;
 mod duration;
 mod endpoint;
 mod help;
 mod host;
+mod in_files;
 mod needs;
 mod read;
 mod retention;
@@ -21,21 +23,23 @@ mod values;
 mod words;
 
 pub use choice::Choice;
+pub use credentials::{Authorization, ContainerService, CredentialSource, Keys, WebIdentity};
 pub use duration::parse as parse_duration;
 pub use endpoint::Endpoint;
 pub use help::help;
 pub use host::{DefaultPort, Host};
+pub use in_files::secrets_in_files;
 pub use needs::{BucketUse, Needs};
-pub use read::{Problem, from_variables};
+pub use read::{Problem, credential_source, from_variables};
 pub use retention::{Keep, Sweep};
 pub use secret::Secret;
 pub use setting::{Scope, Setting, Variable, Word};
 pub use share::Share;
 pub use share::hash;
 pub use table::VARIABLES;
-pub use unknown::{IN_A_FILE, may_be_in_a_file, unknown_names};
+pub use unknown::unknown_names;
 pub use values::Addresses;
-pub use words::{Addressing, Algorithm, ArchiveCheck, LogFormat};
+pub use words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat};
 
 /// All settings of a run, checked.
 #[derive(Clone, Debug)]
@@ -140,7 +144,7 @@ pub struct Settings {
 impl Settings {
     /// Every secret among them.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        let s3 = self.s3.iter().flat_map(|s3| std::iter::once(&s3.secret_key).chain(&s3.session_token));
+        let s3 = self.s3.iter().flat_map(|s3| s3.credentials.secrets());
         self.source_api_key.iter().chain(&self.restore_api_key).chain(s3)
     }
 }
@@ -154,12 +158,8 @@ pub struct S3Settings {
     pub endpoint_for_qdrant: Endpoint,
     /// `QDRANT_S3_BUCKET_NAME`.
     pub bucket: String,
-    /// `QDRANT_S3_ACCESS_KEY_ID`, else `AWS_ACCESS_KEY_ID`.
-    pub access_key: String,
-    /// `QDRANT_S3_SECRET_ACCESS_KEY`, else `AWS_SECRET_ACCESS_KEY`.
-    pub secret_key: Secret,
-    /// `QDRANT_S3_SESSION_TOKEN`, else `AWS_SESSION_TOKEN`.
-    pub session_token: Option<Secret>,
+    /// The keys, or who lends them.
+    pub credentials: CredentialSource,
     /// `QDRANT_S3_REGION`, else `AWS_REGION`, `AWS_DEFAULT_REGION`; found by asking when not set.
     pub region: Option<String>,
     /// `QDRANT_S3_ADDRESSING_STYLE`.
@@ -181,9 +181,11 @@ impl S3Settings {
             endpoint_for_qdrant: endpoint.clone(),
             endpoint,
             bucket: bucket.to_owned(),
-            access_key: access_key.to_owned(),
-            secret_key,
-            session_token: None,
+            credentials: CredentialSource::Keys(Keys {
+                access_key: access_key.to_owned(),
+                secret_key,
+                session_token: None,
+            }),
             region: None,
             addressing: Addressing::Path,
             backup_prefix: String::new(),

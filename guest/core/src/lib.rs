@@ -6,7 +6,7 @@
 //! ```text
 //! tasks            one module a task: what a person asks for
 //! backup, restore, prune  the procedures; their plans are values, made before anything is changed
-//! qdrant, s3       the two servers, as typed calls
+//! qdrant, s3       the two servers, as typed calls; credentials: the keys for the second
 //! sets, lock       backup sets: their manifests, in the bucket; who is at work
 //! archive, manifest, state_files, naming   what is read and written: archives, JSON, CSV, keys
 //! report, metrics, log, redact  what goes out; what comes in is of `qdrant-backup-contract`
@@ -24,6 +24,7 @@ mod clusters;
 mod concurrent;
 pub mod context;
 mod creation;
+mod credentials;
 mod decode;
 mod encode;
 pub mod error;

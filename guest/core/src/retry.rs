@@ -140,6 +140,11 @@ impl Retries {
         }
     }
 
+    /// The server gave an answer, if not the one that was asked for: from now on it is waited for as one that is there.
+    pub(crate) fn is_there(&self) {
+        self.state.borrow_mut().answered = true;
+    }
+
     /// The server answered: what failed before has passed.
     fn answered(&self) {
         let mut state = self.state.borrow_mut();

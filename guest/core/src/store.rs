@@ -126,6 +126,7 @@ pub trait ObjectStore {
     async fn check_writable(&self, folder: &str, unique: u64) -> Result<(), Error> {
         let key = self.places().ours(&format!("{folder}/{WRITE_CHECK}{unique:016x}"));
         let new = self.put_new(&key, "text/plain", unique.to_string().into_bytes()).await?;
+        self.try_condition(&key).await;
         let _ = self.delete(&key).await;
         if new {
             Ok(())
@@ -133,6 +134,10 @@ pub trait ObjectStore {
             Err(Error::new(Code::StoreAnswer, format!("the object `{key}`"), "it was stored, and another one is there"))
         }
     }
+
+    /// Sees by the small object `key`, which is there, whether the store obeys a condition: some store an object over another
+    /// one, and don't say so.
+    async fn try_condition(&self, _key: &str) {}
 
     /// Begins an upload in parts of the object `key`.
     ///
@@ -171,12 +176,12 @@ pub trait ObjectStore {
     /// A page can't be read; `each` may have been called for those before it.
     async fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Error>;
 
-    /// A URL by which Qdrant can read the object for `validity` from now on. Whether the object is there isn't looked
-    /// up.
+    /// A URL by which Qdrant can read the object for `validity` from now on, or for as long as the keys are good that it is
+    /// signed with. Whether the object is there isn't looked up.
     ///
     /// # Errors
-    /// The URL can't be signed.
-    fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, Error>;
+    /// The URL can't be signed, or would end at once.
+    async fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, Error>;
 
     /// One of the tool's own objects, wherever it lies (see [`Places`]).
     ///

@@ -17,6 +17,7 @@ use super::store::Store;
 use super::{ACCESS_KEY, SECRET_KEY};
 use crate::clock;
 use crate::faults::{Answer, Faults, Listener, Place, Server, whole};
+use crate::lender::Loans;
 
 /// Serves `store`; where there is a region, signatures have to name it.
 pub fn start(
@@ -24,6 +25,7 @@ pub fn start(
     store: Store,
     region: Option<String>,
     speaker: Option<Speaker>,
+    loans: Option<Loans>,
     faults: Faults,
 ) -> Server {
     let service = {
@@ -36,7 +38,7 @@ pub fn start(
         builder.build()
     };
     Server::start(listener, Place::S3, faults, move |request| {
-        serve(service.clone(), region.clone(), speaker.clone(), request)
+        serve(service.clone(), region.clone(), speaker.clone(), loans.clone(), request)
     })
 }
 
@@ -44,8 +46,12 @@ async fn serve(
     service: S3Service,
     region: Option<String>,
     speaker: Option<Speaker>,
+    loans: Option<Loans>,
     request: http::Request<Bytes>,
 ) -> Answer {
+    if let Some(refusal) = loans.and_then(|loans| loans.refusal(&request)) {
+        return refusal;
+    }
     if let Some(refusal) = expired(request.uri()) {
         return refusal;
     }

@@ -8,6 +8,7 @@ mod aliases;
 mod attacks;
 mod backup;
 mod changes;
+mod credentials;
 mod cross;
 mod doubt;
 mod drill;

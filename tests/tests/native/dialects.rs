@@ -1,6 +1,10 @@
 //! Every row of docs/stores.md: a store that differs from AWS gets its backups, and gives them back.
 
+use std::time::Duration;
+
+use qdrant_backup_core::sets::SetId;
 use qdrant_backup_tests::clock;
+use qdrant_backup_tests::faults::{Chosen, Fault, Wrong};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3::dialect::{DIALECTS, Dialect};
 use qdrant_backup_tests::s3::{self, S3};
@@ -11,7 +15,7 @@ use crate::manifest_keys;
 
 /// A place at a store that speaks `dialect`, with few keys on a page.
 async fn at(dialect: Dialect) -> Site {
-    let options = s3::Options { memory: true, dialect: Some(dialect), page: Some(3), region: None };
+    let options = s3::Options { memory: true, dialect: Some(dialect), page: Some(3), ..s3::Options::default() };
     let site = Site::with(S3::with(options).await, Options { peers: 2, ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
@@ -67,4 +71,55 @@ async fn a_condition_that_is_refused_is_tried_once() {
     let conditional = site.s3.requests().into_iter().filter(|request| request.headers.contains_key("if-none-match"));
     let keys: Vec<String> = conditional.map(|request| request.uri.path().to_owned()).collect();
     assert!(keys.len() == 1 && keys[0].contains("write-check"), "{keys:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_ignores_conditions_is_found_out() {
+    let site = at(Dialect::named("seaweedfs")).await;
+    clock::another_second().await;
+    let key = SetId::new(clock::now(), "backup-1").key("docs");
+    site.s3.put(&key, b"of another run".to_vec());
+    let run = site.run_with(&["create_snap_shards"], &[("HOSTNAME", "backup-1")]).await;
+    assert_ne!(run.code, 0, "{}", run.stderr);
+    assert_eq!(site.s3.get(&key).unwrap(), b"of another run");
+}
+
+/// It has answered by that: an outage that begins then is one of a store that is there.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_named_its_region_is_waited_for() {
+    let site = at(Dialect::named("r2")).await;
+    let away = Wrong::Status(503, String::new());
+    let faults = site.s3.faults().clone();
+    let uri = "/qdrant-snapshots".to_owned();
+    faults.add(Chosen::Program, Fault { method: None, uri, skip: 1, times: usize::MAX, wrong: away });
+    let healing = async {
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        faults.heal();
+        std::future::pending().await
+    };
+    let settings = [("QDRANT_RETRY_MAX_DURATION", "5m")];
+    let run = tokio::select! {
+        run = site.run_with(&["list_sets"], &settings) => run,
+        run = healing => run,
+    };
+    run.expect(0).says(&["answers again"]);
+}
+
+#[test]
+fn the_table_of_stores_names_every_dialect() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/stores.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut rows = page.lines().skip_while(|line| !line.contains("| Tried as |")).skip(2);
+    let tried: Vec<&str> = rows
+        .by_ref()
+        .take_while(|line| line.starts_with('|'))
+        .map(|row| row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap())
+        .collect();
+    for dialect in DIALECTS {
+        let named = format!("`{}`", dialect.name);
+        assert!(tried.iter().any(|row| row.contains(&named)), "no store is tried as {named}");
+    }
+    for row in tried {
+        assert!(DIALECTS.iter().any(|dialect| row.contains(&format!("`{}`", dialect.name))), "{row}");
+    }
 }

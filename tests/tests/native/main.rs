@@ -7,6 +7,7 @@ mod backup;
 mod beside;
 mod choice;
 mod cluster_state;
+mod credentials;
 mod dialects;
 mod dropped;
 mod evidence;

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::choice::Choice;
+use super::credentials::{self, Authorization, ContainerService, CredentialSource, Keys, WebIdentity};
+use super::endpoint::Endpoint;
 use super::host::injected;
 use super::needs::Needs;
 use super::retention::{Keep, Sweep};
+use super::secret::Secret;
 use super::setting::{Scope, Setting};
 use super::share::Share;
 use super::table::*;
 use super::values::shown;
-use super::words::{Addressing, Algorithm};
-use super::{Encryption, Endpoint, ReportTo, S3Settings, Settings};
+use super::words::{Addressing, Algorithm, CredentialChoice};
+use super::{Encryption, ReportTo, S3Settings, Settings};
 use crate::printable::visible;
 
 const QDRANT: &str = "such as http://qdrant-headless:6333";
@@ -162,21 +165,8 @@ fn s3(reader: &mut Reader, needed: bool) -> Option<S3Settings> {
     }
     reader.require(&QDRANT_S3_ENDPOINT_URL, "the address of the S3 service, such as http://minio:9000");
     reader.require(&QDRANT_S3_BUCKET_NAME, "the bucket in which Qdrant stores its snapshots");
-    // A session belongs to the keys beside it.
-    let session_token = if reader.is_set(&QDRANT_S3_ACCESS_KEY_ID) {
-        reader.get(&QDRANT_S3_SESSION_TOKEN)
-    } else {
-        reader.first(&[&QDRANT_S3_SESSION_TOKEN, &AWS_SESSION_TOKEN])
-    };
-    let access_key = reader.first(&[&QDRANT_S3_ACCESS_KEY_ID, &AWS_ACCESS_KEY_ID]);
-    if access_key.is_none() {
-        reader.require(&QDRANT_S3_ACCESS_KEY_ID, "the S3 access key (AWS_ACCESS_KEY_ID does as well)");
-    }
-    let secret_key = reader.first(&[&QDRANT_S3_SECRET_ACCESS_KEY, &AWS_SECRET_ACCESS_KEY]);
-    if secret_key.is_none() {
-        reader.require(&QDRANT_S3_SECRET_ACCESS_KEY, "the S3 secret key (AWS_SECRET_ACCESS_KEY does as well)");
-    }
     let endpoint = reader.get(&QDRANT_S3_ENDPOINT_URL);
+    let credentials = credentials(reader, endpoint.as_ref());
     let endpoint_for_qdrant = reader.get(&QDRANT_S3_ENDPOINT_URL_FOR_QDRANT);
     let bucket = reader.get(&QDRANT_S3_BUCKET_NAME);
     let region = reader.first(&[&QDRANT_S3_REGION, &AWS_REGION, &AWS_DEFAULT_REGION]);
@@ -205,9 +195,7 @@ fn s3(reader: &mut Reader, needed: bool) -> Option<S3Settings> {
         endpoint_for_qdrant: endpoint_for_qdrant.or_else(|| endpoint.clone())?,
         endpoint: endpoint?,
         bucket: bucket?,
-        access_key: access_key?,
-        secret_key: secret_key?,
-        session_token,
+        credentials: credentials?,
         region,
         addressing,
         backup_prefix,
@@ -215,6 +203,119 @@ fn s3(reader: &mut Reader, needed: bool) -> Option<S3Settings> {
         timeout,
         encryption,
     })
+}
+
+/// Where the bucket's keys come from, by the same reading as in [`from_variables`]: for the host, which allows what is needed
+/// for it. `None` where there is no bucket, or something is wrong, which [`from_variables`] says.
+pub fn credential_source(variables: &[(String, String)]) -> Option<CredentialSource> {
+    let mut reader = Reader::new(variables);
+    let endpoint = reader.get(&QDRANT_S3_ENDPOINT_URL)?;
+    credentials(&mut reader, Some(&endpoint))
+}
+
+/// The source that is chosen, else the first that is configured.
+fn credentials(reader: &mut Reader, s3: Option<&Endpoint>) -> Option<CredentialSource> {
+    let chosen = reader.get(&QDRANT_S3_CREDENTIALS);
+    let disabled = reader.get(&AWS_EC2_METADATA_DISABLED);
+    let metadata = reader.get(&AWS_EC2_METADATA_SERVICE_ENDPOINT);
+    // All are read whichever is taken: what is wrong with one is better known.
+    let (keys, identity, container) = (keys(reader), web_identity(reader), container(reader));
+    let has_keys = [&QDRANT_S3_ACCESS_KEY_ID, &AWS_ACCESS_KEY_ID].iter().any(|name| reader.is_set(name))
+        || [&QDRANT_S3_SECRET_ACCESS_KEY, &AWS_SECRET_ACCESS_KEY].iter().any(|name| reader.is_set(name));
+    let has_service =
+        reader.is_set(&AWS_CONTAINER_CREDENTIALS_FULL_URI) || reader.is_set(&AWS_CONTAINER_CREDENTIALS_RELATIVE_URI);
+    let may_ask_machine = !disabled && (metadata.is_some() || s3.is_some_and(credentials::is_aws));
+    let source = match chosen {
+        CredentialChoice::Auto if has_keys => CredentialChoice::Keys,
+        CredentialChoice::Auto if reader.is_set(&AWS_WEB_IDENTITY_TOKEN_FILE) => CredentialChoice::WebIdentity,
+        CredentialChoice::Auto if has_service => CredentialChoice::Container,
+        CredentialChoice::Auto if may_ask_machine => CredentialChoice::Instance,
+        CredentialChoice::Auto => CredentialChoice::Keys,
+        chosen => chosen,
+    };
+    match source {
+        CredentialChoice::Keys | CredentialChoice::Auto => {
+            let (access_key, secret_key, session_token) = keys;
+            if access_key.is_none() {
+                let what = "the S3 access key (AWS_ACCESS_KEY_ID does as well), or another source of keys \
+                            (QDRANT_S3_CREDENTIALS)";
+                reader.require(&QDRANT_S3_ACCESS_KEY_ID, what);
+            }
+            if secret_key.is_none() {
+                let what = "the S3 secret key (AWS_SECRET_ACCESS_KEY does as well)";
+                reader.require(&QDRANT_S3_SECRET_ACCESS_KEY, what);
+            }
+            Some(CredentialSource::Keys(Keys { access_key: access_key?, secret_key: secret_key?, session_token }))
+        }
+        CredentialChoice::WebIdentity => {
+            reader.require(&AWS_ROLE_ARN, "the role to assume, as a web identity is to be used");
+            reader.require(&AWS_WEB_IDENTITY_TOKEN_FILE, "the token's file, as a web identity is to be used");
+            identity.map(CredentialSource::WebIdentity)
+        }
+        CredentialChoice::Container => {
+            if !has_service {
+                reader.require(&AWS_CONTAINER_CREDENTIALS_FULL_URI, "the address of the service that lends keys");
+            }
+            container.map(CredentialSource::Container)
+        }
+        CredentialChoice::Instance if disabled => {
+            let why = "forbids what QDRANT_S3_CREDENTIALS=instance asks for; set one of them otherwise";
+            reader.problem(&AWS_EC2_METADATA_DISABLED, why.to_owned());
+            None
+        }
+        CredentialChoice::Instance => {
+            metadata.or_else(|| Endpoint::parse(credentials::METADATA).ok()).map(CredentialSource::Instance)
+        }
+    }
+}
+
+/// Access key, secret key and session token.
+fn keys(reader: &mut Reader) -> (Option<String>, Option<Secret>, Option<Secret>) {
+    // A session belongs to the keys beside it.
+    let session_token = if reader.is_set(&QDRANT_S3_ACCESS_KEY_ID) {
+        reader.get(&QDRANT_S3_SESSION_TOKEN)
+    } else {
+        reader.first(&[&QDRANT_S3_SESSION_TOKEN, &AWS_SESSION_TOKEN])
+    };
+    let access_key = reader.first(&[&QDRANT_S3_ACCESS_KEY_ID, &AWS_ACCESS_KEY_ID]);
+    let secret_key = reader.first(&[&QDRANT_S3_SECRET_ACCESS_KEY, &AWS_SECRET_ACCESS_KEY]);
+    (access_key, secret_key, session_token)
+}
+
+fn web_identity(reader: &mut Reader) -> Option<WebIdentity> {
+    let role = reader.get(&AWS_ROLE_ARN);
+    let token_file = reader.get(&AWS_WEB_IDENTITY_TOKEN_FILE);
+    let session = reader.get(&AWS_ROLE_SESSION_NAME);
+    let region = reader.first(&[&AWS_REGION, &AWS_DEFAULT_REGION]);
+    let sts = match reader.get(&AWS_ENDPOINT_URL_STS) {
+        Some(sts) => sts,
+        None => credentials::sts_of(region.as_deref()).ok()?,
+    };
+    let session = session.unwrap_or_else(|| AWS_ROLE_SESSION_NAME.variable.default());
+    Some(WebIdentity { role: role?, token_file: token_file?, session, sts })
+}
+
+fn container(reader: &mut Reader) -> Option<ContainerService> {
+    let full = reader.get(&AWS_CONTAINER_CREDENTIALS_FULL_URI);
+    let relative = reader.get(&AWS_CONTAINER_CREDENTIALS_RELATIVE_URI);
+    let token = reader.get(&AWS_CONTAINER_AUTHORIZATION_TOKEN);
+    let authorization = match (reader.get(&AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE), token) {
+        (Some(file), _) => Authorization::File(file),
+        (None, Some(token)) => Authorization::Token(token),
+        (None, None) => Authorization::None,
+    };
+    if full.is_none() && relative.is_none() {
+        return None;
+    }
+    let setting =
+        if relative.is_some() { &AWS_CONTAINER_CREDENTIALS_RELATIVE_URI } else { &AWS_CONTAINER_CREDENTIALS_FULL_URI };
+    match credentials::container_server(full.as_deref(), relative.as_deref()) {
+        Ok(server) => Some(ContainerService { server, authorization }),
+        Err(why) => {
+            reader.problem(setting, why);
+            None
+        }
+    }
 }
 
 fn encryption(reader: &mut Reader) -> Option<Encryption> {
@@ -385,8 +486,79 @@ mod tests {
             ("AWS_DEFAULT_REGION", "eu01"),
         ]);
         let s3 = read(&variables, Needs { source: false, ..ALL }).unwrap().0.s3.unwrap();
-        assert_eq!((s3.access_key.as_str(), s3.secret_key.reveal(), s3.region.as_deref()), ("A", "B", Some("eu01")));
-        assert_eq!(s3.session_token.unwrap().reveal(), "T");
+        let (secret, token) = (Secret::new("B"), Some(Secret::new("T")));
+        let keys = Keys { access_key: "A".to_owned(), secret_key: secret, session_token: token };
+        assert_eq!((s3.credentials, s3.region.as_deref()), (CredentialSource::Keys(keys), Some("eu01")));
+    }
+
+    /// What is read with these settings in place of keys.
+    fn source(more: &[(&str, &str)]) -> Result<CredentialSource, Vec<Problem>> {
+        let without_keys = GUIDE.iter().copied().filter(|(name, _)| !name.contains("_KEY"));
+        let variables: Vec<_> = without_keys.chain(more.iter().copied()).collect();
+        let (settings, _) = read(&variables, Needs { source: false, ..ALL })?;
+        let read = settings.s3.unwrap().credentials;
+        let owned: Vec<_> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        assert_eq!(credential_source(&owned).as_ref(), Some(&read), "the host sees the same");
+        Ok(read)
+    }
+
+    const AWS: (&str, &str) = ("QDRANT_S3_ENDPOINT_URL", "https://s3.eu-central-1.amazonaws.com");
+    const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "B")];
+    const IRSA: [(&str, &str); 3] = [
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/backup"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"),
+        ("AWS_REGION", "eu-central-1"),
+    ];
+    const POD_IDENTITY: [(&str, &str); 2] = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials"),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/token"),
+    ];
+
+    #[test]
+    fn the_first_source_of_keys_that_is_configured_is_taken() {
+        let all = [&KEYS[..], &IRSA, &POD_IDENTITY, &[AWS]].concat();
+        for (from, server, file) in [
+            (0, None, None),
+            (2, Some("https://sts.eu-central-1.amazonaws.com"), Some("eks.amazonaws.com/serviceaccount/token")),
+            (5, Some("http://169.254.170.23/v1/credentials"), Some("pods.eks.amazonaws.com/serviceaccount/token")),
+            (7, Some("http://169.254.169.254"), None),
+        ] {
+            let source = source(all.get(from..).unwrap()).unwrap();
+            assert_eq!(source.server().map(ToString::to_string).as_deref(), server, "{source:?}");
+            let read = source.token_file().is_some_and(|path| file.is_some_and(|file| path.ends_with(file)));
+            assert_eq!(read, file.is_some(), "{source:?}");
+        }
+        // One that is asked for is taken before others.
+        let asked = [&all[..], &[("QDRANT_S3_CREDENTIALS", "container")]].concat();
+        assert!(matches!(source(&asked), Ok(CredentialSource::Container(_))));
+        let metadata = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1338");
+        assert_eq!(source(&[metadata]).unwrap().server().unwrap().to_string(), "http://127.0.0.1:1338");
+    }
+
+    #[test]
+    fn a_source_of_keys_that_lacks_something_is_told() {
+        let instance = ("QDRANT_S3_CREDENTIALS", "instance");
+        let disabled = ("AWS_EC2_METADATA_DISABLED", "true");
+        let missing = ["QDRANT_S3_ACCESS_KEY_ID", "QDRANT_S3_SECRET_ACCESS_KEY"];
+        for (given, expected) in [
+            // The machine is asked where that is meant, and nowhere else.
+            (&[][..], &missing[..]),
+            (&[AWS, disabled], &missing),
+            (&[instance, disabled], &["AWS_EC2_METADATA_DISABLED"]),
+            (&KEYS[..1], &missing[1..]),
+            (&IRSA[1..], &["AWS_ROLE_ARN"]),
+            (&[("AWS_ROLE_ARN", "arn")], &missing),
+            (&[("QDRANT_S3_CREDENTIALS", "web-identity")], &["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"]),
+            (&[("QDRANT_S3_CREDENTIALS", "container")], &["AWS_CONTAINER_CREDENTIALS_FULL_URI"]),
+            (&[IRSA[0], ("AWS_WEB_IDENTITY_TOKEN_FILE", "token")], &["AWS_WEB_IDENTITY_TOKEN_FILE"]),
+            (
+                &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://evil.example/keys")],
+                &["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
+            ),
+        ] {
+            assert_eq!(names(&source(given).unwrap_err()), expected, "{given:?}");
+        }
+        assert!(source(&[instance]).is_ok());
     }
 
     #[test]

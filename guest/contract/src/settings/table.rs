@@ -11,9 +11,10 @@ use super::endpoint::Endpoint;
 use super::secret::Secret;
 use super::setting::{Scope, Setting, Variable};
 use super::values::{
-    Addresses, bucket, endpoint, file_name, key_prefix, kms_key, own_prefix, push_url, region, rename, restore_id, utc,
+    Addresses, absolute_path, bucket, endpoint, file_name, key_prefix, own_prefix, push_url, region, rename,
+    restore_id, server, session_name, utc, word,
 };
-use super::words::{Addressing, Algorithm, ArchiveCheck, LogFormat};
+use super::words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat};
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
 /// Parameters"), and longer than any request should take.
@@ -53,6 +54,8 @@ settings! {
     QDRANT_S3_ACCESS_KEY_ID: Option<String> = text("AWS_ACCESS_KEY_ID", "text", "access key");
     QDRANT_S3_SECRET_ACCESS_KEY: Option<Secret> = secret("AWS_SECRET_ACCESS_KEY", "secret key");
     QDRANT_S3_SESSION_TOKEN: Option<Secret> = secret("AWS_SESSION_TOKEN", "session token of temporary keys");
+    QDRANT_S3_CREDENTIALS: CredentialChoice = choice(
+        "where keys come from where none are set: auto takes the first source that is configured");
     QDRANT_S3_REGION: Option<String> = parsed("AWS_REGION, else asked for", "name", region, "the bucket's region");
     QDRANT_S3_ADDRESSING_STYLE: Addressing = choice("whether the bucket is in the path or in the host's name");
     QDRANT_S3_KEY_PREFIX: Option<String> = parsed("snapshots", "path", key_prefix,
@@ -69,7 +72,7 @@ settings! {
         "the S3 service as Qdrant's pods reach it, for the links they are given");
     QDRANT_S3_SSE: Algorithm = choice(
         "how the store encrypts the program's own objects, for buckets whose policy asks for the header");
-    QDRANT_S3_SSE_KMS_KEY_ID: Option<String> = parsed("the bucket's", "id, alias or ARN", kms_key,
+    QDRANT_S3_SSE_KMS_KEY_ID: Option<String> = parsed("the bucket's", "id, alias or ARN", word,
         "by which key of the KMS");
     QDRANT_S3_LINK_EXPIRY_DURATION: Duration = duration(HOUR, SECOND..=WEEK, "how long a link is valid");
     QDRANT_SNAPSHOT_DATETIME_FILTER: Option<String> = text("", "glob",
@@ -163,6 +166,23 @@ settings! {
     AWS_SESSION_TOKEN: Option<Secret> = secret("", "taken with the two above");
     AWS_REGION: Option<String> = parsed("", "name", region, "taken where QDRANT_S3_REGION is not set");
     AWS_DEFAULT_REGION: Option<String> = parsed("", "name", region, "taken where AWS_REGION is not set");
+    AWS_ROLE_ARN: Option<String> = parsed("", "ARN", word,
+        "the role that is assumed with the token in AWS_WEB_IDENTITY_TOKEN_FILE");
+    AWS_WEB_IDENTITY_TOKEN_FILE: Option<String> = parsed("", "absolute path", absolute_path,
+        "the token's file, read anew each time; EKS sets it for a service account with a role");
+    AWS_ROLE_SESSION_NAME: Option<String> = parsed("qdrant-backup", "name", session_name,
+        "what the session is called in AWS's logs");
+    AWS_ENDPOINT_URL_STS: Option<Endpoint> = parsed("AWS's, of AWS_REGION", "URL", server,
+        "the Security Token Service");
+    AWS_CONTAINER_CREDENTIALS_FULL_URI: Option<String> = text("", "URL",
+        "the service that lends keys to the container; EKS Pod Identity sets it");
+    AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: Option<String> = text("", "path", "the same on ECS, which sets it");
+    AWS_CONTAINER_AUTHORIZATION_TOKEN: Option<Secret> = secret("", "what that service asks for");
+    AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: Option<String> = parsed("", "absolute path", absolute_path,
+        "or its file, read anew each time");
+    AWS_EC2_METADATA_DISABLED: bool = flag(false, "never ask the machine's metadata service for its role's keys");
+    AWS_EC2_METADATA_SERVICE_ENDPOINT: Option<Endpoint> = parsed("http://169.254.169.254", "URL", server,
+        "the machine's metadata service");
     QDRANT_WORK_DIR: Option<String> = of_host("current directory", "path", "as --work-dir");
     QDRANT_ALLOW_HOSTS: Option<String> = of_host("", "rules, by commas", "as --allow-host");
     QDRANT_CA_FILE: Option<String> = of_host("the system's", "path", "as --ca-file");

@@ -1,23 +1,14 @@
 //! Variables that look like settings and are none.
 
-use super::setting::Variable;
+use super::in_files::names_a_file;
 use super::table::VARIABLES;
-
-/// What the name of a variable ends with that names a file in place of a secret; the host program reads it.
-pub const IN_A_FILE: &str = "_FILE";
-
-/// True for the names of keys and secrets, whose values may stand in a file.
-pub fn may_be_in_a_file(name: &str) -> bool {
-    let is_secret = |variable: &Variable| variable.secret || variable.name.ends_with("ACCESS_KEY_ID");
-    VARIABLES.iter().any(|variable| variable.name == name && is_secret(variable))
-}
 
 /// A warning for each of `names` that looks like one of ours and isn't, with the nearest one that is.
 pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let known = || VARIABLES.iter().map(|variable| variable.name);
     let mut warnings = Vec::new();
     for name in names {
-        if name.strip_suffix(IN_A_FILE).is_some_and(may_be_in_a_file) {
+        if names_a_file(name) {
             continue;
         }
         if known().any(|known| known == name) || made_by_kubernetes(name) || name.starts_with("QDRANT__") {

@@ -47,6 +47,34 @@ pub(super) fn endpoint(_: &Variable, text: &str) -> Result<Option<Endpoint>, Str
     })
 }
 
+/// The address of a service other than S3.
+pub(super) fn server(_: &Variable, text: &str) -> Result<Option<Endpoint>, String> {
+    without_user(text)?;
+    if !text.contains("://") {
+        return Err(format!("`{}` has no http:// or https:// in front", shown(text)));
+    }
+    Endpoint::parse(text).map(Some).map_err(|problem| format!("`{}`: {problem}", shown(text)))
+}
+
+/// A path from the root on, without steps back.
+pub(super) fn absolute_path(_: &Variable, text: &str) -> Result<Option<String>, String> {
+    if text.starts_with('/') && !text.ends_with('/') && text.split('/').all(|part| part != "..") {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(format!("`{}` is not a file's absolute path", shown(text)))
+    }
+}
+
+/// What AWS takes for the name of a session.
+pub(super) fn session_name(_: &Variable, text: &str) -> Result<Option<String>, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "_=,.@-".contains(c);
+    if (2..=64).contains(&text.len()) && text.chars().all(good) {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(format!("`{}` is not 2 to 64 letters, digits and `_=,.@-`", shown(text)))
+    }
+}
+
 /// Where metrics are sent to.
 pub(super) fn push_url(variable: &Variable, text: &str) -> Result<Option<String>, String> {
     let server = text.split("/metrics/job/").next().unwrap_or_default();
@@ -71,11 +99,12 @@ pub(super) fn bucket(_: &Variable, text: &str) -> Result<Option<String>, String>
     }
 }
 
-pub(super) fn kms_key(_: &Variable, text: &str) -> Result<Option<String>, String> {
+/// An id, a name or an ARN.
+pub(super) fn word(variable: &Variable, text: &str) -> Result<Option<String>, String> {
     if text.chars().all(|c| c.is_ascii_graphic()) {
         Ok(Some(text.to_owned()))
     } else {
-        Err("is not a key's id, alias or ARN (no spaces)".to_owned())
+        Err(format!("has spaces or other signs in it that no {} has", variable.accepts()))
     }
 }
 

@@ -61,6 +61,22 @@ impl ArchiveCheck {
     }
 }
 
+/// `QDRANT_S3_CREDENTIALS`: which source is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CredentialChoice {
+    /// The first that is configured.
+    #[default]
+    Auto,
+    /// Keys in settings.
+    Keys,
+    /// A role by a token.
+    WebIdentity,
+    /// A container's service.
+    Container,
+    /// The machine's role.
+    Instance,
+}
+
 /// `LOG_FORMAT`: how log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -86,6 +102,16 @@ impl Word for Algorithm {
 
 impl Word for ArchiveCheck {
     const WORDS: &'static [(&'static str, Self)] = &[("full", Self::Full), ("tail", Self::Tail), ("none", Self::None)];
+}
+
+impl Word for CredentialChoice {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("keys", Self::Keys),
+        ("web-identity", Self::WebIdentity),
+        ("container", Self::Container),
+        ("instance", Self::Instance),
+    ];
 }
 
 impl Word for LogFormat {

@@ -169,7 +169,7 @@ impl Sending<'_> {
     async fn link(&self) -> Result<(), Failure> {
         let &Self { job: &Job { context, store, plan, .. }, client, recovery } = self;
         // Made just now: its validity counts from here, and Qdrant fetches at once.
-        let url = store.presigned_get(&recovery.key, context.settings.link_expiry);
+        let url = store.presigned_get(&recovery.key, context.settings.link_expiry).await;
         let url = url.map_err(Failure::Before)?;
         let answer = match &recovery.shard {
             None => client.recover(&plan.collection, &url).await,

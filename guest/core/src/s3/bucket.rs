@@ -23,12 +23,14 @@ use super::dialect::Dialect;
 use super::error::{S3Error, S3ErrorKind};
 use super::listing::{Following, parse_error, parse_page};
 use super::sign::{self, encode_key, encode_query};
+use crate::credentials::{Lent, Provider};
 use crate::error::{Code, Error};
+use crate::log::Log;
 use crate::places::{self, Places};
 use crate::ports::{Body, HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::presigned_url::PresignedUrl;
 use crate::retry::{self, Retries};
-use crate::settings::{Addressing, Endpoint, Host, S3Settings, Settings};
+use crate::settings::{Addressing, Endpoint, Host, LogFormat, S3Settings, Settings};
 use crate::store::{Object, ObjectReader, ObjectStore, Part, Stat, Upload};
 use crate::timestamp;
 
@@ -61,6 +63,7 @@ const PIECE: usize = 64 << 10;
 pub struct Bucket {
     ports: Ports,
     settings: Rc<S3Settings>,
+    credentials: Rc<Provider>,
     region: Rc<RefCell<String>>,
     places: Places,
     retries: Retries,
@@ -107,7 +110,8 @@ impl Bucket {
     /// # Errors
     /// It can't be reached or listed.
     pub async fn open(ports: &Ports, settings: &S3Settings) -> Result<Self, S3Error> {
-        Self::open_with(ports, settings, Retries::without_settings(ports, server(settings))).await
+        let log = Log::plain(ports, LogFormat::Text);
+        Self::open_with(ports, settings, &log, Retries::without_settings(ports, server(settings))).await
     }
 
     /// As [`Bucket::open`], with the log and the limit of a run.
@@ -115,14 +119,15 @@ impl Bucket {
     /// # Errors
     /// As [`Bucket::open`].
     pub(crate) async fn open_in(ports: &Ports, settings: &Settings, s3: &S3Settings) -> Result<Self, S3Error> {
-        Self::open_with(ports, s3, Retries::new(ports, settings, server(s3))).await
+        Self::open_with(ports, s3, &Log::new(ports, settings), Retries::new(ports, settings, server(s3))).await
     }
 
-    async fn open_with(ports: &Ports, settings: &S3Settings, retries: Retries) -> Result<Self, S3Error> {
+    async fn open_with(ports: &Ports, settings: &S3Settings, log: &Log, retries: Retries) -> Result<Self, S3Error> {
         let region = settings.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
         let mut bucket = Self {
             ports: ports.clone(),
             settings: Rc::new(settings.clone()),
+            credentials: Rc::new(Provider::new(ports, log, &retries, &settings.credentials)),
             region: Rc::new(RefCell::new(region)),
             places: Places::new(&settings.backup_prefix, false),
             retries,
@@ -276,20 +281,32 @@ impl Bucket {
         self.retries.run(async || self.send_once(call).await).await
     }
 
-    /// Sends a call, or where another region is the right one, twice. The head of a 2xx answer.
+    /// Sends a call; once more where another region is the right one, and once more where lent keys have ended. The head of
+    /// a 2xx answer.
     async fn send_once(&self, call: &Call<'_>) -> Result<Response, S3Error> {
-        let mut moved = false;
+        let (mut moved, mut renewed) = (false, false);
         loop {
-            let response = self.exchange(call).await?;
+            let keys = self
+                .credentials
+                .keys()
+                .await
+                .map_err(|error| self.error(call, S3ErrorKind::Credentials(Box::new(error))))?;
+            let response = self.exchange(call, &keys).await?;
             if response.status.is_success() {
                 return self.genuine(call, response);
             }
             let (error, region) = self.refused(call, response).await;
+            // Before their time: they were withdrawn, or the clocks differ.
+            if !renewed && error.says_keys_ended() && self.credentials.refused(&keys) {
+                renewed = true;
+                continue;
+            }
             // Who isn't told a region, or a wrong one, is told the right one by the server.
             match region.filter(|region| !moved && *region != *self.region.borrow()) {
                 Some(region) => *self.region.borrow_mut() = region,
                 None => return Err(error),
             }
+            self.retries.is_there();
             moved = true;
         }
     }
@@ -319,13 +336,13 @@ impl Bucket {
         }
     }
 
-    async fn exchange(&self, call: &Call<'_>) -> Result<Response, S3Error> {
+    async fn exchange(&self, call: &Call<'_>, lent: &Lent) -> Result<Response, S3Error> {
         let shape = |what: String| self.error(call, S3ErrorKind::Shape(what));
         let separator = if call.query.is_empty() { "" } else { "?" };
         let url = format!("{}{separator}{}", self.url(&self.settings.endpoint, call.key), call.query);
         let now = self.ports.clock.now();
         let region = self.region.borrow().clone();
-        let signed = sign::sign_headers(&self.settings, &region, now, &call.method, &url, &call.headers, &call.body);
+        let signed = sign::sign_headers(&lent.keys, &region, now, &call.method, &url, &call.headers, &call.body);
         let mut headers = call.headers.clone();
         headers.extend(signed.map_err(shape)?);
         // Not signed: Google's load balancers write it anew.
@@ -369,8 +386,12 @@ impl Bucket {
         });
         let region =
             region.filter(|region| region.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
-        let kind =
-            S3ErrorKind::Status { status: status.as_u16(), code: error.code, message: error.message, retry_after };
+        let kind = S3ErrorKind::Status {
+            status: status.as_u16(),
+            code: error.code,
+            message: self.credentials.clean(&error.message),
+            retry_after,
+        };
         (self.error(call, kind), region)
     }
 
@@ -425,6 +446,10 @@ impl ObjectStore for Bucket {
         let Response { headers, .. } = match answer {
             Ok(response) => response,
             Err(S3Error { kind: S3ErrorKind::Status { status: 404, .. }, .. }) => {
+                return Ok(self.stat_by_range(key).await?);
+            }
+            // It has no body in which it could stand that the keys have ended.
+            Err(S3Error { kind: S3ErrorKind::Status { status: 400 | 403, .. }, .. }) if self.credentials.is_lent() => {
                 return Ok(self.stat_by_range(key).await?);
             }
             Err(error) => return Err(error.into()),
@@ -523,6 +548,12 @@ impl ObjectStore for Bucket {
         self.uploads(prefix, each).await
     }
 
+    async fn try_condition(&self, key: &str) {
+        if self.dialect.has_conditions() && self.store(key, "text/plain", b"", true).await.is_ok() {
+            self.dialect.ignores_conditions();
+        }
+    }
+
     fn check_clock(&self) -> Result<(), Error> {
         let seconds = self.ahead.whole_seconds();
         if seconds.unsigned_abs() <= MOST_APART {
@@ -559,11 +590,14 @@ impl ObjectStore for Bucket {
         }
     }
 
-    fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, Error> {
+    async fn presigned_get(&self, key: &str, validity: Duration) -> Result<PresignedUrl, Error> {
+        let error = |kind: S3ErrorKind| self.error(&Call::new(Method::GET, key), kind);
+        let lent = self.credentials.keys_for_link(validity).await;
+        let (lent, validity) = lent.map_err(|cause| error(S3ErrorKind::Credentials(Box::new(cause))))?;
         let url = self.url(&self.settings.endpoint_for_qdrant, key);
         let region = self.region.borrow();
-        sign::presign(&self.settings, &region, self.ports.clock.now(), &url, validity)
-            .map_err(|what| self.error(&Call::new(Method::GET, key), S3ErrorKind::Shape(what)).into())
+        sign::presign(&lent.keys, &region, self.ports.clock.now(), &url, validity)
+            .map_err(|what| error(S3ErrorKind::Shape(what)).into())
     }
 }
 
@@ -595,7 +629,7 @@ mod tests {
     use crate::ports::{Body, Clock, Http};
     use time::OffsetDateTime;
 
-    use crate::settings::Secret;
+    use crate::settings::{CredentialSource, Keys, Secret};
     use serde_json::Value;
 
     /// Answers every request with a status and a body, in turn; tells the time it was given.
@@ -678,6 +712,13 @@ mod tests {
         S3Settings::new(Endpoint::parse(endpoint).unwrap(), "qdrant-snapshots", "AKIAIOSFODNN7EXAMPLE", secret)
     }
 
+    fn with_token(source: CredentialSource, session_token: Option<Secret>) -> CredentialSource {
+        match source {
+            CredentialSource::Keys(keys) => CredentialSource::Keys(Keys { session_token, ..keys }),
+            other => other,
+        }
+    }
+
     fn data(name: &str) -> String {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/s3/");
         std::fs::read_to_string(format!("{folder}{name}")).unwrap()
@@ -699,11 +740,12 @@ mod tests {
             let (_, ports) = server(now, &[(200, EMPTY)]);
             let mut settings = settings(&text("endpoint"));
             settings.region = Some(text("region"));
-            settings.session_token = entry["token"].as_str().map(Secret::new);
+            let token = entry["token"].as_str().map(Secret::new);
+            settings.credentials = with_token(settings.credentials, token);
             settings.addressing = if entry["virtual"] == true { Addressing::Virtual } else { Addressing::Path };
             let bucket = futures_executor::block_on(Bucket::open(&ports, &settings)).unwrap();
             let validity = Duration::from_secs(entry["expires"].as_u64().unwrap());
-            let url = bucket.presigned_get(&text("key"), validity).unwrap();
+            let url = futures_executor::block_on(bucket.presigned_get(&text("key"), validity)).unwrap();
             // boto3 writes a port that is the scheme's own; it is not signed, and means the same.
             let theirs = if text("endpoint").starts_with("https") {
                 text("url").replacen(":443/", "/", 1)
@@ -737,7 +779,7 @@ mod tests {
             let (seen, ports) = server(now, &[(200, EMPTY), (200, EMPTY)]);
             let mut settings = settings(&endpoint);
             settings.region = Some(region);
-            settings.session_token = token.map(Secret::new);
+            settings.credentials = with_token(settings.credentials, token.map(Secret::new));
             settings.addressing = if is_virtual { Addressing::Virtual } else { Addressing::Path };
             let bucket = futures_executor::block_on(Bucket::open(&ports, &settings)).unwrap();
             futures_executor::block_on(async {
@@ -750,7 +792,10 @@ mod tests {
                 }
             });
             let signed = match call.as_str() {
-                "link" => bucket.presigned_get(&key, Duration::from_secs(expires)).unwrap().reveal().to_owned(),
+                "link" => {
+                    let link = bucket.presigned_get(&key, Duration::from_secs(expires));
+                    futures_executor::block_on(link).unwrap().reveal().to_owned()
+                }
                 _ => seen.sent.borrow()[1].headers["authorization"].to_str().unwrap().to_owned(),
             };
             assert!(signed.contains(&format!("Signature={signature}")), "{line}: {signed}");
@@ -940,7 +985,8 @@ mod tests {
             let (server, bucket) = opened(&[(404, &code("NoSuchKey"))], &settings);
             futures_executor::block_on(bucket.get("a/b", 10)).unwrap();
             let sent = server.sent.borrow();
-            (sent[0].uri.to_string(), bucket.presigned_get("a/b", Duration::from_secs(60)).unwrap())
+            let link = bucket.presigned_get("a/b", Duration::from_secs(60));
+            (sent[0].uri.to_string(), futures_executor::block_on(link).unwrap())
         };
         let (asked, link) = url("https://p.example.co/storage/v1/s3", "b");
         assert_eq!(asked, "https://p.example.co/storage/v1/s3/b/a/b");

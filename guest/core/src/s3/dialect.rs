@@ -8,7 +8,7 @@ use super::error::{S3Error, S3ErrorKind};
 /// What was learnt of a store in this run.
 #[derive(Debug, Default)]
 pub(super) struct Dialect {
-    /// It does not know `If-None-Match`.
+    /// It does not know `If-None-Match`, or does not care.
     no_conditions: Cell<bool>,
     /// It asks for a checksum of the newer kind.
     wants_checksum: Cell<bool>,
@@ -18,6 +18,11 @@ impl Dialect {
     /// False where the store is known not to take `If-None-Match`.
     pub(super) fn has_conditions(&self) -> bool {
         !self.no_conditions.get()
+    }
+
+    /// An object was stored in spite of `If-None-Match`, over another one.
+    pub(super) fn ignores_conditions(&self) {
+        self.no_conditions.set(true);
     }
 
     /// True where the store has asked for `x-amz-checksum-...`. It is not sent unasked: R2 and B2 have refused it.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::credentials::CredentialsError;
 use crate::error::{Code, Error};
 use crate::ports::HttpError;
 use crate::redact::redact_links;
@@ -37,6 +38,8 @@ pub enum S3ErrorKind {
     },
     /// A 2xx answer that is not what S3 documents, or a request that can't be made.
     Shape(String),
+    /// There are no keys to sign it with. Whoever lends them was waited for already.
+    Credentials(Box<CredentialsError>),
 }
 
 /// Codes of faults that pass, whatever their status is (AWS, "Error responses": `SlowDown`, `InternalError`,
@@ -63,7 +66,15 @@ impl S3Error {
     pub fn is_denied(&self) -> bool {
         matches!(self.kind, S3ErrorKind::Status { status: 403, .. })
     }
+
+    /// True where the server says that the keys were good and are no more.
+    pub(super) fn says_keys_ended(&self) -> bool {
+        matches!(&self.kind, S3ErrorKind::Status { code, .. } if ENDED.contains(&code.as_str()))
+    }
 }
+
+/// Codes for keys that have ended (AWS, "Error responses"; the last one is how some stores call it).
+const ENDED: &[&str] = &["ExpiredToken", "TokenRefreshRequired", "InvalidToken", "ExpiredTokenException"];
 
 impl Fault for S3Error {
     /// All our calls may be sent twice.
@@ -77,7 +88,7 @@ impl Fault for S3Error {
                     Nature::Answer
                 }
             }
-            S3ErrorKind::Shape(_) => Nature::Lasting,
+            S3ErrorKind::Shape(_) | S3ErrorKind::Credentials(_) => Nature::Lasting,
         }
     }
 
@@ -116,6 +127,7 @@ impl fmt::Display for S3Error {
                     None => Ok(()),
                 }
             }
+            S3ErrorKind::Credentials(error) => write!(f, "{call} was not sent to S3 at {endpoint}: {error}"),
             S3ErrorKind::Shape(what) => {
                 write!(f, "S3 at {endpoint}: {call}: {what} (is QDRANT_S3_ENDPOINT_URL really an S3 service?)")
             }
@@ -132,6 +144,7 @@ impl From<S3Error> for Error {
             S3ErrorKind::Status { status: 401 | 403, .. } => Code::StoreUnauthorized,
             S3ErrorKind::Status { .. } => Code::StoreRefused,
             S3ErrorKind::Shape(_) => Code::StoreAnswer,
+            S3ErrorKind::Credentials(error) => error.code(),
         };
         Self::new(code, "", error.to_string())
     }
@@ -146,7 +159,8 @@ fn advice(call: &str, status: u16, code: &str, message: &str) -> Option<&'static
         "InvalidAccessKeyId" | "NotSignedUp" | "InvalidAccessKey" | "UnknownAccessKeyId" => UNKNOWN_KEY,
         "AccessDenied" if says("no such key") => UNKNOWN_KEY,
         "InvalidToken" | "ExpiredToken" | "TokenRefreshRequired" => {
-            "the session token is wrong or has expired: check QDRANT_S3_SESSION_TOKEN"
+            "the session token is wrong or has expired: check QDRANT_S3_SESSION_TOKEN, or have keys lent that are renewed \
+             (QDRANT_S3_CREDENTIALS)"
         }
         "NoSuchBucket" | "InvalidBucketName" => {
             "check QDRANT_S3_BUCKET_NAME, and QDRANT_S3_ADDRESSING_STYLE (path or virtual)"

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 
 use crate::presigned_url::PresignedUrl;
-use crate::settings::S3Settings;
+use crate::settings::Keys;
 
 /// What stays as it is in a canonical URI (RFC 3986, unreserved).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -37,7 +37,7 @@ pub(super) fn encode_query(text: &str) -> String {
 /// # Errors
 /// The URL can't be signed.
 pub(super) fn sign_headers(
-    settings: &S3Settings,
+    keys: &Keys,
     region: &str,
     now: OffsetDateTime,
     method: &Method,
@@ -50,7 +50,7 @@ pub(super) fn sign_headers(
     let headers = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let request = SignableRequest::new(method.as_str(), url, headers, SignableBody::Bytes(body));
     let request = request.map_err(|error| error.to_string())?;
-    let (headers, _) = instructions(settings, region, now, signing, request)?;
+    let (headers, _) = instructions(keys, region, now, signing, request)?;
     headers
         .into_iter()
         .map(|(name, value)| {
@@ -67,7 +67,7 @@ pub(super) fn sign_headers(
 /// # Errors
 /// The URL can't be signed.
 pub(super) fn presign(
-    settings: &S3Settings,
+    keys: &Keys,
     region: &str,
     now: OffsetDateTime,
     url: &str,
@@ -77,7 +77,7 @@ pub(super) fn presign(
     signing.expires_in = Some(validity);
     let request = SignableRequest::new("GET", url, std::iter::empty(), SignableBody::UnsignedPayload);
     let request = request.map_err(|error| error.to_string())?;
-    let (_, parameters) = instructions(settings, region, now, signing, request)?;
+    let (_, parameters) = instructions(keys, region, now, signing, request)?;
     let query: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encode_query(value))).collect();
     Ok(PresignedUrl::new(format!("{url}?{}", query.join("&"))))
 }
@@ -95,16 +95,16 @@ type Pairs = Vec<(String, String)>;
 
 /// The headers and the query parameters that carry the signature.
 fn instructions(
-    settings: &S3Settings,
+    keys: &Keys,
     region: &str,
     now: OffsetDateTime,
     signing: SigningSettings,
     request: SignableRequest<'_>,
 ) -> Result<(Pairs, Pairs), String> {
     let identity = Credentials::new(
-        settings.access_key.as_str(),
-        settings.secret_key.reveal(),
-        settings.session_token.as_ref().map(|token| token.reveal().to_owned()),
+        keys.access_key.as_str(),
+        keys.secret_key.reveal(),
+        keys.session_token.as_ref().map(|token| token.reveal().to_owned()),
         None,
         "qdrant-backup",
     )
@@ -127,15 +127,13 @@ fn instructions(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::settings::{Addressing, Endpoint, Secret};
+    use crate::settings::Secret;
     use time::macros::datetime;
 
     /// The keys of AWS's documented examples.
-    fn settings() -> S3Settings {
-        let endpoint = Endpoint::parse("https://s3.amazonaws.com").unwrap();
-        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
-        let settings = S3Settings::new(endpoint, "examplebucket", "AKIAIOSFODNN7EXAMPLE", secret);
-        S3Settings { addressing: Addressing::Virtual, ..settings }
+    fn keys() -> Keys {
+        let secret_key = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        Keys { access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(), secret_key, session_token: None }
     }
 
     const NOW: OffsetDateTime = datetime!(2013-05-24 00:00 UTC);
@@ -144,7 +142,7 @@ mod tests {
     #[test]
     fn the_documented_presigned_url_is_made() {
         let url = "https://examplebucket.s3.amazonaws.com/test.txt";
-        let url = presign(&settings(), "us-east-1", NOW, url, Duration::from_secs(86_400)).unwrap();
+        let url = presign(&keys(), "us-east-1", NOW, url, Duration::from_secs(86_400)).unwrap();
         assert!(
             url.reveal().ends_with("&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"),
             "{}",
@@ -171,7 +169,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect();
-            let signed = sign_headers(&settings(), "us-east-1", NOW, &method, url, &headers, body).unwrap();
+            let signed = sign_headers(&keys(), "us-east-1", NOW, &method, url, &headers, body).unwrap();
             signed.get("authorization").unwrap().to_str().unwrap().to_owned()
         };
         let url = "https://examplebucket.s3.amazonaws.com/test.txt";

@@ -114,7 +114,7 @@ impl ObjectStore for Memory {
         Ok(())
     }
 
-    fn presigned_get(&self, key: &str, _: Duration) -> Result<PresignedUrl, Error> {
+    async fn presigned_get(&self, key: &str, _: Duration) -> Result<PresignedUrl, Error> {
         Ok(PresignedUrl::new(format!("memory:{key}")))
     }
 }
