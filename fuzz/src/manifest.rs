@@ -2,6 +2,7 @@
 
 use qdrant_backup_core::manifest::Manifest;
 use qdrant_backup_core::naming::shards_folder;
+use qdrant_backup_core::places::Places;
 use qdrant_backup_core::restore::{SetSelection, Target};
 use qdrant_backup_core::sets::{SetId, SetManifest};
 
@@ -41,12 +42,17 @@ pub fn set_examples() -> Vec<Vec<u8>> {
 
 pub fn check_set(bytes: &[u8]) {
     let id = SetId::from_text(ID);
-    let Ok(manifest) = SetManifest::parse(bytes, "docs", &id, "snapshots") else { return };
+    let Ok(manifest) = SetManifest::parse(bytes, "docs", &id, "snapshots", &Places::default()) else { return };
     let written = serde_json::to_vec(&manifest).expect("it can be written");
-    assert_eq!(SetManifest::parse(&written, "docs", &id, "snapshots").as_ref(), Ok(&manifest));
+    assert_eq!(SetManifest::parse(&written, "docs", &id, "snapshots", &Places::default()).as_ref(), Ok(&manifest));
     let folder = shards_folder("snapshots", "docs");
     for shard in &manifest.shards {
-        let inside = shard.s3_key.strip_prefix(&folder).expect("a key in the collection's folder");
+        let streamed = format!("streamed/{}/docs/{ID}/", manifest.source_id.as_deref().unwrap_or_default());
+        let inside = shard.s3_key.strip_prefix(&folder).or_else(|| {
+            let inside = shard.s3_key.strip_prefix(&streamed);
+            inside.or_else(|| shard.s3_key.strip_prefix("streamed/")?.split_once('/')?.1.strip_prefix("docs/"))
+        });
+        let inside = inside.expect("a key in the collection's folder");
         assert!(!inside.split('/').any(|part| matches!(part, "" | "." | "..")), "{}", shard.s3_key);
     }
     let _ = (manifest.bytes(), manifest.exact_points(), manifest.peers(), manifest.has_checksums());

@@ -146,7 +146,11 @@ fn unusable(component: Option<&Path>, why: &str) -> String {
 /// What the component is asked to do.
 fn request(options: &Options, snapshots: Option<String>) -> tasks::Request {
     let setting = |(name, value): &(String, String)| tasks::Setting { name: name.clone(), value: value.clone() };
-    tasks::Request { task: task(&options.task), settings: options.settings.iter().map(setting).collect(), snapshots }
+    let mut settings: Vec<_> = options.settings.iter().map(setting).collect();
+    // How much it may hold at a time follows from it.
+    let memory = ("QDRANT_MEMORY_LIMIT".to_owned(), options.memory_limit.to_string());
+    settings.push(setting(&memory));
+    tasks::Request { task: task(&options.task), settings, snapshots }
 }
 
 /// The outcome of `call`, which is dropped when `deadline` runs out.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
+use qdrant_backup_core::places::Places;
 use qdrant_backup_core::sets::{SetId, SetManifest};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -58,7 +59,9 @@ pub fn sets(site: &Site, collection: &str) -> Vec<SetManifest> {
     keys.iter()
         .filter_map(|key| {
             let (collection, id) = SetId::of_key(key)?;
-            Some(SetManifest::parse(&site.s3.get(key).unwrap(), &collection, &id, "snapshots").unwrap())
+            let places = Places::default();
+            let parsed = SetManifest::parse(&site.s3.get(key).unwrap(), &collection, &id, "snapshots", &places);
+            Some(parsed.unwrap())
         })
         .collect()
 }

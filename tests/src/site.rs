@@ -164,6 +164,8 @@ impl Site {
             ("QDRANT_S3_SECRET_ACCESS_KEY", crate::s3::SECRET_KEY),
             ("QDRANT_S3_SESSION_TOKEN", SESSION_TOKEN),
             ("BACKUP_COLLECTION_ALIASES_ON_S3", "true"),
+            // To find it out one snapshot more is made.
+            ("QDRANT_SNAPSHOT_TRANSFER", "storage"),
             ("QDRANT_VERIFY_POLL_INTERVAL_SECONDS", "1"),
             ("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS", "60"),
             ("CURL_TIMEOUT", "60"),

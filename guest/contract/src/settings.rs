@@ -39,7 +39,7 @@ pub use share::hash;
 pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
-pub use words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat};
+pub use words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, Transfer};
 
 /// All settings of a run, checked.
 #[derive(Clone, Debug)]
@@ -121,6 +121,10 @@ pub struct Settings {
     pub restore_before: Option<OffsetDateTime>,
     /// `QDRANT_ARCHIVE_CHECK`: how much of each shard archive is read before it counts.
     pub archive_check: ArchiveCheck,
+    /// `QDRANT_SNAPSHOT_TRANSFER`: how the snapshots of shards get into the bucket.
+    pub transfer: Transfer,
+    /// `QDRANT_MEMORY_LIMIT`: how much memory the host lets this component have, in bytes.
+    pub memory_limit: u64,
     /// `QDRANT_BACKUP_LABEL`: a text that goes into the manifests of sets.
     pub label: Option<String>,
     /// `QDRANT_SOURCE_NAME`: what people call the source.

@@ -7,6 +7,7 @@
 mod assembly;
 mod description;
 mod error;
+mod passing;
 mod points;
 mod shard_folder;
 mod source;
@@ -15,12 +16,13 @@ mod walk;
 pub use assembly::Assembly;
 pub use description::{ArchiveDescription, ShardDescription, ShardKeyMapping};
 pub use error::ArchiveError;
+pub use passing::{Passed, Passing};
 pub use shard_folder::Piece;
 
 use sha2::{Digest, Sha256};
 
 use crate::store::ObjectStore;
-use source::Stored;
+use source::{Source, Stored};
 use walk::Keep;
 
 /// Reads the description of the archive `key` of `bytes` bytes.
@@ -28,7 +30,7 @@ use walk::Keep;
 /// # Errors
 /// It can't be read, is not whole, or is no archive of a collection.
 pub async fn describe(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<ArchiveDescription, ArchiveError> {
-    let tables = walk::walk(&Stored { bucket, key }, bytes, &description::tables).await?;
+    let tables = walk::walk(&Stored { bucket, key, bytes }, &description::tables).await?;
     description::describe(tables).map_err(ArchiveError::Broken)
 }
 
@@ -38,10 +40,16 @@ pub async fn describe(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result
 /// # Errors
 /// As for [`describe`].
 pub async fn check_shard(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<u64, ArchiveError> {
+    shard(&Stored { bucket, key, bytes }).await
+}
+
+/// Walks a snapshot of a shard to its end; returns the peer that made it.
+async fn shard(source: &dyn Source) -> Result<u64, ArchiveError> {
     let wanted = |path: &str| if path == description::REPLICA_STATE { Keep::Content } else { Keep::Place };
-    let entries = walk::walk(&Stored { bucket, key }, bytes, &wanted).await?;
-    // Without one of these Qdrant refuses it ("Invalid snapshot").
-    for part in ["segments", "wal", "shard_config.json", "replica_state.json"] {
+    let entries = walk::walk(source, &wanted).await?;
+    // Without one of these Qdrant refuses it ("Invalid snapshot"). It writes the last two last, so that a snapshot that it
+    // could not make whole, and ended all the same as a tar ends, lacks them.
+    for part in ["segments", "wal", description::REPLICA_STATE, "shard_config.json"] {
         if !entries.iter().any(|entry| entry.path.split('/').next() == Some(part)) {
             return Err(ArchiveError::Broken(format!("it has no `{part}` and is not an archive of a shard")));
         }
@@ -60,7 +68,7 @@ pub async fn has_points(
     bytes: u64,
     folder: &str,
 ) -> Result<Option<bool>, ArchiveError> {
-    points::any(&Stored { bucket, key }, bytes, folder).await
+    points::any(&Stored { bucket, key, bytes }, folder).await
 }
 
 /// The data of `shard` in the archive `key` of a whole collection, put together as an archive of that shard. Restores it
@@ -76,7 +84,7 @@ pub async fn shard_of_collection(
 ) -> Result<Vec<Piece>, ArchiveError> {
     let folder = format!("{shard}/");
     let wanted = |path: &str| if path.starts_with(&folder) { Keep::Header } else { Keep::Place };
-    let entries = walk::walk(&Stored { bucket, key }, bytes, &wanted).await?;
+    let entries = walk::walk(&Stored { bucket, key, bytes }, &wanted).await?;
     shard_folder::pieces(&entries, shard)
 }
 
@@ -87,5 +95,9 @@ pub async fn shard_of_collection(
 pub async fn sha256(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<String, ArchiveError> {
     let mut hash = Sha256::new();
     bucket.read_through(key, bytes, &mut |chunk| hash.update(chunk)).await.map_err(ArchiveError::Unreadable)?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash))
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

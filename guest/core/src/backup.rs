@@ -7,6 +7,7 @@
 //! | look | [`look::Looked`]: configuration and layout before anything is made | `look.rs` |
 //! | create | [`snapshot::Created`]: a snapshot that Qdrant says it has made | `snapshot.rs` |
 //! | check | [`check::Checked`]: found in the bucket, walked, its SHA-256 computed | `check.rs` |
+//! | or both at once | the same, of a shard that Qdrant has sent and this program stored | `stream.rs` |
 //! | record | the manifest, of what is good by [`crate::sets::quality`] | `set.rs`, `generation.rs` |
 //! | retain | what no rule keeps is removed | `prune` |
 
@@ -15,6 +16,8 @@ mod generation;
 mod look;
 mod set;
 mod snapshot;
+mod stream;
+mod transfer;
 
 use std::collections::BTreeSet;
 
@@ -69,8 +72,12 @@ pub async fn back_up_set(
     let total = collections.len();
     let load = &set::Load::default();
     context.reporter.report_all(missing_peers(cluster));
+    let transfer = &transfer::Transfer::decide(context, bucket, cluster, &collections).await;
+    if transfer.is_stream() && !context.settings.dry_run {
+        stream::abort_leftovers(context, bucket, transfer, set).await;
+    }
     let work = collections.into_iter().map(|collection| async move {
-        let items = set::Job { context, bucket, cluster, collection: &collection, set, load }.back_up().await;
+        let items = set::Job { context, bucket, cluster, collection: &collection, set, load, transfer }.back_up().await;
         (collection, items)
     });
     let mut ended = 0;

@@ -42,7 +42,7 @@ impl Context {
     pub fn new(ports: Ports, settings: Settings) -> Self {
         let log = Log::new(&ports, &settings);
         let reporter = Reporter::new(&ports, &log);
-        let limits = Limits::new(settings.snapshots_per_peer);
+        let limits = Limits::new(settings.snapshots_per_peer, settings.memory_limit);
         let token = ports.clock.random();
         let run = RunId::of_this(ports.clock.as_ref(), &settings);
         Self { run, token, sources: RefCell::default(), ports, settings, log, reporter, limits, store: None }

@@ -1,23 +1,31 @@
 //! What spares the servers: how much each peer does at a time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_lock::{Semaphore, SemaphoreGuardArc};
+use async_lock::{Mutex, Semaphore, SemaphoreGuard, SemaphoreGuardArc};
 
+use crate::log::Log;
 use crate::settings::Host;
 
 /// The permits of one run.
 pub struct Limits {
     per_peer: usize,
     peers: RefCell<BTreeMap<Host, Arc<Semaphore>>>,
+    memory: Memory,
 }
 
 impl Limits {
-    /// `per_peer` (`QDRANT_SNAPSHOTS_PER_PEER`, at least 1) snapshots or recoveries at a time on each peer.
-    pub fn new(per_peer: usize) -> Self {
-        Self { per_peer: per_peer.max(1), peers: RefCell::default() }
+    /// `per_peer` (`QDRANT_SNAPSHOTS_PER_PEER`, at least 1) snapshots or recoveries at a time on each peer, and buffers for
+    /// what is sent through this program as far as `memory_limit` (`QDRANT_MEMORY_LIMIT`, bytes) allows.
+    pub fn new(per_peer: usize, memory_limit: u64) -> Self {
+        Self { per_peer: per_peer.max(1), peers: RefCell::default(), memory: Memory::new(memory_limit) }
+    }
+
+    /// The memory for buffers.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Waits until the peer at `host` may be given work (a snapshot, a recovery); it is free again when the permit is
@@ -29,5 +37,117 @@ impl Limits {
     fn of(&self, host: &Host) -> Arc<Semaphore> {
         let mut peers = self.peers.borrow_mut();
         Arc::clone(peers.entry(host.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.per_peer))))
+    }
+}
+
+/// The memory for buffers: all of them together fit below the limit.
+pub struct Memory {
+    /// Free pieces of [`PIECE`].
+    free: Semaphore,
+    /// How many there are in all.
+    pieces: usize,
+    /// Who waits for several pieces gets them before the next one does.
+    queue: Mutex<()>,
+    told: Cell<bool>,
+}
+
+/// What memory is counted in: the smallest part of an upload.
+const PIECE: u64 = 8 << 20;
+
+/// What a run needs besides buffers: code, lists of objects, manifests, answers.
+const RESERVE: u64 = 64 << 20;
+
+/// Memory that was given out; free again when it is dropped.
+pub struct Buffers<'a>(Vec<SemaphoreGuard<'a>>);
+
+impl Memory {
+    fn new(limit: u64) -> Self {
+        // However little it is, one piece to fill and one to send: what does not fit is told when it fails.
+        let pieces = usize::try_from((limit.saturating_sub(RESERVE) / PIECE).max(2)).unwrap_or(usize::MAX);
+        Self { free: Semaphore::new(pieces), pieces, queue: Mutex::new(()), told: Cell::new(false) }
+    }
+
+    /// The largest buffer of which there can be two.
+    pub fn largest_of_two(&self) -> u64 {
+        (self.pieces / 2) as u64 * PIECE
+    }
+
+    /// Waits until two buffers of `bytes` fit, which have to be no more than [`Memory::largest_of_two`].
+    pub async fn two_of(&self, bytes: u64, log: &Log) -> Buffers<'_> {
+        let wanted = usize::try_from(2 * bytes.div_ceil(PIECE)).unwrap_or(usize::MAX).min(self.pieces);
+        let mut pieces = Vec::new();
+        let _turn = match self.queue.try_lock() {
+            Some(turn) => turn,
+            None => {
+                self.tell(log);
+                self.queue.lock().await
+            }
+        };
+        while pieces.len() < wanted {
+            match self.free.try_acquire() {
+                Some(piece) => pieces.push(piece),
+                None => {
+                    self.tell(log);
+                    pieces.push(self.free.acquire().await);
+                }
+            }
+        }
+        Buffers(pieces)
+    }
+
+    fn tell(&self, log: &Log) {
+        if !self.told.replace(true) {
+            let most = self.pieces / 2;
+            let what = format!(
+                "no more than {most} snapshots of up to 75 GiB are streamed at the same time, as each takes 16 MiB of \
+                 --memory-limit (QDRANT_MEMORY_LIMIT)"
+            );
+            log.info(None, &what);
+        }
+    }
+}
+
+impl Buffers<'_> {
+    /// How much it is, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.0.len() as u64 * PIECE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_executor::block_on;
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::ports::nothing::{Nothing, Still};
+    use crate::ports::{Http, HttpError, LocalBoxFuture, Ports, Request, Response};
+    use crate::settings::LogFormat;
+
+    struct NoServer;
+
+    impl Http for NoServer {
+        fn send(&self, _: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn buffers_fit_below_the_limit_and_wait_for_each_other() {
+        let nothing = std::rc::Rc::new(Nothing);
+        let clock = std::rc::Rc::new(Still(0));
+        let ports = Ports { http: std::rc::Rc::new(NoServer), clock, files: nothing.clone(), console: nothing };
+        let log = Log::plain(&ports, LogFormat::Text);
+        let memory = Memory::new(256 << 20);
+        assert_eq!(memory.largest_of_two(), 96 << 20);
+        let small: Vec<_> = (0..11).map(|_| block_on(memory.two_of(8 << 20, &log))).collect();
+        assert!(small.iter().all(|buffers| buffers.bytes() == 16 << 20));
+        // Two pieces are left, and four are wanted; who comes later does not overtake.
+        let mut large = Box::pin(memory.two_of(16 << 20, &log));
+        assert!((&mut large).now_or_never().is_none());
+        assert!(memory.two_of(8 << 20, &log).now_or_never().is_none());
+        drop(small);
+        assert_eq!(block_on(large).bytes(), 32 << 20);
+        assert_eq!(Memory::new(16 << 20).largest_of_two(), 8 << 20);
     }
 }

@@ -20,12 +20,14 @@ pub const REPORTS: &str = "run_reports";
 pub const VERIFY_STATE: &str = "verify_state";
 /// The sources.
 pub const SOURCES: &str = "sources";
+/// Snapshots of shards that this tool has stored itself.
+pub const STREAMED: &str = "streamed";
 /// The runs, with the collections that there were.
 pub const RUNS: &str = "runs";
 
 /// Every folder of the tool.
-pub const FOLDERS: [&str; 9] =
-    [SET_MANIFESTS, SNAPSHOT_MANIFESTS, ALIASES, LOCKS, RESTORE_STATE, REPORTS, VERIFY_STATE, SOURCES, RUNS];
+pub const FOLDERS: [&str; 10] =
+    [SET_MANIFESTS, SNAPSHOT_MANIFESTS, ALIASES, LOCKS, RESTORE_STATE, REPORTS, VERIFY_STATE, SOURCES, RUNS, STREAMED];
 
 /// The place of the tool's own objects in one bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

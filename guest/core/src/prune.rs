@@ -17,7 +17,7 @@ pub use legacy::prune_legacy;
 pub(crate) use records::remove_unneeded;
 pub use scope::Scope;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::concurrent;
 use crate::context::Context;
@@ -26,7 +26,7 @@ use crate::lock::{self, Work};
 use crate::qdrant::Cluster;
 use crate::report::{Item, total};
 use crate::sets::{self, SetId, quality};
-use crate::store::ObjectStore;
+use crate::store::{Object, ObjectStore};
 use inventory::Inventory;
 use plan::{NotSwept, Plan, Removal, Rules};
 
@@ -36,16 +36,25 @@ const COLLECTIONS_AT_ONCE: usize = 4;
 /// How many objects are deleted at the same time.
 const DELETIONS_AT_ONCE: usize = 8;
 
-/// Prunes the sets of one collection; in a dry run, says what would be done. `made` is the set that this run has made.
+/// Prunes the sets of one collection; in a dry run, says what would be done. `made` is the set that this run has made,
+/// `streamed` what lies in the bucket of snapshots that this program has stored itself.
 async fn prune(
     context: &Context,
     bucket: &dyn ObjectStore,
     scope: &Scope,
     collection: &str,
+    streamed: &Result<BTreeMap<String, Vec<Object>>, Error>,
     made: Option<&SetId>,
 ) -> Vec<Item> {
     let settings = &context.settings;
-    let inventory = match Inventory::take(bucket, collection, &scope.records).await {
+    let taken = match streamed {
+        Ok(streamed) => {
+            let streamed = streamed.get(collection).map(Vec::as_slice).unwrap_or_default();
+            Inventory::take(bucket, collection, &scope.records, streamed).await
+        }
+        Err(error) => Err(error.clone()),
+    };
+    let inventory = match taken {
         Ok(inventory) => inventory,
         Err(error) => {
             let item = Item::failed("collection", error.clone()).collection(collection);
@@ -166,9 +175,10 @@ async fn prune_after(
     collections.extend(gone.into_keys());
     let mut denied = None;
     let scope = &scope;
+    let streamed = &inventory::streamed(bucket).await;
     let work = collections
         .into_iter()
-        .map(|collection| async move { prune(context, bucket, scope, &collection, Some(made)).await });
+        .map(|collection| async move { prune(context, bucket, scope, &collection, streamed, Some(made)).await });
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| {
         for item in items {
             if item.code() == Some(Code::StoreUnauthorized) {
@@ -206,7 +216,9 @@ pub(crate) async fn prune_sets(
     scope: &Scope,
     collections: BTreeSet<String>,
 ) {
-    let work =
-        collections.into_iter().map(|collection| async move { prune(context, bucket, scope, &collection, None).await });
+    let streamed = &inventory::streamed(bucket).await;
+    let work = collections
+        .into_iter()
+        .map(|collection| async move { prune(context, bucket, scope, &collection, streamed, None).await });
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| context.reporter.report_all(items)).await;
 }

@@ -5,6 +5,7 @@ mod client;
 mod collection;
 mod discovery;
 mod error;
+mod stream;
 mod upload;
 
 pub use api::SnapshotDescription;
@@ -12,3 +13,4 @@ pub use client::Client;
 pub use collection::{CollectionInfo, Layout, Replica, ShardReplicas};
 pub use discovery::{Cluster, Missing, Peer, discover_source, discover_target};
 pub use error::QdrantError;
+pub use stream::Streamed;

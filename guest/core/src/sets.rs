@@ -10,6 +10,7 @@ mod manifest;
 pub mod quality;
 pub mod retention;
 mod store;
+mod streamed;
 
 pub use drilled::{DrillRecord, read_drill};
 pub use found::Found;
@@ -17,3 +18,4 @@ pub use header::{Headed, SetHeader, headers};
 pub use manifest::{MANIFESTS, SetId, SetManifest, SetShard, SetSource};
 pub use quality::Level;
 pub use store::{list, list_one, read, read_anywhere, read_with_header};
+pub use streamed::StreamedKey;

@@ -48,6 +48,9 @@ pub struct Record {
     pub created_at: String,
     /// When it was last seen, to a day.
     pub seen_at: String,
+    /// How the snapshots of its shards get into the bucket, where that was found out: `storage` or `stream`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<String>,
 }
 
 impl Record {
@@ -190,6 +193,25 @@ pub async fn identify(context: &Context, store: &dyn ObjectStore, cluster: &Clus
     }
 }
 
+/// How the snapshots of a source's shards get into the bucket, where that was found out before.
+///
+/// # Errors
+/// The records can't be read.
+pub async fn transfer(store: &dyn ObjectStore, source: &Source) -> Result<Option<String>, Error> {
+    Ok(list(store).await?.into_iter().find(|record| record.id == source.id).and_then(|record| record.transfer))
+}
+
+/// Notes in the source's record how the snapshots of its shards get into the bucket.
+///
+/// # Errors
+/// The record can't be read or written.
+pub async fn note_transfer(store: &dyn ObjectStore, source: &Source, transfer: &str) -> Result<(), Error> {
+    let Some(mut record) = list(store).await?.into_iter().find(|record| record.id == source.id) else { return Ok(()) };
+    record.transfer = Some(transfer.to_owned());
+    let key = store.places().ours(&Record::key(&record.id));
+    store.put(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await
+}
+
 async fn record(
     context: &Context,
     store: &dyn ObjectStore,
@@ -210,6 +232,7 @@ async fn record(
             peers: seen,
             created_at: written.clone(),
             seen_at: written,
+            transfer: None,
         };
         if context.settings.dry_run {
             return Ok(record);
@@ -252,6 +275,7 @@ pub(crate) mod tests {
             peers: peers.iter().map(u64::to_string).collect(),
             created_at: String::new(),
             seen_at: String::new(),
+            transfer: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use qdrant_backup_core::manifest::Manifest;
 use qdrant_backup_core::naming::SnapshotName;
+use qdrant_backup_core::places::Places;
 use qdrant_backup_core::sets::{SetId, SetManifest};
 use qdrant_backup_core::state_files;
 
@@ -122,7 +123,8 @@ fn manifests(bench: &Bench) -> Result<(), String> {
     }
     for key in s3.keys("backup_manifests/").into_iter().filter(|key| key.ends_with(".json")) {
         let (collection, id) = SetId::of_key(&key).ok_or_else(|| format!("`{key}` is no set's"))?;
-        let manifest = SetManifest::parse(&s3.get(&key).unwrap_or_default(), &collection, &id, "snapshots")?;
+        let manifest =
+            SetManifest::parse(&s3.get(&key).unwrap_or_default(), &collection, &id, "snapshots", &Places::default())?;
         for shard in &manifest.shards {
             match s3.get(&shard.s3_key) {
                 None => return Err(format!("`{key}` lists `{}`, which is not there", shard.s3_key)),

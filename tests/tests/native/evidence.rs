@@ -189,7 +189,7 @@ async fn aliases_made_later_outlive_a_forced_restore_that_fails() {
         let client = site.source.client();
         site.run(&[backup]).await.expect(0);
         client.alias("later", "docs").await;
-        let refused = Wrong::Status(400, json!({"status": {"error": "Failed to download"}}).to_string());
+        let refused = Wrong::Status(400, json!({"status": {"error": "Wrong input: no"}}).to_string());
         site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 1, refused));
         let run = site.run_with(&[restore], &[("QDRANT_RESTORE_FORCE", "true")]).await;
         assert!(matches!(run.code, 1 | 3), "{}", run.stderr);

@@ -25,10 +25,12 @@ mod records;
 mod report;
 mod restore;
 mod retention;
+mod stream;
 mod two;
 mod uploads;
 
 use http::Method;
+use qdrant_backup_core::places::Places;
 use qdrant_backup_core::sets::{SetId, SetManifest};
 use qdrant_backup_tests::faults::{Canned, Edit, Event, Fault, Wrong};
 use qdrant_backup_tests::qdrant::Options;
@@ -79,7 +81,7 @@ fn manifest_keys(site: &Site) -> Vec<String> {
 fn manifests(site: &Site) -> Vec<SetManifest> {
     let read = |key: String| {
         let (collection, id) = SetId::of_key(&key).unwrap();
-        SetManifest::parse(&site.s3.get(&key).unwrap(), &collection, &id, "snapshots").unwrap()
+        SetManifest::parse(&site.s3.get(&key).unwrap(), &collection, &id, "snapshots", &Places::default()).unwrap()
     };
     manifest_keys(site).into_iter().map(read).collect()
 }

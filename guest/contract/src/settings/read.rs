@@ -28,6 +28,9 @@ pub struct Problem {
     pub problem: String,
 }
 
+/// The host's limit where it does not say another one, and what is counted with in a runtime that says none: 256 MiB.
+const USUAL_MEMORY_LIMIT: u64 = 256 << 20;
+
 /// Reads the settings. `needs` says what the task can't do without. Also returns notes for the log.
 ///
 /// # Errors
@@ -102,6 +105,8 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         },
         restore_before: reader.get(&QDRANT_RESTORE_BEFORE),
         archive_check: reader.get(&QDRANT_ARCHIVE_CHECK),
+        transfer: reader.get(&QDRANT_SNAPSHOT_TRANSFER),
+        memory_limit: reader.memory_limit,
         label: reader.get(&QDRANT_BACKUP_LABEL),
         source_name: reader.get(&QDRANT_SOURCE_NAME),
         restore_source: reader.get(&QDRANT_RESTORE_SOURCE),
@@ -333,12 +338,16 @@ struct Reader {
     notes: Vec<String>,
     /// The names of the settings that were asked for: every row of the table has to be.
     asked: BTreeSet<&'static str>,
+    /// What the host says of memory: the one thing that it tells of its own options.
+    memory_limit: u64,
 }
 
 impl Reader {
     fn new(variables: &[(String, String)]) -> Self {
-        let mut reader =
-            Self { values: BTreeMap::new(), problems: Vec::new(), notes: Vec::new(), asked: BTreeSet::new() };
+        let (values, problems, notes, asked) = Default::default();
+        let memory_limit = variables.iter().rev().find(|(name, _)| name == QDRANT_MEMORY_LIMIT.variable.name);
+        let memory_limit = memory_limit.and_then(|(_, bytes)| bytes.parse().ok()).unwrap_or(USUAL_MEMORY_LIMIT);
+        let mut reader = Self { values, problems, notes, asked, memory_limit };
         for variable in VARIABLES.iter().filter(|variable| variable.scope != Scope::Host) {
             let value = variables.iter().rev().find(|(name, _)| name == variable.name).map(|(_, value)| value.trim());
             let Some(value) = value.filter(|value| !value.is_empty()) else { continue };

@@ -14,7 +14,7 @@ use super::values::{
     Addresses, absolute_path, bucket, endpoint, file_name, key_prefix, own_prefix, push_url, region, rename,
     restore_id, server, session_name, utc, word,
 };
-use super::words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat};
+use super::words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, Transfer};
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
 /// Parameters"), and longer than any request should take.
@@ -136,6 +136,8 @@ settings! {
         "`--dry-run`: print on standard output what would be created, restored or deleted, and do nothing of it");
     QDRANT_ARCHIVE_CHECK: ArchiveCheck = choice(
         "how a new snapshot is checked: read whole for its SHA-256, walked to its end, or found with its size");
+    QDRANT_SNAPSHOT_TRANSFER: Transfer = choice(
+        "how `create_snap_shards` gets snapshots into the bucket: Qdrant stores them there, or sends them to this program; auto finds out");
     QDRANT_BACKUP_UNCHECKED: bool = flag(false,
         "`create_snap` without QDRANT_S3_... is a success, although nobody looks whether the snapshots reached S3");
     QDRANT_BACKUP_LABEL: Option<String> = text("", "text", "a note in the manifests of the sets that are made");

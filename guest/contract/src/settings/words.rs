@@ -77,6 +77,29 @@ pub enum CredentialChoice {
     Instance,
 }
 
+/// `QDRANT_SNAPSHOT_TRANSFER`: how a shard's snapshot gets into the bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transfer {
+    /// Found out once a source.
+    #[default]
+    Auto,
+    /// Qdrant stores it there itself.
+    Storage,
+    /// Qdrant sends it to this program, which stores it.
+    Stream,
+}
+
+impl Transfer {
+    /// Its name, as the setting's value and in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Storage => "storage",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// `LOG_FORMAT`: how log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -112,6 +135,11 @@ impl Word for CredentialChoice {
         ("container", Self::Container),
         ("instance", Self::Instance),
     ];
+}
+
+impl Word for Transfer {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("storage", Self::Storage), ("stream", Self::Stream)];
 }
 
 impl Word for LogFormat {

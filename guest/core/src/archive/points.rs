@@ -20,11 +20,17 @@ const LIMIT: u64 = 4 << 20;
 struct Inner<'a> {
     outer: &'a dyn Source,
     start: u64,
+    bytes: u64,
 }
 
 impl Source for Inner<'_> {
-    fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
-        self.outer.read(self.start.saturating_add(start), length)
+    fn total(&self) -> Option<u64> {
+        Some(self.bytes)
+    }
+
+    fn read(&self, start: u64, least: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+        let left = usize::try_from(self.bytes.saturating_sub(start)).unwrap_or(usize::MAX);
+        self.outer.read(self.start.saturating_add(start), least, most.min(left))
     }
 }
 
@@ -33,15 +39,15 @@ impl Source for Inner<'_> {
 ///
 /// # Errors
 /// The archive can't be read, or is not whole.
-pub(super) async fn any(source: &dyn Source, total: u64, folder: &str) -> Result<Option<bool>, ArchiveError> {
+pub(super) async fn any(source: &dyn Source, folder: &str) -> Result<Option<bool>, ArchiveError> {
     let segments = format!("{folder}segments/");
     let mut known = true;
-    for entry in walk::walk(source, total, &|_| Keep::Place).await? {
+    for entry in walk::walk(source, &|_| Keep::Place).await? {
         if !entry.path.starts_with(&segments) || entry.size == 0 {
             continue;
         }
-        let segment = Inner { outer: source, start: entry.data };
-        let files = match walk::walk(&segment, entry.size, &|_| Keep::Place).await {
+        let segment = Inner { outer: source, start: entry.data, bytes: entry.size };
+        let files = match walk::walk(&segment, &|_| Keep::Place).await {
             Ok(files) => files,
             Err(ArchiveError::Unreadable(error)) => return Err(ArchiveError::Unreadable(error)),
             // An empty segment is a whole one, too.
@@ -52,7 +58,7 @@ pub(super) async fn any(source: &dyn Source, total: u64, folder: &str) -> Result
                 CHANGES if file.size > LIMIT => return Ok(Some(true)),
                 CHANGES if file.size > 0 => {
                     let length = usize::try_from(file.size).unwrap_or_default();
-                    match leave_any(&segment.read(file.data, length).await?) {
+                    match leave_any(&segment.read(file.data, length, length).await?) {
                         Some(false) => {}
                         Some(true) => return Ok(Some(true)),
                         None => known = false,
@@ -100,9 +106,13 @@ mod tests {
     struct Bytes(Vec<u8>);
 
     impl Source for Bytes {
-        fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
-            let start = usize::try_from(start).unwrap();
-            Box::pin(std::future::ready(Ok(self.0.get(start..start + length).unwrap().to_vec())))
+        fn total(&self) -> Option<u64> {
+            Some(self.0.len() as u64)
+        }
+
+        fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+            let rest = self.0.get(usize::try_from(start).unwrap()..).unwrap();
+            Box::pin(std::future::ready(Ok(rest.iter().take(most).copied().collect())))
         }
     }
 
@@ -121,8 +131,7 @@ mod tests {
     fn any_in(segments: &[(&str, &[u8])]) -> Option<bool> {
         let segment = tar_of(segments);
         let bytes = tar_of(&[("1/segments/a.tar", b"no tar"), ("0/segments/a.tar", &segment), ("0/wal/open-1", b"x")]);
-        let total = bytes.len() as u64;
-        block_on(any(&Bytes(bytes), total, "0/")).unwrap()
+        block_on(any(&Bytes(bytes), "0/")).unwrap()
     }
 
     #[test]
@@ -144,7 +153,6 @@ mod tests {
         assert_eq!(any_in(&[("snapshot/files/id_tracker.mappings", b"1")]), Some(true));
         assert_eq!(any_in(&[("snapshot/files/CURRENT", b"MANIFEST-1")]), None);
         let broken = tar_of(&[("segments/a.tar", b"no tar")]);
-        let total = broken.len() as u64;
-        assert_eq!(block_on(any(&Bytes(broken), total, "")).unwrap(), Some(true));
+        assert_eq!(block_on(any(&Bytes(broken), "")).unwrap(), Some(true));
     }
 }

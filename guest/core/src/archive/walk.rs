@@ -45,16 +45,12 @@ pub(super) enum Keep {
     Content,
 }
 
-/// Lists an archive of `total` bytes; of each path what `wanted` says is kept.
+/// Lists an archive; of each path what `wanted` says is kept.
 ///
 /// # Errors
 /// It can't be read, is damaged, or does not end as a tar has to.
-pub(super) async fn walk(
-    source: &dyn Source,
-    total: u64,
-    wanted: &dyn Fn(&str) -> Keep,
-) -> Result<Vec<Entry>, ArchiveError> {
-    let mut window = Window { source, total, start: 0, bytes: Vec::new() };
+pub(super) async fn walk(source: &dyn Source, wanted: &dyn Fn(&str) -> Keep) -> Result<Vec<Entry>, ArchiveError> {
+    let mut window = Window { source, start: 0, bytes: Vec::new() };
     let mut extension = Extension::default();
     let mut entries = Vec::new();
     let mut at = 0;
@@ -103,7 +99,7 @@ impl Member {
         let size = if is_extension { own_size } else { extension.size.take().unwrap_or(own_size) };
         let end = size.checked_next_multiple_of(BLOCK).and_then(|padded| content.checked_add(padded));
         let end = end.ok_or_else(|| broken(at, "an impossible size"))?;
-        if end > window.total {
+        if window.source.total().is_some_and(|total| end > total) {
             return Err(broken(at, "an entry that goes on behind the end of the object: it was not stored whole"));
         }
         Ok(Some(Self { start: at, block, is_extension, size, content, end }))
@@ -165,9 +161,16 @@ impl Extension {
 
 /// The end of a tar is two blocks of zeros; only zeros may follow.
 async fn check_end(window: &mut Window<'_>, at: u64) -> Result<(), ArchiveError> {
-    // GNU tar fills up to 20 blocks. What is longer than that was something else once.
-    let rest = window.total - at;
-    if !(2 * BLOCK..=64 * BLOCK).contains(&rest) {
+    /// GNU tar fills up to 20 blocks. What is longer than that was something else once.
+    const LONGEST: u64 = 64 * BLOCK;
+    let rest = match window.source.total() {
+        Some(total) => total - at,
+        None => {
+            let more = LONGEST as usize + 1;
+            window.source.read(at, more, more).await?.len() as u64
+        }
+    };
+    if !(2 * BLOCK..=LONGEST).contains(&rest) {
         return Err(broken(at, &format!("{rest} bytes in place of the end of a tar")));
     }
     if window.read(at, rest).await?.iter().all(|byte| *byte == 0) {
@@ -213,25 +216,24 @@ fn broken(at: u64, what: &str) -> ArchiveError {
 /// The piece that was read last.
 struct Window<'a> {
     source: &'a dyn Source,
-    total: u64,
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl Window<'_> {
     async fn read(&mut self, start: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
-        let end = start.checked_add(length).filter(|end| *end <= self.total);
-        if end.is_none() {
-            return Err(broken(start, "nothing more: it was not stored whole"));
+        let nothing_more = || broken(start, "nothing more: it is not whole");
+        let end = start.checked_add(length).ok_or_else(nothing_more)?;
+        if self.source.total().is_some_and(|total| end > total) {
+            return Err(nothing_more());
         }
         let length = usize::try_from(length).map_err(|_| broken(start, "an impossible size"))?;
         if let Some(piece) = self.have(start, length) {
             return Ok(piece.to_vec());
         }
-        let left = usize::try_from(self.total - start).unwrap_or(usize::MAX);
-        self.bytes = self.source.read(start, length.max(WINDOW).min(left)).await?;
+        self.bytes = self.source.read(start, length, length.max(WINDOW)).await?;
         self.start = start;
-        self.have(start, length).map(<[u8]>::to_vec).ok_or_else(|| broken(start, "less than there has to be"))
+        self.have(start, length).map(<[u8]>::to_vec).ok_or_else(nothing_more)
     }
 
     fn have(&self, start: u64, length: usize) -> Option<&[u8]> {
@@ -245,6 +247,7 @@ impl Window<'_> {
 mod tests {
     use super::*;
     use crate::ports::LocalBoxFuture;
+    use futures_util::FutureExt;
     use std::cell::RefCell;
 
     struct Memory {
@@ -253,21 +256,58 @@ mod tests {
     }
 
     impl Source for Memory {
-        fn read(&self, start: u64, length: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
-            self.reads.borrow_mut().push((start, length));
-            let start = usize::try_from(start).unwrap();
-            Box::pin(std::future::ready(Ok(self.bytes.get(start..start + length).unwrap().to_vec())))
+        fn total(&self) -> Option<u64> {
+            Some(self.bytes.len() as u64)
+        }
+
+        fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+            self.reads.borrow_mut().push((start, most));
+            let rest = self.bytes.get(usize::try_from(start).unwrap()..).unwrap();
+            Box::pin(std::future::ready(Ok(rest.iter().take(most).copied().collect())))
         }
     }
 
+    fn wanted(path: &str) -> Keep {
+        if path.ends_with(".json") { Keep::Content } else { Keep::Place }
+    }
+
+    /// What is found where the archive can be read anywhere; and the same has to be found where it comes in pieces.
     fn list(bytes: Vec<u8>) -> (Result<Vec<Entry>, ArchiveError>, usize) {
-        let total = bytes.len() as u64;
+        let came = fed(&bytes, 700);
         let source = Memory { bytes, reads: RefCell::default() };
-        let entries = futures_executor::block_on(walk(&source, total, &|path| {
-            if path.ends_with(".json") { Keep::Content } else { Keep::Place }
-        }));
+        let entries = futures_executor::block_on(walk(&source, &wanted));
+        assert_eq!(entries.as_ref().ok(), came.as_ref().ok());
         let reads = source.reads.borrow().len();
         (entries, reads)
+    }
+
+    /// What is found where the archive comes in pieces of `size` bytes.
+    fn fed(bytes: &[u8], size: usize) -> Result<Vec<Entry>, ArchiveError> {
+        let feed = super::super::source::Feed::default();
+        let mut walking = Box::pin(walk(&feed, &wanted));
+        for piece in bytes.chunks(size) {
+            feed.push(piece);
+            if let Some(ended) = (&mut walking).now_or_never() {
+                assert!(ended.is_err(), "the end was not there");
+                return ended;
+            }
+        }
+        feed.end();
+        walking.now_or_never().unwrap()
+    }
+
+    #[test]
+    fn pieces_of_any_size_make_the_same_archive() {
+        let long = format!("0/{}/a.json", "long/".repeat(40));
+        let whole = archive(&[("0/segments/a.tar", 100_000), ("0/empty", 0), (&long, 700), ("config.json", 3)]);
+        let expected = list(whole.clone()).0.unwrap();
+        for size in [1, 7, 511, 512, 513, 32 << 10, 64 << 10, 1 << 20] {
+            assert_eq!(fed(&whole, size).as_ref(), Ok(&expected), "{size}");
+            assert!(fed(whole.get(..whole.len() - 600).unwrap(), size).is_err(), "{size}");
+        }
+        let mut longer = whole.clone();
+        longer.resize(whole.len() + 70 * 512, 0);
+        assert!(fed(&longer, 1000).is_err(), "zeros without end");
     }
 
     fn archive(files: &[(&str, usize)]) -> Vec<u8> {

@@ -49,8 +49,7 @@ impl<'a> Created<'a> {
     /// # Errors
     /// It is of another peer, or isn't where it has to be, or not whole; and whether it was removed.
     pub(super) async fn check(self, context: &Context, own_id: u64) -> Result<(Checked, NewSnapshot<'a>), Error> {
-        let mut made =
-            NewSnapshot { client: self.client, subject: self.subject, name: self.description.name.clone(), etag: None };
+        let mut made = NewSnapshot::of_qdrant(self.client, self.subject, self.description.name.clone());
         let Wanting { error, ours } = match self.checked(context, own_id).await {
             Ok(stored) => {
                 made.etag = stored.as_ref().map(|stored| stored.etag.clone());
@@ -110,7 +109,8 @@ fn not_there(client: &Client, bucket: &dyn ObjectStore, name: &str, key: &str) -
     let cause = format!(
         "{} says that it made `{name}`, but there is no object `{key}` in the bucket `{}`: this peer stores snapshots on its \
          own disk, in another bucket or under another path; check its QDRANT__STORAGE__SNAPSHOTS_CONFIG settings and \
-         QDRANT_S3_KEY_PREFIX",
+         QDRANT_S3_KEY_PREFIX, or leave its settings as they are and use `create_snap_shards` with \
+         QDRANT_SNAPSHOT_TRANSFER=auto or stream, which needs no S3 storage of Qdrant's own",
         client.host(),
         bucket.name(),
     );
@@ -123,11 +123,23 @@ pub(super) struct NewSnapshot<'a> {
     subject: Subject<'a>,
     /// Its name.
     pub name: String,
+    /// Its key, where this program has stored it: no peer knows of it.
+    streamed: Option<String>,
     /// Its ETag, where it was found in the bucket: an object with another one is not this snapshot any more.
     etag: Option<String>,
 }
 
-impl NewSnapshot<'_> {
+impl<'a> NewSnapshot<'a> {
+    /// One that the peer behind `client` says it has made.
+    pub(super) fn of_qdrant(client: &'a Client, subject: Subject<'a>, name: String) -> Self {
+        Self { client, subject, name, streamed: None, etag: None }
+    }
+
+    /// One that this program has stored at `key`.
+    pub(super) fn streamed(client: &'a Client, subject: Subject<'a>, name: String, key: String, etag: String) -> Self {
+        Self { client, subject, name, streamed: Some(key), etag: Some(etag) }
+    }
+
     /// Removes it from where it is: from the bucket, or else by the peer that made it, which also has those on its own
     /// disk, and keys of its own for the bucket. Succeeds only where it is gone.
     ///
@@ -135,14 +147,17 @@ impl NewSnapshot<'_> {
     /// It is, or may be, still there: says why.
     pub(super) async fn remove(&self, context: &Context) -> Result<(), Error> {
         let Some(bucket) = context.store.as_deref() else { return self.removed_by_peer().await };
-        let key = self.subject.key(bucket.key_prefix(), &self.name);
+        let of_qdrant = || self.subject.key(bucket.key_prefix(), &self.name);
+        let key = self.streamed.clone().unwrap_or_else(of_qdrant);
         let of_key = |error: Error| error.of(format!("`{key}`"));
         match bucket.stat(&key).await.map_err(of_key)? {
+            None if self.streamed.is_some() => Ok(()),
             None => self.removed_by_peer().await,
             Some(stat) if self.etag.as_ref().is_some_and(|etag| *etag != stat.etag) => {
                 let cause = "another one is there in its place, which is not this run's";
                 Err(Error::new(Code::Changed, format!("`{key}`"), cause))
             }
+            Some(_) if self.streamed.is_some() => bucket.delete(&key).await.map_err(of_key),
             Some(_) => {
                 let Err(denied) = bucket.delete(&key).await else { return Ok(()) };
                 let _ = self.removed_by_peer().await;

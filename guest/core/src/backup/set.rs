@@ -7,9 +7,11 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use serde_json::Value;
 
-use super::check::{NewSnapshot, remove_all};
+use super::check::{Checked, NewSnapshot, remove_all};
 use super::look::{self, DELETED, Failed, Looked, at_rest, counted, look};
 use super::snapshot::{Subject, known};
+use super::stream::Stream;
+use super::transfer::Transfer;
 use crate::context::Context;
 use crate::encode;
 use crate::error::{Code, Error};
@@ -18,6 +20,7 @@ use crate::qdrant::{Cluster, Peer};
 use crate::report::Item;
 use crate::sets::quality::{self, Depth};
 use crate::sets::{SetId, SetManifest, SetShard, SetSource};
+use crate::settings;
 use crate::store::ObjectStore;
 use crate::timestamp;
 
@@ -32,6 +35,7 @@ pub(super) struct Job<'a> {
     pub collection: &'a str,
     pub set: &'a SetId,
     pub load: &'a Load,
+    pub transfer: &'a Transfer<'a>,
 }
 
 /// A replica that can be asked.
@@ -230,21 +234,79 @@ impl<'a> Job<'a> {
         replica: &Replica<'a>,
         looked: &Looked<'a>,
     ) -> Result<(SetShard, NewSnapshot<'a>, Option<String>), Error> {
-        let client = &replica.peer.client;
-        let count = || async {
-            counted(self.context, replica.peer, self.collection, client.count_replica(self.collection, shard).await)
-        };
         let subject = Subject { collection: self.collection, peer: replica.id, shard: Some(shard) };
         // A server without clustering tells its id only with a collection.
         let own_id = if self.cluster.distributed { replica.id } else { looked.peer_id };
-        let (known, before) = join(known(client, subject), count()).await;
+        if self.transfer.is_stream() {
+            return self.stream(subject, shard, replica, own_id, looked).await;
+        }
+        match self.by_storage(subject, shard, replica, own_id, looked).await {
+            Err(error) if self.transfer.is_contradicted_by(&error).await => {
+                self.stream(subject, shard, replica, own_id, looked).await
+            }
+            taken => taken,
+        }
+    }
+
+    /// A count of the replica that is asked.
+    async fn count(&self, shard: u32, replica: &Replica<'a>) -> Option<u64> {
+        let count = replica.peer.client.count_replica(self.collection, shard).await;
+        counted(self.context, replica.peer, self.collection, count)
+    }
+
+    /// Has Qdrant send the snapshot, and stores it.
+    async fn stream(
+        &self,
+        subject: Subject<'a>,
+        shard: u32,
+        replica: &Replica<'a>,
+        own_id: u64,
+        looked: &Looked<'a>,
+    ) -> Result<(SetShard, NewSnapshot<'a>, Option<String>), Error> {
+        let &Self { context, bucket, .. } = self;
+        let key = self.transfer.key(self.collection, self.set, shard);
+        let client = &replica.peer.client;
+        let before = self.count(shard, replica).await;
+        let stream = Stream { context, bucket, client, subject, shard, key, own_id };
+        let (checked, made) = stream.store().await?;
+        let points = Points { before, after: self.count(shard, replica).await };
+        let note = checked.note.clone();
+        let mut shard = self.shard(shard, checked, own_id, points, looked)?;
+        shard.transfer = Some(settings::Transfer::Stream.name().to_owned());
+        Ok((shard, made, note))
+    }
+
+    /// Has Qdrant store the snapshot, and looks at it there.
+    async fn by_storage(
+        &self,
+        subject: Subject<'a>,
+        shard: u32,
+        replica: &Replica<'a>,
+        own_id: u64,
+        looked: &Looked<'a>,
+    ) -> Result<(SetShard, NewSnapshot<'a>, Option<String>), Error> {
+        let client = &replica.peer.client;
+        let (known, before) = join(known(client, subject), self.count(shard, replica)).await;
         let created = known?.create(self.context, client, subject).await?;
-        let (checked, after) = join(created.check(self.context, own_id), count()).await;
+        let (checked, after) = join(created.check(self.context, own_id), self.count(shard, replica)).await;
         let (checked, made) = checked?;
+        let note = checked.note.clone();
+        Ok((self.shard(shard, checked, own_id, Points { before, after }, looked)?, made, note))
+    }
+
+    /// What the manifest says of a snapshot.
+    fn shard(
+        &self,
+        shard: u32,
+        checked: Checked,
+        own_id: u64,
+        points: Points,
+        looked: &Looked<'a>,
+    ) -> Result<SetShard, Error> {
         let stored = checked.stored.ok_or_else(|| Error::new(Code::Configuration, "", "no bucket is configured"))?;
         let there = looked.layout.shards.get(&shard);
         let replicas = there.into_iter().flat_map(|there| &there.replicas);
-        let shard = SetShard {
+        Ok(SetShard {
             id: shard,
             snapshot_name: checked.name,
             s3_key: stored.key,
@@ -255,9 +317,9 @@ impl<'a> Job<'a> {
             created_at: timestamp::RFC3339.write(self.context.ports.clock.now()),
             key: there.and_then(|there| there.key.clone()),
             replicas: replicas.map(|(peer, replica)| (peer.to_string(), replica.state.clone())).collect(),
-            points: Points { before, after },
-        };
-        Ok((shard, made, checked.note))
+            transfer: None,
+            points,
+        })
     }
 
     async fn describe(
@@ -341,7 +403,8 @@ impl<'a> Job<'a> {
         let unusable = |cause: String| Error::new(Code::ManifestUnusable, thing(), cause);
         let json = encode::json(&thing(), manifest)?;
         // What would be refused at the restore must not be written.
-        SetManifest::parse(&json, self.collection, self.set, self.bucket.key_prefix()).map_err(unusable)?;
+        let (prefix, places) = (self.bucket.key_prefix(), self.bucket.places());
+        SetManifest::parse(&json, self.collection, self.set, prefix, places).map_err(unusable)?;
         match self.bucket.put_new(key, "application/json", json.clone()).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(unusable(format!("there is another set `{}` of this collection already", self.set))),

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::concurrent;
 use crate::error::{Code, Error};
 use crate::naming::{self, ShardSnapshotName};
-use crate::places::Places;
+use crate::places::{self, Places};
 use crate::sets::quality::{self, Depth};
-use crate::sets::{self, Found, Level, SetHeader, SetId, SetManifest};
+use crate::sets::{self, Found, Level, SetHeader, SetId, SetManifest, StreamedKey};
 use crate::source::catalogue::{Catalogue, Origin};
 use crate::source::{Record, SourceId};
 use crate::store::{Object, ObjectStore};
@@ -45,14 +45,22 @@ pub(super) struct Listed {
 }
 
 impl Inventory {
+    /// `streamed`: the snapshots of the collection that this program has stored itself.
+    ///
     /// Lists the snapshots first: what comes into being while the manifests are read has none yet.
     ///
     /// # Errors
     /// The bucket can't be read, or something of a set can't be looked at.
-    pub(super) async fn take(bucket: &dyn ObjectStore, collection: &str, records: &[Record]) -> Result<Self, Error> {
+    pub(super) async fn take(
+        bucket: &dyn ObjectStore,
+        collection: &str,
+        records: &[Record],
+        streamed: &[Object],
+    ) -> Result<Self, Error> {
         let mut snapshots = Vec::new();
         let folder = naming::shards_folder(bucket.key_prefix(), collection);
         bucket.list(&folder, &mut |object| snapshots.push(object)).await?;
+        snapshots.extend_from_slice(streamed);
         let (found, pinned) = sets::list_one(bucket, collection).await?;
         let mut sets = Vec::new();
         let mut unknown = None;
@@ -84,6 +92,9 @@ impl Inventory {
     /// True for an object that is a snapshot of a shard of this collection by its name, or the companion of one.
     /// Whatever else lies there is not ours.
     pub(super) fn is_ours(&self, key: &str) -> bool {
+        if let Some(streamed) = StreamedKey::parse(self.places.bare(key)) {
+            return streamed.collection == self.collection;
+        }
         let folder = plain(&naming::shards_folder(&self.key_prefix, &self.collection));
         let Some((shard, name)) = key.strip_prefix(&folder).and_then(|rest| rest.split_once('/')) else { return false };
         let name = ShardSnapshotName::parse(&self.collection, snapshot_of(name));
@@ -146,7 +157,23 @@ pub async fn collections(bucket: &dyn ObjectStore) -> Result<BTreeSet<String>, E
         }
     };
     bucket.list(&folder, &mut note).await?;
+    names.extend(streamed(bucket).await?.into_keys());
     Ok(names)
+}
+
+/// The snapshots that this program has stored itself, by collection.
+///
+/// # Errors
+/// The bucket can't be listed.
+pub(super) async fn streamed(bucket: &dyn ObjectStore) -> Result<BTreeMap<String, Vec<Object>>, Error> {
+    let mut found: BTreeMap<String, Vec<Object>> = BTreeMap::new();
+    let mut note = |object: Object| {
+        if let Some(key) = StreamedKey::parse(bucket.places().bare(&object.key)) {
+            found.entry(key.collection).or_default().push(object);
+        }
+    };
+    bucket.list_own(&format!("{}/", places::STREAMED), &mut note).await?;
+    Ok(found)
 }
 
 impl Listed {

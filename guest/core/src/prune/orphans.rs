@@ -9,6 +9,7 @@ use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
 use crate::report::Item;
+use crate::sets::StreamedKey;
 use crate::source;
 use crate::store::{Object, ObjectStore};
 
@@ -26,7 +27,7 @@ pub(super) async fn leave_foreign(
     if orphans.is_empty() {
         return None;
     }
-    let known = match known_peers(context, bucket, inventory).await {
+    let known = match Known::read(context, bucket, inventory).await {
         Ok(known) => known,
         Err(error) => {
             orphans.clear();
@@ -41,8 +42,12 @@ pub(super) async fn leave_foreign(
     let mut foreign = BTreeSet::new();
     let known = &known;
     let work = snapshots.into_iter().map(|(plain, object)| async move {
+        let streamed = StreamedKey::parse(bucket.places().bare(&object.key));
+        if streamed.is_some_and(|streamed| !known.sources.contains(&streamed.source)) {
+            return (plain, false);
+        }
         let ours = match archive::check_shard(bucket, &object.key, object.bytes).await {
-            Ok(peer) => known.contains(&peer),
+            Ok(peer) => known.peers.contains(&peer),
             Err(ArchiveError::Broken(_)) => true,
             Err(ArchiveError::Unreadable(_)) => false,
         };
@@ -65,14 +70,25 @@ pub(super) async fn leave_foreign(
     })
 }
 
-/// The peers of all sources that are known here: by their records, and by the manifests of the collection.
-async fn known_peers(
-    context: &Context,
-    bucket: &dyn ObjectStore,
-    inventory: &Inventory,
-) -> Result<BTreeSet<u64>, Error> {
-    let mut known: BTreeSet<u64> =
-        source::list_allowed(context, bucket).await?.iter().flat_map(source::Record::peers).collect();
-    known.extend(inventory.sets.iter().flat_map(|set| &set.header.peers));
-    Ok(known)
+/// The sources that are known here, by their records and by the manifests of the collection.
+struct Known {
+    peers: BTreeSet<u64>,
+    /// Their ids, as they stand in the keys of streamed snapshots.
+    sources: BTreeSet<String>,
+}
+
+impl Known {
+    async fn read(context: &Context, bucket: &dyn ObjectStore, inventory: &Inventory) -> Result<Self, Error> {
+        let records = source::list_allowed(context, bucket).await?;
+        let mut peers: BTreeSet<u64> = records.iter().flat_map(source::Record::peers).collect();
+        let mut sources: BTreeSet<String> = records.iter().map(|record| record.id.to_string()).collect();
+        for set in &inventory.sets {
+            peers.extend(&set.header.peers);
+            sources.extend(set.header.source_id.clone());
+            let shards = set.manifest.iter().flat_map(|manifest| &manifest.shards);
+            let streamed = shards.filter_map(|shard| StreamedKey::parse(bucket.places().bare(&shard.s3_key)));
+            sources.extend(streamed.map(|streamed| streamed.source));
+        }
+        Ok(Self { peers, sources })
+    }
 }

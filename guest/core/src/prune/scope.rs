@@ -132,7 +132,9 @@ impl Scope {
 
     /// Takes note of whose sets there are.
     pub(super) fn note(&self, inventory: &Inventory) {
-        let lie_here = |set: &&Listed| set.header.key_prefix.as_ref() == Some(&inventory.key_prefix);
+        // What can be used lies here, and what this program has stored itself lies below no prefix of Qdrant's.
+        let below = |set: &Listed| set.header.key_prefix.as_ref() == Some(&inventory.key_prefix);
+        let lie_here = |set: &&Listed| set.manifest.is_some() || below(set);
         let sources = inventory.sets.iter().filter(lie_here).filter_map(|set| set.source.clone());
         self.here.borrow_mut().extend(sources);
     }

@@ -40,6 +40,7 @@ pub struct Client {
     api_key: Option<Secret>,
     work_timeout: Duration,
     answered_as: Rc<Cell<Option<(u64, Duration)>>>,
+    refuses_links: Rc<Cell<bool>>,
     small_calls: Arc<Semaphore>,
     retries: Retries,
 }
@@ -70,7 +71,8 @@ impl Client {
 
     fn with(ports: Ports, host: Host, api_key: Option<Secret>, work_timeout: Duration, retries: Retries) -> Self {
         let small_calls = Arc::new(Semaphore::new(SMALL_CALLS));
-        Self { ports, host, api_key, work_timeout, answered_as: Rc::default(), small_calls, retries }
+        let (answered_as, refuses_links) = Default::default();
+        Self { ports, host, api_key, work_timeout, answered_as, refuses_links, small_calls, retries }
     }
 
     /// The same access to another host.
@@ -87,6 +89,16 @@ impl Client {
     /// The server's address.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Notes that the server could not fetch an archive by a link: to find that out again may take it minutes.
+    pub(crate) fn note_refused_link(&self) {
+        self.refuses_links.set(true);
+    }
+
+    /// True where the server could not fetch an archive by a link before.
+    pub(crate) fn has_refused_link(&self) -> bool {
+        self.refuses_links.get()
     }
 
     /// Notes that the server has just answered as the peer `id`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Code, Error};
 use crate::ports::{HttpError, Phase};
 use crate::redact::redact_links;
-use crate::retry::Nature;
+use crate::retry::{Fault, Nature};
 
 /// A call that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,12 +57,13 @@ impl QdrantError {
             if text.contains(&format!("Collection `{collection}` doesn't exist")))
     }
 
-    /// True when the peer can't fetch an archive by a link, however often it is told to: it is configured not to, or
-    /// its file system has no room for the name (Qdrant puts a link's last segment into the name of a folder).
+    /// True when the peer can't fetch an archive by a link: it is configured not to, its file system has no room for the
+    /// name (Qdrant puts a link's last segment into the name of a folder), or the store does not let it, or can't be
+    /// reached from there. Nothing was put in place then.
     pub fn refuses_links(&self) -> bool {
         match &self.kind {
             QdrantErrorKind::Status { text, .. } => {
-                text.contains(LINKS_DISABLED) || text.contains("File name too long")
+                text.contains(LINKS_DISABLED) || text.contains("File name too long") || not_fetched(text)
             }
             _ => false,
         }
@@ -109,6 +110,17 @@ impl QdrantError {
             QdrantErrorKind::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+}
+
+/// Of a call that makes something, and is repeated only where nothing can have come of it.
+impl Fault for QdrantError {
+    fn nature(&self) -> Nature {
+        Self::nature(self, false)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Self::retry_after(self)
     }
 }
 
@@ -175,6 +187,11 @@ fn wider_rule(target: &str) -> String {
 /// What Qdrant says where `service.enable_snapshot_url_recovery` is off.
 const LINKS_DISABLED: &str = "recovery from remote URLs is disabled";
 
+/// True where Qdrant says that it could not read an archive from where a link leads.
+fn not_fetched(text: &str) -> bool {
+    text.contains("Failed to download") || text.contains("Http request error")
+}
+
 /// What to do about an answer, where the code or the text tells.
 fn advice(code: u16, text: &str) -> Option<&'static str> {
     if text.contains(LINKS_DISABLED) {
@@ -183,7 +200,7 @@ fn advice(code: u16, text: &str) -> Option<&'static str> {
              QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY=true on every peer it would fetch its archives itself",
         );
     }
-    if text.contains("Failed to download") || text.contains("Http request error") {
+    if not_fetched(text) {
         return Some(
             "Qdrant could not fetch the archive from S3: check that its pods reach the S3 endpoint under this name \
              (QDRANT_S3_ENDPOINT_URL_FOR_QDRANT), that the link had not expired and that the clocks agree",

@@ -134,7 +134,8 @@ impl Sending<'_> {
         let &Self { job: &Job { context, plan, .. }, client, recovery } = self;
         let _permit = context.limits.peer(client.host()).await;
         let host = client.host().to_string();
-        let mut by_link = recovery.shard.as_ref().is_none_or(|shard| !shard.in_collection);
+        let in_collection = recovery.shard.as_ref().is_some_and(|shard| shard.in_collection);
+        let mut by_link = !in_collection && !client.has_refused_link();
         let mut lost: Option<QdrantError> = None;
         let mut sent = 0;
         while sent < 2 {
@@ -148,6 +149,7 @@ impl Sending<'_> {
                     let name = &recovery.name;
                     context.log.warn(Some(&host), &format!("{error}; sending `{name}` through this program"));
                     by_link = false;
+                    client.note_refused_link();
                 }
                 Err(Failure::Qdrant(error)) if error.outcome_is_unknown() => {
                     context.log.warn(Some(&host), &format!("`{}`: {error}; watching the peer", plan.collection));

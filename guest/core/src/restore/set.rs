@@ -183,6 +183,7 @@ mod tests {
             created_at: String::new(),
             key: None,
             replicas: peers.iter().map(|peer| (peer.to_string(), "Active".to_owned())).collect(),
+            transfer: None,
             points: Points { before: Some(5), after: Some(5) },
         });
         let manifest = SetManifest {

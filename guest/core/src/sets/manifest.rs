@@ -8,9 +8,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use super::streamed::StreamedKey;
 use crate::manifest::{ManifestPeer, Points};
 use crate::naming;
-use crate::places;
+use crate::places::{self, Places};
 use crate::report::total;
 use crate::timestamp;
 
@@ -188,6 +189,9 @@ pub struct SetShard {
     /// The replicas: peer id (as text, since JSON readers lose digits of large numbers) to state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replicas: BTreeMap<String, String>,
+    /// How the snapshot got into the bucket: `stream`, where this program has stored it, and not Qdrant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<String>,
     /// Exact counts of the replica around the making of the archive.
     #[serde(default)]
     pub points: Points,
@@ -229,13 +233,13 @@ impl SetManifest {
     ///
     /// # Errors
     /// It is none of this schema, contradicts itself, or names objects that aren't its own; says what.
-    pub fn parse(json: &[u8], collection: &str, id: &SetId, key_prefix: &str) -> Result<Self, String> {
+    pub fn parse(json: &[u8], collection: &str, id: &SetId, key_prefix: &str, places: &Places) -> Result<Self, String> {
         // What a later version wrote may have fields of other kinds.
         if let Some(version) = Self::newer(json) {
             return Err(format!("schema version {version} is newer than this program ({SCHEMA_VERSION})"));
         }
         let manifest: Self = crate::decode::json(json).map_err(|error| format!("not a manifest: {error}"))?;
-        manifest.check(collection, id, key_prefix)?;
+        manifest.check(collection, id, key_prefix, places)?;
         Ok(manifest)
     }
 
@@ -252,7 +256,7 @@ impl SetManifest {
         named.chain(self.shards.iter().map(|shard| shard.source_peer_id)).filter(|id| *id != 0).collect()
     }
 
-    fn check(&self, collection: &str, id: &SetId, key_prefix: &str) -> Result<(), String> {
+    fn check(&self, collection: &str, id: &SetId, key_prefix: &str, places: &Places) -> Result<(), String> {
         if self.schema_version == 0 || self.schema_version > SCHEMA_VERSION {
             return Err(format!("schema version {} is not one of 1 to {SCHEMA_VERSION}", self.schema_version));
         }
@@ -270,7 +274,8 @@ impl SetManifest {
             if self.shards.iter().take(place).any(|other| other.id == shard.id) {
                 return Err(format!("it lists shard {} twice", shard.id));
             }
-            if shard.snapshot_name.is_empty() || !shard.s3_key.strip_prefix(&folder).is_some_and(naming::is_plain) {
+            let of_qdrant = shard.s3_key.strip_prefix(&folder).is_some_and(naming::is_plain);
+            if shard.snapshot_name.is_empty() || !(of_qdrant || self.has_streamed(shard, places)) {
                 return Err(format!(
                     "the archive of shard {} (`{}`) is not one below `{folder}` (QDRANT_S3_KEY_PREFIX)",
                     shard.id, shard.s3_key
@@ -285,6 +290,16 @@ impl SetManifest {
             }
         }
         Ok(())
+    }
+
+    /// True where the key of a snapshot is that of the streamed one of this very set.
+    fn has_streamed(&self, shard: &SetShard, places: &Places) -> bool {
+        StreamedKey::parse(places.bare(&shard.s3_key)).is_some_and(|key| {
+            key.collection == self.collection
+                && key.set.as_str() == self.backup_set_id
+                && key.shard == shard.id
+                && self.source_id.as_ref().is_none_or(|source| *source == key.source)
+        })
     }
 
     /// The bytes of all archives.
@@ -359,7 +374,7 @@ mod tests {
 
     fn parse(value: &Value) -> Result<SetManifest, String> {
         let id = SetId::from_text("2026-01-29T11-44-22Z-qdrant-backup-28123-abcde");
-        SetManifest::parse(value.to_string().as_bytes(), "docs", &id, "snapshots")
+        SetManifest::parse(value.to_string().as_bytes(), "docs", &id, "snapshots", &Places::default())
     }
 
     #[test]

@@ -228,6 +228,7 @@ fn unknown(error: Error) -> Error {
 mod tests {
     use super::*;
     use crate::manifest::Points;
+    use crate::places::Places;
     use crate::sets::{SetId, SetSource};
     use crate::store::memory::Memory;
     use futures_executor::block_on;
@@ -276,6 +277,7 @@ mod tests {
                 created_at: String::new(),
                 key: None,
                 replicas: [("1".to_owned(), "Active".to_owned())].into(),
+                transfer: None,
                 points: Points { before: Some(1), after: Some(1) },
             }
         });
@@ -299,8 +301,14 @@ mod tests {
             missing: Vec::new(),
         };
         assert!(
-            SetManifest::parse(&serde_json::to_vec(&manifest).unwrap(), "docs", &SetId::from_text("s"), "snapshots")
-                .is_ok()
+            SetManifest::parse(
+                &serde_json::to_vec(&manifest).unwrap(),
+                "docs",
+                &SetId::from_text("s"),
+                "snapshots",
+                &Places::default()
+            )
+            .is_ok()
         );
         (store, manifest)
     }

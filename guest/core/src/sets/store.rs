@@ -87,7 +87,7 @@ pub async fn read_with_header(
     match content(bucket, set).await {
         Ok(json) => {
             let header = SetHeader::parse(&json, collection);
-            (parse(collection, set, &json, bucket.key_prefix(), header.as_ref()), header)
+            (parse(bucket, collection, set, &json, bucket.key_prefix(), header.as_ref()), header)
         }
         Err(error) => (Err(error), None),
     }
@@ -104,7 +104,7 @@ pub async fn read_anywhere(
             let header = SetHeader::parse(&json, collection);
             let told = header.as_ref().and_then(|header| header.key_prefix.as_deref());
             let key_prefix = told.unwrap_or(bucket.key_prefix());
-            (parse(collection, set, &json, key_prefix, header.as_ref()), header)
+            (parse(bucket, collection, set, &json, key_prefix, header.as_ref()), header)
         }
         Err(error) => (Err(error), None),
     }
@@ -117,13 +117,14 @@ async fn content(bucket: &dyn ObjectStore, set: &Found) -> Result<Vec<u8>, Error
 }
 
 fn parse(
+    bucket: &dyn ObjectStore,
     collection: &str,
     set: &Found,
     json: &[u8],
     key_prefix: &str,
     header: Option<&SetHeader>,
 ) -> Result<SetManifest, Error> {
-    SetManifest::parse(json, collection, &set.id, key_prefix).map_err(|why| {
+    SetManifest::parse(json, collection, &set.id, key_prefix, bucket.places()).map_err(|why| {
         let told = header.and_then(|header| header.key_prefix.as_deref());
         let code = if SetManifest::newer(json).is_some() {
             Code::Version
