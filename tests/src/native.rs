@@ -50,6 +50,29 @@ pub fn task(
     })
 }
 
+/// As [`task`], on the network of this machine: for servers that are no stand-ins in memory.
+pub async fn task_by_sockets(
+    arguments: Vec<String>,
+    settings: Vec<(String, String)>,
+    work: PathBuf,
+) -> (u8, String, String) {
+    let ended = run(move |ports| {
+        Box::pin(async move {
+            let console = Rc::new(Captured::default());
+            let ports = Ports {
+                http: Rc::new(Hyper::of(Who::Program)),
+                files: Rc::new(Directory(work)),
+                console: Rc::clone(&console) as Rc<dyn Console>,
+                ..ports
+            };
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let code = carry_out(&arguments, settings, ports).await;
+            (code, console.stdout.take(), console.stderr.take())
+        })
+    });
+    ended.await
+}
+
 /// What the host does around the component, as far as tests need it.
 async fn carry_out(arguments: &[&str], mut settings: Vec<(String, String)>, ports: Ports) -> u8 {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -101,7 +124,7 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce(Ports) -> LocalBoxFuture<'
 /// Native ports; files are in memory, the console is silent.
 pub fn ports() -> Ports {
     Ports {
-        http: Rc::new(Hyper::default()),
+        http: Rc::new(Hyper::of(Who::Qdrant)),
         clock: Rc::new(Tokio(Instant::now())),
         files: Rc::new(InMemory::default()),
         console: Rc::new(Captured::default()),
@@ -118,11 +141,12 @@ pub fn files_of(folder: &std::path::Path) -> Result<Rc<dyn Files>, std::io::Erro
     Ok(Rc::new(memory))
 }
 
-struct Hyper(Client<HttpConnector, Full<Bytes>>);
+/// The network of this machine, for the program or for the stand-in.
+struct Hyper(Client<HttpConnector, Full<Bytes>>, Who);
 
-impl Default for Hyper {
-    fn default() -> Self {
-        Self(Client::builder(TokioExecutor::new()).build_http())
+impl Hyper {
+    fn of(who: Who) -> Self {
+        Self(Client::builder(TokioExecutor::new()).build_http(), who)
     }
 }
 
@@ -134,7 +158,9 @@ impl Http for Hyper {
             *outgoing.method_mut() = request.method;
             *outgoing.uri_mut() = request.uri;
             *outgoing.headers_mut() = request.headers;
-            outgoing.headers_mut().insert(faults::ASKED_BY, http::HeaderValue::from_static("qdrant"));
+            if self.1 == Who::Qdrant {
+                outgoing.headers_mut().insert(faults::ASKED_BY, http::HeaderValue::from_static("qdrant"));
+            }
             let response = self.0.request(outgoing).await.map_err(|error| match error.is_connect() {
                 true => HttpError::Connect(error.to_string()),
                 false => HttpError::Interrupted(error.to_string()),

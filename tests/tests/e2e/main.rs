@@ -24,4 +24,5 @@ mod retention;
 mod s3;
 mod set_faults;
 mod sets;
+mod stream;
 mod uploads;
