@@ -54,16 +54,14 @@ pub struct Memory {
 /// What memory is counted in: the smallest part of an upload.
 const PIECE: u64 = 8 << 20;
 
-/// What a run needs besides buffers: code, lists of objects, manifests, answers.
-const RESERVE: u64 = 64 << 20;
-
 /// Memory that was given out; free again when it is dropped.
 pub struct Buffers<'a>(Vec<SemaphoreGuard<'a>>);
 
 impl Memory {
     fn new(limit: u64) -> Self {
         // However little it is, one piece to fill and one to send: what does not fit is told when it fails.
-        let pieces = usize::try_from((limit.saturating_sub(RESERVE) / PIECE).max(2)).unwrap_or(usize::MAX);
+        // The other half is for lists of objects, manifests and answers, and for what the host itself needs in a pod.
+        let pieces = usize::try_from((limit / 2 / PIECE).max(2)).unwrap_or(usize::MAX);
         Self { free: Semaphore::new(pieces), pieces, queue: Mutex::new(()), told: Cell::new(false) }
     }
 
@@ -99,8 +97,8 @@ impl Memory {
         if !self.told.replace(true) {
             let most = self.pieces / 2;
             let what = format!(
-                "no more than {most} snapshots of up to 75 GiB are streamed at the same time, as each takes 16 MiB of \
-                 --memory-limit (QDRANT_MEMORY_LIMIT)"
+                "no more than {most} snapshots are streamed at the same time, as each takes 16 MiB or more, and all of them \
+                 half of --memory-limit (QDRANT_MEMORY_LIMIT)"
             );
             log.info(None, &what);
         }
@@ -139,8 +137,8 @@ mod tests {
         let ports = Ports { http: std::rc::Rc::new(NoServer), clock, files: nothing.clone(), console: nothing };
         let log = Log::plain(&ports, LogFormat::Text);
         let memory = Memory::new(256 << 20);
-        assert_eq!(memory.largest_of_two(), 96 << 20);
-        let small: Vec<_> = (0..11).map(|_| block_on(memory.two_of(8 << 20, &log))).collect();
+        assert_eq!(memory.largest_of_two(), 64 << 20);
+        let small: Vec<_> = (0..7).map(|_| block_on(memory.two_of(8 << 20, &log))).collect();
         assert!(small.iter().all(|buffers| buffers.bytes() == 16 << 20));
         // Two pieces are left, and four are wanted; who comes later does not overtake.
         let mut large = Box::pin(memory.two_of(16 << 20, &log));

@@ -116,7 +116,7 @@ impl<'a> Stream<'a> {
             return Err(Error::new(Code::Unsupported, subject, format!("it has more than {sent} GiB")));
         };
         if next as u64 > most {
-            let needed = (2 * next + (64 << 20)) >> 20;
+            let needed = (4 * next) >> 20;
             let cause = format!(
                 "it has more than {sent} GiB, for which parts of {} MiB are needed and two of them have to fit into memory",
                 next >> 20
