@@ -58,6 +58,11 @@ impl Store {
         lock(&self.objects).get(key).map(|stored| stored.bytes.clone())
     }
 
+    /// An object's ETag.
+    pub fn etag(&self, key: &str) -> Option<String> {
+        lock(&self.objects).get(key).map(|stored| stored.etag.clone())
+    }
+
     /// Stores an object.
     pub fn put(&self, key: &str, bytes: Vec<u8>) {
         let etag = sha256(&bytes)[..32].to_owned();

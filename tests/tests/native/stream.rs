@@ -183,6 +183,24 @@ async fn whatever_call_of_an_upload_fails_nothing_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_store_has_made_of_the_parts_is_walked() {
+    let site = small(THREE_PARTS).await;
+    let store = site.s3.store();
+    // Of the same size, under the ETag that the store told, with the parts in another order.
+    let mixed = crate::after(move || {
+        let key = store.keys("streamed/").pop().unwrap();
+        let mut bytes = store.get(&key).unwrap();
+        bytes.rotate_left(8 << 20);
+        let etag = store.etag(&key).unwrap();
+        store.insert(&key, bytes, etag);
+    });
+    site.s3.faults().add(Chosen::Program, fault(Method::POST, "uploadId=", 1, mixed));
+    site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0).says(&["it is begun anew"]);
+    nothing_is_left(&site).await;
+    site.run(&["verify"]).await.expect(0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_peer_never_waits_long_for_a_part() {
     let site = small(THREE_PARTS).await;
     // The store takes the part, and does not say so.

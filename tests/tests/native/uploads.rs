@@ -15,6 +15,7 @@ use qdrant_backup_tests::site::Site;
 use crate::fault;
 
 const KEY: &str = "streamed/x/a b/0.snapshot";
+const COMPLETED: &str = "<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>";
 const PART: usize = 5 << 20;
 
 async fn site() -> Site {
@@ -83,6 +84,8 @@ async fn an_error_behind_a_200_is_no_success() {
         (error("InternalError"), Ok(2 * PART as u64)),
         (error("InvalidPart"), Err(Code::StoreRefused)),
         (Wrong::Status(200, "<html>done</html>".to_owned()), Err(Code::StoreAnswer)),
+        // Said, and not done.
+        (Wrong::Status(200, COMPLETED.to_owned()), Err(Code::StoreAnswer)),
     ] {
         let site = site().await;
         site.s3.faults().add(Chosen::S3, fault(Method::POST, "uploadId=", 1, wrong));
