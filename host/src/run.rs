@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qdrant_backup_contract::exit::{EXIT_DEADLINE, EXIT_USAGE, Status};
-use qdrant_backup_contract::settings::table::QDRANT_HTTP_PORT;
+use qdrant_backup_contract::settings::table::{QDRANT_HTTP_PORT, QDRANT_PEER_HOSTS};
 use qdrant_backup_contract::settings::{CredentialSource, DefaultPort, Endpoint, Host, credential_source};
 use qdrant_backup_contract::tasks::Task;
 
@@ -263,6 +263,10 @@ fn allowed(options: &Options) -> AllowList {
             list.allow_server(&host.name, &[host.port, http_port]);
         }
     }
+    let peers = setting("QDRANT_PEER_HOSTS").and_then(|rules| QDRANT_PEER_HOSTS.read(rules).ok());
+    for host in peers.unwrap_or_default().servers(http_port) {
+        list.allow_server(&host.name, &[host.port]);
+    }
     if let Some(endpoint) = setting("QDRANT_S3_ENDPOINT_URL").and_then(|url| Endpoint::parse(url).ok()) {
         list.allow_server(&endpoint.host.name, &[endpoint.host.port]);
     }
@@ -332,6 +336,7 @@ mod tests {
             ("QDRANT_SOURCE_HOSTS", "https://qdrant.example, http://10.0.0.1:7000/,,bad host"),
             ("QDRANT_RESTORE_HOSTS", "restore"),
             ("QDRANT_HTTP_PORT", "6400"),
+            ("QDRANT_PEER_HOSTS", "7=https://seven.example.com:443, qdrant-*.inner=https://node-*.x.example.net"),
             ("QDRANT_S3_ENDPOINT_URL", "https://s3.example/storage/v1/s3"),
             ("QDRANT_S3_ENDPOINT_URL_FOR_QDRANT", "http://minio.inside:9000"),
             ("QDRANT_METRICS_PUSH_URL", "http://gateway:9091/metrics/job/qdrant-backup"),
@@ -339,6 +344,8 @@ mod tests {
         for url in [
             "http://gateway:9091/metrics/job/qdrant-backup",
             "https://qdrant.example:6400/",
+            "https://seven.example.com/",
+            "https://node-3.x.example.net:6400/",
             "http://qdrant-0.qdrant.example:6400/",
             "http://10.0.0.1:7000/",
             "http://10.0.0.1:6400/",
@@ -352,6 +359,8 @@ mod tests {
             "http://qdrant.example/",
             "http://qdrant.example:6333/",
             "http://restore:6333/",
+            "https://seven.example.com:6400/",
+            "https://node-3.y.example.net:6400/",
             "http://10.0.0.2:6400/",
             "http://s3.example/",
             "https://example/",

@@ -43,6 +43,8 @@ pub struct Options {
     pub s3: Option<S3Access>,
     /// `snapshots_storage: local`: onto the peers' disks, whatever `s3` says.
     pub local_snapshots: bool,
+    /// The peers know each other by names that lead nowhere from outside: `qdrant-<number>.inner`, from 1 on.
+    pub inner_names: bool,
     /// So many bytes are in each shard's snapshot besides its points.
     pub ballast: usize,
     /// The API key.
@@ -74,6 +76,7 @@ impl Default for Options {
             clustered: true,
             s3: None,
             local_snapshots: false,
+            inner_names: false,
             ballast: 0,
             api_key: None,
             read_only_api_key: None,

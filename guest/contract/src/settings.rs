@@ -12,6 +12,7 @@ mod help;
 mod host;
 mod in_files;
 mod needs;
+mod peer_hosts;
 mod read;
 mod retention;
 mod secret;
@@ -30,6 +31,7 @@ pub use help::help;
 pub use host::{DefaultPort, Host};
 pub use in_files::secrets_in_files;
 pub use needs::{BucketUse, Needs};
+pub use peer_hosts::PeerHosts;
 pub use read::{Problem, credential_source, from_variables};
 pub use retention::{Keep, Sweep};
 pub use secret::Secret;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub restore_api_key: Option<Secret>,
     /// `GET_PEERS_FROM_CLUSTER_INFO`: find the source's other peers by `GET /cluster`.
     pub discover_peers: bool,
+    /// `QDRANT_PEER_HOSTS`: where peers are reached whose own addresses can't be.
+    pub peer_hosts: PeerHosts,
     /// `QDRANT_HTTP_PORT`: the REST port of discovered peers.
     pub http_port: u16,
     /// `CURL_TIMEOUT`: how long one request to Qdrant may work before its answer.

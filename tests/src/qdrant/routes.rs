@@ -298,7 +298,12 @@ impl Node {
             .cluster
             .peers
             .iter()
-            .map(|peer| (peer.id.to_string(), json!({"uri": format!("http://{}:6335/", peer.ip)})))
+            .enumerate()
+            .map(|(index, peer)| {
+                let inner = format!("qdrant-{}.inner", index + 1);
+                let name = if self.cluster.options.inner_names { &inner } else { &peer.ip };
+                (peer.id.to_string(), json!({"uri": format!("http://{name}:6335/")}))
+            })
             .collect();
         let leader = self.cluster.peers[0].id;
         let role = if self.index == 0 { "Leader" } else { "Follower" };

@@ -26,7 +26,7 @@ async fn written_since(backup: &str) -> Site {
 }
 
 fn refused() -> Wrong {
-    Wrong::Status(400, json!({"status": {"error": "Failed to download"}}).to_string())
+    Wrong::Status(400, json!({"status": {"error": "Wrong input: no"}}).to_string())
 }
 
 async fn names(client: &Client) -> Vec<String> {

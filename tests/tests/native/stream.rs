@@ -419,3 +419,26 @@ async fn what_qdrant_can_t_fetch_is_sent_to_it() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn peers_are_reached_by_rule_where_their_names_lead_nowhere() {
+    let mut site = site(Options { peers: 3, inner_names: true, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 3})).await;
+    client.fill("docs", 0, 60).await;
+    let before = client.contents().await;
+    failed(site.run_with(&["create_snap_shards"], &[BY_STREAM]).await).says(&["qdrant-2.inner"]);
+    let peers = site.source.stand_in().peers().to_vec();
+    // The first host answers as itself; the others by name and by id.
+    let rules = format!("qdrant-2.inner=http://{}:6333, {}=http://{}", peers[1].ip, peers[2].id, peers[2].ip);
+    let rules = ("QDRANT_PEER_HOSTS", rules.as_str());
+    clock::another_second().await;
+    site.run_with(&["create_snap_shards"], &[BY_STREAM, rules]).await.expect(0);
+    client.wipe().await;
+    site.run_with(&["recover_snap_shards"], &[rules]).await.expect(0);
+    assert_same(&client.contents().await, &before);
+    // A rule that leads to another peer is found out.
+    let wrong = format!("qdrant-2.inner=http://{}:6333, {}=http://{}", peers[2].ip, peers[2].id, peers[2].ip);
+    let run = site.run_with(&["create_snap_shards"], &[BY_STREAM, ("QDRANT_PEER_HOSTS", &wrong)]).await;
+    failed(run).says(&["and not as peer"]);
+}

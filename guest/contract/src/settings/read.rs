@@ -58,6 +58,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         restore_api_key: reader.get(&QDRANT_RESTORE_API_KEY).or_else(|| source_api_key.clone()),
         source_api_key,
         discover_peers: reader.get(&GET_PEERS_FROM_CLUSTER_INFO),
+        peer_hosts: reader.get(&QDRANT_PEER_HOSTS),
         http_port,
         request_timeout: reader.get(&CURL_TIMEOUT),
         retry_limit: reader.get(&QDRANT_RETRY_MAX_DURATION),

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::duration::{HOUR, days, minutes};
 use super::endpoint::Endpoint;
+use super::peer_hosts::PeerHosts;
 use super::secret::Secret;
 use super::setting::{Scope, Setting, Variable};
 use super::values::{
@@ -48,6 +49,9 @@ settings! {
         "find the source's other peers by asking the cluster; false: only the hosts named");
     QDRANT_HTTP_PORT: u16 = number(6333, 1..=65_535,
         "the REST port of peers found that way, and of hosts named without one");
+    QDRANT_PEER_HOSTS: PeerHosts = parsed("", "peer=URL, by commas", PeerHosts::read,
+        "where peers are reached whose own addresses can't be, by peer id or by the name in their address: \
+         qdrant-*.inner=https://node-*.x.example.com");
     QDRANT_S3_ENDPOINT_URL: Option<Endpoint> = parsed("", "URL", endpoint, "the S3 service");
     QDRANT_S3_BUCKET_NAME: Option<String> = parsed("", "name", bucket,
         "the bucket in which Qdrant stores its snapshots");

@@ -174,7 +174,7 @@ pub(super) fn utc(_: &Variable, text: &str) -> Result<Option<OffsetDateTime>, St
 }
 
 /// Refuses addresses with a user in them, and shows nothing of them: where a password ends, only its author knows.
-fn without_user(addresses: &str) -> Result<(), String> {
+pub(super) fn without_user(addresses: &str) -> Result<(), String> {
     if addresses.contains('@') {
         return Err(
             "has an `@` in it (its value is not shown): user and password in an address are not supported; use \

@@ -118,7 +118,7 @@ async fn discover(
         }
     }
     for group in groups {
-        if let Some(cluster) = to_cluster(group, settings.http_port, all_peers).await {
+        if let Some(cluster) = to_cluster(group, settings, all_peers).await {
             discovered.clusters.push(cluster);
         }
     }
@@ -135,7 +135,7 @@ fn same_cluster(a: &Answer, b: &Answer) -> bool {
     a.info.peers.keys().any(|id| b.info.peers.contains_key(id))
 }
 
-async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Option<Cluster> {
+async fn to_cluster(group: Vec<Answer>, settings: &Settings, all_peers: bool) -> Option<Cluster> {
     let first = group.first()?;
     let host = first.client.host().clone();
     if first.info.status != "enabled" {
@@ -152,8 +152,10 @@ async fn to_cluster(group: Vec<Answer>, http_port: u16, all_peers: bool) -> Opti
     let wanted: Vec<u64> = if all_peers { uris.keys().copied().collect() } else { answered.iter().copied().collect() };
     let found = join_all(wanted.into_iter().map(|id| {
         let configured = group.iter().find(|answer| answer.info.peer_id == Some(id)).map(|answer| &answer.client);
-        let derived =
-            uris.get(&id).and_then(|uri| rest_host(uri, &host, http_port)).map(|host| first.client.to_host(host));
+        let own = uris.get(&id).and_then(|uri| rest_host(uri, &host, settings.http_port));
+        let name = own.as_ref().map(|own| own.name.as_str()).unwrap_or_default();
+        let ruled = settings.peer_hosts.host(id, name, settings.http_port);
+        let derived = ruled.or(own).map(|host| first.client.to_host(host));
         let candidates: Vec<Client> = if all_peers {
             derived.into_iter().chain(configured.cloned()).collect()
         } else {
