@@ -288,7 +288,7 @@ pub(super) async fn abort_leftovers(context: &Context, bucket: &dyn ObjectStore,
     let prefix = bucket.places().ours(&StreamedKey::folder(source));
     let mut note = |upload: Upload| {
         let key = StreamedKey::parse(bucket.places().bare(&upload.key));
-        if key.is_some_and(|key| key.source == source && key.set != *set) {
+        if key.is_some_and(|key| key.source == source && key.set != set.as_str()) {
             left.push(upload);
         }
     };

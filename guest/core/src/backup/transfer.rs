@@ -76,7 +76,7 @@ impl<'a> Transfer<'a> {
         let key = StreamedKey {
             source: self.source.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
             collection: collection.to_owned(),
-            set: set.clone(),
+            set: set.to_string(),
             shard,
         };
         self.bucket.places().ours(&key.key())

@@ -296,7 +296,7 @@ impl SetManifest {
     fn has_streamed(&self, shard: &SetShard, places: &Places) -> bool {
         StreamedKey::parse(places.bare(&shard.s3_key)).is_some_and(|key| {
             key.collection == self.collection
-                && key.set.as_str() == self.backup_set_id
+                && key.set == self.backup_set_id
                 && key.shard == shard.id
                 && self.source_id.as_ref().is_none_or(|source| *source == key.source)
         })

@@ -1,7 +1,6 @@
 //! Where snapshots lie that this program has stored itself: `streamed/<source>/<collection>/<set>/<shard>.snapshot`. Qdrant's
 //! own names repeat within a second; these don't.
 
-use super::manifest::SetId;
 use crate::naming;
 use crate::places;
 
@@ -14,8 +13,8 @@ pub struct StreamedKey {
     pub source: String,
     /// The collection.
     pub collection: String,
-    /// The set that it was made for.
-    pub set: SetId,
+    /// The id of the set that it was made for.
+    pub set: String,
     /// The shard.
     pub shard: u32,
 }
@@ -34,7 +33,7 @@ impl StreamedKey {
     /// The bare key.
     pub fn key(&self) -> String {
         let folder = Self::collection_folder(&self.source, &self.collection);
-        format!("{folder}{}/{}{EXTENSION}", naming::escape_segment(self.set.as_str()), self.shard)
+        format!("{folder}{}/{}{EXTENSION}", naming::escape_segment(&self.set), self.shard)
     }
 
     /// Reads a bare key; `None` for any other object's. Some servers list keys with their escapes undone.
@@ -42,7 +41,7 @@ impl StreamedKey {
         let rest = bare.strip_prefix(places::STREAMED)?.strip_prefix('/')?;
         let mut parts = rest.split('/');
         let mut name = || parts.next().and_then(naming::collection_of_folder);
-        let (source, collection, set) = (name()?, name()?, SetId::from_text(&name()?));
+        let (source, collection, set) = (name()?, name()?, name()?);
         let shard = parts.next()?.strip_suffix(EXTENSION)?.parse().ok()?;
         let parsed = Self { source, collection, set, shard };
         // `007` is a number, too, but none that is written; and nothing may follow.
@@ -61,7 +60,7 @@ mod tests {
         let key = StreamedKey {
             source: "00aa".to_owned(),
             collection: "a/b ü..".to_owned(),
-            set: SetId::from_text("2026-01-29T11-44-22Z-pod"),
+            set: "2026-01-29T11-44-22Z-pod".to_owned(),
             shard: 7,
         };
         assert_eq!(key.key(), "streamed/00aa/a%2Fb %C3%BC../2026-01-29T11-44-22Z-pod/7.snapshot");
