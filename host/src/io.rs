@@ -7,7 +7,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::OutputStream;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
-use crate::termination::{LastLine, Stderr};
+use crate::termination::{self, LastLine, Stderr};
 
 /// Standard output (data) and standard error (log lines) of a run.
 #[derive(Clone, Debug)]
@@ -28,6 +28,18 @@ pub struct Captured {
 }
 
 impl Io {
+    /// The streams of this process; in a pod the last line of standard error is kept.
+    pub fn of_process() -> Self {
+        if termination::is_asked_for() { Self::Noted(LastLine::default()) } else { Self::Inherit }
+    }
+
+    /// Leaves the last log line to the pod's status, where it was kept.
+    pub fn leave_last_line(&self) {
+        if let Self::Noted(last) = self {
+            termination::write(last);
+        }
+    }
+
     /// Buffers, and where to read them afterwards (or meanwhile).
     pub fn capture() -> (Self, Captured) {
         let captured =

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use qdrant_backup::{Environment, command_line, termination};
+use qdrant_backup::{Environment, Io, command_line};
 
 #[cfg(target_env = "musl")]
 #[global_allocator]
@@ -11,8 +11,8 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let io = termination::streams();
+    let io = Io::of_process();
     let code = command_line(&arguments, &Environment::of_process(), &io);
-    termination::write(&io);
+    io.leave_last_line();
     ExitCode::from(code)
 }

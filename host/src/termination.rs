@@ -11,8 +11,6 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::io::Io;
-
 /// Where the kubelet mounts the file; outside of a pod there is none.
 const FILE: &str = "/dev/termination-log";
 
@@ -22,16 +20,14 @@ const LIMIT: usize = 4096;
 /// How much is written to standard error at a time.
 const CHUNK: usize = 64 << 10;
 
-/// The streams of this process; in a pod with what [`write`] needs.
-pub fn streams() -> Io {
-    if Path::new(FILE).is_file() { Io::Noted(LastLine::default()) } else { Io::Inherit }
+/// True in a pod, whose status has a place for it.
+pub(crate) fn is_asked_for() -> bool {
+    Path::new(FILE).is_file()
 }
 
 /// Leaves the last log line to the pod's status. That it can't be written must not change how the run ends.
-pub fn write(io: &Io) {
-    if let Io::Noted(last) = io {
-        let _ = std::fs::write(FILE, last.get());
-    }
+pub(crate) fn write(last: &LastLine) {
+    let _ = std::fs::write(FILE, last.get());
 }
 
 /// The last line that went to standard error.
