@@ -36,7 +36,7 @@ use crate::store::ObjectStore;
 /// The bucket may not, or can't, be written; the clock is wrong.
 pub async fn check_start(context: &Context, bucket: &dyn ObjectStore, folder: &str) -> Result<(), Error> {
     bucket.check_clock()?;
-    if !context.settings.dry_run {
+    if let Some(bucket) = context.notes() {
         bucket.check_writable(folder, context.ports.clock.random()).await?;
     }
     Ok(())

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use crate::error::{Code, Error};
 use crate::limits::Limits;
 use crate::log::Log;
-use crate::ports::Ports;
+use crate::ports::{Files, Ports, read_only};
 use crate::printable;
 use crate::reporter::Reporter;
 use crate::run_id::RunId;
-use crate::settings::{Host, Settings};
+use crate::settings::{Host, ReportTo, Settings};
 use crate::source::Source;
 use crate::store::ObjectStore;
 
@@ -38,8 +38,13 @@ pub struct Context {
 }
 
 impl Context {
-    /// The surroundings of a run, the bucket still to be opened.
-    pub fn new(ports: Ports, settings: Settings) -> Self {
+    /// The surroundings of a run, the bucket still to be opened. A dry run gets ports that can change nothing, and writes
+    /// no report.
+    pub fn new(mut ports: Ports, mut settings: Settings) -> Self {
+        if settings.dry_run {
+            ports = read_only(ports);
+            settings.report = ReportTo::default();
+        }
         let log = Log::new(&ports, &settings);
         let reporter = Reporter::new(&ports, &log);
         let limits = Limits::new(settings.snapshots_per_peer, settings.memory_limit);
@@ -57,6 +62,17 @@ impl Context {
             Error::new(Code::Configuration, "", "no bucket is configured")
                 .advice("set QDRANT_S3_ENDPOINT_URL and its kind")
         })
+    }
+
+    /// The bucket, for what a run writes there about itself and for others to know: its lock, its source, what
+    /// collections there were. `None` without a bucket, and in a dry run, which leaves no trace.
+    pub fn notes(&self) -> Option<&dyn ObjectStore> {
+        self.store.as_deref().filter(|_| !self.settings.dry_run)
+    }
+
+    /// The work directory, for what a run leaves there for people and later runs. `None` in a dry run.
+    pub fn state_files(&self) -> Option<&dyn Files> {
+        (!self.settings.dry_run).then_some(self.ports.files.as_ref())
     }
 
     /// Notes whose backups are made or restored on the cluster behind `host`.

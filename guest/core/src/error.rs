@@ -61,6 +61,7 @@ impl Error {
                 | Code::QdrantUnreachable
                 | Code::QdrantUnauthorized
                 | Code::QdrantAnswer
+                | Code::DryRun
         )
     }
 }
@@ -132,11 +133,13 @@ pub enum Code {
     Alias,
     /// Whose a backup is, or which source is meant, can't be told.
     SourceUnclear,
+    /// What a dry run does not do.
+    DryRun,
 }
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Configuration,
         Self::WorkDirectory,
         Self::QdrantUnreachable,
@@ -163,6 +166,7 @@ impl Code {
         Self::VerificationFailed,
         Self::Alias,
         Self::SourceUnclear,
+        Self::DryRun,
     ];
 
     /// Its name in reports and documentation.
@@ -194,6 +198,7 @@ impl Code {
             Self::VerificationFailed => "verification-failed",
             Self::Alias => "alias",
             Self::SourceUnclear => "source-unclear",
+            Self::DryRun => "dry-run",
         }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn while_held(
     cluster: Option<&Cluster>,
     run: LocalBoxFuture<'_, ()>,
 ) -> Result<(), Error> {
-    let Some(bucket) = context.store.as_deref().filter(|_| !context.settings.dry_run) else {
+    let Some(bucket) = context.notes() else {
         run.await;
         return Ok(());
     };

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 pub(crate) mod nothing;
+mod read_only;
 
 use std::fmt;
 use std::future::Future;
@@ -16,6 +17,8 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use time::OffsetDateTime;
 
 use crate::error::{Code, Error};
+
+pub(crate) use read_only::read_only;
 
 /// A boxed future on the one thread there is.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -154,6 +157,8 @@ pub trait Body {
 pub enum HttpError {
     /// The host that runs the component does not let it talk to this address. Nothing was sent.
     Denied,
+    /// In a dry run: the request, which might change something. Nothing was sent.
+    ReadOnly(String),
     /// The request can't be made as it is. Nothing was sent.
     Invalid(String),
     /// No connection: refused, no such name. Nothing was sent, so that it is safe to try again.
@@ -182,7 +187,12 @@ impl HttpError {
     pub fn nothing_was_sent(&self) -> bool {
         matches!(
             self,
-            Self::Denied | Self::Invalid(_) | Self::Connect(_) | Self::Tls(_) | Self::Timeout(Phase::Connect)
+            Self::Denied
+                | Self::ReadOnly(_)
+                | Self::Invalid(_)
+                | Self::Connect(_)
+                | Self::Tls(_)
+                | Self::Timeout(Phase::Connect)
         )
     }
 }
@@ -191,6 +201,7 @@ impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied => f.write_str("the sandbox does not allow connections to this address"),
+            Self::ReadOnly(request) => write!(f, "a dry run changes nothing, and does not send {request}"),
             Self::Invalid(why) => write!(f, "the request can't be sent: {why}"),
             Self::Connect(why) | Self::Tls(why) => write!(f, "no connection: {why}"),
             Self::Timeout(Phase::Connect) => f.write_str("no connection in time"),
@@ -265,10 +276,16 @@ pub trait Files {
 pub struct FileError {
     /// The file.
     pub name: String,
-    /// What was tried: "read", "use" (its content isn't what it has to be), "write", "rename", "remove".
+    /// What was tried: "read", "use" (its content isn't what it has to be), "write", "rename", "remove", or
+    /// [`FileError::CHANGE`].
     pub action: &'static str,
     /// The cause, as the operating system put it.
     pub cause: String,
+}
+
+impl FileError {
+    /// What is refused in a dry run.
+    pub const CHANGE: &str = "change";
 }
 
 impl fmt::Display for FileError {
@@ -285,7 +302,11 @@ impl std::error::Error for FileError {}
 
 impl From<FileError> for Error {
     fn from(error: FileError) -> Self {
-        let code = if error.action == "use" { Code::Configuration } else { Code::WorkDirectory };
+        let code = match error.action {
+            "use" => Code::Configuration,
+            FileError::CHANGE => Code::DryRun,
+            _ => Code::WorkDirectory,
+        };
         Self::new(code, "", error.to_string())
     }
 }

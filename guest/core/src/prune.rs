@@ -200,8 +200,8 @@ async fn prune_after(
 /// After a backup of `cluster`: removes the records of its source that nothing needs any more. Nothing fails by that, and a
 /// backup needs no right to delete.
 pub(crate) async fn records_after_backup(context: &Context, cluster: &Cluster) {
-    let (Some(bucket), Some(source)) = (context.store.as_deref(), context.source_of(&cluster.host)) else { return };
-    if context.settings.dry_run || context.settings.share.is_some_and(|share| share.index > 0) {
+    let (Some(bucket), Some(source)) = (context.notes(), context.source_of(&cluster.host)) else { return };
+    if context.settings.share.is_some_and(|share| share.index > 0) {
         return;
     }
     for item in remove_unneeded(context, bucket, &[source.id].into()).await {

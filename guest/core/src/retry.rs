@@ -65,7 +65,7 @@ impl HttpError {
     /// What it means for a call that may be sent twice.
     pub(crate) fn nature(&self) -> Nature {
         match self {
-            Self::Denied | Self::Invalid(_) => Nature::Lasting,
+            Self::Denied | Self::ReadOnly(_) | Self::Invalid(_) => Nature::Lasting,
             Self::Tls(_) => Nature::PassingIfAnswered,
             Self::Connect(_) | Self::Timeout(_) | Self::Interrupted(_) => Nature::Passing,
         }

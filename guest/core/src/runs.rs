@@ -73,11 +73,11 @@ fn folder(source: &SourceId, kind: Kind) -> String {
 /// written, a restore goes by an older list and by what was backed up since: told, and no failure.
 pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
     let source = context.source_of(&cluster.host);
-    let (Some(store), Some(Source { id, .. })) = (context.store.as_deref(), source) else { return };
+    let (Some(store), Some(Source { id, .. })) = (context.notes(), source) else { return };
     let choice = &context.settings.collections;
     let chosen = state_files::chosen_collections(context.ports.files.as_ref());
     let is_chosen = !choice.include.is_empty() || !choice.exclude.is_empty() || !chosen.is_ok_and(|all| all.is_empty());
-    if is_chosen || context.settings.dry_run {
+    if is_chosen {
         return;
     }
     // Without the list the backup itself will fail, and say so.

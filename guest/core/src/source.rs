@@ -234,11 +234,9 @@ async fn record(
             seen_at: written,
             transfer: None,
         };
-        if context.settings.dry_run {
-            return Ok(record);
-        }
+        let Some(notes) = context.notes() else { return Ok(record) };
         let key = store.places().ours(&Record::key(&record.id));
-        if store.put_new(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await? {
+        if notes.put_new(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await? {
             return Ok(record);
         }
         // Another pod met it at the same time.
@@ -254,10 +252,10 @@ async fn record(
         record.name = name;
     }
     let recent = timestamp::RFC3339.read(&record.seen_at).is_some_and(|at| (now - at).whole_seconds() < SEEN_EVERY);
-    if (record != *known || !recent) && !context.settings.dry_run {
+    if let Some(notes) = context.notes().filter(|_| record != *known || !recent) {
         record.seen_at = written;
         let key = store.places().ours(&Record::key(&record.id));
-        store.put(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await?;
+        notes.put(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await?;
     }
     Ok(record)
 }

@@ -10,6 +10,7 @@ mod cluster_state;
 mod credentials;
 mod dialects;
 mod dropped;
+mod dry_run;
 mod evidence;
 mod harness;
 mod identity;

@@ -137,7 +137,7 @@ settings! {
     QDRANT_VERIFY_PERCENT: u64 = number(100, 0..=100,
         "how many percent of the snapshots `verify` reads whole; with 10, all are within ten runs");
     QDRANT_DRY_RUN: bool = flag(false,
-        "`--dry-run`: print on standard output what would be created, restored or deleted, and do nothing of it");
+        "`--dry-run`: print on standard output what would be created, restored or deleted, and change nothing, whatever the task");
     QDRANT_ARCHIVE_CHECK: ArchiveCheck = choice(
         "how a new snapshot is checked: read whole for its SHA-256, walked to its end, or found with its size");
     QDRANT_SNAPSHOT_TRANSFER: Transfer = choice(

@@ -66,7 +66,7 @@ async fn saved(
     if context.settings.aliases_on_s3 {
         let Some((key, csv)) = in_bucket(context, whose, &in_manifests).await? else { return Ok(in_manifests) };
         lines = state_files::parse_aliases(&key, &csv)?;
-        if !context.settings.dry_run {
+        if let Some(files) = context.state_files() {
             files.replace(state_files::ALIASES, &csv)?;
         }
     } else if let Some(csv) = files.read(state_files::ALIASES)? {

@@ -48,6 +48,11 @@ pub(crate) async fn save(context: &Context, source: &Source) {
         // A file with some of the aliases would pass for all of them.
         return;
     }
+    if context.settings.dry_run {
+        let what = format!("{} aliases would be saved", aliases.len());
+        context.plan(&["aliases", state_files::ALIASES, &what]);
+        return context.reporter.report(Item::skipped("file", what).name(state_files::ALIASES));
+    }
     let text = csv(&aliases);
     context.reporter.report(match context.ports.files.replace(state_files::ALIASES, text.as_bytes()) {
         Ok(()) => Item::done("file").name(state_files::ALIASES).cause(format!("{} aliases", aliases.len())),
@@ -62,7 +67,7 @@ pub(crate) async fn save(context: &Context, source: &Source) {
 
 /// Uploads the aliases of one cluster as its source's own: those of this run, and the ones that a restore reads.
 async fn upload_own(context: &Context, cluster: &Cluster, csv: String) {
-    let Some(source) = context.source_of(&cluster.host) else { return };
+    let (Some(source), Some(_)) = (context.source_of(&cluster.host), context.notes()) else { return };
     let of_run = format!("{}{}", of_runs(&source.id), context.run);
     upload(context, [of_run, own(&source.id, state_files::ALIASES)], &csv).await;
 }

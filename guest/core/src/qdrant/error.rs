@@ -141,6 +141,7 @@ impl fmt::Display for QdrantError {
                 f,
                 "{host} did not answer {call} in time; it may still be working on it (CURL_TIMEOUT sets the limit)"
             ),
+            QdrantErrorKind::Http(error @ HttpError::ReadOnly(_)) => write!(f, "{error}"),
             QdrantErrorKind::Http(error) => write!(f, "{host}: {call}: {error}"),
             QdrantErrorKind::Status { code, text, .. } => {
                 write!(f, "{host} answered {code} to {call}")?;
@@ -165,6 +166,7 @@ impl std::error::Error for QdrantError {}
 impl From<QdrantError> for Error {
     fn from(error: QdrantError) -> Self {
         let code = match &error.kind {
+            QdrantErrorKind::Http(HttpError::ReadOnly(_)) => Code::DryRun,
             QdrantErrorKind::Http(_) => Code::QdrantUnreachable,
             QdrantErrorKind::Status { code: 401 | 403, .. } => Code::QdrantUnauthorized,
             QdrantErrorKind::Status { .. } => Code::QdrantRefused,

@@ -137,19 +137,24 @@ async fn restore_one(
         Ok(Ended::Would(what)) => Item::skipped("collection", format!("would be {what}")),
         Ok(Ended::Left(why)) => Item::skipped("collection", why),
         Err(error) => {
-            for name in backup.names().into_iter().filter(|_| !context.settings.dry_run) {
-                // For people only: the run's own report is not lost with it.
-                let reason = context.log.clean(&error.to_string());
-                if let Err(error) = history::note_failed(context.ports.files.as_ref(), &cluster.host, name, &reason) {
-                    context.log.warn(None, &error.to_string());
-                }
-            }
+            note_failed(context, cluster, backup, &error);
             Item::failed("collection", error)
         }
     };
     let elapsed = context.ports.clock.monotonic().saturating_sub(started);
     items.push(item.host(&cluster.host).collection(backup.collection()).elapsed(elapsed));
     One { items, created: created.get(), ended: evidence }
+}
+
+/// Notes in the work directory what was not restored, for people only: the run's own report is not lost with it.
+fn note_failed(context: &Context, cluster: &Cluster, backup: &Backup, error: &Error) {
+    let Some(files) = context.state_files() else { return };
+    let reason = context.log.clean(&error.to_string());
+    for name in backup.names() {
+        if let Err(error) = history::note_failed(files, &cluster.host, name, &reason) {
+            context.log.warn(None, &error.to_string());
+        }
+    }
 }
 
 fn restored(finished: Finished) -> Item {

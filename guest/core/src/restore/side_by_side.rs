@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::backup::Backup;
+use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::qdrant::{Client, Cluster};
 use crate::report::Item;
@@ -53,6 +54,7 @@ pub(crate) async fn look(cluster: &Cluster, backups: &[Rc<Backup>]) -> Result<Re
 /// Deletes the collection that `backup` was restored beside: only where this run has `moved` its aliases away from it, no
 /// other leads to it, and nothing was written to it since this run `looked` at it.
 pub(crate) async fn drop_replaced(
+    context: &Context,
     cluster: &Cluster,
     backups: &[Rc<Backup>],
     backup: &Backup,
@@ -63,6 +65,12 @@ pub(crate) async fn drop_replaced(
     // Another one was restored under its name, or it was not there.
     if backups.iter().any(|other| other.collection() == old) || !looked.counts.contains_key(old) {
         return None;
+    }
+    if context.settings.dry_run {
+        let what =
+            format!("would be deleted, if its aliases lead to `{}` then and nobody writes to it", backup.collection());
+        context.plan(&["drop", old, &cluster.host.to_string(), &what]);
+        return Some(Item::skipped("collection", what).host(&cluster.host).collection(old));
     }
     let item = match delete(cluster, old, moved, looked).await {
         Ok(()) => Item::done("collection").cause(format!("deleted: `{}` takes its place", backup.collection())),

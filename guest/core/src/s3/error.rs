@@ -112,6 +112,7 @@ impl fmt::Display for S3Error {
                      --allow-host '{target}' or QDRANT_ALLOW_HOSTS={target}"
                 )
             }
+            S3ErrorKind::Http(error @ HttpError::ReadOnly(_)) => write!(f, "{error}"),
             S3ErrorKind::Http(error) => write!(f, "S3 at {endpoint}: {call}: {error} (QDRANT_S3_ENDPOINT_URL)"),
             S3ErrorKind::Status { status, code, message, .. } => {
                 write!(f, "S3 at {endpoint} answered {status}")?;
@@ -140,6 +141,7 @@ impl std::error::Error for S3Error {}
 impl From<S3Error> for Error {
     fn from(error: S3Error) -> Self {
         let code = match &error.kind {
+            S3ErrorKind::Http(HttpError::ReadOnly(_)) => Code::DryRun,
             S3ErrorKind::Http(_) => Code::StoreUnreachable,
             S3ErrorKind::Status { status: 401 | 403, .. } => Code::StoreUnauthorized,
             S3ErrorKind::Status { .. } => Code::StoreRefused,

@@ -14,7 +14,7 @@ use crate::source as identity;
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
     let report = &context.settings.report;
-    if (report.file.is_some() || report.metrics_file.is_some()) && !context.settings.dry_run {
+    if report.file.is_some() || report.metrics_file.is_some() {
         context.ports.files.check_writable()?;
     }
     backup::check_start(context, bucket, SET_MANIFESTS).await?;
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
             let backed_up = backup::back_up_set(context, bucket, cluster, collections, set).await;
             // Only after a success: a backup that fails never costs an old one.
             let keep = &context.settings.keep;
-            if (keep.has_rules() || !keep.dropped.is_zero()) && !context.settings.dry_run {
+            if keep.has_rules() || !keep.dropped.is_zero() {
                 prune::after_backup(context, bucket, cluster, backed_up, set).await;
             }
         });

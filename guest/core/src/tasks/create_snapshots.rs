@@ -14,8 +14,8 @@ use crate::source as identity;
 use crate::state_files;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
-    if !context.settings.dry_run {
-        context.ports.files.check_writable()?;
+    if let Some(files) = context.state_files() {
+        files.check_writable()?;
     }
     if let Some(bucket) = context.store.as_deref() {
         backup::check_start(context, bucket, SNAPSHOT_MANIFESTS).await?;
@@ -58,9 +58,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
             context.reporter.report(source::failed(cluster, error));
         }
     }
-    if chosen.is_empty() && whole && !written.is_empty() && !context.settings.dry_run {
-        let text = state_files::collections_file(&written);
-        context.ports.files.replace(state_files::COLLECTIONS, text.as_bytes())?;
+    if let Some(files) = context.state_files().filter(|_| chosen.is_empty() && whole && !written.is_empty()) {
+        files.replace(state_files::COLLECTIONS, state_files::collections_file(&written).as_bytes())?;
     }
     if written.is_empty() {
         context.log.warn(None, "there is nothing to back up: no collection of the source is meant");
@@ -68,7 +67,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         say_what_was_not_checked(context);
     }
     // All aliases are one object: with shares, the first writes it.
-    if !context.settings.dry_run && context.settings.share.is_none_or(|share| share.index == 0) {
+    if context.settings.share.is_none_or(|share| share.index == 0) {
         aliases::save(context, &source).await;
     }
     for cluster in &source.clusters {

@@ -34,9 +34,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
 
 async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -> Result<(), Error> {
     let (whose, wanted) = restore::wanted(context, bucket, cluster).await?;
-    if !context.settings.dry_run {
-        clear(context, cluster).await?;
-    }
+    clear(context, cluster).await?;
     // One after another: the target has to have room for one collection and not for all.
     for (collection, wanted) in wanted {
         if wanted.sets.is_empty() {
@@ -123,6 +121,10 @@ async fn clear(context: &Context, cluster: &Cluster) -> Result<(), Error> {
 }
 
 async fn drop_scratch(context: &Context, cluster: &Cluster, client: &Client, name: &str) -> Result<(), Error> {
+    if context.settings.dry_run {
+        context.plan(&["drop", name, &cluster.host.to_string(), "a drill has left it"]);
+        return Ok(());
+    }
     client.delete_collection(name).await.map_err(|error| {
         Error::from(error).of(format!("`{name}` of this drill could not be deleted")).advice("the next one tries again")
     })?;

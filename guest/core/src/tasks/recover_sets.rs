@@ -61,14 +61,15 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
     })
     .await;
     let backups: Vec<Rc<Backup>> = selections.into_values().collect();
-    let drop_old = context.settings.drop_old && !context.settings.dry_run;
-    let looked = if drop_old { Some(restore::look(cluster, &backups).await?) } else { None };
+    let looked = if context.settings.drop_old { Some(restore::look(cluster, &backups).await?) } else { None };
     let mut choices = backups.iter().map(|backup| (backup.collection().to_owned(), restore::given(backup)));
     failed.extend(restore::restore(context, bucket, cluster, backups.len(), &mut || choices.next()).await.failed);
     let moved = aliases::restore_of_sets(context, cluster, &backups, &failed).await;
     if let Some(looked) = looked {
         for backup in backups.iter().filter(|backup| !failed.contains(backup.collection())) {
-            context.reporter.report_all(restore::drop_replaced(cluster, &backups, backup, &moved, &looked).await);
+            context
+                .reporter
+                .report_all(restore::drop_replaced(context, cluster, &backups, backup, &moved, &looked).await);
         }
     }
     restore::restore_cluster_state(context, bucket, cluster, whose.source.as_ref(), Kind::Sets).await;
