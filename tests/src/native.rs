@@ -5,27 +5,21 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use qdrant_backup_contract::command_line::{self, Invocation};
 use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
 use qdrant_backup_contract::settings::{Scope, VARIABLES};
 use qdrant_backup_core::ports::{
-    Body, Clock, Console, FileError, Files, Http, HttpError, LocalBoxFuture, Phase, Ports, Request, Response,
+    Console, FileError, Files, Http, HttpError, LocalBoxFuture, Phase, Ports, Request, Response,
 };
 use qdrant_backup_core::tasks::{self, RunError};
+use qdrant_backup_native::{Directory, Hyper, Tokio};
 use send_wrapper::SendWrapper;
-use time::OffsetDateTime;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::faults::Who;
 use crate::{clock, faults, network};
@@ -41,7 +35,7 @@ pub fn task(
         let console = Rc::new(Captured::default());
         let ports = Ports {
             http: Rc::new(Memory(Who::Program)),
-            clock: Rc::new(Tokio(Instant::now())),
+            clock: Rc::new(Tokio::new(clock::now)),
             files: Rc::new(Directory(work.to_owned())),
             console: Rc::clone(&console) as Rc<dyn Console>,
         };
@@ -60,7 +54,7 @@ pub async fn task_by_sockets(
         Box::pin(async move {
             let console = Rc::new(Captured::default());
             let ports = Ports {
-                http: Rc::new(Hyper::of(Who::Program)),
+                http: Rc::new(Sockets::of(Who::Program)),
                 files: Rc::new(Directory(work)),
                 console: Rc::clone(&console) as Rc<dyn Console>,
                 ..ports
@@ -124,8 +118,8 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce(Ports) -> LocalBoxFuture<'
 /// Native ports; files are in memory, the console is silent.
 pub fn ports() -> Ports {
     Ports {
-        http: Rc::new(Hyper::of(Who::Qdrant)),
-        clock: Rc::new(Tokio(Instant::now())),
+        http: Rc::new(Sockets::of(Who::Qdrant)),
+        clock: Rc::new(Tokio::new(clock::now)),
         files: Rc::new(InMemory::default()),
         console: Rc::new(Captured::default()),
     }
@@ -142,32 +136,20 @@ pub fn files_of(folder: &std::path::Path) -> Result<Rc<dyn Files>, std::io::Erro
 }
 
 /// The network of this machine, for the program or for the stand-in.
-struct Hyper(Client<HttpConnector, Full<Bytes>>, Who);
+struct Sockets(Hyper<HttpConnector>, Who);
 
-impl Hyper {
+impl Sockets {
     fn of(who: Who) -> Self {
-        Self(Client::builder(TokioExecutor::new()).build_http(), who)
+        Self(Hyper::new(HttpConnector::new()), who)
     }
 }
 
-impl Http for Hyper {
-    fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
-        Box::pin(async move {
-            let limit = request.timeouts.between_bytes;
-            let mut outgoing = http::Request::new(Full::new(Bytes::from(request.body)));
-            *outgoing.method_mut() = request.method;
-            *outgoing.uri_mut() = request.uri;
-            *outgoing.headers_mut() = request.headers;
-            if self.1 == Who::Qdrant {
-                outgoing.headers_mut().insert(faults::ASKED_BY, http::HeaderValue::from_static("qdrant"));
-            }
-            let response = self.0.request(outgoing).await.map_err(|error| match error.is_connect() {
-                true => HttpError::Connect(error.to_string()),
-                false => HttpError::Interrupted(error.to_string()),
-            })?;
-            let (head, body) = response.into_parts();
-            Ok(Response { status: head.status, headers: head.headers, body: Box::new(Pieces { body, limit }) })
-        })
+impl Http for Sockets {
+    fn send(&self, mut request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
+        if self.1 == Who::Qdrant {
+            request.headers.insert(faults::ASKED_BY, http::HeaderValue::from_static("qdrant"));
+        }
+        self.0.send(request)
     }
 }
 
@@ -191,50 +173,10 @@ impl Http for Memory {
                 network::Failure::Refused => HttpError::Connect("connection refused".to_owned()),
                 network::Failure::Broken(why) => HttpError::Interrupted(why),
             })?;
-            let (head, body) = response.into_parts();
-            let body = Box::new(Pieces { body, limit: timeouts.between_bytes });
+            let (head, incoming) = response.into_parts();
+            let body = qdrant_backup_native::body(incoming, timeouts.between_bytes);
             Ok(Response { status: head.status, headers: head.headers, body })
         })
-    }
-}
-
-struct Pieces<B> {
-    body: B,
-    limit: Duration,
-}
-
-impl<B: hyper::body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Body for Pieces<B> {
-    fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
-        Box::pin(async move {
-            loop {
-                let frame = timeout(self.limit, self.body.frame()).await;
-                let Some(frame) = frame.map_err(|_| HttpError::Timeout(Phase::Body))? else { return Ok(None) };
-                let frame = frame.map_err(|error| HttpError::Interrupted(error.to_string()))?;
-                if let Some(data) = frame.data_ref().filter(|data| !data.is_empty()) {
-                    return Ok(Some(data.to_vec()));
-                }
-            }
-        })
-    }
-}
-
-struct Tokio(Instant);
-
-impl Clock for Tokio {
-    fn now(&self) -> OffsetDateTime {
-        clock::now()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
-
-    fn random(&self) -> u64 {
-        uuid::Uuid::new_v4().as_u64_pair().0
     }
 }
 
@@ -268,54 +210,6 @@ impl Files for InMemory {
     fn read_path(&self, path: &str) -> Result<Vec<u8>, FileError> {
         let missing = || FileError { name: path.to_owned(), action: "read", cause: "there is no such file".to_owned() };
         self.read(path)?.ok_or_else(missing)
-    }
-}
-
-/// A folder. Nothing is synced: no machine crashes here.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn failed(name: &str, action: &'static str, error: &std::io::Error) -> FileError {
-        FileError { name: name.to_owned(), action, cause: error.to_string() }
-    }
-}
-
-impl Files for Directory {
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
-        match fs::read(self.0.join(name)) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Self::failed(name, "read", &error)),
-        }
-    }
-
-    fn replace(&self, name: &str, content: &[u8]) -> Result<(), FileError> {
-        fs::write(self.0.join(name), content).map_err(|error| Self::failed(name, "write", &error))
-    }
-
-    fn append(&self, name: &str, content: &[u8]) -> Result<(), FileError> {
-        let mut whole = self.read(name)?.unwrap_or_default();
-        if whole.last().is_some_and(|last| *last != b'\n') {
-            whole.push(b'\n');
-        }
-        whole.extend_from_slice(content);
-        self.replace(name, &whole)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
-        fs::rename(self.0.join(from), self.0.join(to)).map_err(|error| Self::failed(from, "rename", &error))
-    }
-
-    fn remove(&self, name: &str) -> Result<bool, FileError> {
-        match fs::remove_file(self.0.join(name)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Self::failed(name, "remove", &error)),
-        }
-    }
-
-    fn read_path(&self, path: &str) -> Result<Vec<u8>, FileError> {
-        fs::read(path).map_err(|error| Self::failed(path, "read", &error))
     }
 }
 

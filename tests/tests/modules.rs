@@ -14,7 +14,7 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, ItemUse, Macro, UseTree, Visibility};
 
 /// The folders of crates whose modules are held to it.
-const CRATES: [&str; 5] = ["guest/contract/src", "guest/core/src", "host/src", "drill/src", "bench/src"];
+const CRATES: [&str; 6] = ["guest/contract/src", "guest/core/src", "host/src", "native/src", "drill/src", "bench/src"];
 
 /// One module in several files: the second is private to the first, and nobody else has to do with it.
 const IN_PARTS: [[&str; 2]; 2] = [["s3/bucket.rs", "s3/bucket/reader.rs"], ["s3/bucket.rs", "s3/bucket/upload.rs"]];

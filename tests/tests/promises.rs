@@ -93,9 +93,10 @@ fn lints_are_allowed_away_only_where_it_is_argued() {
         ("host/src/sandbox/bindings.rs", "missing_docs"),
     ];
     let mut argued: BTreeSet<&(&str, &str)> = BTreeSet::new();
-    for (file, text) in ["guest/contract/src", "guest/core/src", "guest/component/src", "host/src", "drill/src"]
-        .into_iter()
-        .flat_map(sources)
+    for (file, text) in
+        ["guest/contract/src", "guest/core/src", "guest/component/src", "host/src", "native/src", "drill/src"]
+            .into_iter()
+            .flat_map(sources)
     {
         if file.ends_with("/tests.rs") {
             continue;
@@ -119,6 +120,7 @@ fn lints_are_allowed_away_only_where_it_is_argued() {
         "guest/contract/src/lib.rs",
         "guest/core/src/lib.rs",
         "drill/src/lib.rs",
+        "native/src/lib.rs",
         "fuzz/src/lib.rs",
         "tests/src/lib.rs",
     ] {

@@ -300,8 +300,8 @@ async fn restored(bench: &Bench, job: Job) -> Result<(), String> {
     if run.code != 0 {
         return Err(format!("what was backed up can't be restored: {}", run.stderr));
     }
-    match client.contents().await == bench.contents && client.collections().await.len() == COLLECTIONS.len() {
-        true => Ok(()),
-        false => Err("what was backed up comes back as something else".to_owned()),
+    if client.contents().await == bench.contents && client.collections().await.len() == COLLECTIONS.len() {
+        return Ok(());
     }
+    Err("what was backed up comes back as something else".to_owned())
 }

@@ -224,36 +224,30 @@ pub async fn complete(
                     return Err(format!("the shards of `{collection}` are on other peers"));
                 }
             }
-            if client.aliases().await != bench.aliases {
-                return Err("the aliases are not as they were".to_owned());
-            }
-            Ok(())
+            holds(client.aliases().await == bench.aliases, || "the aliases are not as they were".to_owned())
         }
-        "recover_colla" => match client.aliases().await == bench.aliases {
-            true => Ok(()),
-            false => Err("the aliases are not as they were".to_owned()),
-        },
-        "list_sets" => match now.stdout == clean.stdout {
-            true => Ok(()),
-            false => Err(format!("it lists\n{}and has to list\n{}", now.stdout, clean.stdout)),
-        },
-        "drill" => match client.contents().await == bench.contents && client.aliases().await == bench.aliases {
-            true => Ok(()),
-            false => Err("the target is not as it was before the drill".to_owned()),
-        },
+        "recover_colla" => {
+            holds(client.aliases().await == bench.aliases, || "the aliases are not as they were".to_owned())
+        }
+        "list_sets" => {
+            holds(now.stdout == clean.stdout, || format!("it lists\n{}and has to list\n{}", now.stdout, clean.stdout))
+        }
+        "drill" => {
+            let same = client.contents().await == bench.contents && client.aliases().await == bench.aliases;
+            holds(same, || "the target is not as it was before the drill".to_owned())
+        }
         // An archive that outlived its manifest belongs to no set any more, and is swept when it is old enough.
         "prune_snap" if again && now.keys.is_superset(&clean.keys) => {
             let mut left = now.keys.difference(&clean.keys).filter(|key| !key.contains("/shards/"));
             left.next().map_or(Ok(()), |key| Err(format!("`{key}` is left in the bucket")))
         }
-        "prune_snap" | "pin_set" | "verify" => match now.keys == clean.keys {
-            true => Ok(()),
-            false => Err(format!(
+        "prune_snap" | "pin_set" | "verify" => holds(now.keys == clean.keys, || {
+            format!(
                 "in the bucket too much: {:?}, missing: {:?}",
                 now.keys.difference(&clean.keys).collect::<Vec<_>>(),
                 clean.keys.difference(&now.keys).collect::<Vec<_>>()
-            )),
-        },
+            )
+        }),
         "get_coll" => file(state_files::COLLECTIONS),
         "get_snap" | "get_snap_s3" => file(state_files::SNAPSHOTS),
         "get_colla" => file(state_files::ALIASES),
@@ -274,4 +268,9 @@ pub fn nothing_twice(done: &[Work], recoveries: bool) -> Result<(), String> {
     let twice: Vec<_> = times.into_iter().filter(|(_, times)| *times > 1).collect();
     let what = if recoveries { "put in place" } else { "made" };
     if twice.is_empty() { Ok(()) } else { Err(format!("{what} more than once: {twice:?}")) }
+}
+
+/// An error where something does not hold: `why`.
+fn holds(it: bool, why: impl FnOnce() -> String) -> Result<(), String> {
+    if it { Ok(()) } else { Err(why()) }
 }

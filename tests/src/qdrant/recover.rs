@@ -64,10 +64,10 @@ pub fn upload_shard(
 }
 
 fn shard_is_there(cluster: &Cluster, name: &str, shard: u32) -> Result<(), Refusal> {
-    match find(&mut cluster.state(), name)?.shards.contains_key(&shard) {
-        true => Ok(()),
-        false => Err(super::answer::not_found(&format!("shard {shard} not found"))),
+    if find(&mut cluster.state(), name)?.shards.contains_key(&shard) {
+        return Ok(());
     }
+    Err(super::answer::not_found(&format!("shard {shard} not found")))
 }
 
 fn priority(body: &Value) -> Result<Priority, Refusal> {
