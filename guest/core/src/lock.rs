@@ -341,3 +341,36 @@ fn text(content: &[u8], name: &str) -> Option<String> {
     let value: Value = serde_json::from_slice(content).ok()?;
     value.get(name).and_then(Value::as_str).map(str::to_owned)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::rc::Rc;
+
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::ports::Ports;
+    use crate::ports::nothing::{Nothing, Passing};
+    use crate::settings::{Needs, from_variables};
+    use crate::store::memory::Memory;
+
+    /// A run that takes a second lock would wait for itself otherwise, and take its own first one for another's.
+    #[test]
+    fn a_run_is_not_in_its_own_way() {
+        let (clock, store) = (Rc::new(Passing::default()), Rc::new(Memory::default()));
+        let ports =
+            Ports { http: Rc::new(Nothing), clock: clock.clone(), files: Rc::new(Nothing), console: Rc::new(Nothing) };
+        let mut context = Context::new(ports, from_variables(&[], Needs::NOTHING).unwrap().0);
+        context.store = Some(store.clone());
+        let mut held = Vec::new();
+        let second = Box::pin(async {
+            let look = Box::pin(async { held.extend(store.objects.borrow().keys().cloned()) });
+            while_held(&context, Work::Prune, None, look).await.unwrap();
+        });
+        block_on(while_held(&context, Work::Restore, None, second)).unwrap();
+        assert_eq!(held.len(), 2, "both are held: {held:?}");
+        assert_eq!(clock.0.get(), Duration::ZERO, "nobody was waited for");
+        assert!(store.objects.borrow().is_empty());
+    }
+}

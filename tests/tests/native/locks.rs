@@ -110,7 +110,6 @@ async fn a_run_that_was_found_silent_stops() {
     assert_eq!(manifests(&site).len(), 1);
 }
 
-/// A store that takes a lock and does not show it: a delete marker, or replicas that disagree.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_lock_is_another_s_stops() {
     let site = slow().await;
@@ -129,6 +128,7 @@ async fn a_run_whose_lock_is_another_s_stops() {
     assert_eq!(site.s3.keys("run_locks/").len(), 1);
 }
 
+/// A store that takes a lock and does not show it: a delete marker, or replicas that disagree.
 #[tokio::test(start_paused = true)]
 async fn taking_a_lock_ends_whatever_the_store_answers() {
     let site = slow().await;
