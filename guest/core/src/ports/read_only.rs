@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use http::Method;
+use http::header::AUTHORIZATION;
 
 use super::{Body, FileError, Files, Http, HttpError, LocalBoxFuture, Ports, Request, Response};
 
@@ -17,7 +18,7 @@ struct ReadOnly<T: ?Sized>(Rc<T>);
 
 impl Http for ReadOnly<dyn Http> {
     fn send(&self, request: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
-        if only_reads(&request.method, request.uri.path(), request.uri.query()) {
+        if only_reads(&request.method, request.uri.path(), request.uri.query()) || only_lends_keys(&request) {
             self.0.send(request)
         } else {
             Box::pin(std::future::ready(Err(refused(&request))))
@@ -59,6 +60,21 @@ fn only_reads(method: &Method, path: &str, query: Option<&str>) -> bool {
         )
 }
 
+/// True for a request by which keys of the bucket are lent, which every reading of it may need: to STS (AWS,
+/// "AssumeRoleWithWebIdentity", which is not signed), and for a session of a machine's metadata (AWS, "IMDSv2").
+fn only_lends_keys(request: &Request) -> bool {
+    let Request { method, uri, headers, body, .. } = request;
+    if headers.contains_key(AUTHORIZATION) || uri.query().is_some() {
+        return false;
+    }
+    let by_identity = *method == Method::POST && body.starts_with(b"Action=AssumeRoleWithWebIdentity&");
+    let of_machine = *method == Method::PUT
+        && uri.path() == "/latest/api/token"
+        && headers.contains_key("x-aws-ec2-metadata-token-ttl-seconds")
+        && body.is_empty();
+    by_identity || of_machine
+}
+
 impl ReadOnly<dyn Files> {
     fn refused<T>(name: &str) -> Result<T, FileError> {
         let cause = "a dry run changes nothing".to_owned();
@@ -93,8 +109,45 @@ impl Files for ReadOnly<dyn Files> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
+    use http::header::{HeaderMap, HeaderName, HeaderValue};
+
     use super::*;
+    use crate::ports::Timeouts;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn keys_are_lent_in_a_dry_run() {
+        let request = |method: Method, uri: &str, header: Option<&'static str>, body: &str| {
+            let mut headers = HeaderMap::new();
+            headers.extend(header.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("60"))));
+            let timeouts = Timeouts { connect: SECOND, first_byte: SECOND, between_bytes: SECOND };
+            Request { method, uri: uri.parse().unwrap(), headers, body: body.as_bytes().to_vec(), timeouts }
+        };
+        let (ttl, token) = ("x-aws-ec2-metadata-token-ttl-seconds", "http://169.254.169.254/latest/api/token");
+        let assume = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15";
+        for lends in [
+            request(Method::PUT, token, Some(ttl), ""),
+            request(Method::POST, "https://sts.amazonaws.com/", None, assume),
+        ] {
+            assert!(only_lends_keys(&lends), "{lends:?}");
+        }
+        for changes in [
+            request(Method::PUT, token, None, ""),
+            request(Method::PUT, token, Some(ttl), "an object"),
+            request(Method::PUT, "http://s3/latest/api/tokens", Some(ttl), ""),
+            request(Method::PUT, token, Some("authorization"), ""),
+            request(Method::POST, "https://sts.amazonaws.com/", None, "Action=CreateRole&RoleName=x"),
+            request(Method::POST, "https://sts.amazonaws.com/", Some("authorization"), assume),
+            request(Method::DELETE, "https://sts.amazonaws.com/", None, assume),
+        ] {
+            assert!(!only_lends_keys(&changes), "{changes:?}");
+        }
+    }
 
     #[test]
     fn what_reads_gets_through_and_nothing_else() {
