@@ -25,53 +25,24 @@
 //!
 //! The configured servers allow themselves: see [`AllowList::allow_server`].
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod address;
+mod rule;
+mod target;
 
-use http::Uri;
-use http::uri::Scheme;
+use std::net::IpAddr;
+
+pub use rule::{Rule, RuleError};
+pub use target::{Target, TargetError};
+
+use address::{GUARDED, contains, embedded};
+use rule::{Hosts, single};
+use target::{TargetHost, parse_host};
 
 /// The rules together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowList {
     rules: Vec<Rule>,
 }
-
-/// One rule; the module's table shows how it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    hosts: Hosts,
-    /// `None`: any port.
-    port: Option<u16>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
-    Name(String),
-    Below(String),
-    Network { address: IpAddr, prefix: u8 },
-}
-
-/// Where a request wants to go.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
-    host: TargetHost,
-    port: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum TargetHost {
-    Name(String),
-    Address(IpAddr),
-}
-
-/// A rule that can't be understood: what is wrong and what is accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleError(String);
-
-/// An address that no rule can allow, with the reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetError(&'static str);
 
 impl AllowList {
     /// Adds a rule.
@@ -128,278 +99,11 @@ impl AllowList {
     }
 }
 
-impl Rule {
-    /// Reads one rule.
-    ///
-    /// # Errors
-    /// It is none of the forms of the module's table.
-    pub fn parse(text: &str) -> Result<Self, RuleError> {
-        without_secrets(text)?;
-        let error = |why: &str| RuleError(format!("`{text}` {why}; {ACCEPTED}"));
-        if text.contains("://") {
-            return Err(error("has a scheme in front"));
-        }
-        let (host, prefix, port) = split_rule(text).ok_or_else(|| error("has a port that is none"))?;
-        let port = match port {
-            None => None,
-            Some(port) => Some(parse_port(port).ok_or_else(|| error("has a port that is none"))?),
-        };
-        if let Some(name) = host.strip_prefix("*.") {
-            return match (parse_host(name), prefix) {
-                (Ok(TargetHost::Name(name)), None) => Ok(Self { hosts: Hosts::Below(name), port }),
-                _ => Err(error("has no name after `*.`")),
-            };
-        }
-        if host.contains('*') {
-            return Err(error("may have a `*` only as `*.name`"));
-        }
-        match (parse_host(host), prefix) {
-            (Ok(TargetHost::Name(name)), None) => Ok(Self { hosts: Hosts::Name(name), port }),
-            (Ok(TargetHost::Name(_)), Some(_)) => Err(error("gives a range of something that is no address")),
-            (Ok(TargetHost::Address(address)), None) => Ok(Self { hosts: single(address), port }),
-            (Ok(TargetHost::Address(address)), Some(prefix)) => {
-                let mapped = host.contains(':') && address.is_ipv4();
-                let hosts = range(address, prefix, mapped).ok_or_else(|| error("has no such range"))?;
-                Ok(Self { hosts, port })
-            }
-            (Err(TargetError(why)), _) => Err(error(why)),
-        }
-    }
-
-    /// Reads a list separated by commas; spaces around rules and empty ones don't matter.
-    ///
-    /// # Errors
-    /// The first one that can't be understood.
-    pub fn parse_list(text: &str) -> Result<Vec<Self>, RuleError> {
-        // Before it is cut at commas, which a password may have.
-        without_secrets(text)?;
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Self::parse).collect()
-    }
-
-    fn allows(&self, target: &Target) -> bool {
-        if self.port.is_some_and(|port| port != target.port) {
-            return false;
-        }
-        match (&self.hosts, &target.host) {
-            (Hosts::Name(name), TargetHost::Name(wanted)) => name == wanted,
-            (Hosts::Below(name), TargetHost::Name(wanted)) => {
-                wanted.strip_suffix(name.as_str()).is_some_and(|front| front.ends_with('.'))
-            }
-            (Hosts::Network { address, prefix }, TargetHost::Address(wanted)) => contains(*address, *prefix, *wanted),
-            _ => false,
-        }
-    }
-}
-
-/// Refuses what may have a password or a signature in it, and shows nothing of the text: where that ends, only its author
-/// knows.
-fn without_secrets(text: &str) -> Result<(), RuleError> {
-    let what = match text {
-        _ if text.contains('@') => "a user in front",
-        _ if text.contains(['?', '#']) => "a query",
-        _ => return Ok(()),
-    };
-    Err(RuleError(format!("the rule has {what} (its value is not shown); {ACCEPTED}")))
-}
-
-impl Target {
-    /// Where a request to `uri` goes; the scheme's own port (80, 443) where none is given.
-    ///
-    /// # Errors
-    /// No host, a user in front of it, or a host or port that different programs could read differently.
-    pub fn of(uri: &Uri) -> Result<Self, TargetError> {
-        let authority = uri.authority().ok_or(TargetError("has no host"))?.as_str();
-        if authority.contains('@') {
-            return Err(TargetError("has a user in front"));
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            // The last colon is inside of an IPv6 address.
-            Some((_, after)) if after.ends_with(']') => (authority, None),
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        };
-        let port = match port {
-            Some(port) => parse_port(port).ok_or(TargetError("has a port that is none"))?,
-            None if uri.scheme() == Some(&Scheme::HTTPS) => 443,
-            None => 80,
-        };
-        if host.contains(':') && !host.starts_with('[') {
-            return Err(TargetError("has an IPv6 address without brackets"));
-        }
-        // What is checked here has to be what the client connects to.
-        if uri.host() != Some(host) {
-            return Err(TargetError("has a host that can be read in two ways"));
-        }
-        Ok(Self { host: parse_host(host)?, port })
-    }
-
-    /// The rule to add so that this target is allowed. The pods of a StatefulSet are named `set-0`, `set-1`,
-    /// ... below their service, so that a rule for one of them is given for all; else for this host alone.
-    pub fn suggestion(&self) -> String {
-        match &self.host {
-            TargetHost::Name(name) => match name.split_once('.') {
-                Some((pod, service)) if is_numbered(pod) => format!("*.{service}"),
-                _ => name.clone(),
-            },
-            TargetHost::Address(address) => address.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            TargetHost::Name(name) => write!(f, "{name}:{}", self.port),
-            TargetHost::Address(IpAddr::V4(address)) => write!(f, "{address}:{}", self.port),
-            TargetHost::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
-        }
-    }
-}
-
-impl fmt::Display for RuleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for RuleError {}
-
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for TargetError {}
-
-/// Link-local addresses, and those beside them at which clouds have their metadata: AWS and GCP over IPv6, Scaleway,
-/// Alibaba, Azure, Oracle.
-const GUARDED: &[(IpAddr, u8)] = &[
-    (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
-    (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
-    (IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0)), 32),
-    (IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), 128),
-    (IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)), 128),
-    (IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), 32),
-    (IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)), 32),
-    (IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)), 32),
-];
-
-/// The IPv4 address to which a translator (NAT64, RFC 6052) takes an IPv6 address; any other as it is.
-fn embedded(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => match v6.segments() {
-            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-                IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
-            }
-            _ => address,
-        },
-        IpAddr::V4(_) => address,
-    }
-}
-
-const ACCEPTED: &str = "accepted are `name`, `*.name`, an address, a range such as `10.0.0.0/8`, each with an \
-                        optional `:port` (IPv6 then in brackets: `[::1]:6333`)";
-
-/// Host, prefix length and port as written; `None` where text follows that is none of them.
-fn split_rule(text: &str) -> Option<(&str, Option<&str>, Option<&str>)> {
-    if let Some((address, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-        // Keeps the brackets: only an IPv6 address may stand in them.
-        let host = text.get(..address.len() + 2)?;
-        let (prefix, port) = match rest.strip_prefix('/') {
-            Some(rest) => rest.split_once(':').map_or((Some(rest), None), |(prefix, port)| (Some(prefix), Some(port))),
-            None if rest.is_empty() => (None, None),
-            None => (None, Some(rest.strip_prefix(':')?)),
-        };
-        return Some((host, prefix, port));
-    }
-    if text.matches(':').count() > 1 {
-        // A bare IPv6 address: no port can follow.
-        return Some(text.split_once('/').map_or((text, None, None), |(host, prefix)| (host, Some(prefix), None)));
-    }
-    let (front, port) = text.split_once(':').map_or((text, None), |(front, port)| (front, Some(port)));
-    Some(front.split_once('/').map_or((front, None, port), |(host, prefix)| (host, Some(prefix), port)))
-}
-
-/// 1 to 65535 in plain digits.
-fn parse_port(text: &str) -> Option<u16> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    text.parse().ok().filter(|port| *port != 0)
-}
-
-/// A name, an IPv4 address, or an IPv6 address with or without brackets.
-fn parse_host(text: &str) -> Result<TargetHost, TargetError> {
-    if let Some(inner) = text.strip_prefix('[') {
-        let address = inner.strip_suffix(']').and_then(|inner| inner.parse::<Ipv6Addr>().ok());
-        let address = address.ok_or(TargetError("has something else than an IPv6 address in brackets"))?;
-        return Ok(TargetHost::Address(address.to_canonical()));
-    }
-    if text.contains(':') {
-        let address = text.parse::<Ipv6Addr>().map_err(|_| TargetError("is no IPv6 address"))?;
-        return Ok(TargetHost::Address(address.to_canonical()));
-    }
-    if let Ok(address) = text.parse::<Ipv4Addr>() {
-        return Ok(TargetHost::Address(IpAddr::V4(address)));
-    }
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    let labels_are_plain = name.split('.').all(|label| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    });
-    if !labels_are_plain || name.len() > 253 {
-        return Err(TargetError("is no host name"));
-    }
-    // Resolvers take such names for IPv4 addresses (WHATWG URL, "ends in a number").
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let hexadecimal = last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    if hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(TargetError("is no name and no address in the usual form `10.1.2.3`"));
-    }
-    Ok(TargetHost::Name(name))
-}
-
-fn single(address: IpAddr) -> Hosts {
-    Hosts::Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
-}
-
-/// The range `address/prefix`; `mapped`: written as IPv6, whose first 96 bits are not the IPv4 address's.
-fn range(address: IpAddr, prefix: &str, mapped: bool) -> Option<Hosts> {
-    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let prefix: u8 = prefix.parse().ok()?;
-    let prefix = if mapped { prefix.checked_sub(96)? } else { prefix };
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    (prefix <= longest).then_some(Hosts::Network { address, prefix })
-}
-
-fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            network.to_bits() & mask == address.to_bits() & mask
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            network.to_bits() & mask == address.to_bits() & mask
-        }
-        _ => false,
-    }
-}
-
-/// `qdrant-0`: a name, a dash and a number.
-fn is_numbered(pod: &str) -> bool {
-    pod.rsplit_once('-').is_some_and(|(set, ordinal)| {
-        !set.is_empty() && !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use http::Uri;
+
     use super::*;
 
     fn list(rules: &[&str]) -> AllowList {
