@@ -16,9 +16,6 @@ use syn::{Attribute, ItemUse, Macro, UseTree, Visibility};
 /// The folders of crates whose modules are held to it.
 const CRATES: [&str; 6] = ["guest/contract/src", "guest/core/src", "host/src", "native/src", "drill/src", "bench/src"];
 
-/// One module in several files: the second is private to the first, and nobody else has to do with it.
-const IN_PARTS: [[&str; 2]; 2] = [["s3/bucket.rs", "s3/bucket/reader.rs"], ["s3/bucket.rs", "s3/bucket/upload.rs"]];
-
 /// A module's path: `["restore", "plan"]`; empty for the root.
 type Name = Vec<String>;
 
@@ -213,11 +210,7 @@ fn check(root: &Path) -> Vec<String> {
     for (name, file) in &modules {
         let of_file = uses.entry(name.clone()).or_default();
         for path in &file.uses {
-            let parts = |other: &Name| {
-                let file = |name: &Name| modules[name].path.strip_prefix(root).unwrap();
-                IN_PARTS.iter().any(|[whole, part]| file(name) == Path::new(part) && file(other) == Path::new(whole))
-            };
-            let other = found(&modules, name, path, 0).filter(|other| other != name && !parts(other));
+            let other = found(&modules, name, path, 0).filter(|other| other != name);
             if let Some(other) = other {
                 of_file.entry(other).or_insert_with(|| path.join("::"));
             }

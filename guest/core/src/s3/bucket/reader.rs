@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use http::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use http::{Method, StatusCode};
 
-use super::{Bucket, Call, S3Error, S3ErrorKind, header};
+use super::super::error::{S3Error, S3ErrorKind};
+use super::connection::{Bucket, Call, header};
 use crate::error::Error;
 use crate::ports::{Body, HttpError, Pace};
 use crate::store::ObjectReader;

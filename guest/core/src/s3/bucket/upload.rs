@@ -6,12 +6,15 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use sha2::{Digest, Sha256};
 
+use super::super::error::{S3Error, S3ErrorKind};
 use super::super::listing::{check_completed, parse_error, parse_upload_id, parse_uploads};
-use super::{BASE64, Bucket, Call, ERROR_LIMIT, PAGE_LIMIT, S3Error, S3ErrorKind, encode_query, header, text};
+use super::super::sign::encode_query;
+use super::connection::{Bucket, Call, ERROR_LIMIT, PAGE_LIMIT, header, text};
 use crate::error::{Code, Error};
 use crate::store::{ObjectStore, Part, Stat, Upload};
 
