@@ -41,7 +41,7 @@ async fn a_drill_is_recorded_beside_its_set_and_goes_with_it() {
     let at = set["drilled_at"].as_str().unwrap().to_owned();
     let table = site.run(&["list_sets"]).await.expect(0).stdout;
     assert!(table.contains("drilled") && table.contains(&at), "{table}");
-    site.run(&["verify"]).await.expect(0).says(&[&format!("drilled: 2 snapshots"), &format!("by a drill at {at}")]);
+    site.run(&["verify"]).await.expect(0).says(&["drilled: 2 snapshots", &format!("by a drill at {at}")]);
 
     // It goes with its set.
     clock::another_second().await;

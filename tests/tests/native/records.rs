@@ -108,7 +108,7 @@ async fn records_of_restores_go_when_they_ended_long_ago() {
     // While its set is there, the same restore is known to have ended.
     tokio::time::sleep(40 * DAY).await;
     site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0);
-    assert_eq!(site.s3.keys("restore_state/"), [record.clone()]);
+    assert_eq!(site.s3.keys("restore_state/"), std::slice::from_ref(&record));
     // One that has not ended stays.
     let begun = record.replace("restore-", "restore-begun-");
     let text = String::from_utf8(site.s3.get(&record).unwrap()).unwrap();
