@@ -1,8 +1,9 @@
 //! What services answer that lend keys: JSON from those of containers and machines, XML from STS. No text of an answer is
 //! ever a part of an error: there are secrets in it.
 
-use quick_xml::de::from_str;
-use serde::Deserialize;
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::settings::{Keys, Secret};
@@ -11,31 +12,21 @@ use crate::timestamp;
 /// Keys and their end.
 pub(super) type Found = (Keys, OffsetDateTime);
 
-/// The same in both forms.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Body {
-    access_key_id: String,
-    secret_access_key: String,
-    #[serde(alias = "SessionToken")]
-    token: String,
-    expiration: String,
-}
-
-impl Body {
-    fn read(self) -> Result<Found, String> {
-        let end = timestamp::read_s3(self.expiration.trim()).ok_or("its `Expiration` is no time")?;
-        let keys = Keys {
-            access_key: self.access_key_id.trim().to_owned(),
-            secret_key: Secret::new(self.secret_access_key.trim()),
-            session_token: Some(Secret::new(self.token.trim())),
-        };
-        let secrets = [&keys.access_key, keys.secret_key.reveal(), self.token.trim()];
-        if secrets.iter().any(|text| text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic())) {
-            return Err("one of its keys is empty, or has signs in it that no key has".to_owned());
-        }
-        Ok((keys, end))
+/// The keys by the names of their fields. STS has another name for the token.
+fn found(field: impl Fn(&str) -> Option<String>) -> Result<Found, String> {
+    let wanted = |name: &str| {
+        let missing = || "the answer lacks AccessKeyId, SecretAccessKey, a token or Expiration; is a role attached?";
+        field(name).map(|text| text.trim().to_owned()).ok_or_else(missing)
+    };
+    let token = wanted("Token").or_else(|_| wanted("SessionToken"))?;
+    let (access_key, secret_key) = (wanted("AccessKeyId")?, wanted("SecretAccessKey")?);
+    let end = timestamp::read_s3(&wanted("Expiration")?).ok_or("its `Expiration` is no time")?;
+    let good = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+    if ![&access_key, &secret_key, &token].into_iter().all(good) {
+        return Err("one of its keys is empty, or has signs in it that no key has".to_owned());
     }
+    let (secret_key, session_token) = (Secret::new(secret_key), Some(Secret::new(token)));
+    Ok((Keys { access_key, secret_key, session_token }, end))
 }
 
 /// Reads what the services of containers (AWS, "Container credential provider") and machines (Amazon EC2, "Retrieve
@@ -44,10 +35,8 @@ impl Body {
 /// # Errors
 /// It is something else.
 pub(super) fn from_json(answer: &[u8]) -> Result<Found, String> {
-    let body: Body = serde_json::from_slice(answer).map_err(|_| {
-        "the answer is not JSON with AccessKeyId, SecretAccessKey, Token and Expiration; is a role attached?".to_owned()
-    })?;
-    body.read()
+    let value: Value = serde_json::from_slice(answer).map_err(|_| "the answer is not JSON")?;
+    found(|name| value.get(name)?.as_str().map(str::to_owned))
 }
 
 /// Reads the answer to `AssumeRoleWithWebIdentity` (AWS STS API reference).
@@ -55,42 +44,49 @@ pub(super) fn from_json(answer: &[u8]) -> Result<Found, String> {
 /// # Errors
 /// It is something else.
 pub(super) fn from_xml(answer: &[u8]) -> Result<Found, String> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(rename = "AssumeRoleWithWebIdentityResult")]
-        result: Assumed,
-    }
-    #[derive(Deserialize)]
-    struct Assumed {
-        #[serde(rename = "Credentials")]
-        credentials: Body,
-    }
-    let what = "the answer is not the XML of AssumeRoleWithWebIdentity";
-    let text = std::str::from_utf8(answer).map_err(|_| what)?;
-    let answer: Answer = from_str(text).map_err(|_| what)?;
-    answer.result.credentials.read()
+    found(|name| element(answer, &["AssumeRoleWithWebIdentityResponse", "Credentials", name]))
 }
 
 /// Code and words of a refusal, in either form; empty where it is neither.
 pub(super) fn refusal(answer: &[u8]) -> (String, String) {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Refusal {
-        #[serde(alias = "Code", alias = "__type")]
-        code: String,
-        #[serde(alias = "Message")]
-        message: String,
+    let json: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let field = |name: &str, other: &str| {
+        let json = json.get(name).or_else(|| json.get(other)).and_then(Value::as_str).map(str::to_owned);
+        json.or_else(|| element(answer, &["ErrorResponse", "Error", name])).unwrap_or_default()
+    };
+    (field("Code", "code"), field("Message", "message"))
+}
+
+/// The text of the first element that is within those named before it, however deep.
+fn element(xml: &[u8], path: &[&str]) -> Option<String> {
+    let mut reader = Reader::from_reader(xml);
+    let mut path = path.iter();
+    let mut wanted = path.next()?;
+    let mut buffer = Vec::new();
+    loop {
+        match reader.read_event_into(&mut buffer).ok()? {
+            Event::Start(start) if start.local_name().as_ref() == *wanted => match path.next() {
+                Some(next) => wanted = next,
+                None => break,
+            },
+            Event::Eof => return None,
+            _ => {}
+        }
+        buffer.clear();
     }
-    #[derive(Deserialize)]
-    struct Response {
-        #[serde(rename = "Error")]
-        error: Refusal,
+    let mut text = String::new();
+    loop {
+        buffer.clear();
+        match reader.read_event_into(&mut buffer).ok()? {
+            Event::Text(part) => text.push_str(&part),
+            Event::GeneralRef(name) => {
+                let name = format!("&{};", &*name);
+                text.push_str(&quick_xml::escape::unescape(&name).ok()?);
+            }
+            Event::End(_) => return Some(text),
+            _ => return None,
+        }
     }
-    let text = std::str::from_utf8(answer).unwrap_or_default();
-    let json = serde_json::from_str(text).ok();
-    let refusal: Refusal =
-        json.or_else(|| from_str::<Response>(text).ok().map(|response| response.error)).unwrap_or_default();
-    (refusal.code, refusal.message)
 }
 
 #[cfg(test)]
