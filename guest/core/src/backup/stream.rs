@@ -110,7 +110,8 @@ impl<'a> Stream<'a> {
     /// The size of parts that comes after `size`.
     fn larger(&self, size: usize, next: Option<usize>) -> Result<usize, Error> {
         let most = self.context.limits.memory().largest_of_two();
-        let sent = (size * MOST_PARTS) >> 30;
+        // More than a `usize` holds in a component.
+        let sent = (size as u64 * MOST_PARTS as u64) >> 30;
         let subject = format!("`{}` shard {}", self.subject.collection, self.shard);
         let Some(next) = next else {
             return Err(Error::new(Code::Unsupported, subject, format!("it has more than {sent} GiB")));
