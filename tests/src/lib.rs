@@ -18,6 +18,7 @@ pub mod pod;
 pub mod qdrant;
 pub mod real;
 pub mod s3;
+pub mod scenarios;
 mod scratch;
 pub mod site;
 pub mod tools;

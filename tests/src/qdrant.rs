@@ -197,6 +197,13 @@ impl Qdrant {
         Self::with(Options { peers: 1, ..self.cluster.options.clone() }, vec![(ip, listener)])
     }
 
+    /// Has the cluster name a peer that is no more at the address of another one, as where that has come back with a new
+    /// volume.
+    pub fn add_ghost(&self, index: usize) {
+        let ip = self.cluster.peers[index].ip.clone();
+        self.cluster.state().ghosts.push(Peer { id: peer_id(), ip });
+    }
+
     /// Changes the status of a collection, as a failed operation would.
     pub fn set_status(&self, collection: &str, status: &'static str) {
         self.cluster.state().collections.get_mut(collection).expect("the collection").status = status;

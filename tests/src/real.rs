@@ -55,6 +55,13 @@ impl Real {
         self.wait_until_ready(index).await;
     }
 
+    /// Kills a peer, and starts it again with nothing on its disk.
+    pub async fn lose_volume(&mut self, index: usize) {
+        self.stop_peer(index);
+        std::fs::remove_dir_all(self.files.path().join(index.to_string()).join("storage")).expect("its disk");
+        self.start_peer(index).await;
+    }
+
     /// Kills a peer. Its data stays.
     pub fn stop_peer(&mut self, index: usize) {
         if let Some(mut process) = self.processes[index].take() {

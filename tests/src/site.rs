@@ -82,6 +82,15 @@ impl Servers {
         }
     }
 
+    /// A peer that holds no shard comes back with a new volume: it is another peer, and the cluster names both at one
+    /// address.
+    pub async fn lose_volume(&mut self, index: usize) {
+        match self {
+            Self::StandIn(qdrant) => qdrant.add_ghost(index),
+            Self::Real(real) => real.lose_volume(index).await,
+        }
+    }
+
     /// Starts a stopped peer again.
     pub async fn start_peer(&mut self, index: usize) {
         match self {

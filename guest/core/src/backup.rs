@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
-use crate::qdrant::Cluster;
+use crate::qdrant::{Cluster, Missing};
 use crate::report::Item;
 use crate::sets::SetId;
 use crate::store::ObjectStore;
@@ -46,7 +46,7 @@ pub async fn check_start(context: &Context, bucket: &dyn ObjectStore, folder: &s
 /// stops the others.
 pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<String>) {
     let total = collections.len();
-    context.reporter.report_all(missing_peers(cluster));
+    missing_peers(context, cluster).await;
     let work = collections.into_iter().map(|collection| async move {
         let items = generation::Job { context, cluster, collection: &collection }.back_up().await;
         (collection, items)
@@ -71,7 +71,7 @@ pub async fn back_up_set(
 ) -> BTreeSet<String> {
     let total = collections.len();
     let load = &set::Load::default();
-    context.reporter.report_all(missing_peers(cluster));
+    missing_peers(context, cluster).await;
     let transfer = &transfer::Transfer::decide(context, bucket, cluster, &collections).await;
     if transfer.is_stream() && !context.settings.dry_run {
         stream::abort_leftovers(context, bucket, transfer, set).await;
@@ -94,11 +94,59 @@ pub async fn back_up_set(
     whole
 }
 
-/// A peer that can't be asked is a failure of the run, even where other peers hold the same shards.
-fn missing_peers(cluster: &Cluster) -> Vec<Item> {
-    let item = |missing: &crate::qdrant::Missing| {
-        let item = Item::failed("cluster", missing.error()).host(&missing.host);
-        if let Some(id) = missing.id { item.name(format!("peer {id}")) } else { item }
-    };
-    cluster.missing.iter().map(item).collect()
+/// Reports the peers that can't be asked. Each is a failure of the run, even where other peers hold the same shards; one
+/// that holds none of any collection is missed by nobody, which is told.
+async fn missing_peers(context: &Context, cluster: &Cluster) {
+    if cluster.missing.is_empty() {
+        return;
+    }
+    let holders = holders(cluster).await;
+    for missing in &cluster.missing {
+        match (missing.id, &holders) {
+            (Some(id), Ok(holders)) if !holders.contains(&id) => {
+                let why = format!(
+                    "peer {id} can't be asked, and no shard of any collection is on it: the backup is complete without it, \
+                     and a restore into this cluster is not possible: {}; {}",
+                    missing.cause,
+                    Missing::remedy(id)
+                );
+                context.log.warn(Some(&missing.host), &why);
+            }
+            (id, _) => {
+                let item = Item::failed("cluster", missing.error()).host(&missing.host);
+                let item = if let Some(id) = id { item.name(format!("peer {id}")) } else { item };
+                context.reporter.report(item);
+            }
+        }
+    }
+}
+
+/// The peers that hold a replica of any collection, as the peers that live tell.
+///
+/// # Errors
+/// One of the collections can't be asked for.
+async fn holders(cluster: &Cluster) -> Result<BTreeSet<u64>, Error> {
+    let collections = crate::clusters::source::collections(cluster).await?;
+    let asked = collections.iter().map(|collection| holders_of(cluster, collection));
+    let mut holders = BTreeSet::new();
+    let mut unknown = None;
+    concurrent::at_most(cluster.peers.len().max(1), asked, |told| match told {
+        Ok(peers) => holders.extend(peers),
+        Err(error) => unknown = Some(error),
+    })
+    .await;
+    unknown.map_or(Ok(holders), Err)
+}
+
+/// The peers that hold a replica of a collection: none of one that was deleted meanwhile.
+async fn holders_of(cluster: &Cluster, collection: &str) -> Result<BTreeSet<u64>, Error> {
+    let mut unknown = None;
+    for peer in &cluster.peers {
+        match cluster.layout(peer, collection).await {
+            Ok(Some(layout)) => return Ok(layout.peers()),
+            Ok(None) => {}
+            Err(error) => unknown = Some(Error::from(error)),
+        }
+    }
+    unknown.map_or_else(|| Ok(BTreeSet::new()), Err)
 }

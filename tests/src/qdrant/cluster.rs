@@ -33,6 +33,10 @@ pub struct State {
     pub running: BTreeMap<(u64, String), (u64, u64)>,
     /// What was done so far.
     pub done: Vec<Work>,
+    /// The ids of peers that were removed from the cluster.
+    pub removed: std::collections::BTreeSet<u64>,
+    /// Peers that are still members, at the address of the one that came after them.
+    pub ghosts: Vec<Peer>,
     /// Counts what was created, so that shards land elsewhere each time.
     created: usize,
 }
@@ -56,8 +60,31 @@ impl Cluster {
             || state.collections.values().any(|collection| !collection.transfers.is_empty())
     }
 
-    fn ids(&self) -> Vec<u64> {
-        self.peers.iter().map(|peer| peer.id).collect()
+    /// The members, each with its address.
+    pub fn members(&self, state: &State) -> Vec<Peer> {
+        let all = self.peers.iter().chain(&state.ghosts);
+        all.filter(|peer| !state.removed.contains(&peer.id)).cloned().collect()
+    }
+
+    fn ids(&self, state: &State) -> Vec<u64> {
+        self.members(state).iter().map(|peer| peer.id).collect()
+    }
+
+    /// `DELETE /cluster/peer/{id}`.
+    pub fn remove_peer(&self, id: &str, force: bool) -> Outcome {
+        let mut state = self.state();
+        let Some(id) = id.parse().ok().filter(|id| self.ids(&state).contains(id)) else {
+            return Err(not_found(&format!("Peer {id} does not exist")));
+        };
+        let holds = |collection: &Collection| collection.shards.values().any(|shard| shard.replicas.contains_key(&id));
+        if !force && state.collections.values().any(holds) {
+            return Err(bad_request(&format!("Cannot remove peer {id} as there are shards on it")));
+        }
+        for shard in state.collections.values_mut().flat_map(|collection| collection.shards.values_mut()) {
+            shard.replicas.remove(&id);
+        }
+        state.removed.insert(id);
+        Ok(json!(true))
     }
 
     /// `PUT /collections/{c}`.
@@ -88,7 +115,7 @@ impl Cluster {
     /// Peers for `shards` new shards: evenly, beginning anywhere.
     fn place(&self, state: &mut State, shards: u32, factor: usize) -> Vec<Vec<u64>> {
         state.created += 1;
-        let ids = self.ids();
+        let ids = self.ids(state);
         let start = state.created * 7;
         let factor = factor.min(ids.len());
         (0..shards as usize)
@@ -162,7 +189,7 @@ impl Cluster {
             return Err(bad_request("Distributed mode disabled"));
         }
         let mut state = self.state();
-        let ids = self.ids();
+        let ids = self.ids(&state);
         let collection = find(&mut state, name)?;
         let (action, arguments) =
             body.as_object().and_then(|body| body.iter().next()).ok_or_else(|| bad_request("no action"))?;

@@ -142,6 +142,10 @@ impl Node {
         }
         let outcome = match path.as_slice() {
             ["cluster"] if *method == get => Ok(self.cluster_info()),
+            ["cluster", "peer", id] if *method == delete => {
+                let force = call.query.get("force").is_some_and(|force| force == "true");
+                call.manage().and_then(|()| cluster.remove_peer(id, force))
+            }
             ["telemetry"] if *method == get => Ok(self.telemetry()),
             ["collections"] if *method == get => {
                 let names: Vec<Value> =
@@ -294,9 +298,8 @@ impl Node {
         if !self.cluster.options.clustered {
             return json!({"status": "disabled"});
         }
-        let peers: BTreeMap<String, Value> = self
-            .cluster
-            .peers
+        let members = self.cluster.members(&self.cluster.state());
+        let peers: BTreeMap<String, Value> = members
             .iter()
             .enumerate()
             .map(|(index, peer)| {

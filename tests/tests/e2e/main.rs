@@ -10,6 +10,7 @@ mod backup;
 mod changes;
 mod credentials;
 mod cross;
+mod dead_peer;
 mod doubt;
 mod drill;
 mod evidence;

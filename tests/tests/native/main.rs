@@ -8,6 +8,7 @@ mod beside;
 mod choice;
 mod cluster_state;
 mod credentials;
+mod dead_peer;
 mod dialects;
 mod dropped;
 mod dry_run;

@@ -30,22 +30,31 @@ fn unusable(missing: &Missing) -> Error {
          their data: {}",
         missing.cause
     );
-    Error::new(Code::NoPeer, "", cause).advice(format!(
-        "bring it back, or, where it is gone for good, remove it from the cluster: DELETE /cluster/peer/{id} (with \
-         ?force=true where replicas are still said to be on it)"
-    ))
+    Error::new(Code::NoPeer, "", cause).advice(format!("bring it back, or, {}", Missing::remedy(id)))
 }
 
-/// Finds the clusters behind `QDRANT_RESTORE_HOSTS`. A cluster with a peer that can't be reached is left out: its
-/// shards could be created there and never get their data.
+/// Which peers of a target have to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// All: shards are placed.
+    EveryPeer,
+    /// One: what is changed is agreed on by the cluster.
+    OnePeer,
+}
+
+/// Finds the clusters behind `QDRANT_RESTORE_HOSTS`. Where every peer is needed, a cluster with one that can't be reached
+/// is left out: its shards could be created there and never get their data.
 ///
 /// # Errors
 /// Nothing can be restored into.
-pub(crate) async fn find(context: &Context) -> Result<Targets, Error> {
+pub(crate) async fn find(context: &Context, needs: Needs) -> Result<Targets, Error> {
     let discovered = discover_target(&context.ports, &context.settings).await;
     let mut targets = Targets { clusters: Vec::new(), unusable: discovered.missing };
     for cluster in discovered.clusters {
-        if cluster.missing.is_empty() {
+        if cluster.missing.is_empty() || (needs == Needs::OnePeer && !cluster.peers.is_empty()) {
+            for missing in &cluster.missing {
+                context.log.warn(Some(&missing.host), &format!("not needed for this: {}", unusable(missing)));
+            }
             for peer in &cluster.peers {
                 let id = peer.id.map_or_else(|| "without clustering".to_owned(), |id| format!("peer {id}"));
                 context.log.info(Some(&peer.address()), &format!("Qdrant {}, {id}", peer.version));

@@ -55,6 +55,14 @@ pub struct Missing {
 }
 
 impl Missing {
+    /// How to go on without a peer of this id that is gone for good.
+    pub fn remedy(id: u64) -> String {
+        format!(
+            "where it is gone for good, remove it from the cluster: DELETE /cluster/peer/{id} (with ?force=true where \
+             replicas are still said to be on it)"
+        )
+    }
+
     /// As an error.
     pub fn error(&self) -> Error {
         Error::new(Code::NoPeer, "", self.cause.clone())
@@ -171,6 +179,15 @@ async fn to_cluster(group: Vec<Answer>, settings: &Settings, all_peers: bool) ->
         match result {
             Ok(peer) => cluster.peers.push(peer),
             Err(missing) => cluster.missing.push(missing),
+        }
+    }
+    for missing in &mut cluster.missing {
+        if let Some(now) = cluster.peers.iter().find(|peer| peer.address() == missing.host) {
+            let id = now.id.map(|id| id.to_string()).unwrap_or_default();
+            missing.cause = format!(
+                "at its address, {}, is the peer {id} now: with a new volume, a pod comes back as another peer",
+                missing.host
+            );
         }
     }
     Some(cluster)

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::clusters::source;
-use crate::clusters::target;
+use crate::clusters::target::{self, Needs};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::lock::{self, Work};
@@ -17,7 +17,7 @@ use crate::timestamp;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
-    let targets = target::find(context).await?;
+    let targets = target::find(context, Needs::EveryPeer).await?;
     context.reporter.report_all(targets.missing_items());
     for cluster in &targets.clusters {
         let run = Box::pin(async move {

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aliases;
 use crate::clusters::source;
-use crate::clusters::target;
+use crate::clusters::target::{self, Needs};
 use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
 use crate::restore;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
-    let targets = target::find(context).await?;
+    let targets = target::find(context, Needs::OnePeer).await?;
     context.reporter.report_all(targets.missing_items());
     for cluster in &targets.clusters {
         let run = Box::pin(async move {

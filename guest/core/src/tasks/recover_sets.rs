@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::aliases;
 use crate::clusters::source;
-use crate::clusters::target;
+use crate::clusters::target::{self, Needs};
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
@@ -22,7 +22,7 @@ const SELECTIONS_AT_ONCE: usize = 8;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
-    let targets = target::find(context).await?;
+    let targets = target::find(context, Needs::EveryPeer).await?;
     context.reporter.report_all(targets.missing_items());
     for cluster in &targets.clusters {
         // What is chosen under the lock is not pruned meanwhile.

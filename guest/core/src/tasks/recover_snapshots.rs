@@ -8,7 +8,7 @@ use async_lock::Semaphore;
 
 use crate::aliases;
 use crate::clusters::source::failed;
-use crate::clusters::target;
+use crate::clusters::target::{self, Needs};
 use crate::context::Context;
 use crate::generations::{self, BucketArchive};
 use crate::lock::{self, Work};
@@ -27,7 +27,7 @@ const CHOICES_AT_ONCE: usize = 16;
 
 pub(super) async fn run(context: &Context, chosen: Vec<state_files::Snapshot>) -> Result<(), Error> {
     let bucket = context.store()?;
-    let targets = target::find(context).await?;
+    let targets = target::find(context, Needs::EveryPeer).await?;
     context.reporter.report_all(targets.missing_items());
     let chosen = &chosen;
     for cluster in &targets.clusters {
