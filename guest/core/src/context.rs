@@ -1,6 +1,6 @@
 //! The surroundings of one run.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::printable;
 use crate::reporter::Reporter;
 use crate::run_id::RunId;
 use crate::settings::{Host, ReportTo, Settings};
-use crate::source::Source;
+use crate::source::{Source, Turn};
 use crate::store::ObjectStore;
 
 /// What procedures need of their surroundings.
@@ -27,6 +27,8 @@ pub struct Context {
     pub token: u64,
     /// The sources that this run is about, by the hosts of their clusters.
     sources: RefCell<BTreeMap<Host, Source>>,
+    /// When snapshots of shards are made, where sources take turns.
+    turn: Cell<Option<Turn>>,
     /// The log.
     pub log: Log,
     /// How everything ended.
@@ -50,7 +52,18 @@ impl Context {
         let limits = Limits::new(settings.snapshots_per_peer, settings.memory_limit);
         let token = ports.clock.random();
         let run = RunId::of_this(ports.clock.as_ref(), &settings);
-        Self { run, token, sources: RefCell::default(), ports, settings, log, reporter, limits, store: None }
+        Self {
+            run,
+            token,
+            sources: RefCell::default(),
+            turn: Cell::default(),
+            ports,
+            settings,
+            log,
+            reporter,
+            limits,
+            store: None,
+        }
     }
 
     /// The bucket.
@@ -78,6 +91,16 @@ impl Context {
     /// Notes whose backups are made or restored on the cluster behind `host`.
     pub fn note_source(&self, host: &Host, source: &Source) {
         self.sources.borrow_mut().insert(host.clone(), source.clone());
+    }
+
+    /// Notes when snapshots of shards are made, where other sources store theirs under the same keys.
+    pub fn note_turn(&self, turn: Option<Turn>) {
+        self.turn.set(turn);
+    }
+
+    /// When snapshots of shards are made; `None`: at any time.
+    pub fn turn(&self) -> Option<Turn> {
+        self.turn.get()
     }
 
     /// Whose backups are made or restored on the cluster behind `host`, where that is known.

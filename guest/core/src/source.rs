@@ -8,12 +8,16 @@
 pub mod catalogue;
 pub mod choice;
 mod identity;
+mod neighbours;
 pub mod place;
+mod turn;
 
 pub use identity::{Source, SourceId};
+pub use turn::Turn;
 
 use std::collections::BTreeSet;
 
+use neighbours::Neighbours;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -51,6 +55,10 @@ pub struct Record {
     /// How the snapshots of its shards get into the bucket, where that was found out: `storage` or `stream`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<String>,
+    /// The prefix of Qdrant's own (`QDRANT_S3_KEY_PREFIX`) below which its snapshots lay then; missing in records of the
+    /// version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_prefix: Option<String>,
 }
 
 impl Record {
@@ -174,10 +182,16 @@ pub async fn identify(context: &Context, store: &dyn ObjectStore, cluster: &Clus
     let peers = peers(cluster).await?;
     let Some(new) = SourceId::of_new(&peers) else { return Ok(None) };
     match record(context, store, cluster, &peers, new).await {
-        Ok(record) => {
+        Ok((record, all)) => {
             let source = record.source();
-            context.log.info(Some(&cluster.host.to_string()), &format!("this is the source {source}"));
+            let host = cluster.host.to_string();
+            context.log.info(Some(&host), &format!("this is the source {source}"));
             context.note_source(&cluster.host, &source);
+            let neighbours = Neighbours::of(&record, &all, context.ports.clock.now());
+            if let Some(warning) = neighbours.warning(store.key_prefix()) {
+                context.log.warn(Some(&host), &warning);
+            }
+            context.note_turn(neighbours.turn());
             Ok(Some(source))
         }
         Err(error) if error.code() == Code::StoreUnauthorized => {
@@ -212,13 +226,14 @@ pub async fn note_transfer(store: &dyn ObjectStore, source: &Source, transfer: &
     store.put(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await
 }
 
+/// The record, and those of all.
 async fn record(
     context: &Context,
     store: &dyn ObjectStore,
     cluster: &Cluster,
     peers: &BTreeSet<u64>,
     new: SourceId,
-) -> Result<Record, Error> {
+) -> Result<(Record, Vec<Record>), Error> {
     let records = list(store).await?;
     let now = context.ports.clock.now();
     let written = timestamp::RFC3339.write(now);
@@ -233,21 +248,26 @@ async fn record(
             created_at: written.clone(),
             seen_at: written,
             transfer: None,
+            key_prefix: Some(store.key_prefix().to_owned()),
         };
-        let Some(notes) = context.notes() else { return Ok(record) };
+        let Some(notes) = context.notes() else { return Ok((record, records)) };
         let key = store.places().ours(&Record::key(&record.id));
-        if notes.put_new(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await? {
-            return Ok(record);
-        }
-        // Another pod met it at the same time.
+        let is_new =
+            notes.put_new(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await?;
+        // Another pod, or another source, may have come at the same time.
         let records = list(store).await?;
-        return matching(&records, peers)?.cloned().ok_or_else(|| {
+        if is_new {
+            return Ok((record, records));
+        }
+        let known = matching(&records, peers)?.cloned().ok_or_else(|| {
             Error::new(Code::SourceUnclear, format!("the record `{key}`"), "it is there and has none of these peers")
                 .advice("run this again; delete the record where this goes on")
-        });
+        })?;
+        return Ok((known, records));
     };
     let mut record = known.clone();
     record.peers.extend(seen);
+    record.key_prefix = Some(store.key_prefix().to_owned());
     if let Some(name) = name {
         record.name = name;
     }
@@ -257,7 +277,7 @@ async fn record(
         let key = store.places().ours(&Record::key(&record.id));
         notes.put(&key, "application/json", encode::json(&format!("the record `{key}`"), &record)?).await?;
     }
-    Ok(record)
+    Ok((record, records))
 }
 
 #[cfg(test)]
@@ -274,6 +294,7 @@ pub(crate) mod tests {
             created_at: String::new(),
             seen_at: String::new(),
             transfer: None,
+            key_prefix: None,
         }
     }
 

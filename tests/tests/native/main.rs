@@ -19,6 +19,7 @@ mod levels;
 mod locks;
 mod marked;
 mod old_bucket;
+mod one_key_space;
 mod outages;
 mod partial;
 mod prefixes;

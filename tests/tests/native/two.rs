@@ -93,7 +93,8 @@ impl Two {
     /// How many sets of a collection the first has, and how many the second: by the peers that made them.
     pub fn sets_of_each(&self, collection: &str) -> [usize; 2] {
         let mut counts = [0, 0];
-        for key in self.site.s3.keys(&format!("backup_manifests/{collection}/")) {
+        let keys = self.site.s3.keys(&format!("backup_manifests/{collection}/"));
+        for key in keys.into_iter().filter(|key| !key.ends_with(".partial.json")) {
             let manifest: Value = serde_json::from_slice(&self.site.s3.get(&key).unwrap()).unwrap();
             let host = manifest["source"]["peers"][0]["host"].as_str().unwrap();
             counts[usize::from(self.other.hosts().iter().any(|other| other == host))] += 1;

@@ -19,7 +19,7 @@ use crate::manifest::{ManifestPeer, Points};
 use crate::qdrant::{Cluster, Peer};
 use crate::report::Item;
 use crate::sets::quality::{self, Depth};
-use crate::sets::{SetId, SetManifest, SetShard, SetSource};
+use crate::sets::{self, SetId, SetManifest, SetShard, SetSource};
 use crate::settings;
 use crate::store::ObjectStore;
 use crate::timestamp;
@@ -109,9 +109,46 @@ impl<'a> Job<'a> {
                 Item::failed("set", error)
             }
         };
+        let was_made = item.is_done();
         let item = item.name(self.set.as_str()).elapsed(self.now().saturating_sub(started));
         snapshots.items.push(item.collection(self.collection).host(&self.cluster.host));
+        if was_made && self.context.turn().is_some() {
+            snapshots.items.extend(self.taken_from_others(&snapshots.shards).await);
+        }
         snapshots.items
+    }
+
+    /// Looks whether snapshots of this set have taken the place of another source's, which has ended with success by then:
+    /// nobody else would know before it is looked at again. What can't be read now is told by that look.
+    async fn taken_from_others(&self, shards: &[SetShard]) -> Vec<Item> {
+        /// No run takes longer from its beginning to its last snapshot, clocks that differ included.
+        const APART: time::Duration = time::Duration::days(1);
+        let own = self.context.source_of(&self.cluster.host).map(|source| source.id.to_string());
+        let Ok((found, _)) = sets::list_one(self.bucket, self.collection).await else { return Vec::new() };
+        let near = |other: &SetId| {
+            let apart = other.started().zip(self.set.started()).map(|(one, other)| (one - other).abs());
+            other != self.set && apart.is_some_and(|apart| apart < APART)
+        };
+        let mut taken = Vec::new();
+        for set in found.iter().filter(|set| near(&set.id)) {
+            let Ok(other) = sets::read(self.bucket, self.collection, set).await else { continue };
+            let same = |shard: &SetShard| shards.iter().any(|own| own.s3_key == shard.s3_key);
+            let Some(shard) = other.shards.iter().find(|shard| same(shard)).filter(|_| other.source_id != own) else {
+                continue;
+            };
+            let whose = other.source_name.as_deref().unwrap_or("unknown");
+            let cause = format!(
+                "`{}` was the name of a snapshot of the source `{whose}`, too, whose set `{}` has lost it",
+                shard.snapshot_name, set.id
+            );
+            let error = Error::new(Code::Changed, "", cause).advice(
+                "run that one's backup again, and give each Qdrant a prefix (S3_CONFIG__PREFIX, with \
+                 QDRANT_S3_KEY_PREFIX), or each source a bucket",
+            );
+            let item = Item::failed("snapshot", error).name(&shard.snapshot_name);
+            taken.push(item.collection(self.collection).host(&self.cluster.host));
+        }
+        taken
     }
 
     fn now(&self) -> Duration {

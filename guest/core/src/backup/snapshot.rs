@@ -96,6 +96,10 @@ impl Known {
         let Self(known) = self;
         let permit = context.limits.peer(client.host()).await;
         wait_for_another_second(context, subject, &known).await;
+        if let Some(turn) = context.turn().filter(|_| subject.shard.is_some()) {
+            let clock = &context.ports.clock;
+            clock.sleep(turn.wait(clock.now())).await;
+        }
         let (description, note) = create(context, client, subject, &known).await?;
         drop(permit);
         if known.contains(&description.name) {

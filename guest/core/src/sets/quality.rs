@@ -175,12 +175,12 @@ async fn look(store: &dyn ObjectStore, shard: &SetShard, checked: bool, depth: D
     let stat = stat.ok_or_else(|| Error::new(Code::SnapshotMissing, "", "the object is missing"))?;
     if let Some(size) = shard.size.filter(|size| *size != stat.bytes) {
         let cause = format!("the object has {} bytes and had {size}", stat.bytes);
-        return Err(Error::new(Code::SnapshotDamaged, "", cause));
+        return Err(replaced(store, shard, &stat, &cause).await);
     }
     let made = shard.etag.is_empty() || shard.etag.trim_matches('"') == stat.etag;
     if !made && shard.checksum.is_empty() {
         let cause = "the object is not the one that was made (its ETag is another), and there is no SHA-256 to compare";
-        return Err(Error::new(Code::SnapshotDamaged, "", cause));
+        return Err(replaced(store, shard, &stat, cause).await);
     }
     if made && checked && depth <= Depth::Identity {
         return Ok(Looked::Good);
@@ -192,6 +192,13 @@ async fn look(store: &dyn ObjectStore, shard: &SetShard, checked: bool, depth: D
     made_by(peer, shard.source_peer_id)?;
     let to_read = !shard.checksum.is_empty() && (!made || depth == Depth::Whole);
     Ok(if to_read { Looked::ToRead(stat) } else { Looked::Good })
+}
+
+/// Why an object is not the snapshot that was made: where it is another peer's, that is what is to be said.
+async fn replaced(store: &dyn ObjectStore, shard: &SetShard, stat: &Stat, cause: &str) -> Error {
+    let peer = archive::check_shard(store, &shard.s3_key, stat.bytes).await;
+    let of_another = peer.ok().and_then(|peer| made_by(peer, shard.source_peer_id).err());
+    of_another.unwrap_or_else(|| Error::new(Code::SnapshotDamaged, "", cause.to_owned()))
 }
 
 /// Compares the peer that made a snapshot with the one that was asked for it.
