@@ -37,6 +37,8 @@ pub const PORT: u16 = 6333;
 pub struct Options {
     /// The number of peers.
     pub peers: usize,
+    /// The ids of the first peers; others get random ones.
+    pub ids: Vec<u64>,
     /// False for one server without clustering.
     pub clustered: bool,
     /// Where snapshots go; without it onto the peers' disks.
@@ -73,6 +75,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             peers: 3,
+            ids: Vec::new(),
             clustered: true,
             s3: None,
             local_snapshots: false,
@@ -131,7 +134,10 @@ impl Qdrant {
     }
 
     fn with(options: Options, listeners: Vec<(String, Listener)>) -> Self {
-        let peers = listeners.iter().map(|(ip, _)| Peer { id: peer_id(), ip: ip.clone() }).collect();
+        let ids = options.ids.iter().copied().map(Some).chain(std::iter::repeat(None));
+        let new =
+            |((ip, _), id): (&(String, Listener), Option<u64>)| Peer { id: id.unwrap_or_else(peer_id), ip: ip.clone() };
+        let peers = listeners.iter().zip(ids).map(new).collect();
         let storage = Arc::new(match &options.s3 {
             Some(access) if !options.local_snapshots => Storage::S3(access.clone()),
             _ => Storage::Disk(std::sync::Mutex::default()),
@@ -194,7 +200,7 @@ impl Qdrant {
         self.stop_peer(index).await;
         let ip = self.cluster.peers[index].ip.clone();
         let listener = server::bind(&ip).await.expect("its address is free");
-        Self::with(Options { peers: 1, ..self.cluster.options.clone() }, vec![(ip, listener)])
+        Self::with(Options { peers: 1, ids: Vec::new(), ..self.cluster.options.clone() }, vec![(ip, listener)])
     }
 
     /// Has the cluster name a peer that is no more at the address of another one, as where that has come back with a new

@@ -26,4 +26,5 @@ mod s3;
 mod set_faults;
 mod sets;
 mod stream;
+mod sources;
 mod uploads;

@@ -15,6 +15,7 @@ mod dry_run;
 mod evidence;
 mod harness;
 mod identity;
+mod identity_changes;
 mod levels;
 mod locks;
 mod marked;
@@ -29,6 +30,7 @@ mod report;
 mod restore;
 mod retention;
 mod stream;
+mod sources;
 mod two;
 mod uploads;
 
