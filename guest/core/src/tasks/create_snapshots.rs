@@ -29,11 +29,12 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let mut written = Vec::new();
     // A file with some of the collections would pass for all of them.
     let mut whole = source.is_whole();
+    let mut unclear = false;
     for (cluster, selected) in source::select(context, &source).await? {
         if let Some(bucket) = context.store.as_deref()
             && let Err(error) = identity::identify(context, bucket, cluster).await
         {
-            whole = false;
+            (whole, unclear) = (false, true);
             context.reporter.report(source::failed(cluster, error));
             continue;
         }
@@ -66,8 +67,9 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     } else if context.store.is_none() {
         say_what_was_not_checked(context);
     }
-    // All aliases are one object: with shares, the first writes it.
-    if context.settings.share.is_none_or(|share| share.index == 0) {
+    // All aliases are one object: with shares, the first writes it. Those of a cluster whose source is not known would take
+    // the place of another's.
+    if !unclear && context.settings.share.is_none_or(|share| share.index == 0) {
         aliases::save(context, &source).await;
     }
     for cluster in &source.clusters {
