@@ -120,6 +120,11 @@ async fn a_peer_that_does_not_answer_keeps_dropped_sets() {
     site.run_with(&["prune_snap"], &few).await.expect(0).says(&["their source can't be asked"]);
     assert_eq!(sets(&site, "old"), 1);
     site.source.stand_in().start_peer(1).await;
+    // One without any collection may have lost them.
+    client.delete("docs").await;
+    site.run_with(&["prune_snap"], &few).await.expect(0).says(&["may have lost them"]);
+    assert_eq!(sets(&site, "old"), 1);
+    client.create("docs", json!({"shard_number": 2})).await;
     // One that says less than the others decides nothing: it may be new.
     site.source.stand_in().fail(fault(
         Method::GET,
