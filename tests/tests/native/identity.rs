@@ -222,6 +222,47 @@ async fn a_moment_before_a_collection_was_there_is_no_failure() {
     site.run_with(&["recover_snap_shards"], &named).await.expect(3).says(&["`later`", "no set of it begins with"]);
 }
 
+/// Nor where no run has said what there was: its sets lie outside of what is chosen.
+#[tokio::test(start_paused = true)]
+async fn a_collection_that_came_after_the_moment_is_skipped() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let client = site.source.client();
+    for collection in ["docs", "later"] {
+        client.create(collection, json!({})).await;
+        site.run_with(&["create_snap_shards"], &[("QDRANT_COLLECTIONS", collection)]).await.expect(0);
+        tokio::time::sleep(std::time::Duration::from_secs(86_400)).await;
+    }
+    let now = qdrant_backup_tests::clock::now() - time::Duration::hours(36);
+    let moment = format!("{}-{:02}-{:02}T{:02}:00:00Z", now.year(), u8::from(now.month()), now.day(), now.hour());
+    client.wipe().await;
+    let before = [("QDRANT_RESTORE_BEFORE", moment.as_str())];
+    let run = site.run_with(&["recover_snap_shards"], &before).await.expect(0);
+    run.says(&["skipped: collection `later`", "no set of it was begun before QDRANT_RESTORE_BEFORE"]);
+    assert_eq!(client.collections().await, BTreeSet::from(["docs".to_owned()]));
+}
+
+/// A collection that merely has sets of its own is in nobody's way.
+#[tokio::test(start_paused = true)]
+async fn two_collections_that_end_in_one_name_are_refused() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let client = site.source.client();
+    for (collection, points) in [("a", 10), ("b", 20)] {
+        client.create(collection, json!({})).await;
+        client.fill(collection, 0, points).await;
+    }
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.wipe().await;
+    let rename = ("QDRANT_RESTORE_RENAME", "a=b");
+    for chosen in ["a,b", "*"] {
+        let both = [rename, ("QDRANT_COLLECTIONS", chosen)];
+        site.run_with(&["recover_snap_shards"], &both).await.expect(1).says(&["would both be restored into `b`"]);
+    }
+    site.run_with(&["recover_snap_shards"], &[rename]).await.expect(1).says(&["would both be restored into `b`"]);
+    assert!(client.collections().await.is_empty());
+    site.run_with(&["recover_snap_shards"], &[rename, ("QDRANT_COLLECTIONS", "a")]).await.expect(0);
+    assert_eq!(client.count(0, "b").await, 10);
+}
+
 /// Keys with access to one prefix, and Qdrant's, are enough for every task; what lies at the root is read where they may.
 #[tokio::test(start_paused = true)]
 async fn keys_for_one_prefix_are_enough() {
@@ -266,4 +307,33 @@ async fn keys_for_one_prefix_are_enough() {
     let any = [prefix[0], ("QDRANT_SWEEP_DELETE_CAP_PCT", "1000"), ("QDRANT_BACKUP_RETENTION_SETS", "100")];
     site.run_with(&["prune_snap"], &any).await.expect(0).says(&["may not list the manifests at the root"]);
     assert_eq!(site.s3.keys("snapshots/docs/shards/"), archives);
+}
+
+/// What is not meant is not read: a bucket of years has thousands of sets.
+#[tokio::test(start_paused = true)]
+async fn of_sets_that_are_not_meant_nothing_is_read() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let client = site.source.client();
+    for collection in ["docs", "kept"] {
+        client.create(collection, json!({})).await;
+        client.fill(collection, 0, 10).await;
+    }
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let [key] = site.s3.keys("backup_manifests/docs/").try_into().unwrap();
+    let manifest = site.s3.get(&key).unwrap();
+    for collection in 0..100 {
+        for set in 0..100 {
+            let key = format!("backup_manifests/c{collection}/2020-01-01T00-{:02}-{:02}Z-x.json", set / 60, set % 60);
+            site.s3.put(&key, manifest.clone());
+        }
+    }
+    client.delete("docs").await;
+    let before = site.s3.requests().len();
+    site.run_with(&["recover_snap_shards"], &[("QDRANT_COLLECTIONS", "docs")]).await.expect(0);
+    let few = site.s3.requests().len() - before;
+    assert!(few < 150, "{few} requests");
+    client.delete("docs").await;
+    site.run(&["recover_snap_shards"]).await;
+    let all = site.s3.requests().len() - before - few;
+    assert!(all < 12_000, "{all} requests");
 }

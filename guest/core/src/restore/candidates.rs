@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
-use super::whose::{Whose, of_target};
+use super::whose::{KnownSets, Whose, of_target};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::qdrant::Cluster;
@@ -39,16 +39,23 @@ pub(crate) async fn wanted(
         return Err(Error::new(Code::NothingSelected, "", "the bucket holds no sets; check QDRANT_S3_BUCKET_NAME")
             .advice("`create_snap_shards` makes them, and `recover_snap` restores archives of whole collections"));
     }
-    let headed = sets::headers(bucket, &all).await;
-    let whose = of_target(context, bucket, cluster, Some(&headed), None).await?;
-    let lines = state_files::chosen_collections(context.ports.files.as_ref())?;
-    let mut named: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
-    let everything = named.is_empty() && context.settings.collections.include.is_empty();
     let settings = &context.settings;
+    let lines = state_files::chosen_collections(context.ports.files.as_ref())?;
+    let only: BTreeSet<String> = lines.into_iter().map(|line| line.collection).collect();
+    let means =
+        |collection: &String| (only.is_empty() || only.contains(collection)) && settings.collections.takes(collection);
+    // A bucket has many sets, and of those that are not meant nothing is to be known.
+    let mut meant = all.clone();
+    meant.retain(|collection, _| means(collection));
+    let headed = sets::headers(bucket, &meant).await;
+    let known = KnownSets { sets: &headed, all: meant.len() == all.len() };
+    let whose = of_target(context, bucket, cluster, known, None).await?;
+    let mut named = only.clone();
+    let everything = named.is_empty() && settings.collections.include.is_empty();
     named.extend(settings.rename.iter().map(|(old, _)| old.clone()));
     named.extend(settings.collections.names().filter(|name| settings.collections.takes(name)).map(str::to_owned));
     let mut wanted = of_source(&headed, &whose, settings);
-    if wanted.is_empty() && named.is_empty() {
+    if wanted.is_empty() && named.is_empty() && known.all {
         return Err(Error::new(Code::NothingSelected, whose.name(), "the bucket holds no sets of it")
             .advice("`list_sources` lists whose there are, QDRANT_RESTORE_SOURCE chooses one"));
     }
@@ -61,11 +68,7 @@ pub(crate) async fn wanted(
     for name in named {
         wanted.entry(name).or_default().required = true;
     }
-    let only = state_files::chosen_collections(context.ports.files.as_ref())?;
-    let only: BTreeSet<String> = only.into_iter().map(|line| line.collection).collect();
-    wanted.retain(|collection, _| {
-        (only.is_empty() || only.contains(collection)) && settings.collections.takes(collection)
-    });
+    wanted.retain(|collection, _| means(collection));
     if wanted.is_empty() {
         return Err(Error::new(
             Code::NothingSelected,

@@ -141,7 +141,21 @@ impl Whose {
     }
 }
 
-/// Finds whose backups `cluster` gets. `sets` or `archives` are what the caller has read already; where these do not
+/// What of the bucket's sets was read before it is asked whose they are.
+#[derive(Clone, Copy)]
+pub(crate) struct KnownSets<'a> {
+    /// The sets.
+    pub sets: &'a [Headed],
+    /// True where these are all.
+    pub all: bool,
+}
+
+impl KnownSets<'_> {
+    /// Nothing was read.
+    pub(crate) const NONE: Self = Self { sets: &[], all: false };
+}
+
+/// Finds whose backups `cluster` gets. `sets` and `archives` are what the caller has read already; where these do not
 /// tell, the rest of the bucket is read.
 ///
 /// # Errors
@@ -150,13 +164,13 @@ pub(crate) async fn of_target(
     context: &Context,
     bucket: &dyn ObjectStore,
     cluster: &Cluster,
-    sets: Option<&[Headed]>,
+    sets: KnownSets<'_>,
     archives: Option<&Samples>,
 ) -> Result<Whose, Error> {
     let peers = source::peers(cluster).await?;
     let records = source::list_allowed(context, bucket).await?;
     let named = context.settings.restore_source.as_deref();
-    let mut origins: Vec<Origin> = sets.map(origins_of).unwrap_or_default().into_iter().collect();
+    let mut origins: Vec<Origin> = origins_of(sets.sets).into_iter().collect();
     if let Some(archives) = archives {
         origins.extend(archives.origins(bucket, &records).await);
     }
@@ -164,7 +178,7 @@ pub(crate) async fn of_target(
     let mut chosen = choose(&catalogue, &peers, named);
     if !matches!(chosen, Ok(Some((_, Why::Own | Why::Named)))) {
         // That there is one source, or which ones there are, is known only when all of the bucket is.
-        if sets.is_none() {
+        if !sets.all {
             origins.extend(origins_of(&sets::headers(bucket, &sets::list(bucket).await?).await));
         }
         if archives.is_none() {

@@ -16,10 +16,12 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     for cluster in &targets.clusters {
         let run = Box::pin(async move {
             let whose = match context.store.as_deref() {
-                Some(bucket) => match restore::of_target(context, bucket, cluster, None, None).await {
-                    Ok(whose) => Some(whose),
-                    Err(cause) => return context.reporter.report(source::failed(cluster, cause)),
-                },
+                Some(bucket) => {
+                    match restore::of_target(context, bucket, cluster, restore::KnownSets::NONE, None).await {
+                        Ok(whose) => Some(whose),
+                        Err(cause) => return context.reporter.report(source::failed(cluster, cause)),
+                    }
+                }
                 None => None,
             };
             if let Some(saved) = aliases::find(context, cluster, whose.as_ref(), BTreeMap::new()).await {

@@ -53,7 +53,7 @@ async fn restore_into(
     let mut samples = Samples::default();
     let mut archives = archives(context, bucket, chosen, &mut samples).await?;
     let whose = if chosen.is_empty() {
-        let whose = restore::of_target(context, bucket, cluster, None, Some(&samples)).await?;
+        let whose = restore::of_target(context, bucket, cluster, restore::KnownSets::NONE, Some(&samples)).await?;
         of_source(context, bucket, &whose, &mut archives).await?;
         Some(whose)
     } else {
