@@ -25,6 +25,6 @@ mod retention;
 mod s3;
 mod set_faults;
 mod sets;
-mod stream;
 mod sources;
+mod stream;
 mod uploads;

@@ -29,8 +29,8 @@ mod records;
 mod report;
 mod restore;
 mod retention;
-mod stream;
 mod sources;
+mod stream;
 mod two;
 mod uploads;
 

@@ -18,7 +18,7 @@ impl Here {
     pub fn new(records: &[Record], sets: &[Headed], key_prefix: &str) -> Self {
         let headers = || sets.iter().filter_map(|set| set.header.as_ref());
         let catalogue = Catalogue::new(records, headers().map(Origin::of_set));
-        let here = headers().filter(|header| header.key_prefix.as_deref() == Some(key_prefix));
+        let here = headers().filter(|header| header.key_prefix.as_deref().is_none_or(|prefix| prefix == key_prefix));
         let sources = here.filter_map(|header| whose(&catalogue, header)).map(|source| source.id.clone()).collect();
         Self { catalogue, sources }
     }
