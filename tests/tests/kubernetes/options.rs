@@ -68,6 +68,9 @@ fn a_web_identity_is_none_for_kubernetes() {
         assert_eq!(pod["automountServiceAccountToken"], false);
         assert_eq!(pod["serviceAccountName"], "qdrant-backup");
         assert_eq!(value(&pod["containers"][0], "AWS_WEB_IDENTITY_TOKEN_FILE"), Some("/identity/token"));
+        for name in ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"] {
+            assert!(VARIABLES.iter().any(|variable| variable.name == name), "the program knows no {name}");
+        }
         let volume = pod["volumes"].as_array().unwrap().last().unwrap();
         let token = &volume["projected"]["sources"][0]["serviceAccountToken"];
         assert_eq!((&token["audience"], &token["path"]), (&json!("sts.amazonaws.com"), &json!("token")));
