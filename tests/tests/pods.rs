@@ -305,7 +305,9 @@ async fn a_restore_with_force_is_done_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_restore_says_why_in_the_pod_s_status() {
     let (Some(images), Some(manifests)) = (images(), manifests::all(&manifests::folder())) else { return };
-    let site = filled(Options::default()).await;
+    let site = Site::cluster(2).await;
+    site.source.client().create("docs", json!({"shard_number": 2})).await;
+    site.source.client().fill("docs", 0, 20).await;
     site.run(&["create_snap"]).await.expect(0);
     let objects = objects(images, &site);
     let mut pod = Pod::new(manifests::pod(named(&manifests, "restore-job.yaml")), &objects);
