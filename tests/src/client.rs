@@ -176,6 +176,13 @@ impl Client {
         count["count"].as_u64().unwrap()
     }
 
+    /// Overwrites the first points: the same ids, another payload.
+    pub async fn overwrite(&self, collection: &str, points: u64) {
+        let wrong = |id| json!({"id": id, "vector": [0.1, 0.2, 0.3, 0.4], "payload": {"city": "WRONG"}});
+        let body = json!({"points": (0..points).map(wrong).collect::<Vec<_>>()});
+        self.ok(Method::PUT, &format!("{}/points?wait=true", path(collection)), Some(&body)).await;
+    }
+
     /// Every point of every replica, each asked of its own peer. Every replica has to be active.
     pub async fn placed(&self, collection: &str) -> Placed {
         let mut placed = Placed::new();

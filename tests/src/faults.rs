@@ -6,6 +6,7 @@
 //! not done, or done twice.
 
 mod bench;
+mod claims;
 mod class;
 pub mod crash;
 mod fault;

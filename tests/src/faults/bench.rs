@@ -24,35 +24,68 @@ pub enum Start {
     Unaliased,
     /// No collections, and backups of both kinds.
     Wiped,
+    /// Collections whose points were overwritten, just as many, and backups of both kinds.
+    Overwritten,
 }
 
 /// A task, and where it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
+    /// What it is called here.
+    pub name: &'static str,
     /// The task's name.
     pub task: &'static str,
     /// Its options; `SET` stands for the newest set.
     pub options: &'static [&'static str],
+    /// Settings that it has besides.
+    pub settings: &'static [(&'static str, &'static str)],
     /// What is there.
     pub start: Start,
 }
 
+/// The runs of one restore know of each other, and replace nothing twice.
+const FORCE: [(&str, &str); 2] = [("QDRANT_RESTORE_FORCE", "true"), ("QDRANT_RESTORE_ID", "again")];
+const FORCE_BESIDE: [(&str, &str); 3] =
+    [("QDRANT_RESTORE_FORCE", "true"), ("QDRANT_RESTORE_BESIDE", "true"), ("QDRANT_RESTORE_ID", "again")];
+const SIDE_BY_SIDE: [(&str, &str); 3] = [
+    ("QDRANT_COLLECTIONS", "docs"),
+    ("QDRANT_RESTORE_RENAME", "docs=docs-2"),
+    ("QDRANT_RESTORE_SWITCH_ALIASES", "true"),
+];
+
 /// Every task that sends requests.
-pub const JOBS: [Job; 14] = [
-    Job { task: "create_snap", options: &[], start: Start::Filled },
-    Job { task: "recover_snap", options: &[], start: Start::Wiped },
-    Job { task: "create_snap_shards", options: &[], start: Start::Filled },
-    Job { task: "recover_snap_shards", options: &[], start: Start::Wiped },
-    Job { task: "list_sets", options: &[], start: Start::Stored },
-    Job { task: "verify", options: &[], start: Start::Stored },
-    Job { task: "drill", options: &[], start: Start::Stored },
-    Job { task: "prune_snap", options: &["--legacy"], start: Start::Stored },
-    Job { task: "pin_set", options: &["SET"], start: Start::Stored },
-    Job { task: "get_coll", options: &[], start: Start::Filled },
-    Job { task: "get_snap", options: &[], start: Start::Stored },
-    Job { task: "get_snap_s3", options: &[], start: Start::Stored },
-    Job { task: "get_colla", options: &[], start: Start::Filled },
-    Job { task: "recover_colla", options: &[], start: Start::Unaliased },
+pub const JOBS: [Job; 19] = [
+    Job { name: "create_snap", task: "create_snap", options: &[], settings: &[], start: Start::Filled },
+    Job { name: "recover_snap", task: "recover_snap", options: &[], settings: &[], start: Start::Wiped },
+    Job { name: "create_snap_shards", task: "create_snap_shards", options: &[], settings: &[], start: Start::Filled },
+    Job { name: "recover_snap_shards", task: "recover_snap_shards", options: &[], settings: &[], start: Start::Wiped },
+    Job { name: "list_sets", task: "list_sets", options: &[], settings: &[], start: Start::Stored },
+    Job { name: "verify", task: "verify", options: &[], settings: &[], start: Start::Stored },
+    Job { name: "drill", task: "drill", options: &[], settings: &[], start: Start::Stored },
+    Job { name: "prune_snap", task: "prune_snap", options: &["--legacy"], settings: &[], start: Start::Stored },
+    Job { name: "pin_set", task: "pin_set", options: &["SET"], settings: &[], start: Start::Stored },
+    Job { name: "get_coll", task: "get_coll", options: &[], settings: &[], start: Start::Filled },
+    Job { name: "get_snap", task: "get_snap", options: &[], settings: &[], start: Start::Stored },
+    Job { name: "get_snap_s3", task: "get_snap_s3", options: &[], settings: &[], start: Start::Stored },
+    Job { name: "get_colla", task: "get_colla", options: &[], settings: &[], start: Start::Filled },
+    Job { name: "recover_colla", task: "recover_colla", options: &[], settings: &[], start: Start::Unaliased },
+    Job { name: "prune sets", task: "prune_snap", options: &[], settings: &[], start: Start::Stored },
+    Job { name: "force", task: "recover_snap_shards", options: &[], settings: &FORCE, start: Start::Overwritten },
+    Job { name: "force generation", task: "recover_snap", options: &[], settings: &FORCE, start: Start::Overwritten },
+    Job {
+        name: "force beside",
+        task: "recover_snap_shards",
+        options: &[],
+        settings: &FORCE_BESIDE,
+        start: Start::Overwritten,
+    },
+    Job {
+        name: "side by side",
+        task: "recover_snap_shards",
+        options: &[],
+        settings: &SIDE_BY_SIDE,
+        start: Start::Stored,
+    },
 ];
 
 /// The collections of a bench.
@@ -87,12 +120,21 @@ pub struct Bench {
     /// The bucket with backups of both kinds.
     pub stored: BTreeMap<String, Vec<u8>>,
     newest: String,
+    is_spoilt: bool,
 }
 
 impl Bench {
     /// A cluster of three peers with a collection of every kind that makes a difference, backed up.
     pub async fn new() -> Self {
-        let site = Site::with(S3::start().await, Options { peers: 3, ..Options::default() }).await;
+        Self::at(Site::with(S3::start().await, Options { peers: 3, ..Options::default() }).await).await
+    }
+
+    /// The same in memory, where tasks run natively in this process: for tests on a paused clock.
+    pub async fn native() -> Self {
+        Self::at(Site::native(Options { peers: 3, ..Options::default() }).await).await
+    }
+
+    async fn at(site: Site) -> Self {
         let mut bench = Self {
             site,
             contents: BTreeMap::new(),
@@ -100,6 +142,7 @@ impl Bench {
             aliases: BTreeMap::new(),
             stored: BTreeMap::new(),
             newest: String::new(),
+            is_spoilt: false,
         };
         let client = bench.site.source.client();
         bench.fill().await;
@@ -154,10 +197,19 @@ impl Bench {
         for name in scratch {
             client.delete(name).await;
         }
+        let is_whole = COLLECTIONS.iter().all(|name| there.contains(*name));
         match start {
             Start::Wiped => client.wipe().await,
-            _ if there.is_empty() => self.fill().await,
+            // What a forced restore has left is anything.
+            _ if !is_whole || self.is_spoilt || client.contents().await != self.contents => {
+                client.wipe().await;
+                self.fill().await;
+            }
             _ => self.alias().await,
+        }
+        self.is_spoilt = start == Start::Overwritten;
+        if self.is_spoilt {
+            client.overwrite("docs", DOCS).await;
         }
         if start == Start::Unaliased {
             let body = json!({"actions": [{"delete_alias": {"alias_name": "live"}}]});
@@ -216,7 +268,8 @@ impl Bench {
 
     /// Runs a job that waits for an answer for so many seconds.
     pub async fn run_within(&self, seconds: &'static str, job: Job, work: &Path) -> Run {
-        self.site.run_in(work, &self.arguments(job), &Self::settings(seconds)).await
+        let settings = [&Self::settings(seconds)[..], job.settings].concat();
+        self.site.run_in(work, &self.arguments(job), &settings).await
     }
 
     /// The file and the lines that earlier runs left there.

@@ -48,6 +48,7 @@ fn folder(key: &str) -> String {
         (_, last) if last.ends_with(".snapshot.checksum") => "{archive}.checksum",
         (_, last) if last.ends_with(".json") => "{json}",
         (_, last) if last.ends_with(".pin") => "{pin}",
+        (_, last) if last.ends_with(".drill") => "{drill}",
         (_, last) if last.starts_with("collection_aliases-") => "collection_aliases-{time}",
         (_, last) => last,
     };

@@ -59,7 +59,7 @@ struct Kill {
 impl fmt::Display for Kill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = if self.moment == Moment::Before { "before" } else { "after" };
-        write!(f, "{} killed {moment} request {}", self.job.task, self.request)
+        write!(f, "{} killed {moment} request {}", self.job.name, self.request)
     }
 }
 
@@ -94,7 +94,7 @@ impl Summary {
     }
 
     fn note(&mut self, kill: Kill, ended: &Result<bool, String>) {
-        let counts = self.by_task.entry(kill.job.task).or_default();
+        let counts = self.by_task.entry(kill.job.name).or_default();
         match ended {
             Ok(false) => {
                 counts.missed += 1;
@@ -137,11 +137,11 @@ pub async fn run(options: &Options) -> Summary {
     let mut bench = Bench::new().await;
     let mut kills = Vec::new();
     let jobs = JOBS.into_iter().filter(|job| TASKS.contains(&job.task));
-    for job in jobs.filter(|job| options.task.as_ref().is_none_or(|task| *task == job.task)) {
+    for job in jobs.filter(|job| options.task.as_ref().is_none_or(|task| *task == job.name)) {
         let work = bench.reset(job.start).await;
         bench.run(job, work.path()).await.expect(0);
         let requests = bench.site.s3.faults().requests().iter().filter(|request| request.who() == Who::Program).count();
-        summary.by_task.entry(job.task).or_default().requests = requests;
+        summary.by_task.entry(job.name).or_default().requests = requests;
         for request in (0..requests).step_by(options.every.max(1)) {
             // A part of all requests has each moment in turn.
             let both = options.every <= 1;
@@ -168,7 +168,7 @@ pub async fn run(options: &Options) -> Summary {
                 };
                 let Some(kill) = next else { break };
                 if started.elapsed() > options.budget {
-                    kills.lock().expect("the kills").1.by_task.entry(kill.job.task).or_default().left += 1;
+                    kills.lock().expect("the kills").1.by_task.entry(kill.job.name).or_default().left += 1;
                     continue;
                 }
                 let mut there = match bench.take() {
@@ -208,10 +208,10 @@ async fn attempt(
     clean: &mut BTreeMap<&'static str, Clean>,
 ) -> Result<bool, String> {
     let job = kill.job;
-    if !clean.contains_key(job.task) {
+    if !clean.contains_key(job.name) {
         let work = bench.reset(job.start).await;
         let run = bench.run(job, work.path()).await.expect(0);
-        clean.insert(job.task, Clean::of(bench, &run, work.path()));
+        clean.insert(job.name, Clean::of(bench, &run, work.path()));
     }
     let work = bench.reset(job.start).await;
     let met = Arc::new(Notify::new());
@@ -263,7 +263,7 @@ async fn attempt(
         return Err(failed("it does not complete what was cut off".to_owned()));
     }
     oracle::always(bench, job, &next, work.path(), took).await.map_err(failed)?;
-    oracle::complete(bench, job, &next, work.path(), &clean[job.task], true).await.map_err(failed)?;
+    oracle::complete(bench, job, &next, work.path(), &clean[job.name], true).await.map_err(failed)?;
     if job.task != "drill" {
         oracle::nothing_twice(&bench.work(), true).map_err(failed)?;
     }

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tempfile::TempDir;
 
 use super::bench::{Bench, IMPATIENT, JOBS, Job, PATIENT, Start};
+use super::claims;
 use super::fault::{Chosen, Fault, Wrong};
 use super::kind::{AWAY, Api, Kind, kinds};
 use super::oracle::{self, Clean};
@@ -51,7 +52,7 @@ struct Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { job, class, ordinal, kind } = self;
-        write!(f, "{} × {class} #{ordinal} × {} {}", job.task, kind.group, kind.form)
+        write!(f, "{} × {class} #{ordinal} × {} {}", job.name, kind.group, kind.form)
     }
 }
 
@@ -97,7 +98,7 @@ pub struct Summary {
 impl Summary {
     fn note(&mut self, case: &Case, verdict: Option<&Verdict>) {
         for counts in
-            [self.by_task.entry(case.job.task).or_default(), self.by_fault.entry(case.kind.group).or_default()]
+            [self.by_task.entry(case.job.name).or_default(), self.by_fault.entry(case.kind.group).or_default()]
         {
             match verdict {
                 None => counts.left += 1,
@@ -164,15 +165,38 @@ fn table(
     writeln!(f)
 }
 
+/// Tries `each` cases of the jobs of these names, one after another in one place: for tests on a paused clock.
+pub async fn run_natively(names: &[&str], each: usize) -> Summary {
+    let started = Instant::now();
+    let (mut summary, mut clean) = (Summary::default(), BTreeMap::new());
+    let mut bench = Bench::native().await;
+    for job in JOBS.into_iter().filter(|job| names.contains(&job.name)) {
+        let classes = record(&mut bench, job).await;
+        summary.requests.insert(job.name, classes.len());
+        let mut cases = plan(job, &classes);
+        cases.sort_by_key(|case| hash(&case.to_string()));
+        for case in cases.into_iter().take(each) {
+            let verdict = attempt(&mut bench, &case, &mut clean).await;
+            if matches!(verdict, Verdict::Wrong(_)) {
+                bench = Bench::native().await;
+                clean.clear();
+            }
+            summary.note(&case, Some(&verdict));
+        }
+    }
+    summary.seconds = started.elapsed().as_secs();
+    summary
+}
+
 /// Tries all that the options say.
 pub async fn run(options: &Options) -> Summary {
     let started = Instant::now();
     let mut summary = Summary::default();
     let mut bench = Bench::new().await;
     let mut cases = Vec::new();
-    for job in JOBS.into_iter().filter(|job| options.task.as_ref().is_none_or(|task| *task == job.task)) {
+    for job in JOBS.into_iter().filter(|job| options.task.as_ref().is_none_or(|task| *task == job.name)) {
         let classes = record(&mut bench, job).await;
-        summary.requests.insert(job.task, classes.len());
+        summary.requests.insert(job.name, classes.len());
         cases.extend(plan(job, &classes));
     }
     cases.retain(|case| {
@@ -287,13 +311,13 @@ fn hash(text: &str) -> u64 {
 /// Tries one case.
 async fn attempt(bench: &mut Bench, case: &Case, clean: &mut BTreeMap<&'static str, Clean>) -> Verdict {
     let job = case.job;
-    if !clean.contains_key(job.task) {
+    if !clean.contains_key(job.name) {
         let work = bench.reset(job.start).await;
         let run = bench.run(job, work.path()).await.expect(0);
-        clean.insert(job.task, Clean::of(bench, &run, work.path()));
+        clean.insert(job.name, Clean::of(bench, &run, work.path()));
     }
     let work = bench.reset(job.start).await;
-    match judge(bench, case, &work, &clean[job.task]).await {
+    match judge(bench, case, &work, &clean[job.name]).await {
         Ok(verdict) => verdict,
         Err(why) => Verdict::Wrong(why),
     }
@@ -310,6 +334,7 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
     let first = bench.run_within(seconds, job, work).await;
     let took = begun.elapsed();
     let met = faults.hits() > 0;
+    let asked = faults.requests();
     faults.clear();
     if matches!(case.kind.wrong, Wrong::Refuse(_)) {
         tokio::time::sleep(AWAY).await;
@@ -318,6 +343,8 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
         |why: String, run: &crate::site::Run| format!("{why}\n   exit code {}\n{}", run.code, indented(&run.stderr));
     bench.settled().await;
     oracle::always(bench, job, &first, work, took).await.map_err(|why| shown(why, &first))?;
+    // An answer that the fault has made up is looked at as any other.
+    claims::looked_at(bench, &first, &asked).map_err(|why| shown(why, &first))?;
     let work_done = bench.work();
     // Who is asked twice by somebody in between does it twice.
     let counted = !case.kind.is_twice() && job.task != "drill";
@@ -343,6 +370,7 @@ async fn judge(bench: &mut Bench, case: &Case, work: &TempDir, clean: &Clean) ->
         return Err(shown("it fails without any fault".to_owned()));
     }
     bench.settled().await;
+    claims::looked_at(bench, &second, &faults.requests()).map_err(shown)?;
     oracle::always(bench, job, &second, work, took).await.map_err(shown)?;
     oracle::complete(bench, job, &second, work, clean, true).await.map_err(shown)?;
     if counted {

@@ -73,10 +73,24 @@ pub async fn always(bench: &mut Bench, job: Job, run: &Run, work: &Path, took: D
     }
     manifests(bench)?;
     named(bench, work)?;
-    if job.start != Start::Wiped && job.task != "drill" {
-        let there = bench.site.source.client().contents().await;
-        if there != bench.contents {
-            return Err("the collections are not as they were".to_owned());
+    if !matches!(job.start, Start::Wiped | Start::Overwritten) && job.task != "drill" {
+        let client = bench.site.source.client();
+        for (collection, content) in &bench.contents {
+            if client.content(collection).await != *content {
+                return Err(format!("`{collection}` is not as it was"));
+            }
+        }
+    }
+    if job.name == "force beside" {
+        let client = bench.site.source.client();
+        let there = client.collections().await;
+        let points = bench.contents.get("docs").map_or(0, |content| content.points.len() as u64);
+        let mut safe = false;
+        for name in ["docs", "qdrant-backup-beside-docs"] {
+            safe |= there.contains(name) && client.count(0, name).await == points;
+        }
+        if !safe {
+            return Err("neither the old collection is there nor a new one that is whole".to_owned());
         }
     }
     for one in bench.work().iter().filter(|one| one.recovery && one.shard.is_none()) {
@@ -212,6 +226,16 @@ pub async fn complete(
                 if bench.site.s3.keys(&SetId::folder(collection)).is_empty() {
                     return Err(format!("`{collection}` has no set"));
                 }
+            }
+            Ok(())
+        }
+        _ if job.name == "side by side" => {
+            let content = client.content("docs-2").await;
+            if bench.contents.get("docs") != Some(&content) {
+                return Err("`docs-2` is not as `docs` was backed up".to_owned());
+            }
+            if client.aliases().await != BTreeMap::from([("live".to_owned(), "docs-2".to_owned())]) {
+                return Err("the alias was not moved".to_owned());
             }
             Ok(())
         }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use qdrant_backup_tests::client::Client;
 use qdrant_backup_tests::faults::{Chosen, Event, Wrong};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
@@ -11,14 +10,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{change, fault, manifest_keys, manifests, said_and_not_done};
-
-/// Points of the same ids with another payload.
-async fn overwrite(client: &Client, collection: &str, points: u64) {
-    let points: Vec<Value> =
-        (0..points).map(|id| json!({"id": id, "vector": [0.1, 0.2, 0.3, 0.4], "payload": {"city": "WRONG"}})).collect();
-    let path = format!("/collections/{collection}/points?wait=true");
-    client.ok(Method::PUT, &path, Some(&json!({ "points": points }))).await;
-}
 
 async fn docs(peers: usize, more: Value) -> Site {
     let site = Site::native(Options { peers, ..Options::default() }).await;
@@ -158,7 +149,7 @@ async fn points_of_others_are_not_taken_for_half_done_work() {
         client.wipe().await;
         client.create("docs", json!({"shard_number": 2})).await;
         client.fill("docs", 0, 40).await;
-        overwrite(&client, "docs", 40).await;
+        client.overwrite("docs", 40).await;
         let theirs = client.content("docs").await;
         site.run(&[restore]).await.expect(1).says(&["holds 40 points and is not overwritten"]);
         assert_eq!(client.content("docs").await, theirs, "{restore}");

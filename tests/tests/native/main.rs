@@ -13,6 +13,7 @@ mod dialects;
 mod dropped;
 mod dry_run;
 mod evidence;
+mod faults;
 mod harness;
 mod identity;
 mod identity_changes;

@@ -1,0 +1,29 @@
+//! A slice of the fault matrix, natively: the tasks that delete, replace or claim the most.
+
+use qdrant_backup_tests::faults::matrix;
+
+async fn hold(names: &[&str], each: usize) {
+    let summary = matrix::run_natively(names, each).await;
+    assert!(summary.wrong().is_empty(), "{}", summary.wrong().join("\n"));
+    assert!(summary.tried() > names.len() * each / 2, "{summary}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_restore_outlives_faults() {
+    hold(&["force", "force generation", "force beside"], 12).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_beside_another_outlives_faults() {
+    hold(&["side by side"], 20).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drill_and_a_look_outlive_faults() {
+    hold(&["drill", "verify", "list_sets"], 12).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_outlives_faults() {
+    hold(&["prune sets", "prune_snap"], 15).await;
+}
