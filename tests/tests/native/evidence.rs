@@ -135,6 +135,20 @@ async fn a_configuration_that_the_service_fills_in_is_set_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_configuration_that_nobody_recorded_is_told() {
+    let site = docs(1, json!({"shard_number": 1})).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    for missing in [json!({}), Value::Null] {
+        change(&site, &manifest_keys(&site)[0], |manifest| {
+            manifest["collection_config"]["config"]["hnsw_config"] = missing;
+        });
+        site.source.client().wipe().await;
+        let run = site.run(&["recover_snap_shards"]).await.expect(0);
+        run.says(&["restored and not verified", "its `hnsw_config` is not in the backup"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn points_of_others_are_not_taken_for_half_done_work() {
     for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
         let site = docs(1, json!({"shard_number": 2})).await;

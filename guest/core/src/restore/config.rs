@@ -39,11 +39,15 @@ impl fmt::Display for Difference {
 /// Compares the configuration of the collection with the backup's, and sets what can be set.
 ///
 /// # Errors
-/// Something remains different, and `QDRANT_RESTORE_ACCEPT_CONFIG` is not set. With it, it is returned to be told.
+/// Something remains different, and `QDRANT_RESTORE_ACCEPT_CONFIG` is not set. With it, it is returned to be told, as is
+/// what can't be compared.
 pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<Vec<String>, Error> {
+    let notes =
+        unknown(&job.plan.config).map(|name| format!("its `{name}` is not in the backup, and was not compared"));
+    let mut notes: Vec<String> = notes.collect();
     let found = differences_on_target(job, when).await?;
     if found.is_empty() {
-        return Ok(Vec::new());
+        return Ok(notes);
     }
     let changes = changes(&found);
     let client = job.client()?;
@@ -59,13 +63,14 @@ pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<Vec<String>, Er
     }
     let left = differences_on_target(job, when).await?;
     if left.is_empty() {
-        return Ok(Vec::new());
+        return Ok(notes);
     }
     let left = left.iter().map(Difference::to_string).collect::<Vec<_>>().join(", ");
     let cause = format!("its configuration differs from the backup's: {left}{refused}");
     if job.context.settings.accept_config {
         job.warn(&cause);
-        return Ok(vec![cause]);
+        notes.push(cause);
+        return Ok(notes);
     }
     Err(Error::new(Code::VerificationFailed, "", cause).advice(
         "configure the target's service as the source's was, or set QDRANT_RESTORE_ACCEPT_CONFIG=true to take it as it is",
@@ -81,7 +86,20 @@ async fn differences_on_target(job: &Job<'_>, when: When) -> Result<Vec<Differen
         .as_deref()
         .is_none_or(|version| job.cluster.peers.iter().any(|peer| !same_minor(version, &peer.version)));
     let wanted = comparable(&wanted(job), when);
-    Ok(differences(&wanted, &comparable(&info.config, when), newer))
+    let mut there = comparable(&info.config, when);
+    for name in unknown(&wanted) {
+        if let Some(fields) = there.as_object_mut() {
+            fields.remove(name);
+        }
+    }
+    Ok(differences(&wanted, &there, newer))
+}
+
+/// The parts of a configuration that every version of Qdrant has, and of which this one tells nothing: what they were is
+/// not known.
+fn unknown(config: &Value) -> impl Iterator<Item = &'static str> + '_ {
+    let parts = ["hnsw_config", "optimizer_config", "wal_config"].into_iter();
+    parts.filter(|name| config.get(name).is_none_or(|part| part.as_object().is_none_or(Map::is_empty)))
 }
 
 /// The backup's configuration, with what a person asked to be otherwise.
