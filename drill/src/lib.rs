@@ -171,12 +171,12 @@ async fn open_all(
     }
     let shards = manifest.shards.len();
     if let Some(error) = quality::any(&failed) {
-        let cause = format!("{} of its {shards} archives can't be used", failed.len());
+        let cause = format!("{} of its {shards} snapshots can't be used", failed.len());
         return Err(Error::new(error.code(), "", cause));
     }
     match manifest.exact_points() {
         Some(points) if points != total => {
-            let cause = format!("its archives hold {total} points and its manifest says {points}");
+            let cause = format!("its snapshots hold {total} points and its manifest says {points}");
             Err(Error::new(Code::SnapshotDamaged, "", cause))
         }
         _ => Ok(format!("{total} points in {shards} shards")),

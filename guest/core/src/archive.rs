@@ -51,7 +51,7 @@ async fn shard(source: &dyn Source) -> Result<u64, ArchiveError> {
     // could not make whole, and ended all the same as a tar ends, lacks them.
     for part in ["segments", "wal", description::REPLICA_STATE, "shard_config.json"] {
         if !entries.iter().any(|entry| entry.path.split('/').next() == Some(part)) {
-            return Err(ArchiveError::Broken(format!("it has no `{part}` and is not an archive of a shard")));
+            return Err(ArchiveError::Broken(format!("it has no `{part}` and is not a snapshot of a shard")));
         }
     }
     description::peer_of_shard(&entries).map_err(ArchiveError::Broken)

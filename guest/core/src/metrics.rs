@@ -126,7 +126,7 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
     );
     metric("qdrant_backup_last_run_duration_seconds", "How long the task took.", of_run(seconds(elapsed)));
     let bytes = crate::report::total(report.items.iter().filter_map(|item| item.bytes));
-    metric("qdrant_backup_last_run_bytes", "The archives of the run, in bytes.", of_run(bytes.to_string()));
+    metric("qdrant_backup_last_run_bytes", "The snapshots of the run, in bytes.", of_run(bytes.to_string()));
     let count = |(name, count): (&str, usize)| (format!("{run},outcome=\"{name}\""), count.to_string());
     let outcomes = [("done", report.done()), ("failed", report.failed()), ("skipped", report.skipped())];
     metric("qdrant_backup_last_run_items", "How the parts of the run ended.", outcomes.map(count).to_vec());
@@ -159,7 +159,11 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
     let each = |value: &dyn Fn(&(u64, bool, bool)) -> u64| {
         collections.iter().map(|(name, found)| (of_collection(name), value(found).to_string())).collect::<Vec<_>>()
     };
-    metric("qdrant_backup_collection_bytes", "The collection's archives in the run, in bytes.", each(&|found| found.0));
+    metric(
+        "qdrant_backup_collection_bytes",
+        "The collection's snapshots in the run, in bytes.",
+        each(&|found| found.0),
+    );
     metric("qdrant_backup_collection_failed", "1 when something of it failed.", each(&|found| u64::from(found.2)));
     text
 }

@@ -113,7 +113,7 @@ async fn carry_out(bucket: &dyn ObjectStore, plan: &Plan) -> Vec<Item> {
     }
     let keys: Vec<String> = plan.orphans.iter().map(|orphan| orphan.key.clone()).collect();
     let left = delete(bucket, &keys).await;
-    let swept = format!("{} archives that belong to no set", keys.len());
+    let swept = format!("{} snapshots that belong to no set", keys.len());
     let item = match quality::any(&left) {
         None => Item::done("snapshot")
             .bytes(total(plan.orphans.iter().map(|orphan| orphan.bytes)))

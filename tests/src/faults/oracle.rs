@@ -96,7 +96,7 @@ pub async fn always(bench: &mut Bench, job: Job, run: &Run, work: &Path, took: D
     for one in bench.work().iter().filter(|one| one.recovery && one.shard.is_none()) {
         let made_by = SnapshotName::parse(&one.collection, &one.archive).map(|name| name.peer);
         if made_by != Some(one.peer) {
-            return Err(format!("{one:?}: an archive on another peer than its own"));
+            return Err(format!("{one:?}: a snapshot on another peer than its own"));
         }
     }
     Ok(())

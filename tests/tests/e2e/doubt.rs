@@ -142,7 +142,7 @@ async fn what_a_proxy_says_of_work_is_looked_up_before_a_repetition() {
             site.run(&[restore]).await.expect(0).says(&["looking whether it was created", "watching the peer"]);
             assert_eq!(client.content("docs").await.points.len(), 20);
             let work = site.source.stand_in().work();
-            assert_eq!(work.len(), 4, "two archives, each made and put in place once: {work:?}");
+            assert_eq!(work.len(), 4, "two snapshots, each made and put in place once: {work:?}");
         }
     }
 }

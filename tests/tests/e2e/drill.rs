@@ -18,7 +18,7 @@ async fn drill(site: &Site, arguments: &[&str], more: &[(&str, &str)]) -> (u8, V
     let code = tokio::task::spawn_blocking(move || qdrant_backup_drill::command_line(&arguments, variables));
     let code = code.await.unwrap();
     let left = std::fs::read_dir(site.work.path()).unwrap().map(Result::unwrap).map(|entry| entry.file_name());
-    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("drill-")), "an archive was left behind");
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("drill-")), "a snapshot was left behind");
     (code, serde_json::from_str(&site.file("drill.json")).unwrap_or_default())
 }
 
@@ -42,7 +42,7 @@ async fn every_archive_of_every_kind_of_collection_is_opened_and_read() {
     assert_eq!(rf1["cause"], "300 points in 3 shards");
     assert_eq!(drill(&site, &["--al"], &[]).await.0, 2);
     let chosen = drill(&site, &[], &[("QDRANT_COLLECTIONS", "tenants")]).await.1;
-    assert_eq!(chosen["done"], 5, "four archives and their set");
+    assert_eq!(chosen["done"], 5, "four snapshots and their set");
 }
 
 #[tokio::test(flavor = "multi_thread")]

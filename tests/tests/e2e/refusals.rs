@@ -27,7 +27,7 @@ async fn refused(site: &Site, client: &Client, texts: &[&str]) {
 async fn a_shard_without_data() {
     let (site, client) = backed_up().await;
     site.s3.delete(&site.s3.keys("snapshots/docs/")[1]);
-    refused(&site, &client, &["no archive has data of an active replica of shard"]).await;
+    refused(&site, &client, &["no snapshot has data of an active replica of shard"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn an_archive_that_was_not_stored_whole() {
     let mut bytes = site.s3.get(&key).unwrap();
     bytes.truncate(bytes.len() - 1024);
     site.s3.put(&key, bytes);
-    refused(&site, &client, &["it is not the archive that was made"]).await;
+    refused(&site, &client, &["it is not the snapshot that was made"]).await;
     for key in site.s3.keys("snapshot_manifests/") {
         site.s3.delete(&key);
     }

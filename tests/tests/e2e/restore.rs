@@ -201,7 +201,7 @@ async fn the_newest_complete_backup_is_taken_and_the_others_are_named() {
     site.run_in(work.path(), &["recover_snap"], &[])
         .await
         .expect(0)
-        .says(&["no archive has data of an active replica of shard"]);
+        .says(&["no snapshot has data of an active replica of shard"]);
     assert_eq!(client.count(0, "docs").await, 20);
 
     // Chosen by its date and time.

@@ -69,7 +69,7 @@ async fn a_backup_prunes_after_itself_and_a_failed_one_does_not() {
     });
     site.run_with(&["create_snap_shards"], &two).await.expect(1).says(&["AccessDenied"]);
     assert_eq!(sets(&site, "docs").len(), 2);
-    assert_eq!(site.s3.keys("snapshots/docs/").len(), stored, "the failed one left no archives");
+    assert_eq!(site.s3.keys("snapshots/docs/").len(), stored, "the failed one left no snapshots");
     let site = with_sets(2).await;
     another_second().await;
     site.run_with(&["create_snap_shards"], &two).await.expect(0).says(&["removed: no rule keeps it"]);
@@ -122,10 +122,10 @@ async fn orphans_are_swept_after_the_grace_and_below_the_cap() {
     site.run_with(&["prune_snap"], &settings)
         .await
         .expect(1)
-        .says(&["1 of its 5 archives", "more than QDRANT_SWEEP_DELETE_CAP_PCT=10"]);
+        .says(&["1 of its 5 snapshots", "more than QDRANT_SWEEP_DELETE_CAP_PCT=10"]);
     assert!(site.s3.get(orphan).is_some());
     let settings = [("QDRANT_BACKUP_RETENTION_SETS", "2"), ("QDRANT_SWEEP_GRACE_SECONDS", "1s")];
-    site.run_with(&["prune_snap"], &settings).await.expect(0).says(&["1 archives that belong to no set deleted"]);
+    site.run_with(&["prune_snap"], &settings).await.expect(0).says(&["1 snapshots that belong to no set deleted"]);
     assert!(site.s3.get(orphan).is_none() && site.s3.get(foreign).is_some());
     assert!(good.iter().all(|key| site.s3.get(key).is_some()));
 
@@ -205,7 +205,7 @@ async fn a_dry_run_says_what_a_real_one_would_do_and_does_nothing() {
     client.alias("live", "docs").await;
     let before = everything(&site);
     let plan = site.run(&["create_snap_shards", "--dry-run"]).await.expect(0).stdout;
-    assert_eq!(plan.lines().filter(|line| line.starts_with("archive\tdocs\tshard ")).count(), 2, "{plan}");
+    assert_eq!(plan.lines().filter(|line| line.starts_with("snapshot\tdocs\tshard ")).count(), 2, "{plan}");
     site.run(&["create_snap", "--dry-run"]).await.expect(0);
     assert_eq!((everything(&site), site.file("snapshots")), (before, String::new()));
 

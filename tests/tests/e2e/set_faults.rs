@@ -214,7 +214,7 @@ async fn a_set_stores_each_shard_once_whatever_the_replication_factor() {
         let set = bytes(&format!("snapshots/rf{factor}/shards/"));
         let whole = bytes(&format!("snapshots/rf{factor}/")) - set;
         let ratio = whole as f64 / set as f64;
-        println!("replication factor {factor}: archives {whole} bytes, a set {set} bytes, {ratio:.2} to 1");
+        println!("replication factor {factor}: snapshots {whole} bytes, a set {set} bytes, {ratio:.2} to 1");
         // What an archive says of shards that are not in it weighs a little, too.
         assert!((ratio - factor as f64).abs() < 0.35, "replication factor {factor}: {ratio:.2}");
     }

@@ -28,7 +28,7 @@ async fn one_archive_a_shard_its_checksum_and_a_manifest_of_it_all() {
             assert_eq!(manifest.shards.len(), shards, "{collection}");
         }
         let stored = site.s3.keys(&format!("snapshots/{collection}/"));
-        assert_eq!(stored.len(), manifest.shards.len(), "{collection}: one archive of each shard, {stored:?}");
+        assert_eq!(stored.len(), manifest.shards.len(), "{collection}: one snapshot of each shard, {stored:?}");
         for shard in &manifest.shards {
             let bytes = site.s3.get(&shard.s3_key).unwrap();
             assert_eq!((shard.size, &shard.checksum), (Some(bytes.len() as u64), &sha256(&bytes)));
@@ -42,7 +42,7 @@ async fn one_archive_a_shard_its_checksum_and_a_manifest_of_it_all() {
     let [manifest] = sets(&site, "rf2").try_into().unwrap();
     assert!(manifest.shards.iter().all(|shard| shard.replicas.len() == 2));
     let asked: BTreeSet<u64> = manifest.shards.iter().map(|shard| shard.source_peer_id).collect();
-    assert!(asked.len() >= 2, "one peer made all archives");
+    assert!(asked.len() >= 2, "one peer made all snapshots");
     let [manifest] = sets(&site, "rf1").try_into().unwrap();
     assert_eq!(manifest.aliases, ["live"]);
 }

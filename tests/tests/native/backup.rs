@@ -32,7 +32,7 @@ async fn an_archive_has_the_size_that_qdrant_says() {
             });
             site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, uri, 1, wrong));
             let run = site.run_with(&[task], &[UNREAD]).await;
-            failed(run).says(&["it is not the whole archive"]);
+            failed(run).says(&["it is not the whole snapshot"]);
             let mut manifests =
                 site.s3.keys(if task == "create_snap" { "snapshot_manifests/" } else { "backup_manifests/" });
             manifests.retain(|key| !key.ends_with(".partial.json"));
@@ -96,7 +96,7 @@ async fn an_archive_that_took_the_place_of_another_is_told() {
         clock::another_second().await;
         client.ok(Method::POST, &format!("/collections{uri}"), None).await;
         let run = site.run(&[task]).await;
-        failed(run).says(&["gave the archive the name of an earlier one"]);
+        failed(run).says(&["gave the snapshot the name of an earlier one"]);
         assert!(manifest_keys(&site).is_empty());
     }
 }

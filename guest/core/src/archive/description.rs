@@ -109,7 +109,7 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
         }
     }
     let table = |name: &str| {
-        tables.get(name).ok_or_else(|| format!("it has no `{name}` and is not an archive of a collection"))
+        tables.get(name).ok_or_else(|| format!("it has no `{name}` and is not a snapshot of a collection"))
     };
     let config: Value = read("config.json", table("config.json")?)?;
     let indexes: Option<PayloadIndex> =
@@ -196,7 +196,7 @@ mod tests {
     fn what_is_missing_or_contradicts_itself_is_refused() {
         let without =
             |path: &str| describe(entries().into_iter().filter(|entry| entry.path != path).collect()).unwrap_err();
-        assert!(without("config.json").contains("not an archive of a collection"));
+        assert!(without("config.json").contains("not a snapshot of a collection"));
         assert!(without("0/segments/a.tar").contains("is said to be local"));
         assert!(without("1/replica_state.json").contains("1/replica_state.json"));
         let fewer = entries().into_iter().filter(|entry| !entry.path.starts_with("1/")).collect();

@@ -17,7 +17,7 @@ impl fmt::Display for ArchiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(error) => write!(f, "{error}"),
-            Self::Broken(what) => write!(f, "the archive can't be used: {what}"),
+            Self::Broken(what) => write!(f, "the snapshot can't be used: {what}"),
         }
     }
 }

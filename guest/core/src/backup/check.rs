@@ -87,7 +87,7 @@ impl<'a> Created<'a> {
             made_by(peer, own_id).map_err(of_key)?;
         }
         if stat.bytes != size {
-            let cause = format!("it has {} bytes and Qdrant says {size}: it is not the whole archive", stat.bytes);
+            let cause = format!("it has {} bytes and Qdrant says {size}: it is not the whole snapshot", stat.bytes);
             return Err(Error::new(Code::SnapshotDamaged, format!("the object `{key}`"), cause).into());
         }
         walked.transpose().map_err(Error::from)?;

@@ -124,7 +124,7 @@ impl<'a> Job<'a> {
             }
         }
         if taken.is_empty() {
-            return Err(failed(Error::new(Code::Incomplete, "", "no archive of it could be made")));
+            return Err(failed(Error::new(Code::Incomplete, "", "no snapshot of it could be made")));
         }
         let (after, unchanged) = join(count(), looked.unchanged(self.cluster, self.collection)).await;
         unchanged.map_err(failed)?;
@@ -343,7 +343,7 @@ fn uncovered(layout: &Layout, taken: &[Taken]) -> BTreeSet<u32> {
 fn incomplete(missing: &BTreeSet<u32>) -> Error {
     let shards = missing.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let cause = format!(
-        "incomplete: no archive has data for shard {shards}; see the failures of its peers (with \
+        "incomplete: no snapshot has data for shard {shards}; see the failures of its peers (with \
                          GET_PEERS_FROM_CLUSTER_INFO=false every peer has to be among QDRANT_SOURCE_HOSTS)"
     );
     Error::new(Code::Incomplete, "", cause)

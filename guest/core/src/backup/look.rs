@@ -130,14 +130,14 @@ impl Looked<'_> {
         let warn = |text: String| context.log.warn(Some(&self.peer.address()), &format!("`{collection}`: {text}"));
         let status = self.told.as_ref().ok().and_then(|told| told.get("status")).and_then(Value::as_str);
         if status == Some("red") {
-            warn("its status is red: Qdrant reports failed operations; the archive may carry the fault".to_owned());
+            warn("its status is red: Qdrant reports failed operations; the snapshot may carry the fault".to_owned());
         }
         let params = self.told.as_ref().ok().and_then(params);
         if let Some(refused) = params.and_then(names::of_vectors) {
             warn(format!("{refused}: the backup can be restored into earlier versions only"));
         }
         if self.layout.transfers + self.layout.resharding > 0 {
-            warn("shards are being moved right now; an archive made meanwhile may miss the moving ones".to_owned());
+            warn("shards are being moved right now; a snapshot made meanwhile may miss the moving ones".to_owned());
         }
         for (id, shard) in &self.layout.shards {
             for (peer, replica) in shard.replicas.iter().filter(|(_, replica)| !replica.is_active()) {
@@ -161,7 +161,7 @@ impl Looked<'_> {
         if same_params && layout.placement() == self.layout.placement() {
             return Ok(layout);
         }
-        let cause = "its shards were moved or its parameters changed while the archives were made, so that they may not \
+        let cause = "its shards were moved or its parameters changed while the snapshots were made, so that they may not \
                      fit together";
         Err(Error::new(Code::Changed, "", cause).advice("run the backup again"))
     }

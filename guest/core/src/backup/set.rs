@@ -468,12 +468,12 @@ impl<'a> Job<'a> {
 /// What is said of a set that lacks shards.
 fn missing(shards: &BTreeMap<u32, String>) -> Error {
     let causes: Vec<&str> = shards.values().map(String::as_str).collect();
-    let cause = format!("{} of its shards have no archive: {}", shards.len(), causes.join("; "));
+    let cause = format!("{} of its shards have no snapshot: {}", shards.len(), causes.join("; "));
     Error::new(Code::Incomplete, "", cause)
 }
 
 /// In a dry run: what would be asked of a peer.
 pub(super) fn would_make(context: &Context, collection: &str, peer: &Peer, what: &str) -> Item {
-    context.plan(&["archive", collection, what, &peer.address()]);
+    context.plan(&["snapshot", collection, what, &peer.address()]);
     Item::skipped("snapshot", format!("would be made: {what}")).host(peer.address()).collection(collection)
 }

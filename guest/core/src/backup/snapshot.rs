@@ -104,7 +104,7 @@ impl Known {
         drop(permit);
         if known.contains(&description.name) {
             let cause = format!(
-                "{} gave the archive the name of an earlier one, `{}`, which is lost with it: two backups of this \
+                "{} gave the snapshot the name of an earlier one, `{}`, which is lost with it: two backups of this \
                  collection ran within the same second",
                 client.host(),
                 description.name

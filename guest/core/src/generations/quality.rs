@@ -79,7 +79,7 @@ fn of_another_size(generation: &Generation, snapshot: &BucketArchive) -> Option<
     let listed = generation.manifest.as_ref()?.archives.iter().find(|listed| listed.key == snapshot.key)?;
     (listed.bytes != snapshot.bytes).then(|| {
         let cause = format!(
-            "it has {} bytes and its manifest says {}: it is not the archive that was made",
+            "it has {} bytes and its manifest says {}: it is not the snapshot that was made",
             snapshot.bytes, listed.bytes
         );
         Error::new(Code::SnapshotDamaged, format!("`{}`", snapshot.name), cause)
@@ -114,7 +114,7 @@ fn can_be_made(snapshots: &[Described]) -> Result<(), Error> {
 /// Says what is missing, or which of them do not belong together.
 pub fn complete(archives: &[Described]) -> Result<(), Error> {
     let incomplete = |cause: String| Error::new(Code::Incomplete, "", cause);
-    let Some(first) = archives.first() else { return Err(incomplete("there is no archive".to_owned())) };
+    let Some(first) = archives.first() else { return Err(incomplete("there is no snapshot".to_owned())) };
     for other in archives {
         let (a, b) = (&first.description, &other.description);
         if a.uuid != b.uuid {
@@ -140,12 +140,12 @@ pub fn complete(archives: &[Described]) -> Result<(), Error> {
         first.description.shards.keys().filter(|shard| !good.contains(shard)).map(u32::to_string).collect();
     if !missing.is_empty() {
         return Err(incomplete(format!(
-            "no archive has data of an active replica of shard {}; the archives of the peers that held it are missing",
+            "no snapshot has data of an active replica of shard {}; the snapshots of the peers that held it are missing",
             missing.join(", ")
         )));
     }
     if first.description.shards.is_empty() && !first.description.custom_sharding {
-        return Err(incomplete("the archive names no shard".to_owned()));
+        return Err(incomplete("the snapshot names no shard".to_owned()));
     }
     Ok(())
 }

@@ -304,7 +304,7 @@ impl Cluster {
         let list = || versions.iter().copied().collect::<Vec<_>>().join(", ");
         (versions.len() > 1).then(|| {
             format!(
-                "its peers run different versions of Qdrant ({}): an archive of a newer one may not be read by an older one; \
+                "its peers run different versions of Qdrant ({}): a snapshot of a newer one may not be read by an older one; \
                  end the upgrade first",
                 list()
             )

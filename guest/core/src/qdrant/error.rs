@@ -199,17 +199,17 @@ fn advice(code: u16, text: &str) -> Option<&'static str> {
     if text.contains(LINKS_DISABLED) {
         return Some(
             "the server has service.enable_snapshot_url_recovery=false; with \
-             QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY=true on every peer it would fetch its archives itself",
+             QDRANT__SERVICE__ENABLE_SNAPSHOT_URL_RECOVERY=true on every peer it would fetch its snapshots itself",
         );
     }
     if not_fetched(text) {
         return Some(
-            "Qdrant could not fetch the archive from S3: check that its pods reach the S3 endpoint under this name \
+            "Qdrant could not fetch the snapshot from S3: check that its pods reach the S3 endpoint under this name \
              (QDRANT_S3_ENDPOINT_URL_FOR_QDRANT), that the link had not expired and that the clocks agree",
         );
     }
     if text.contains("File name too long") {
-        return Some("the collection's name is too long for Qdrant to make an archive of it");
+        return Some("the collection's name is too long for Qdrant to make a snapshot of it");
     }
     match code {
         401 => Some("check QDRANT_API_KEY, and QDRANT_RESTORE_API_KEY for the restore side"),

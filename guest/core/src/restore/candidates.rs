@@ -37,7 +37,7 @@ pub(crate) async fn wanted(
     let all = sets::list(bucket).await?;
     if all.is_empty() {
         return Err(Error::new(Code::NothingSelected, "", "the bucket holds no sets; check QDRANT_S3_BUCKET_NAME")
-            .advice("`create_snap_shards` makes them, and `recover_snap` restores archives of whole collections"));
+            .advice("`create_snap_shards` makes them, and `recover_snap` restores snapshots of whole collections"));
     }
     let settings = &context.settings;
     let lines = state_files::chosen_collections(context.ports.files.as_ref())?;

@@ -149,7 +149,7 @@ impl Target {
 /// # Errors
 /// It can't come out right: says why.
 pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
-    let first = selection.archives.first().ok_or_else(|| Error::new(Code::Incomplete, "", "there is no archive"))?;
+    let first = selection.archives.first().ok_or_else(|| Error::new(Code::Incomplete, "", "there is no snapshot"))?;
     let description = &first.description;
     target.takes(description.custom_sharding)?;
     let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
@@ -166,7 +166,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
     let spoilt = placement.iter().find(|(shard, peers)| stale.get(shard).is_some_and(|stale| stale == *peers));
     if let Some((shard, _)) = spoilt {
         let cause = format!(
-            "some of its archives have shards of replicas that were not active, and on so few peers they would take the \
+            "some of its snapshots have shards of replicas that were not active, and on so few peers they would take the \
              place of the good data of shard {shard}"
         );
         return Err(Error::new(Code::Unsupported, "", cause)

@@ -12,7 +12,7 @@ use crate::qdrant::Cluster;
 /// The target is older than the source, or more than one minor version newer.
 pub(super) fn check(versions: Option<Vec<&str>>, target: &Cluster) -> Result<Option<String>, Error> {
     let Some(versions) = versions else {
-        return Ok(Some("without a manifest the version of Qdrant that made the archives is not known".to_owned()));
+        return Ok(Some("without a manifest the version of Qdrant that made the snapshots is not known".to_owned()));
     };
     for from in versions {
         for peer in &target.peers {
@@ -27,10 +27,10 @@ fn compatible(from: &str, to: &str) -> Result<(), String> {
         return Err(format!("the versions `{from}` and `{to}` can't be compared"));
     };
     if target < source {
-        return Err(format!("Qdrant {to} is older than {from}, which made the archives, and may not read them"));
+        return Err(format!("Qdrant {to} is older than {from}, which made the snapshots, and may not read them"));
     }
     if target.0 != source.0 || target.1 > source.1 + 1 {
-        return Err(format!("Qdrant {to} is more than one minor version newer than {from}, which made the archives"));
+        return Err(format!("Qdrant {to} is more than one minor version newer than {from}, which made the snapshots"));
     }
     Ok(())
 }

@@ -277,7 +277,7 @@ impl SetManifest {
             let of_qdrant = shard.s3_key.strip_prefix(&folder).is_some_and(naming::is_plain);
             if shard.snapshot_name.is_empty() || !(of_qdrant || self.has_streamed(shard, places)) {
                 return Err(format!(
-                    "the archive of shard {} (`{}`) is not one below `{folder}` (QDRANT_S3_KEY_PREFIX)",
+                    "the snapshot of shard {} (`{}`) is not one below `{folder}` (QDRANT_S3_KEY_PREFIX)",
                     shard.id, shard.s3_key
                 ));
             }

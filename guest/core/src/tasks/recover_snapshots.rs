@@ -106,7 +106,7 @@ async fn of_source(
             *archives = Err(Error::new(
                 Code::NothingSelected,
                 "",
-                format!("there is no archive of it in the backups of {}", whose.name()),
+                format!("there is no snapshot of it in the backups of {}", whose.name()),
             ));
         }
     }
@@ -136,7 +136,7 @@ async fn of_source(
             Err(Error::new(
                 Code::NothingSelected,
                 "",
-                format!("it was there when everything was backed up by the run {}, and has no archive", run.run_id),
+                format!("it was there when everything was backed up by the run {}, and has no snapshot", run.run_id),
             ))
         });
     }
@@ -224,7 +224,7 @@ async fn archives(
         let absent: Vec<_> = absent
             .map(|collection| {
                 let cause =
-                    "the file `collections` names it, and the bucket has no archive of it that passes the filter";
+                    "the file `collections` names it, and the bucket has no snapshot of it that passes the filter";
                 (collection.clone(), Err(Error::new(Code::NothingSelected, "", cause)))
             })
             .collect();
