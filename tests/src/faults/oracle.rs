@@ -285,7 +285,9 @@ pub async fn complete(
 /// Names the ones that were.
 pub fn nothing_twice(done: &[Work], recoveries: bool) -> Result<(), String> {
     let mut times: BTreeMap<(u64, &str, Option<u32>, &str), usize> = BTreeMap::new();
-    for one in done.iter().filter(|one| one.recovery == recoveries) {
+    // A replacement beside a collection that fails is dropped, and made anew.
+    let lasting = |one: &&Work| !one.collection.starts_with("qdrant-backup-beside-");
+    for one in done.iter().filter(|one| one.recovery == recoveries).filter(lasting) {
         let archive = if recoveries { one.archive.as_str() } else { "" };
         *times.entry((one.peer, &one.collection, one.shard, archive)).or_default() += 1;
     }

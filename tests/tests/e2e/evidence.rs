@@ -3,19 +3,10 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use qdrant_backup_tests::client::Client;
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// Points of the same ids with another payload.
-async fn overwrite(client: &Client, collection: &str, points: u64) {
-    let points: Vec<Value> =
-        (0..points).map(|id| json!({"id": id, "vector": [0.1, 0.2, 0.3, 0.4], "payload": {"city": "WRONG"}})).collect();
-    let path = format!("/collections/{collection}/points?wait=true");
-    client.ok(Method::PUT, &path, Some(&json!({ "points": points }))).await;
-}
 
 async fn docs(peers: usize, more: Value) -> Site {
     let site = Site::cluster(peers).await;
@@ -42,13 +33,13 @@ async fn force_replaces_points_that_were_overwritten() {
         site.run(&[backup]).await.expect(0);
         client.wipe().await;
         site.run(&[restore]).await.expect(0).says(&["40 points, verified on every replica"]);
-        overwrite(&client, "docs", 40).await;
+        client.overwrite("docs", 40).await;
         // Without force nothing is done, and nothing is said of the points.
         let run = site.run(&[restore]).await.expect(0).says(&["restored before by", "its content was not compared"]);
         assert!(!run.stderr.contains("still as it was"), "{}", run.stderr);
         let force = ("QDRANT_RESTORE_FORCE", "true");
         for work in [TempDir::new().unwrap().path(), site.work.path()] {
-            overwrite(&client, "docs", 40).await;
+            client.overwrite("docs", 40).await;
             site.run_in(work, &[restore], &[force]).await.expect(0);
             assert_eq!(client.content("docs").await, before, "{restore}");
         }
