@@ -185,3 +185,38 @@ async fn a_drill_drops_what_it_made_and_no_user_s_collection() {
     assert_eq!(there.collections().await, [theirs[0].to_owned()].into());
     assert_eq!(there.count(0, theirs[0]).await, 7);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_is_verified_beside_the_old_collection() {
+    for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
+        let site = docs(2, json!({"shard_number": 2, "replication_factor": 2})).await;
+        let client = site.source.client();
+        client.alias("live", "docs").await;
+        let before = client.content("docs").await;
+        site.run(&[backup]).await.expect(0);
+        client.overwrite("docs", 40).await;
+        let settings = [("QDRANT_RESTORE_FORCE", "true"), ("QDRANT_RESTORE_BESIDE", "true")];
+        let run = site.run_with(&[restore], &settings).await.expect(0);
+        run.says(&["its replacement was restored beside it and verified", "40 points, verified on every replica"]);
+        assert_eq!(client.contents().await, BTreeMap::from([("docs".to_owned(), before)]), "{restore}");
+        assert_eq!(client.aliases().await, BTreeMap::from([("live".to_owned(), "docs".to_owned())]), "{restore}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metadata_of_a_cluster_comes_back_on_wish() {
+    let site = docs(2, json!({"shard_number": 1})).await;
+    let client = site.source.client();
+    let path = "/cluster/metadata/keys/mine%2Fand%20yours";
+    let set = async |value: Value| drop(client.ok(Method::PUT, &format!("{path}?wait=true"), Some(&value)).await);
+    let was = json!({"a": [1, null], "b": "x"});
+    set(was.clone()).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    set(json!(7)).await;
+    client.wipe().await;
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["QDRANT_RESTORE_CLUSTER_STATE=true sets it"]);
+    assert_eq!(client.ok(Method::GET, path, None).await, 7);
+    let apply = ("QDRANT_RESTORE_CLUSTER_STATE", "true");
+    site.run_with(&["recover_snap_shards"], &[apply]).await.expect(0).says(&["set as it was at the backup"]);
+    assert_eq!(client.ok(Method::GET, path, None).await, was);
+}

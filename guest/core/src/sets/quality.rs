@@ -423,5 +423,20 @@ mod tests {
             assert_eq!(with(&|manifest| manifest.shards[1].points = uncounted), Level::Checked);
         }
         assert_eq!(with(&|manifest| manifest.shards[0].checksum = String::new()), Level::Recorded);
+        let drill = |verified: bool| DrillRecord {
+            version: 1,
+            collection: "docs".to_owned(),
+            backup_set_id: "s".to_owned(),
+            snapshots: manifest.fingerprint(),
+            restored_at: String::new(),
+            points: 2,
+            verified,
+            compared: String::new(),
+            host: String::new(),
+            run_id: String::new(),
+        };
+        assert_eq!(with_drill(Level::Restorable, Some(&drill(true))), Level::Drilled);
+        assert_eq!(with_drill(Level::Restorable, Some(&drill(false))), Level::Restorable);
+        assert_eq!(with_drill(Level::Checked, Some(&drill(true))), Level::Checked);
     }
 }
