@@ -154,7 +154,7 @@ settings! {
     QDRANT_RESTORE_FORCE: bool = flag(false,
         "delete and restore collections that are there, take over aliases of other collections");
     QDRANT_RESTORE_BESIDE: bool = flag(false,
-        "where that replaces a collection and the target has room for both, first restore and verify the replacement beside it");
+        "with QDRANT_RESTORE_FORCE, where the target has room for both: first restore the replacement beside the collection and verify it");
     QDRANT_RESTORE_ID: Option<String> = parsed("the run's own", "letters, digits, `-_.`", restore_id,
         "names a restore: its runs go on with one another, and do nothing once it has ended; in Kubernetes the Job's uid");
     QDRANT_RESTORE_ACCEPT_CONFIG: bool = flag(false,
