@@ -55,9 +55,11 @@ impl ClusterState {
             state.unknown.push("no peer answers".to_owned());
             return state;
         };
-        match peer.client.quotas().await {
-            Ok(quotas) => state.quotas = quotas,
-            Err(error) => state.unknown.push(format!("its quotas: {error}")),
+        if has_quotas(&peer.version) {
+            match peer.client.quotas().await {
+                Ok(quotas) => state.quotas = quotas,
+                Err(error) => state.unknown.push(format!("its quotas: {error}")),
+            }
         }
         // A server without clustering has no metadata.
         if cluster.distributed
@@ -92,6 +94,15 @@ impl ClusterState {
             .map(|quotas| Missing::Quotas(quotas.clone()))
             .chain(metadata.map(|(key, value)| Missing::Metadata(key.clone(), value.clone())))
             .collect()
+    }
+}
+
+/// Qdrant has quotas since 1.19. One whose version can't be read is asked.
+fn has_quotas(version: &str) -> bool {
+    let mut parts = version.split('.').map(str::parse::<u64>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (1, 19),
+        _ => true,
     }
 }
 
@@ -159,6 +170,11 @@ async fn set(cluster: &Cluster, missing: &Missing) -> Result<(), Error> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn older_servers_are_not_asked_for_quotas() {
+        assert_eq!(["1.18.3", "1.19.0", "2.0.0", "0.11.7", "dev"].map(has_quotas), [false, true, true, false, true]);
+    }
 
     #[test]
     fn what_the_target_has_not_is_told_and_its_own_is_left() {

@@ -131,9 +131,9 @@ impl Client {
         Ok(layout)
     }
 
-    /// The quotas that the cluster has agreed on; `None` before Qdrant 1.19.
+    /// The quotas that the cluster has agreed on; `None` where the server knows none. Asked once: no backup waits for it.
     pub async fn quotas(&self) -> Result<Option<Value>, QdrantError> {
-        optional(self.read(Method::GET, "/quotas", None, Effect::Idempotent).await)
+        optional(self.read(Method::GET, "/quotas", None, Effect::Once).await)
     }
 
     /// Sets the quotas.
@@ -141,16 +141,16 @@ impl Client {
         self.read::<Value>(Method::PUT, "/quotas", Some(quotas), Effect::Idempotent).await.map(drop)
     }
 
-    /// The names of the entries of the cluster's metadata; none where the server is too old to have any.
+    /// The names of the entries of the cluster's metadata; none where the server is too old to have any. Asked once.
     pub async fn metadata_keys(&self) -> Result<Vec<String>, QdrantError> {
-        let keys = self.read(Method::GET, "/cluster/metadata/keys", None, Effect::Idempotent).await;
+        let keys = self.read(Method::GET, "/cluster/metadata/keys", None, Effect::Once).await;
         Ok(optional(keys)?.unwrap_or_default())
     }
 
     /// An entry of the cluster's metadata; null where there is none.
     pub async fn metadata(&self, key: &str) -> Result<Value, QdrantError> {
         let path = format!("/cluster/metadata/keys/{}", segment(key));
-        self.read(Method::GET, &path, None, Effect::Idempotent).await
+        self.read(Method::GET, &path, None, Effect::Once).await
     }
 
     /// Sets an entry of the cluster's metadata. A null would remove it.

@@ -42,10 +42,7 @@ impl fmt::Display for Difference {
 /// Something remains different, and `QDRANT_RESTORE_ACCEPT_CONFIG` is not set. With it, it is returned to be told, as is
 /// what can't be compared.
 pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<Vec<String>, Error> {
-    let notes =
-        unknown(&job.plan.config).map(|name| format!("its `{name}` is not in the backup, and was not compared"));
-    let mut notes: Vec<String> = notes.collect();
-    let found = differences_on_target(job, when).await?;
+    let (found, mut notes) = differences_on_target(job, when).await?;
     if found.is_empty() {
         return Ok(notes);
     }
@@ -61,7 +58,7 @@ pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<Vec<String>, Er
             Err(error) => return Err(error.into()),
         }
     }
-    let left = differences_on_target(job, when).await?;
+    let (left, _) = differences_on_target(job, when).await?;
     if left.is_empty() {
         return Ok(notes);
     }
@@ -77,7 +74,8 @@ pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<Vec<String>, Er
     ))
 }
 
-async fn differences_on_target(job: &Job<'_>, when: When) -> Result<Vec<Difference>, Error> {
+/// What differs, and what of the target's configuration can't be compared.
+async fn differences_on_target(job: &Job<'_>, when: When) -> Result<(Vec<Difference>, Vec<String>), Error> {
     let info = job.client()?.collection(&job.plan.collection).await?;
     let info = info.ok_or_else(|| Error::new(Code::Changed, "", "the collection is gone"))?;
     let newer = job
@@ -87,12 +85,14 @@ async fn differences_on_target(job: &Job<'_>, when: When) -> Result<Vec<Differen
         .is_none_or(|version| job.cluster.peers.iter().any(|peer| !same_minor(version, &peer.version)));
     let wanted = comparable(&wanted(job), when);
     let mut there = comparable(&info.config, when);
+    let mut notes = Vec::new();
     for name in unknown(&wanted) {
-        if let Some(fields) = there.as_object_mut() {
-            fields.remove(name);
+        let part = there.as_object_mut().and_then(|fields| fields.remove(name));
+        if part.and_then(|part| part.as_object().map(Map::is_empty)) == Some(false) {
+            notes.push(format!("its `{name}` is not in the backup, and was not compared"));
         }
     }
-    Ok(differences(&wanted, &there, newer))
+    Ok((differences(&wanted, &there, newer), notes))
 }
 
 /// The parts of a configuration that every version of Qdrant has, and of which this one tells nothing: what they were is
