@@ -110,7 +110,7 @@ async fn a_dry_run_says_what_would_be_done() {
     };
     let lines = |plan: &str, kind: &str| plan.lines().filter(|line| line.starts_with(&format!("{kind}\t"))).count();
     let backup = plan(&["create_snap"], &[]).await;
-    assert_eq!((lines(&backup, "archive"), lines(&backup, "aliases")), (2, 1), "{backup}");
+    assert_eq!((lines(&backup, "snapshot"), lines(&backup, "aliases")), (2, 1), "{backup}");
     let renamed = [
         ("QDRANT_RESTORE_RENAME", "docs=docs-2"),
         ("QDRANT_RESTORE_DROP_OLD", "true"),
