@@ -440,5 +440,5 @@ async fn peers_are_reached_by_rule_where_their_names_lead_nowhere() {
     // A rule that leads to another peer is found out.
     let wrong = format!("qdrant-2.inner=http://{}:6333, {}=http://{}", peers[2].ip, peers[2].id, peers[2].ip);
     let run = site.run_with(&["create_snap_shards"], &[BY_STREAM, ("QDRANT_PEER_HOSTS", &wrong)]).await;
-    failed(run).says(&["is the peer"]);
+    failed(run).says(&["and not as peer"]);
 }

@@ -182,7 +182,10 @@ async fn to_cluster(group: Vec<Answer>, settings: &Settings, all_peers: bool) ->
         }
     }
     for missing in &mut cluster.missing {
-        if let Some(now) = cluster.peers.iter().find(|peer| peer.address() == missing.host) {
+        // By what the cluster itself says: a rule of QDRANT_PEER_HOSTS may lead to the wrong one.
+        let uri = missing.id.and_then(|id| uris.get(&id));
+        let is_there = |peer: &&Peer| uri.is_some() && peer.id.and_then(|id| uris.get(&id)) == uri;
+        if let Some(now) = cluster.peers.iter().find(is_there) {
             let id = now.id.map(|id| id.to_string()).unwrap_or_default();
             missing.cause = format!(
                 "at its address, {}, is the peer {id} now: with a new volume, a pod comes back as another peer",
