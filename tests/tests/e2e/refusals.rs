@@ -64,7 +64,7 @@ async fn an_archive_that_was_not_stored_whole() {
     for key in site.s3.keys("snapshot_manifests/") {
         site.s3.delete(&key);
     }
-    refused(&site, &client, &["it was not stored whole"]).await;
+    refused(&site, &client, &["it is not whole"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
