@@ -147,6 +147,16 @@ struct Lock<'a> {
     held: bool,
 }
 
+/// What watching another run's lock has shown.
+enum Watched {
+    /// It was written anew.
+    AtWork,
+    /// Nobody has written it for so long that its holder is gone.
+    Silent,
+    /// It is not there any more: its run has ended.
+    Ended,
+}
+
 /// Another run's lock.
 struct Other {
     key: String,
@@ -267,24 +277,29 @@ impl<'a> Lock<'a> {
                 clock.sleep(Duration::from_millis(500 + clock.random() % 3000)).await;
                 continue;
             }
-            if self.lives(&other).await? {
-                return Err(Refusal::Held(Error::new(Code::Locked, "", last).advice(match self.claim.work {
-                    work if work.removes() => "it may need what would be removed: prune when it has ended",
-                    _ => "run this one again when that has ended",
-                })));
+            match self.watch(&other).await? {
+                Watched::AtWork => {
+                    return Err(Refusal::Held(Error::new(Code::Locked, "", last).advice(match self.claim.work {
+                        work if work.removes() => "it may need what would be removed: prune when it has ended",
+                        _ => "run this one again when that has ended",
+                    })));
+                }
+                Watched::Ended => {}
+                Watched::Silent => {
+                    self.context.log.warn(None, &format!("{last}: it has been silent, and its lock is removed"));
+                    self.bucket.delete(&other.key).await?;
+                }
             }
-            self.context.log.warn(None, &format!("{last}: it has been silent, and its lock is removed"));
-            self.bucket.delete(&other.key).await?;
         }
         Err(Refusal::Impossible(Error::new(Code::StoreAnswer, "", format!("given up after {TRIES} tries: {last}"))))
     }
 
     /// Watches a lock: whether its holder is at work.
-    async fn lives(&self, other: &Other) -> Result<bool, Error> {
+    async fn watch(&self, other: &Other) -> Result<Watched, Error> {
         let clock = &self.context.ports.clock;
         let written = text(&other.content, "beat_at").and_then(|text| timestamp::RFC3339.read(&text));
         if written.is_some_and(|written| clock.now() - written > OLD) {
-            return Ok(false);
+            return Ok(Watched::Silent);
         }
         let who = describe(other);
         self.context.log.info(None, &format!("{who}: waiting to see whether it is still at work"));
@@ -292,12 +307,12 @@ impl<'a> Lock<'a> {
         while clock.monotonic().saturating_sub(started) < SILENCE {
             clock.sleep(LOOK).await;
             match self.bucket.get(&other.key, LIMIT).await? {
-                Some(now) if now != other.content => return Ok(true),
+                Some(now) if now != other.content => return Ok(Watched::AtWork),
                 Some(_) => {}
-                None => return Ok(false),
+                None => return Ok(Watched::Ended),
             }
         }
-        Ok(false)
+        Ok(Watched::Silent)
     }
 
     /// Writes the lock anew, again and again; ends with who took it.

@@ -162,15 +162,19 @@ async fn keys_that_cannot_be_renewed_are_used_while_they_last() {
     let place = place(30 * MINUTE).await;
     place.slow(Method::POST, "/snapshots", 9 * MINUTE);
     let long = [("CURL_TIMEOUT", "2h"), ("QDRANT_RETRY_MAX_DURATION", "5m")];
-    let failing = async {
-        tokio::time::sleep(10 * MINUTE).await;
-        place.lender.fail(Wrong::Status(500, String::new()));
-        std::future::pending::<Run>().await
+    // From the tenth minute on nobody lends any more.
+    let failing = async || {
+        let fails = async {
+            tokio::time::sleep(10 * MINUTE).await;
+            place.lender.fail(Wrong::Status(500, String::new()));
+            std::future::pending::<Run>().await
+        };
+        tokio::select! {
+            run = place.run("create_snap_shards", "instance", &long) => run,
+            run = fails => run,
+        }
     };
-    let run = tokio::select! {
-        run = place.run("create_snap_shards", "instance", &long) => run,
-        run = failing => run,
-    };
+    let run = failing().await;
     let run = run.expect(0).says(&["it answered 500", "are used until then"]);
     assert!(run.stderr.matches("are used until then").count() <= 8, "not at each request:\n{}", run.stderr);
     // An hour of it is too long, and no set is called good.
@@ -178,15 +182,7 @@ async fn keys_that_cannot_be_renewed_are_used_while_they_last() {
     let before = place.site.s3.keys("backup_manifests/").len();
     place.site.s3.heal();
     place.slow(Method::POST, "/snapshots", 20 * MINUTE);
-    let failing = async {
-        tokio::time::sleep(10 * MINUTE).await;
-        place.lender.fail(Wrong::Status(500, String::new()));
-        std::future::pending::<Run>().await
-    };
-    let run = tokio::select! {
-        run = place.run("create_snap_shards", "instance", &long) => run,
-        run = failing => run,
-    };
+    let run = failing().await;
     run.expect(1).says(&["the bucket's keys from the machine's metadata service", "it answered 500"]);
     assert_eq!(place.site.s3.keys("backup_manifests/").len(), before);
     // The next run finds nothing in its way.

@@ -96,6 +96,21 @@ async fn the_lock_of_a_killed_run_heals_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_ends_while_it_is_watched_is_not_called_silent() {
+    let site = slow().await;
+    let killed = tokio::time::timeout(Duration::from_secs(30), run(&site, 0, &SETS, &[])).await;
+    let [key] = site.s3.keys("run_locks/").try_into().unwrap();
+    assert!(killed.is_err());
+    let released = async {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        site.s3.delete(&key);
+    };
+    let (second, ()) = tokio::join!(run(&site, 0, &SETS, &[]), released);
+    let second = second.expect(0).says(&["waiting to see whether it is still at work"]);
+    assert!(!second.stderr.contains("silent"), "{}", second.stderr);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_was_found_silent_stops() {
     let site = slow().await;
     let taken = async {

@@ -84,13 +84,7 @@ pub async fn read_with_header(
     collection: &str,
     set: &Found,
 ) -> (Result<SetManifest, Error>, Option<SetHeader>) {
-    match content(bucket, set).await {
-        Ok(json) => {
-            let header = SetHeader::parse(&json, collection);
-            (parse(bucket, collection, set, &json, bucket.key_prefix(), header.as_ref()), header)
-        }
-        Err(error) => (Err(error), None),
-    }
+    read_below(bucket, collection, set, |_| None).await
 }
 
 /// As [`read_with_header`], whatever prefix of Qdrant's own its snapshots lie below: to list it and to look at it.
@@ -99,11 +93,20 @@ pub async fn read_anywhere(
     collection: &str,
     set: &Found,
 ) -> (Result<SetManifest, Error>, Option<SetHeader>) {
+    read_below(bucket, collection, set, |header| header.key_prefix.as_deref()).await
+}
+
+/// Reads a manifest whose snapshots lie below the prefix that `prefix` names, else below the bucket's own.
+async fn read_below(
+    bucket: &dyn ObjectStore,
+    collection: &str,
+    set: &Found,
+    prefix: impl Fn(&SetHeader) -> Option<&str>,
+) -> (Result<SetManifest, Error>, Option<SetHeader>) {
     match content(bucket, set).await {
         Ok(json) => {
             let header = SetHeader::parse(&json, collection);
-            let told = header.as_ref().and_then(|header| header.key_prefix.as_deref());
-            let key_prefix = told.unwrap_or(bucket.key_prefix());
+            let key_prefix = header.as_ref().and_then(prefix).unwrap_or(bucket.key_prefix());
             (parse(bucket, collection, set, &json, key_prefix, header.as_ref()), header)
         }
         Err(error) => (Err(error), None),
