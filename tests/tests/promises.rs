@@ -1,4 +1,4 @@
-//! `docs/PROMISES.md` names tests that are there, and the rules it speaks of hold for the code.
+//! `docs/guarantees.md` names tests that are there, and the rules it speaks of hold for the code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -50,13 +50,13 @@ fn tests() -> BTreeSet<String> {
 
 #[test]
 fn every_test_that_the_promises_name_is_there() {
-    let page = std::fs::read_to_string(root().join("docs/PROMISES.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let tests = tests();
     let mut named = 0;
     for row in page.lines().filter(|line| line.starts_with("| ")) {
         let proofs = row.trim_end_matches('|').rsplit(" | ").next().unwrap();
         for name in proofs.split('`').skip(1).step_by(2).filter(|name| !name.starts_with("make ")) {
-            assert!(tests.contains(name), "docs/PROMISES.md names the test `{name}`, and there is none");
+            assert!(tests.contains(name), "docs/guarantees.md names the test `{name}`, and there is none");
             named += 1;
         }
     }
@@ -65,7 +65,7 @@ fn every_test_that_the_promises_name_is_there() {
 
 #[test]
 fn every_promise_has_a_proof() {
-    let page = std::fs::read_to_string(root().join("docs/PROMISES.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Promise"));
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split('|').collect();

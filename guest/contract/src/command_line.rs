@@ -135,7 +135,7 @@ fn synopsis(row: &Row) -> String {
     argument.chain(options).fold(row.name.to_owned(), |synopsis, part| synopsis + &part)
 }
 
-/// The table of the README.
+/// The table of docs/tasks.md.
 pub fn markdown_table() -> String {
     let mut table = String::from("| Task | Also called | What it does |\n|---|---|---|\n");
     for row in Task::all().iter().map(Task::row) {
@@ -318,8 +318,8 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_the_tasks() {
-        crate::readme::check("tasks", &markdown_table()).unwrap();
+    fn the_page_has_the_tasks() {
+        crate::page::check("tasks", &markdown_table()).unwrap();
     }
 
     #[test]

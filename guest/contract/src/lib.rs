@@ -15,9 +15,9 @@
 pub mod command_line;
 pub mod exit;
 pub mod log_line;
-pub mod printable;
 #[cfg(test)]
-mod readme;
+mod page;
+pub mod printable;
 pub mod settings;
 mod suggest;
 pub mod tasks;

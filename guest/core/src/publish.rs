@@ -87,7 +87,7 @@ async fn push(context: &Context, url: &str, text: String) -> Result<(), Error> {
     Err(refused(format!("status {}: {}", status.as_u16(), String::from_utf8_lossy(&body).trim())))
 }
 
-/// The report; its fields are documented in the README.
+/// The report; its fields are documented in docs/monitoring.md.
 fn as_json(context: &Context, task: &str, report: &Report, status: &str, ended: Option<OffsetDateTime>) -> Value {
     let source = context.source();
     let elapsed = context.reporter.elapsed();

@@ -1,4 +1,4 @@
-//! The table of the settings: one row each. The reader, the host's filter, the help and the README take it from here.
+//! The table of the settings: one row each. The reader, the host's filter, the help and docs/settings.md take it from here.
 //!
 //! A new setting is a row here, and a field in `settings.rs`, which `read.rs` fills by the row.
 
@@ -201,7 +201,7 @@ settings! {
     GIT_REF: () = unused("not needed any more");
 }
 
-/// The table of the README.
+/// The table of docs/settings.md.
 pub fn markdown_table() -> String {
     let mut table = String::from("| Variable | Default | Accepted | Meaning |\n|---|---|---|---|\n");
     for variable in VARIABLES.iter().filter(|variable| variable.scope != Scope::Host) {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_the_settings() {
-        crate::readme::check("settings", &markdown_table()).unwrap();
+    fn the_page_has_the_settings() {
+        crate::page::check("settings", &markdown_table()).unwrap();
     }
 }

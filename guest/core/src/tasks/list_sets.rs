@@ -142,7 +142,7 @@ impl Whose {
     }
 }
 
-/// The fields of `--output json`; documented in the README.
+/// The fields of `--output json`; documented in docs/monitoring.md.
 fn entry(whose: &Whose, listed: &Listed) -> serde_json::Value {
     let Listed { manifest, drill, .. } = listed;
     let source = manifest.source.as_ref();
