@@ -128,8 +128,8 @@ fn build() -> Result<PathBuf, String> {
     Ok(file)
 }
 
-/// Numbers as long as they have to be, and no paths of the builder's, which would make it another component for every
-/// builder.
+/// Numbers as long as they have to be; names that put functions which are alike side by side, so that it compresses by a
+/// twentieth better; and no paths of the builder's, which would make it another component for every builder.
 fn flags() -> Vec<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
@@ -137,7 +137,8 @@ fn flags() -> Vec<String> {
     // A folder for each registry, with a long name.
     let registries = sources.and_then(|sources| std::fs::read_dir(sources).ok()).into_iter().flatten().flatten();
     let remap = registries.map(|registry| format!("--remap-path-prefix={}=crates", registry.path().display()));
-    ["-Clink-arg=--compress-relocations".to_string()].into_iter().chain(remap).collect()
+    let fixed = ["-Clink-arg=--compress-relocations", "-Csymbol-mangling-version=v0"].map(String::from);
+    fixed.into_iter().chain(remap).collect()
 }
 
 fn variable(name: &str) -> Result<String, String> {
