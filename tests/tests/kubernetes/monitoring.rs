@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use qdrant_backup_core::metrics;
 use qdrant_backup_core::report::{Item, Report};
-use qdrant_backup_tests::manifests;
+use qdrant_backup_tests::{manifests, tools};
 use serde_json::Value;
 
 use crate::guide;
@@ -114,10 +115,27 @@ fn every_panel_shows_a_metric_that_is_written() {
     assert_eq!(shown, written, "what is written and not shown");
 }
 
-/// What Grafana's dashboard model asks of a dashboard (grafana/grafana, kinds/dashboard/dashboard_kind.cue): a version of the
-/// schema, panels with ids of their own that do not overlap in 24 columns, variables that are defined, a data source.
+/// What of a dashboard Grafana's own model does not know: the paths, a line each.
+fn unknown_to_grafana(dashboard: &Path) -> Option<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes/dashboard.py");
+    Some(tools::output(Command::new(tools::python()?).arg(script).arg(dashboard)).trim().to_owned())
+}
+
 #[test]
-fn the_dashboard_is_one_by_grafana_s_model() {
+fn grafana_s_model_knows_every_field_of_the_dashboard() {
+    let file = manifests::folder().join("monitoring/dashboard.json");
+    let Some(unknown) = unknown_to_grafana(&file) else { return };
+    assert_eq!(unknown, "");
+    let wrong = tempfile::NamedTempFile::new().unwrap();
+    let text = std::fs::read_to_string(file).unwrap().replacen("\"targets\"", "\"target\"", 1);
+    std::fs::write(wrong.path(), text).unwrap();
+    assert_eq!(unknown_to_grafana(wrong.path()).unwrap(), "/panels/0/target");
+}
+
+/// What the model does not hold: panels with ids of their own that do not overlap in 24 columns, variables that are defined, a
+/// data source.
+#[test]
+fn the_panels_of_the_dashboard_fit_together() {
     let dashboard = dashboard();
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
     for text in ["uid", "title", "timezone", "refresh"] {
