@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_an_earlier_version_is_replaced_unless_one_is_named() {
+    fn the_key_of_an_older_version_is_replaced_unless_one_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let (manifest, component) = (directory.path().join("m.yaml"), directory.path().join("c.wasm"));
         write(&component, SMALLEST).unwrap();

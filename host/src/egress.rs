@@ -14,7 +14,7 @@
 //! - An empty list allows nothing.
 //! - An address rule matches a literal address in the URL only, never a name that resolves to it: whoever
 //!   controls the name server would decide otherwise.
-//! - Addresses are compared as numbers; an IPv4 address in IPv6 clothes (`::ffff:10.0.0.1`) is the IPv4 one.
+//! - Addresses are compared as numbers; an IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is the IPv4 one.
 //!   The old spellings `0x7f.1`, `2130706433` and `010.0.0.1`, which resolvers take for addresses, are denied.
 //! - Names are compared in lower case and without a trailing dot.
 //! - An address with a user in it (`http://allowed@other/`) is denied, whatever the list says.
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv4_in_ipv6_clothes_is_ipv4() {
+    fn an_ipv4_mapped_ipv6_address_is_ipv4() {
         check("127.0.0.1", &["http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/"], &["http://[::127.0.0.1]/"]);
         check("::ffff:10.0.0.1", &["http://10.0.0.1/"], &["http://10.0.0.2/"]);
         check("::ffff:10.0.0.0/104", &["http://10.200.0.1/"], &["http://11.0.0.1/"]);
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_server_allows_itself_and_names_below_on_its_ports() {
+    fn a_configured_server_allows_itself_and_names_below_it() {
         let mut list = AllowList::default();
         list.allow_server("qdrant.ns", &[6333, 443]);
         list.allow_server("10.0.0.1", &[6333]);

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn each_variable_of_the_host_has_its_option_and_the_other_way_round() {
+    fn each_variable_of_the_host_has_an_option_and_vice_versa() {
         let of_host =
             VARIABLES.iter().filter(|variable| variable.scope == Scope::Host || variable.name == SNAPSHOTS_FILE);
         let mut listed: Vec<_> = of_host.map(|variable| variable.name).collect();

@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn without_settings_nothing_may_be_reached_but_what_the_options_add() {
+    fn without_settings_only_what_the_options_add_may_be_reached() {
         let mut options = options(&[("QDRANT_SOURCE_HOSTS", "")]);
         assert!(!allows(&options, "http://localhost:6333/"));
         options.allow_hosts = Rule::parse_list("*.qdrant-headless").unwrap();

@@ -25,8 +25,8 @@ pub(crate) fn backups_at_once(peers: usize, per_peer: usize) -> usize {
     at_once(peers, per_peer, 6)
 }
 
-/// How many collections are restored at the same time: more, as each waits most of its time for the cluster to come to
-/// rest, which must not keep others from peers that are idle.
+/// How many collections are restored at the same time: more, as each waits most of its time for the cluster to
+/// settle, which must not keep others from peers that are idle.
 pub(crate) fn restores_at_once(peers: usize, per_peer: usize) -> usize {
     at_once(peers, per_peer, 32)
 }

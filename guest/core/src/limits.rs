@@ -48,7 +48,7 @@ pub struct Memory {
     pieces: usize,
     /// Who waits for several pieces gets them before the next one does.
     queue: Mutex<()>,
-    told: Cell<bool>,
+    logged: Cell<bool>,
 }
 
 /// What memory is counted in: the smallest part of an upload.
@@ -62,7 +62,7 @@ impl Memory {
         // However little it is, one piece to fill and one to send: what does not fit is told when it fails.
         // The other half is for lists of objects, manifests and answers, and for what the host itself needs in a pod.
         let pieces = usize::try_from((limit / 2 / PIECE).max(2)).unwrap_or(usize::MAX);
-        Self { free: Semaphore::new(pieces), pieces, queue: Mutex::new(()), told: Cell::new(false) }
+        Self { free: Semaphore::new(pieces), pieces, queue: Mutex::new(()), logged: Cell::new(false) }
     }
 
     /// The largest buffer of which there can be two.
@@ -77,7 +77,7 @@ impl Memory {
         let _turn = match self.queue.try_lock() {
             Some(turn) => turn,
             None => {
-                self.tell(log);
+                self.log_wait(log);
                 self.queue.lock().await
             }
         };
@@ -85,7 +85,7 @@ impl Memory {
             match self.free.try_acquire() {
                 Some(piece) => pieces.push(piece),
                 None => {
-                    self.tell(log);
+                    self.log_wait(log);
                     pieces.push(self.free.acquire().await);
                 }
             }
@@ -93,8 +93,8 @@ impl Memory {
         Buffers(pieces)
     }
 
-    fn tell(&self, log: &Log) {
-        if !self.told.replace(true) {
+    fn log_wait(&self, log: &Log) {
+        if !self.logged.replace(true) {
             let most = self.pieces / 2;
             let what = format!(
                 "no more than {most} snapshots are streamed at the same time, as each takes 16 MiB or more, and all of them \
@@ -118,7 +118,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::ports::nothing::{Nothing, Still};
+    use crate::ports::nothing::{Nothing, StoppedClock};
     use crate::ports::{Http, HttpError, LocalBoxFuture, Ports, Request, Response};
     use crate::settings::LogFormat;
 
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn buffers_fit_below_the_limit_and_wait_for_each_other() {
         let nothing = std::rc::Rc::new(Nothing);
-        let clock = std::rc::Rc::new(Still(0));
+        let clock = std::rc::Rc::new(StoppedClock(0));
         let ports = Ports { http: std::rc::Rc::new(NoServer), clock, files: nothing.clone(), console: nothing };
         let log = Log::plain(&ports, LogFormat::Text);
         let memory = Memory::new(256 << 20);

@@ -1,5 +1,5 @@
-//! Metrics of a run for Prometheus, as text (Prometheus, "Exposition formats"). Names and labels are an interface; the
-//! docs/monitoring.md lists them.
+//! Metrics of a run for Prometheus, as text (Prometheus, "Exposition formats"). Names and labels are an
+//! interface; docs/monitoring.md lists them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

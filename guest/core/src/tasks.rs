@@ -118,7 +118,7 @@ async fn prepare(
     Ok(chosen)
 }
 
-/// Reads the files by which people say what is meant, before anything is sent: a slip of the pen must not cost half a
+/// Reads the files by which people say what is meant, before anything is sent: a typing error must not cost half a
 /// run. Returns what they choose to restore.
 fn read_inputs(
     context: &Context,

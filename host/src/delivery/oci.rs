@@ -102,7 +102,7 @@ mod tests {
     use crate::sandbox::COMPONENT;
 
     #[test]
-    fn every_descriptor_leads_to_its_blob_and_the_layer_is_the_component() {
+    fn every_descriptor_has_its_blob_and_the_component_is_the_layer() {
         let directory = tempfile::tempdir().unwrap();
         let read = |descriptor: &Value| {
             let name = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();

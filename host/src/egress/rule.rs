@@ -36,10 +36,10 @@ impl Rule {
         if text.contains("://") {
             return Err(error("has a scheme in front"));
         }
-        let (host, prefix, port) = split_rule(text).ok_or_else(|| error("has a port that is none"))?;
+        let (host, prefix, port) = split_rule(text).ok_or_else(|| error("has an invalid port"))?;
         let port = match port {
             None => None,
-            Some(port) => Some(parse_port(port).ok_or_else(|| error("has a port that is none"))?),
+            Some(port) => Some(parse_port(port).ok_or_else(|| error("has an invalid port"))?),
         };
         if let Some(name) = host.strip_prefix("*.") {
             return match (parse_host(name), prefix) {

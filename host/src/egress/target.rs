@@ -40,7 +40,7 @@ impl Target {
             None => (authority, None),
         };
         let port = match port {
-            Some(port) => parse_port(port).ok_or(TargetError("has a port that is none"))?,
+            Some(port) => parse_port(port).ok_or(TargetError("has an invalid port"))?,
             None if uri.scheme() == Some(&Scheme::HTTPS) => 443,
             None => 80,
         };

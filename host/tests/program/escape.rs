@@ -150,7 +150,7 @@ fn no_spelling_of_an_address_leads_past_the_allow_list() {
     // The same component gets through where it may.
     let ended = attempt(&requesting(&format!("127.0.0.1:{allowed}")), allowed, work.path(), &[]);
     assert_eq!((ended.code, welcome.load(Ordering::SeqCst)), (Some(SUCCEEDED), 1), "{ended:?}");
-    // An IPv4 address in the clothes of IPv6 is the same address.
+    // An IPv4 address mapped into IPv6 is the same address.
     let ended = attempt(&requesting(&format!("[::ffff:127.0.0.1]:{allowed}")), allowed, work.path(), &[]);
     assert_eq!(ended.code, Some(SUCCEEDED), "{ended:?}");
     let rule = format!("127.0.0.0/8:{other}");

@@ -232,7 +232,7 @@ impl Bench {
     pub async fn settled(&mut self) {
         let limit = tokio::time::Instant::now() + Duration::from_secs(30);
         while self.site.source.stand_in().is_busy() {
-            assert!(tokio::time::Instant::now() < limit, "the stand-in does not come to rest");
+            assert!(tokio::time::Instant::now() < limit, "the stand-in does not settle");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -135,11 +135,11 @@ async fn what_a_proxy_says_of_work_is_looked_up_before_a_repetition() {
             let lost = |method: Method, uri: &str| fault(method, uri, 1, Wrong::DoneBut(broken.clone()));
             let faults = site.s3.faults().clone();
             faults.add(Chosen::Qdrant, lost(Method::POST, "/snapshots"));
-            site.run(&[backup]).await.expect(0).says(&["looking whether the snapshot was made"]);
+            site.run(&[backup]).await.expect(0).says(&["checking whether the snapshot was made"]);
             client.wipe().await;
             faults.add(Chosen::Qdrant, lost(Method::PUT, "/collections/docs?"));
             faults.add(Chosen::Qdrant, lost(Method::PUT, "/snapshots/recover"));
-            site.run(&[restore]).await.expect(0).says(&["looking whether it was created", "watching the peer"]);
+            site.run(&[restore]).await.expect(0).says(&["checking whether it was created", "watching the peer"]);
             assert_eq!(client.content("docs").await.points.len(), 20);
             let work = site.source.stand_in().work();
             assert_eq!(work.len(), 4, "two snapshots, each made and put in place once: {work:?}");

@@ -96,7 +96,7 @@ async fn what_was_counted_by_nobody_is_not_called_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn equal_counts_under_writes_can_be_restored_and_are_not_verified() {
+async fn equal_counts_under_writes_are_restored_and_not_verified() {
     let site = docs(1, json!({"shard_number": 1})).await;
     let client = site.source.client();
     client.alias("live", "docs").await;

@@ -113,7 +113,7 @@ async fn a_snapshot_slower_than_the_timeout_is_found_in_the_end() {
         .run_with(&["create_snap"], &[("CURL_TIMEOUT", "1s")])
         .await
         .expect(0)
-        .says(&["looking whether the snapshot was made"]);
+        .says(&["checking whether the snapshot was made"]);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 2, "{}", run.stderr);
     client.wipe().await;
     site.run_with(&["recover_snap"], &[("CURL_TIMEOUT", "2s")]).await.expect(0).says(&["watching the peer"]);

@@ -24,7 +24,10 @@ async fn a_lost_answer_is_looked_up_and_no_archive_is_made_twice() {
     client.create("docs", json!({"shard_number": 2})).await;
     client.fill("docs", 0, 20).await;
     let impatient = [("CURL_TIMEOUT", "1s")];
-    site.run_with(&["create_snap_shards"], &impatient).await.expect(0).says(&["looking whether the snapshot was made"]);
+    site.run_with(&["create_snap_shards"], &impatient)
+        .await
+        .expect(0)
+        .says(&["checking whether the snapshot was made"]);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 2);
     client.wipe().await;
     site.run_with(&["recover_snap_shards"], &[("CURL_TIMEOUT", "2s")]).await.expect(0).says(&["watching the peer"]);

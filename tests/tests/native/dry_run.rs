@@ -34,7 +34,7 @@ fn changes(site: &Site, before: usize) -> Vec<String> {
 }
 
 /// A place where every task has something to change: two sets and two generations, the older ones to be pruned, a
-/// snapshot of no set, aliases, and lists of what is to be restored.
+/// orphaned snapshot, aliases, and lists of what is to be restored.
 async fn site() -> Site {
     let site = filled(1).await;
     let client = site.source.client();

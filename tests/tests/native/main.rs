@@ -26,6 +26,7 @@ mod outages;
 mod partial;
 mod prefixes;
 mod prune;
+mod readme;
 mod records;
 mod report;
 mod restore;

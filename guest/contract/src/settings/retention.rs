@@ -6,9 +6,9 @@ use std::time::Duration;
 /// were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// The newest so many.
+    /// keep-last: how many of the newest.
     pub last: u64,
-    /// The newest of each of the last so many hours that have one.
+    /// keep-hourly: the newest of each of the last hours that have one; of how many hours.
     pub hourly: u64,
     /// The same for days.
     pub daily: u64,
@@ -35,10 +35,10 @@ impl Keep {
 /// Limits of deleting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {
-    /// Objects that belong to no set are left alone for so long: a backup may be running.
+    /// How old an orphaned snapshot has to be to be deleted: a backup may be running.
     pub grace: Duration,
-    /// More than so many percent of a collection's archives are not swept.
+    /// Where a larger part of a collection's snapshots is orphaned, in percent, none is deleted.
     pub cap_percent: u64,
-    /// How many archives of each peer `prune_snap --legacy` keeps of a collection.
+    /// How many generations of a collection `prune_snap --legacy` keeps.
     pub legacy_runs: u64,
 }

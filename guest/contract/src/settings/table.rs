@@ -111,20 +111,21 @@ settings! {
     QDRANT_VERIFY_SAMPLE_POINTS: u64 = number(300, 0..=10_000,
         "how many points are read back with payload and vectors after a restore");
     QDRANT_BACKUP_RETENTION_SETS: u64 = number(2, 0..=MANY,
-        "how many of the newest good sets of a collection are kept; without any such rule nothing is removed");
-    QDRANT_BACKUP_KEEP_HOURLY: u64 = number(0, 0..=MANY, "and the newest of each of so many hours that have one");
-    QDRANT_BACKUP_KEEP_DAILY: u64 = number(0, 0..=MANY, "and of so many days");
-    QDRANT_BACKUP_KEEP_WEEKLY: u64 = number(0, 0..=MANY, "and of so many weeks");
-    QDRANT_BACKUP_KEEP_MONTHLY: u64 = number(0, 0..=MANY, "and of so many months");
-    QDRANT_BACKUP_KEEP_YEARLY: u64 = number(0, 0..=MANY, "and of so many years");
+        "keep-last N: the newest N good sets of each collection; without any rule nothing is removed");
+    QDRANT_BACKUP_KEEP_HOURLY: u64 = number(0, 0..=MANY,
+        "keep-hourly N: the newest set of each of the last N hours that have one");
+    QDRANT_BACKUP_KEEP_DAILY: u64 = number(0, 0..=MANY, "keep-daily N");
+    QDRANT_BACKUP_KEEP_WEEKLY: u64 = number(0, 0..=MANY, "keep-weekly N");
+    QDRANT_BACKUP_KEEP_MONTHLY: u64 = number(0, 0..=MANY, "keep-monthly N");
+    QDRANT_BACKUP_KEEP_YEARLY: u64 = number(0, 0..=MANY, "keep-yearly N");
     QDRANT_BACKUP_KEEP_WITHIN: Duration = duration(Duration::ZERO, Duration::ZERO..=days(36_500),
-        "and all that are younger than this");
+        "keep-within: all sets that are younger than this");
     QDRANT_BACKUP_DROPPED_KEEP: Duration = duration(Duration::ZERO, Duration::ZERO..=days(36_500),
         "sets of a collection that is not at its source any more are removed, the newest good one too, when whole backups have missed it for so long; 0s: never");
     QDRANT_LEGACY_KEEP_RUNS: u64 = number(2, 1..=MANY,
         "how many of the newest good generations of a collection `prune_snap --legacy` keeps");
     QDRANT_SWEEP_GRACE_SECONDS: Duration = duration(days(2), SECOND..=days(3650),
-        "orphaned snapshots are left alone for so long: a backup may be running");
+        "orphaned snapshots that are younger are left alone: a backup may be running");
     QDRANT_SWEEP_DELETE_CAP_PCT: u64 = number(50, 0..=1000,
         "where more of a collection's snapshots are orphaned, none is deleted and the run fails");
     QDRANT_REPORT_FILE: Option<String> = parsed("", "file name", file_name,
@@ -143,12 +144,12 @@ settings! {
     QDRANT_SNAPSHOT_TRANSFER: Transfer = choice(
         "how `create_snap_shards` gets snapshots into the bucket: Qdrant stores them there, or sends them to this program; auto finds out");
     QDRANT_BACKUP_UNCHECKED: bool = flag(false,
-        "`create_snap` without QDRANT_S3_... is a success, although nobody looks whether the snapshots reached S3");
+        "`create_snap` without QDRANT_S3_... is a success, although it is not checked whether the snapshots are in the bucket");
     QDRANT_BACKUP_LABEL: Option<String> = text("", "text", "a note in the manifests of the sets that are made");
     HOSTNAME: Option<String> = text("a random number", "name",
         "the pod's name, a part of its sets' ids; Kubernetes sets it");
     QDRANT_BACKUP_SHARES: Option<u64> = optional_number("", 1..=1000,
-        "`create_snap` and `get_snap` take one of so many shares of the collections: that of JOB_COMPLETION_INDEX");
+        "`create_snap` and `get_snap` split the collections into this many shares, and take the one of JOB_COMPLETION_INDEX");
     JOB_COMPLETION_INDEX: Option<u64> = optional_number("", 0..=999,
         "which share, less than QDRANT_BACKUP_SHARES; Kubernetes sets it in the pods of an Indexed Job");
     QDRANT_RESTORE_FORCE: bool = flag(false,

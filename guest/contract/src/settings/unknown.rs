@@ -14,14 +14,14 @@ pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
         if known().any(|known| known == name) || made_by_kubernetes(name) || name.starts_with("QDRANT__") {
             continue;
         }
-        // Foreign names are none of our business unless they are a slip of the pen away from ours. A pod has hundreds of
+        // Foreign names are none of our business unless they are a typing error away from ours. A pod has hundreds of
         // them, which are not worth the start's time.
-        const SLIP: usize = 2;
+        const TYPING_ERROR: usize = 2;
         let length = name.chars().count();
-        let may_be = |known: &&str| name.starts_with("QDRANT_") || known.len().abs_diff(length) <= SLIP;
+        let may_be = |known: &&str| name.starts_with("QDRANT_") || known.len().abs_diff(length) <= TYPING_ERROR;
         let nearest = known().filter(may_be).map(|known| (strsim::levenshtein(name, known), known)).min();
         let Some((distance, nearest)) = nearest else { continue };
-        if distance <= SLIP && name.len() > 6 && !name.starts_with("AWS_") {
+        if distance <= TYPING_ERROR && name.len() > 6 && !name.starts_with("AWS_") {
             warnings.push(format!("the variable {name} is not known and ignored; did you mean {nearest}?"));
         } else if name.starts_with("QDRANT_") {
             warnings.push(format!("the variable {name} is not known and ignored (the nearest known one is {nearest})"));

@@ -118,7 +118,7 @@ impl<'a> Job<'a> {
         snapshots.items
     }
 
-    /// Looks whether snapshots of this set have taken the place of another source's, which has ended with success by then:
+    /// Checks whether snapshots of this set have taken the place of another source's, which has ended with success by then:
     /// nobody else would know before it is looked at again. What can't be read now is told by that look.
     async fn taken_from_others(&self, shards: &[SetShard]) -> Vec<Item> {
         /// No run takes longer from its beginning to its last snapshot, clocks that differ included.

@@ -151,7 +151,7 @@ async fn create(
             Err(error) if error.outcome_is_unknown() => {
                 context
                     .log
-                    .warn(Some(&host), &format!("`{collection}`: {error}; looking whether the snapshot was made"));
+                    .warn(Some(&host), &format!("`{collection}`: {error}; checking whether the snapshot was made"));
                 "the answer was lost, the snapshot was found in the list".to_owned()
             }
             Err(error) => return Err(error.into()),

@@ -130,7 +130,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Makes a snapshot of the smallest shard, looks whether it is in the bucket, and removes it. `None`: there is none
+    /// Makes a snapshot of the smallest shard, checks whether it is in the bucket, and removes it. `None`: there is none
     /// that could be made.
     async fn stores_in_bucket(&self, collections: &[String]) -> Result<Option<bool>, Error> {
         let Some((collection, peer, shard)) = self.smallest(collections).await else { return Ok(None) };

@@ -142,7 +142,7 @@ pub(crate) async fn restore(context: &Context, cluster: &Cluster, recorded: &Clu
     }
 }
 
-/// Sets a part of a state, and looks whether it is there.
+/// Sets a part of a state, and checks whether it is there.
 async fn set(cluster: &Cluster, missing: &Missing) -> Result<(), Error> {
     let peer = cluster.peers.first();
     let client = &peer.ok_or_else(|| Error::new(Code::NoPeer, "", "the target has no peer that answers"))?.client;

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_creation_does_not_take_and_what_would_limit_the_checks_comes_last() {
+    fn what_creation_refuses_and_what_limits_checks_comes_last() {
         let config = json!({
             "params": {"vectors": {}, "shard_number": 1, "read_fan_out_factor": 2, "read_fan_out_delay_ms": null},
             "optimizer_config": {"memmap_threshold": null, "flush_interval_sec": 5},
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_keeps_its_nulls_and_what_the_api_refuses_is_left_out() {
+    fn metadata_keeps_nulls_and_refused_fields_are_left_out() {
         let config = json!({"params": {}, "metadata": {"a": null, marker::NAME: {"restore": "r", "backup": "b"}},
             "hnsw_config": {"m": 16, "full_scan_threshold": 9}});
         let (create, _) = of(&config).unwrap();

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_one_by_its_peers_and_by_its_host_where_it_tells_none() {
+    fn a_target_is_known_by_its_peers_and_else_by_its_host() {
         let restore = |peers: &[u64]| claim(Work::Restore, None, peers);
         assert!(restore(&[1, 2]).excludes(&restore(&[2, 3])) && !restore(&[1]).excludes(&restore(&[2])));
         // The first restore has made its collection meanwhile, and the server tells its id.

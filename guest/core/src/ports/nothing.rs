@@ -11,7 +11,7 @@ use super::{Clock, Console, FileError, Files, Http, HttpError, LocalBoxFuture, R
 pub(crate) struct Nothing;
 
 /// A clock that stands still, and always gives this random number.
-pub(crate) struct Still(pub(crate) u64);
+pub(crate) struct StoppedClock(pub(crate) u64);
 
 /// A clock on which time passes by sleeping alone, and at once; always gives this random number.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Console for Nothing {
     fn log(&self, _: &str) {}
 }
 
-impl Clock for Still {
+impl Clock for StoppedClock {
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::UNIX_EPOCH
     }

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collection_is_missing_since_the_first_backup_in_a_row_without_it() {
+    fn a_collection_is_missing_since_the_first_backup_without_it() {
         let day = |day: i64| datetime!(2026-03-01 02:00:00 UTC) + time::Duration::days(day);
         let asked = |there: &[&str], runs: &[(i64, &[&str])]| Asked {
             source: SourceId::from_text("a"),

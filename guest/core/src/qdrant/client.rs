@@ -322,7 +322,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use crate::ports::Http;
-    use crate::ports::nothing::{Nothing, Still};
+    use crate::ports::nothing::{Nothing, StoppedClock};
     use crate::settings::DefaultPort;
 
     /// A server that answers nothing, a moment later, and counts who waits.
@@ -353,7 +353,8 @@ mod tests {
     fn a_server_gets_few_small_calls_at_a_time_and_work_beside_them() {
         let slow = Rc::new(Slow::default());
         let nothing = Rc::new(Nothing);
-        let ports = Ports { http: slow.clone(), clock: Rc::new(Still(0)), files: nothing.clone(), console: nothing };
+        let ports =
+            Ports { http: slow.clone(), clock: Rc::new(StoppedClock(0)), files: nothing.clone(), console: nothing };
         let host = Host::parse("http://peer-1", DefaultPort::Always(6333)).unwrap();
         let client = Client::new(ports, host, None, Duration::from_secs(1));
         let call = |effect| client.send(Method::GET, "/", None, effect);

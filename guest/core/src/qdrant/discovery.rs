@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_address_keeps_the_name_and_takes_our_scheme_and_port() {
+    fn the_rest_address_keeps_its_name_with_our_scheme_and_port() {
         let like = host("qdrant", true);
         let expected = Host { tls: true, name: "qdrant-0.qdrant-headless".to_owned(), port: 6333 };
         assert_eq!(rest_host("http://qdrant-0.qdrant-headless:6335/", &like, 6333), Some(expected.clone()));

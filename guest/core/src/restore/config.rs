@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_qdrant_adds_is_none_and_what_it_always_had_is_one() {
+    fn a_field_of_a_newer_qdrant_is_no_difference_an_old_one_is() {
         let is = json!({"hnsw_config": {"m": 16, "memory": "cold"}, "params": {"vectors": {"on_disk": true}}});
         let was = json!({"hnsw_config": {"m": 16}, "params": {"vectors": {}}});
         let found = differences(&was, &is, true);

@@ -30,7 +30,7 @@ pub(super) struct Progress {
     pub notes: Vec<String>,
 }
 
-/// A collection that is there, empty or half restored, and at rest.
+/// A collection that is there, empty or half restored, and settled.
 pub(super) struct Created {
     progress: Progress,
     layout: Layout,
@@ -94,7 +94,7 @@ pub(super) async fn create(job: &Job<'_>, found: Found, start: Start, beside: bo
     Ok(Created { progress, layout })
 }
 
-/// Creates the collection. A lost answer is followed by looking whether it is there, and only where it is not, it is
+/// Creates the collection. A lost answer is followed by checking whether it is there, and only where it is not, it is
 /// asked for once more.
 async fn create_collection(job: &Job<'_>, client: &Client) -> Result<(), Error> {
     let collection = &job.plan.collection;
@@ -117,7 +117,7 @@ async fn create_collection(job: &Job<'_>, client: &Client) -> Result<(), Error> 
         if !may_be_there {
             return Err(error.into());
         }
-        job.warn(&format!("{error}; looking whether it was created"));
+        job.warn(&format!("{error}; checking whether it was created"));
         let clock = job.context.ports.clock.as_ref();
         clock.sleep(Duration::from_millis(500)).await;
         if let Some(info) = client.collection(collection).await? {
@@ -183,7 +183,7 @@ async fn create_shard_key(job: &Job<'_>, client: &Client, key: &ShardKey) -> Res
         match client.create_shard_key(&job.plan.collection, &key.key, key.shards.len(), key.replicas).await {
             Ok(()) => return Ok(()),
             Err(error) if error.outcome_is_unknown() || (lost.is_some() && error.is_refused()) => {
-                job.warn(&format!("{error}; looking whether the shard key was created"));
+                job.warn(&format!("{error}; checking whether the shard key was created"));
                 lost = Some(error);
             }
             Err(error) => return Err(error.into()),

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_restored_before_is_looked_at_where_it_may_be_the_same() {
+    fn what_was_restored_before_is_compared_where_it_may_be_same() {
         let looked = |created: Option<&str>, backup: &str| {
             decided(&found(9, None, vec![record("other", backup, State::Ended, created)]), false)
         };

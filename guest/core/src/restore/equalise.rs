@@ -110,7 +110,7 @@ fn is_from_one_snapshot(plan: &Plan, shard: u32) -> bool {
     keys.all(|key| key == first)
 }
 
-/// Waits until the collection is at rest, and counts its replicas.
+/// Waits until the collection has settled, and counts its replicas.
 pub(super) async fn counts_at_rest(job: &Job<'_>) -> Result<Counts, Error> {
     let layout = settle::settled(job.context, job.cluster, &job.plan.collection).await?;
     is_placed(job.plan, &layout)?;

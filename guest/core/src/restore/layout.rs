@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_is_not_there_and_one_that_is_not_wanted_are_left_alone() {
+    fn missing_and_unwanted_shards_are_left_alone() {
         let current = placement(&[&[1]]);
         let wanted = BTreeMap::from([(5, BTreeSet::from([2]))]);
         assert!(next_steps(&current, &wanted).is_empty());

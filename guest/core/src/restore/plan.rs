@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_of_a_replica_that_was_not_active_goes_first_and_is_not_trusted() {
+    fn a_snapshot_of_an_inactive_replica_goes_first_and_unverified() {
         let mut layout = states(&[&[1, 2]]);
         layout.get_mut(&0).unwrap().insert(1, "Dead".to_owned());
         let archives = [1, 2].map(|peer| archive(peer, &layout, config(2)));
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_clustering_takes_one_whole_archive_or_the_shards_one_by_one() {
+    fn one_server_takes_a_whole_snapshot_or_shard_by_shard() {
         let alone = Target { peers: [0].into(), distributed: false };
         let layout = states(&[&[1, 2], &[1, 2]]);
         let archives = [1, 2].map(|peer| archive(peer, &layout, config(2)));
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_in_the_shards_of_keys_are_filled_and_what_cannot_be_numbered_is_refused() {
+    fn gaps_between_shard_ids_are_filled_or_refused() {
         let keyed = |mapping: &[(&str, &[u32])]| {
             let shards: Vec<u32> = mapping.iter().flat_map(|(_, shards)| shards.iter().copied()).collect();
             let layout = shards.iter().map(|shard| (*shard, BTreeMap::from([(1, "Active".to_owned())]))).collect();

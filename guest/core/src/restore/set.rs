@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_cluster_gets_its_layout_back_and_every_replica_its_archive() {
+    fn the_same_cluster_gets_back_its_layout_and_its_snapshots() {
         let plan = set(&[&[1, 2], &[2, 3], &[3, 1]], config(2)).plan(&cluster(&[1, 2, 3])).unwrap();
         let expected: Placement = [(0, [1, 2].into()), (1, [2, 3].into()), (2, [1, 3].into())].into();
         assert_eq!((&plan.placement, &plan.wanted), (&expected, &expected));
@@ -279,7 +279,7 @@ mod tests {
     /// Whatever the set's layout, its states, and the target's peers: every replica gets the archive of its own shard and
     /// none twice, nothing goes to a peer outside the target, and there are as many replicas as there can be.
     #[test]
-    fn every_replica_of_a_set_gets_its_own_archive_and_nothing_leaves_the_target() {
+    fn every_replica_gets_the_snapshot_of_its_shard_in_the_target() {
         let mut state = 11_u64;
         let mut below = |limit: u64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,4 +1,4 @@
-//! Waiting until a cluster has come to rest: a 200 from Qdrant means "proposed", not "done".
+//! Waiting until a cluster has settled: a 200 from Qdrant means "proposed", not "done".
 
 use crate::error::{Code, Error};
 use futures_util::future::join_all;
@@ -42,7 +42,7 @@ pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &s
             }
             Ok(Some(layout)) => {
                 before = Some(layout);
-                // However long it took to come to rest, the second look need not.
+                // However long it took to settle, the second look need not.
                 pause = FIRST_PAUSE;
             }
             Err((peer, why)) => {
@@ -85,7 +85,7 @@ pub(super) async fn deferred(job: &Job<'_>) -> Result<u64, Error> {
     }
 }
 
-/// One look from each of `peers`. An error comes with the peer that does not see it at rest, where it is one.
+/// One look from each of `peers`. An error comes with the peer that does not see it settled, where it is one.
 async fn at_rest<'a>(
     cluster: &'a Cluster,
     collection: &str,
@@ -106,7 +106,7 @@ async fn at_rest<'a>(
     first.ok_or_else(|| (None, nobody()))
 }
 
-/// What one peer sees is not at rest.
+/// What one peer sees has not settled.
 fn restless(cause: String) -> Error {
     Error::new(Code::NotSettled, "", cause)
 }
@@ -170,7 +170,7 @@ async fn take(
         Ok(()) => Ok(()),
         // The step may be under way: the next look tells, and repeats it if it is not.
         Err(error) if error.outcome_is_unknown() => {
-            context.log.warn(Some(&peer.address()), &format!("`{collection}`: {error}; looking whether it was done"));
+            context.log.warn(Some(&peer.address()), &format!("`{collection}`: {error}; checking whether it was done"));
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sees_it_move_is_asked_alone_until_it_rests_and_then_all_are() {
+    fn the_peer_that_sees_it_move_is_asked_alone_until_it_settles() {
         let (servers, context, cluster) = place(6);
         block_on(settled(&context, &cluster, "docs")).unwrap();
         let looks = servers.looks.take();
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_just_answered_is_known_and_asked_again_a_second_later_or_after_a_failure() {
+    fn a_peer_that_just_answered_is_asked_again_a_second_later() {
         let (servers, _, cluster) = place(0);
         // All of them say that they are peer 1.
         let client = &cluster.peers.first().unwrap().client;

@@ -177,7 +177,7 @@ async fn check(
     Ok((total, if notes.is_empty() { Level::Verified } else { Level::Restored(notes) }, compared))
 }
 
-/// Of a shard that ends empty and whose points nobody counted: looks whether its snapshot had any.
+/// Of a shard that ends empty and whose points nobody counted: checks whether its snapshot had any.
 ///
 /// # Errors
 /// It had.

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_set_pushes_out_no_good_one_and_goes_when_it_is_the_oldest() {
+    fn a_damaged_set_pushes_out_no_good_one_and_goes_as_the_oldest() {
         let sets = [
             "2026-01-01T00-00-00Z-a damaged",
             "2026-01-02T00-00-00Z-a",

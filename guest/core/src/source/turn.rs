@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// The seconds in which a source has its snapshots of shards made: one of so many.
+/// The seconds in which a source has its snapshots of shards made: one of this many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     index: u64,
@@ -12,7 +12,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The turn of the source of this number among so many.
+    /// The turn of the source of this number among this many.
     pub fn new(number: u64, of: u64) -> Self {
         let of = of.max(1);
         Self { index: number % of, of }

@@ -186,7 +186,7 @@ pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<sta
     let Some(text) = text else { return Ok(Vec::new()) };
     let lines = state_files::parse_snapshots(name, &text)?;
     if lines.is_empty() {
-        let cause = "it names no snapshot, and all of the bucket is not meant; without the file it is";
+        let cause = "it names no snapshot; list at least one, or remove the file to restore the newest complete backup";
         return Err(Error::new(Code::NothingSelected, format!("the file `{name}`"), cause));
     }
     context.log.info(None, &format!("restoring the {} snapshots named in the file `{name}`", lines.len()));

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The object that counts the runs that read only a part, so that each reads another.
 const ROUND: &str = "round";
 
-/// Which archives this run reads whole: one part of so many.
+/// Which archives this run reads whole: one part of several.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     index: u64,

@@ -126,7 +126,7 @@ impl Bucket {
                 .map_err(|error| self.error(call, S3ErrorKind::Credentials(Box::new(error))))?;
             let response = self.exchange(call, &keys).await?;
             if response.status.is_success() {
-                return self.genuine(call, response);
+                return self.success_of_s3(call, response);
             }
             let (error, region) = self.refused(call, response).await;
             // Before their time: they were withdrawn, or the clocks differ.
@@ -146,8 +146,8 @@ impl Bucket {
 
     /// A success as an S3 service gives it: an object's answers have its ETag, and a deletion has no content. A proxy's page
     /// that says 200 to everything has stored and deleted nothing.
-    fn genuine(&self, call: &Call<'_>, response: Response) -> Result<Response, S3Error> {
-        let genuine = match call.method {
+    fn success_of_s3(&self, call: &Call<'_>, response: Response) -> Result<Response, S3Error> {
+        let is_of_s3 = match call.method {
             // What these answer is read.
             _ if call.key.is_empty() || call.method == Method::POST => true,
             Method::DELETE => {
@@ -160,7 +160,7 @@ impl Bucket {
             let what = format!("the answer is packed ({encoding}), which was not asked for");
             return Err(self.error(call, S3ErrorKind::Shape(what)));
         }
-        if genuine {
+        if is_of_s3 {
             Ok(response)
         } else {
             let what =
