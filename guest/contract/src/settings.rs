@@ -41,7 +41,7 @@ pub use share::hash;
 pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
-pub use words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, Transfer};
+pub use words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, RestorePlacement, Transfer};
 
 /// All settings of a run, checked.
 #[derive(Clone, Debug)]
@@ -117,6 +117,8 @@ pub struct Settings {
     pub switch_aliases: bool,
     /// Restore the replacement of a collection beside it, and verify it, before that is deleted.
     pub restore_beside: bool,
+    /// `QDRANT_RESTORE_PLACEMENT`: which peers the shards of a restored set are on.
+    pub placement: RestorePlacement,
     /// Set the state of the cluster that is in no snapshot as it was at the backup.
     pub restore_cluster_state: bool,
     /// Delete the collection that another one was restored beside.

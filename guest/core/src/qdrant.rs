@@ -8,7 +8,7 @@ mod error;
 mod stream;
 mod upload;
 
-pub use api::SnapshotDescription;
+pub use api::{CONSENSUS_TRIES, SnapshotDescription};
 pub use client::Client;
 pub use collection::{CollectionInfo, Layout, Replica, ShardReplicas};
 pub use discovery::{Cluster, Missing, Peer, discover_source, discover_target};

@@ -31,6 +31,7 @@ mod set;
 mod settle;
 mod side_by_side;
 mod snapshots;
+mod stages;
 mod verify;
 mod version;
 mod whose;

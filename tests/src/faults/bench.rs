@@ -43,6 +43,14 @@ pub struct Job {
     pub start: Start,
 }
 
+impl Job {
+    /// True where Qdrant chooses the peers of what is restored.
+    pub fn is_free(&self) -> bool {
+        self.task == "recover_snap_shards" && !self.settings.contains(&AS_BACKED_UP[0])
+    }
+}
+
+const AS_BACKED_UP: [(&str, &str); 1] = [("QDRANT_RESTORE_PLACEMENT", "as-backed-up")];
 /// The runs of one restore know of each other, and replace nothing twice.
 const FORCE: [(&str, &str); 2] = [("QDRANT_RESTORE_FORCE", "true"), ("QDRANT_RESTORE_ID", "again")];
 const FORCE_BESIDE: [(&str, &str); 3] =
@@ -54,11 +62,18 @@ const SIDE_BY_SIDE: [(&str, &str); 3] = [
 ];
 
 /// Every task that sends requests.
-pub const JOBS: [Job; 19] = [
+pub const JOBS: [Job; 20] = [
     Job { name: "create_snap", task: "create_snap", options: &[], settings: &[], start: Start::Filled },
     Job { name: "recover_snap", task: "recover_snap", options: &[], settings: &[], start: Start::Wiped },
     Job { name: "create_snap_shards", task: "create_snap_shards", options: &[], settings: &[], start: Start::Filled },
     Job { name: "recover_snap_shards", task: "recover_snap_shards", options: &[], settings: &[], start: Start::Wiped },
+    Job {
+        name: "as backed up",
+        task: "recover_snap_shards",
+        options: &[],
+        settings: &AS_BACKED_UP,
+        start: Start::Wiped,
+    },
     Job { name: "list_sets", task: "list_sets", options: &[], settings: &[], start: Start::Stored },
     Job { name: "verify", task: "verify", options: &[], settings: &[], start: Start::Stored },
     Job { name: "drill", task: "drill", options: &[], settings: &[], start: Start::Stored },

@@ -56,7 +56,8 @@ async fn everything_is_back_on_its_peers_under_its_aliases() {
     let aliases = client.aliases().await;
     let before = back_up_and_wipe(&site, "create_snap_shards").await;
 
-    site.run(&["recover_snap_shards"]).await.expect(0).says(&["5 of 5 collections", "all done"]);
+    let settings = [("QDRANT_RESTORE_PLACEMENT", "as-backed-up")];
+    site.run_with(&["recover_snap_shards"], &settings).await.expect(0).says(&["5 of 5 collections", "all done"]);
     assert_same(&client.contents().await, &before);
     assert_eq!(client.placed("rf2").await, placed);
     assert_eq!(client.aliases().await, aliases);

@@ -24,6 +24,7 @@ mod old_bucket;
 mod one_key_space;
 mod outages;
 mod partial;
+mod placement;
 mod prefixes;
 mod prune;
 mod readme;

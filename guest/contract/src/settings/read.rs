@@ -88,6 +88,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         require_verified: reader.get(&QDRANT_REQUIRE_VERIFIED),
         accept_config: reader.get(&QDRANT_RESTORE_ACCEPT_CONFIG),
         restore_beside: reader.get(&QDRANT_RESTORE_BESIDE),
+        placement: reader.get(&QDRANT_RESTORE_PLACEMENT),
         restore_cluster_state: reader.get(&QDRANT_RESTORE_CLUSTER_STATE),
         sample_points: reader.get(&QDRANT_VERIFY_SAMPLE_POINTS),
         report: ReportTo {

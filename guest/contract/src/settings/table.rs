@@ -15,7 +15,7 @@ use super::values::{
     Addresses, absolute_path, bucket, endpoint, file_name, key_prefix, own_prefix, push_url, region, rename,
     restore_id, server, session_name, utc, word,
 };
-use super::words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, Transfer};
+use super::words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, RestorePlacement, Transfer};
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
 /// Parameters"), and longer than any request should take.
@@ -156,6 +156,8 @@ settings! {
         "delete and restore collections that are there, take over aliases of other collections");
     QDRANT_RESTORE_BESIDE: bool = flag(false,
         "with QDRANT_RESTORE_FORCE, where the target has room for both: first restore the replacement beside the collection and verify it");
+    QDRANT_RESTORE_PLACEMENT: RestorePlacement = choice(
+        "where `recover_snap_shards` restores each shard: on the peers that Qdrant gives it, or on those that it was on");
     QDRANT_RESTORE_ID: Option<String> = parsed("the run's own", "letters, digits, `-_.`", restore_id,
         "names a restore: its runs go on with one another, and do nothing once it has ended; in Kubernetes the Job's uid");
     QDRANT_RESTORE_ACCEPT_CONFIG: bool = flag(false,

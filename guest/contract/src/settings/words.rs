@@ -100,6 +100,16 @@ impl Transfer {
     }
 }
 
+/// `QDRANT_RESTORE_PLACEMENT`: which peers the shards of a restored set are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestorePlacement {
+    /// Those that Qdrant chooses when it creates the collection: no shard has to be moved.
+    #[default]
+    Auto,
+    /// Those that had them when they were backed up, as far as the target has these.
+    AsBackedUp,
+}
+
 /// `LOG_FORMAT`: how log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -125,6 +135,10 @@ impl Word for Algorithm {
 
 impl Word for ArchiveCheck {
     const WORDS: &'static [(&'static str, Self)] = &[("full", Self::Full), ("tail", Self::Tail), ("none", Self::None)];
+}
+
+impl Word for RestorePlacement {
+    const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("as-backed-up", Self::AsBackedUp)];
 }
 
 impl Word for CredentialChoice {

@@ -10,9 +10,13 @@ use super::collection::{CollectionCluster, CollectionInfo, Layout};
 use super::error::QdrantError;
 use crate::presigned_url::PresignedUrl;
 
-/// How long a change of the cluster's shared state may take, in seconds; Qdrant's own default of 10 is short
-/// for a busy cluster, and running out of it leaves the outcome open.
-const CONSENSUS_TIMEOUT: u32 = 60;
+/// How long Qdrant waits for a change of the cluster's shared state, in seconds. On a busy cluster some are never committed,
+/// and done at once when they are asked for again: the outcome is then looked up, and the change is asked for again
+/// ([`CONSENSUS_TRIES`]).
+const CONSENSUS_TIMEOUT: u32 = 10;
+
+/// How often a change of the cluster's shared state is asked for whose outcome was not known.
+pub const CONSENSUS_TRIES: usize = 6;
 
 /// A snapshot as Qdrant describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

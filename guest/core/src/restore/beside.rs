@@ -5,15 +5,12 @@
 
 use std::cell::Cell;
 
-use super::create::create;
 use super::decide::Start;
-use super::equalise::equalise;
 use super::inspect::inspect;
 use super::job::Job;
-use super::place::place;
 use super::plan::{Plan, Role};
-use super::recover::recover;
-use super::verify::{Level, Verified, verify};
+use super::stages;
+use super::verify::{Level, Verified};
 use crate::error::{Code, Error};
 use crate::marker::{self, Marker};
 use crate::report::Item;
@@ -74,11 +71,7 @@ async fn carry_out(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Verified, Err
                 .advice("end the restore that has made it, or delete it"));
         }
     };
-    let created = create(job, found, start, false).await?;
-    let placed = place(job, created).await?;
-    let recovered = recover(job, placed, items).await?;
-    let equalised = equalise(job, recovered).await?;
-    verify(job, equalised).await
+    stages::restore(job, found, start, false, items).await
 }
 
 /// Drops the replacement of a collection that was verified itself. `restored`: whether this run has made it, which tells on

@@ -9,12 +9,13 @@ use super::config::{self, When};
 use super::decide::Start;
 use super::inspect::Found;
 use super::job::Job;
+use super::layout::Placement;
 use super::record::{Record, State};
 use super::shard_keys::ShardKey;
 use super::{settle, snapshots};
 use crate::error::{Code, Error};
 use crate::marker::Marker;
-use crate::qdrant::{Client, Layout, QdrantError};
+use crate::qdrant::{CONSENSUS_TRIES, Client, Layout, QdrantError};
 
 /// What every stage hands to the next one.
 pub(super) struct Progress {
@@ -37,6 +38,11 @@ pub(super) struct Created {
 }
 
 impl Created {
+    /// Where Qdrant has put its shards.
+    pub(super) fn placement(&self) -> Placement {
+        self.layout.placement()
+    }
+
     pub(super) fn into_parts(self) -> (Progress, Layout) {
         (self.progress, self.layout)
     }
@@ -95,7 +101,7 @@ pub(super) async fn create(job: &Job<'_>, found: Found, start: Start, beside: bo
 }
 
 /// Creates the collection. A lost answer is followed by checking whether it is there, and only where it is not, it is
-/// asked for once more.
+/// asked for again.
 async fn create_collection(job: &Job<'_>, client: &Client) -> Result<(), Error> {
     let collection = &job.plan.collection;
     let mut body = job.plan.create.clone();
@@ -107,7 +113,9 @@ async fn create_collection(job: &Job<'_>, client: &Client) -> Result<(), Error> 
         }
     }
     let mut lost = false;
+    let mut tries = 0;
     loop {
+        tries += 1;
         let Err(error) = client.create_collection(collection, &body).await else {
             job.created.set(true);
             return Ok(());
@@ -128,7 +136,7 @@ async fn create_collection(job: &Job<'_>, client: &Client) -> Result<(), Error> 
                 Err(Error::new(Code::TargetOccupied, format!("`{collection}`"), cause))
             };
         }
-        if lost {
+        if tries == CONSENSUS_TRIES {
             return Err(error.into());
         }
         lost = true;
@@ -143,15 +151,27 @@ async fn create_shard_keys(job: &Job<'_>, client: &Client) -> Result<(), Error> 
         create_shard_key(job, client, key).await?;
     }
     let there = keys_there(job).await?;
-    for filler in plan.shard_keys.iter().filter(|key| key.filler && there.values().any(|there| *there == key.key)) {
-        match client.drop_shard_key(&plan.collection, &filler.key).await {
-            Ok(()) => {}
-            // The look at the end tells whether it was done.
-            Err(error) if error.outcome_is_unknown() => job.warn(&error.to_string()),
-            Err(error) => return Err(error.into()),
+    let mut there = there;
+    let mut lost = false;
+    for _ in 0..CONSENSUS_TRIES {
+        let is_there = |key: &&ShardKey| key.filler && there.values().any(|there| *there == key.key);
+        let fillers: Vec<&ShardKey> = plan.shard_keys.iter().filter(is_there).collect();
+        if fillers.is_empty() {
+            break;
         }
+        for filler in fillers {
+            match client.drop_shard_key(&plan.collection, &filler.key).await {
+                Ok(()) => {}
+                // The next look tells whether it was done.
+                Err(error) if error.outcome_is_unknown() || (lost && error.is_refused()) => {
+                    job.warn(&format!("{error}; checking whether the shard key was dropped"));
+                    lost = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        there = keys_there(job).await?;
     }
-    let there = keys_there(job).await?;
     let named = plan.shard_keys.iter().filter(|key| !key.filler);
     let wanted: BTreeMap<u32, Value> =
         named.flat_map(|key| key.shards.iter().map(|shard| (*shard, key.key.clone()))).collect();
@@ -167,17 +187,17 @@ async fn create_shard_keys(job: &Job<'_>, client: &Client) -> Result<(), Error> 
         .advice("delete the collection and restore it again"))
 }
 
-/// Creates a shard key where it is not there yet; after a lost answer once more.
+/// Creates a shard key where it is not there yet; after lost answers again.
 async fn create_shard_key(job: &Job<'_>, client: &Client, key: &ShardKey) -> Result<(), Error> {
     let mut lost: Option<QdrantError> = None;
-    for attempt in 0..3 {
+    for attempt in 0..=CONSENSUS_TRIES {
         let there = keys_there(job).await?;
         let present = key.shards.iter().all(|shard| there.get(shard) == Some(&key.key));
         if present || (key.filler && there.keys().any(|shard| Some(shard) > key.shards.last())) {
             return Ok(());
         }
-        // The last look is for the second answer.
-        if attempt == 2 {
+        // The last look is for the last answer.
+        if attempt == CONSENSUS_TRIES {
             break;
         }
         match client.create_shard_key(&job.plan.collection, &key.key, key.shards.len(), key.replicas).await {

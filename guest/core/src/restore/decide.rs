@@ -145,6 +145,7 @@ mod tests {
             total: None,
             config: Value::Null,
             version: None,
+            free: false,
             backup: "this".to_owned(),
             role: Role::Lasting,
         }

@@ -56,7 +56,8 @@ pub(super) async fn equalise(job: &Job<'_>, recovered: Recovered) -> Result<Equa
     let (context, cluster) = (job.context, job.cluster);
     let layout = settle::lay_out(context, cluster, &plan.collection, layout, &keep, Transfer::Snapshot).await?;
     settle::lay_out(context, cluster, &plan.collection, layout, &plan.wanted, Transfer::Snapshot).await?;
-    let counts = counts_at_rest(job).await?;
+    let layout = settle::settled(context, cluster, &plan.collection).await?;
+    let counts = counts_in(job, &layout).await?;
     Ok(Equalised { progress, counts, origins })
 }
 
@@ -110,10 +111,12 @@ fn is_from_one_snapshot(plan: &Plan, shard: u32) -> bool {
     keys.all(|key| key == first)
 }
 
-/// Waits until the collection has settled, and counts its replicas.
-pub(super) async fn counts_at_rest(job: &Job<'_>) -> Result<Counts, Error> {
-    let layout = settle::settled(job.context, job.cluster, &job.plan.collection).await?;
-    is_placed(job.plan, &layout)?;
+/// Counts the replicas of the settled collection.
+///
+/// # Errors
+/// They are not where they have to be, or one can't be counted.
+pub(super) async fn counts_in(job: &Job<'_>, layout: &Layout) -> Result<Counts, Error> {
+    is_placed(job.plan, layout)?;
     counts(job, &job.plan.wanted).await
 }
 

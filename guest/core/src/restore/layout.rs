@@ -64,6 +64,13 @@ pub fn next_steps(current: &Placement, wanted: &Placement) -> Vec<Step> {
 }
 
 impl Step {
+    /// The shard it is about.
+    pub fn shard(self) -> u32 {
+        match self {
+            Self::Move { shard, .. } | Self::Replicate { shard, .. } | Self::Drop { shard, .. } => shard,
+        }
+    }
+
     /// The body of `POST /collections/{c}/cluster`.
     pub fn body(self, transfer: Transfer) -> Value {
         let method = match transfer {

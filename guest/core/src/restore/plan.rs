@@ -44,6 +44,8 @@ pub struct Plan {
     pub config: Value,
     /// The version of Qdrant that made it, where it is known.
     pub version: Option<String>,
+    /// True where the shards may as well be on the peers that Qdrant gives them: see [`Plan::adopting`].
+    pub free: bool,
     /// Names the backup: another backup of the same collection has another one.
     pub backup: String,
     /// What it is restored for.
@@ -78,6 +80,25 @@ impl Plan {
         }
         let first = (*of_shard.next()?)?;
         of_shard.try_fold(first, |bounds, other| Some(bounds.or((*other)?)))
+    }
+
+    /// The same restore into the layout that the created collection has, so that no shard has to be moved. `None` where the
+    /// plan does not allow for it, or `there` is not as good: another number of replicas, or one on a peer that is not among
+    /// `peers`, those that answer.
+    pub(super) fn adopting(&self, there: &Placement, peers: &BTreeSet<u64>) -> Option<Self> {
+        let as_good = |(shard, holders): (&u32, &BTreeSet<u64>)| {
+            let wanted = self.wanted.get(shard).map(BTreeSet::len);
+            wanted == Some(holders.len()) && holders.is_subset(peers)
+        };
+        if !self.free || there.len() != self.wanted.len() || !there.iter().all(as_good) {
+            return None;
+        }
+        let mut recoveries = Vec::new();
+        for (shard, holders) in there {
+            let one = self.recoveries.iter().find(|one| one.shards.contains_key(shard))?;
+            recoveries.extend(holders.iter().map(|peer| Recovery { peer: *peer, ..one.clone() }));
+        }
+        Some(Self { recoveries, placement: there.clone(), wanted: there.clone(), ..self.clone() })
     }
 
     /// What the target is too small for: how many replicas of each shard there will be, and how many there shall be.
@@ -199,6 +220,8 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
             .as_ref()
             .and_then(|manifest| manifest.peers.first())
             .map(|peer| peer.version.clone()),
+        // Each snapshot has the shards of one peer.
+        free: false,
         backup,
         role: Role::Lasting,
     })

@@ -5,18 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::backup::Backup;
-use super::create::create;
 use super::decide::{Asked, Decision, Start, decide, occupies};
-use super::equalise::equalise;
 use super::finish::{Finished, finish};
 use super::inspect::{Found, inspect};
 use super::job::Job;
-use super::place::place;
 use super::plan::Target;
 use super::record::Record;
-use super::recover::recover;
-use super::verify::{Level, look_again, verify};
-use super::{beside, history, names, version};
+use super::verify::{Level, look_again};
+use super::{beside, history, names, stages, version};
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::{Code, Error};
@@ -206,11 +202,11 @@ async fn planned(
              of fewer peers than before"
         ));
     }
-    stages(&job, items).await
+    decided(&job, items).await
 }
 
-/// The line of stages. Each takes what only the one before can give.
-async fn stages(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
+/// Looks what is there, decides how to begin, and restores.
+async fn decided(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
     let found = inspect(job).await?;
     let asked = Asked { restore: job.restore, force: job.context.settings.restore_force };
     let decision = decide(&found, job.plan, asked)?;
@@ -251,11 +247,7 @@ async fn carry_out(
     is_beside: bool,
     items: &mut Vec<Item>,
 ) -> Result<Finished, Error> {
-    let created = create(job, found, start, is_beside).await?;
-    let placed = place(job, created).await?;
-    let recovered = recover(job, placed, items).await?;
-    let equalised = equalise(job, recovered).await?;
-    let verified = verify(job, equalised).await?;
+    let verified = stages::restore(job, found, start, is_beside, items).await?;
     if verified.is_beside() {
         if let Level::Restored(notes) = verified.level() {
             let cause = format!("it was restored, and unlike its replacement not verified: {}", notes.join("; "));
@@ -307,12 +299,17 @@ fn would(job: &Job<'_>, decision: &Decision) -> &'static str {
     }
     for (shard, peers) in &plan.wanted {
         let peers: Vec<String> = peers.iter().map(u64::to_string).collect();
-        context.plan(&["place", &plan.collection, &format!("shard {shard}"), &format!("peers {}", peers.join("+"))]);
+        let places = match plan.free {
+            true => format!("{} of the peers, as Qdrant chooses", peers.len()),
+            false => format!("peers {}", peers.join("+")),
+        };
+        context.plan(&["place", &plan.collection, &format!("shard {shard}"), &places]);
     }
-    for recovery in &plan.recoveries {
+    let mut told = BTreeSet::new();
+    for recovery in plan.recoveries.iter().filter(|one| !plan.free || told.insert(&one.key)) {
         let part = recovery.shard.as_ref().filter(|shard| shard.in_collection);
         let part = part.map(|shard| format!("shard {} of it, sent through this program", shard.id));
-        let peer = format!("peer {}", recovery.peer);
+        let peer = if plan.free { "each of its peers".to_owned() } else { format!("peer {}", recovery.peer) };
         let cells = ["recover", &plan.collection, &peer, &recovery.key].into_iter().chain(part.as_deref());
         context.plan(&cells.collect::<Vec<_>>());
     }

@@ -22,6 +22,8 @@ pub struct SetSelection {
     pub name: String,
     /// The number of replicas of each shard, where it is not to be the backup's.
     pub replication_factor: Option<u64>,
+    /// Its shards may be on the peers that Qdrant gives them.
+    pub free: bool,
     /// It is dropped again, and no restore is to go on with it.
     pub drill: bool,
 }
@@ -108,6 +110,7 @@ impl SetSelection {
             }),
             config: config.clone(),
             version: Some(manifest.qdrant_version.clone()),
+            free: self.free && target.distributed,
             backup: format!("{}/{}", manifest.collection, manifest.backup_set_id),
             role: if self.drill { Role::Drill } else { Role::Lasting },
         })
@@ -207,7 +210,7 @@ mod tests {
             source: None,
             missing: Vec::new(),
         };
-        SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, drill: false }
+        SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, free: true, drill: false }
     }
 
     fn config(factor: u64) -> Value {
@@ -229,6 +232,32 @@ mod tests {
         assert!(plan.recoveries.iter().all(|one| one.is_counted()));
         assert_eq!(plan.indexes["city"], "keyword");
         assert_eq!(plan.indexes["n"], json!({"type": "integer", "lookup": true}));
+    }
+
+    #[test]
+    fn a_set_is_restored_where_qdrant_has_put_its_shards() {
+        let selection = set(&[&[1, 2], &[2, 3], &[3, 1]], config(2));
+        let plan = selection.plan(&cluster(&[1, 2, 3])).unwrap();
+        let there: Placement = [(0, [2, 3].into()), (1, [3, 1].into()), (2, [1, 2].into())].into();
+        let peers = [1, 2, 3].into();
+        let adopted = plan.adopting(&there, &peers).unwrap();
+        assert_eq!((&adopted.placement, &adopted.wanted), (&there, &there));
+        let given = |one: &Recovery| (one.shard.as_ref().unwrap().id, one.peer);
+        assert_eq!(
+            adopted.recoveries.iter().map(given).collect::<Vec<_>>(),
+            [(0, 2), (0, 3), (1, 1), (1, 3), (2, 1), (2, 2)]
+        );
+        assert!(adopted.recoveries.iter().all(|one| one.name == format!("docs-shard-{}", given(one).0)));
+        // What is not as good: fewer replicas, a peer that does not answer, a shard too few or one of another number.
+        let fewer: Placement = [(0, [2].into()), (1, [3, 1].into()), (2, [1, 2].into())].into();
+        let away: Placement = [(0, [2, 9].into()), (1, [3, 1].into()), (2, [1, 2].into())].into();
+        let short: Placement = [(0, [2, 3].into()), (1, [3, 1].into())].into();
+        let other: Placement = [(0, [2, 3].into()), (1, [3, 1].into()), (7, [1, 2].into())].into();
+        for placement in [fewer, away, short, other] {
+            assert_eq!(plan.adopting(&placement, &peers), None, "{placement:?}");
+        }
+        let as_backed_up = SetSelection { free: false, ..selection }.plan(&cluster(&[1, 2, 3])).unwrap();
+        assert_eq!(as_backed_up.adopting(&there, &peers), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error};
 use futures_util::future::join_all;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::job::Job;
@@ -144,35 +145,45 @@ pub(super) async fn lay_out(
     wanted: &Placement,
     transfer: Transfer,
 ) -> Result<Layout, Error> {
+    // Shards whose last step had no known outcome.
+    let mut open = BTreeSet::new();
     for _ in 0..ROUNDS {
         let steps = next_steps(&layout.placement(), wanted);
         if steps.is_empty() {
             return Ok(layout);
         }
+        let mut still_open = BTreeSet::new();
         for step in &steps {
-            take(context, cluster, collection, *step, transfer).await?;
+            if !take(context, cluster, collection, *step, transfer, &open).await? {
+                still_open.insert(step.shard());
+            }
         }
+        open = still_open;
         layout = settled(context, cluster, collection).await?;
     }
     let cause = "the shards can't be brought to the peers that will get their data";
     Err(Error::new(Code::NotSettled, "", cause).advice("see the log of the Qdrant pods"))
 }
 
+/// Takes a step. False where it may be under way, or may never be done: the next look tells, and it is repeated if it is not.
+/// `open`: the shards whose last step was such a one, which may be what a refusal is about.
 async fn take(
     context: &Context,
     cluster: &Cluster,
     collection: &str,
     step: Step,
     transfer: Transfer,
-) -> Result<(), Error> {
+    open: &BTreeSet<u32>,
+) -> Result<bool, Error> {
     let peer = cluster.peer_to_ask(collection).ok_or_else(nobody)?;
     match peer.client.change_layout(collection, &step.body(transfer)).await {
-        Ok(()) => Ok(()),
-        // The step may be under way: the next look tells, and repeats it if it is not.
+        Ok(()) => Ok(true),
         Err(error) if error.outcome_is_unknown() => {
             context.log.warn(Some(&peer.address()), &format!("`{collection}`: {error}; checking whether it was done"));
-            Ok(())
+            Ok(false)
         }
+        // It was done meanwhile, or is; a refusal of another kind comes again.
+        Err(error) if error.is_refused() && open.contains(&step.shard()) => Ok(true),
         Err(error) => Err(error.into()),
     }
 }

@@ -12,6 +12,7 @@ use crate::qdrant::{Client, Cluster};
 use crate::report::Item;
 use crate::restore::{self, Backup, Evidence, SetSelection};
 use crate::sets::DrillRecord;
+use crate::settings::RestorePlacement;
 use crate::store::ObjectStore;
 use crate::timestamp;
 
@@ -58,6 +59,7 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -
             manifest,
             name: format!("{SCRATCH}{collection}"),
             replication_factor: context.settings.replication_factor,
+            free: context.settings.placement == RestorePlacement::Auto,
             drill: true,
         }));
         let mut choice = Some((backup.collection().to_owned(), restore::given(&backup)));

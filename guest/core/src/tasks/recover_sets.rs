@@ -15,6 +15,7 @@ use crate::report::Item;
 use crate::restore::{self, Backup, SetSelection, Wanted};
 use crate::runs::Kind;
 use crate::sets::SetId;
+use crate::settings::RestorePlacement;
 use crate::store::ObjectStore;
 
 /// How many collections' manifests are read at the same time.
@@ -97,5 +98,7 @@ async fn choose(
     context.log.info(None, &format!("`{collection}`: the set {} ({level})", manifest.backup_set_id));
     let renamed = context.settings.rename.iter().find(|(old, _)| old == collection).map(|(_, new)| new.clone());
     let name = renamed.unwrap_or_else(|| collection.to_owned());
-    Ok(SetSelection { manifest, name, replication_factor: context.settings.replication_factor, drill: false })
+    let settings = &context.settings;
+    let free = settings.placement == RestorePlacement::Auto;
+    Ok(SetSelection { manifest, name, replication_factor: settings.replication_factor, free, drill: false })
 }

@@ -1,0 +1,80 @@
+//! Which peers the shards of a restored set are on, and changes of the cluster that are never agreed on.
+
+use http::Method;
+use qdrant_backup_tests::client::{Placed, path};
+use qdrant_backup_tests::faults::{Canned, Chosen, Wrong};
+use qdrant_backup_tests::site::Site;
+use serde_json::json;
+
+use crate::{fault, filled};
+
+const AS_BACKED_UP: (&str, &str) = ("QDRANT_RESTORE_PLACEMENT", "as-backed-up");
+
+/// A cluster whose set waits to be restored; both shards of `docs` were on one peer, where no creation puts them.
+async fn wiped() -> (Site, Placed) {
+    let mut site = filled(1).await;
+    let client = site.source.client();
+    let ids: Vec<u64> = site.source.stand_in().peers().iter().map(|peer| peer.id).collect();
+    let from = client.placed("docs").await[&1].keys().next().copied().unwrap();
+    let step = json!({"shard_id": 1, "from_peer_id": ids[from], "to_peer_id": ids[1 - from]});
+    client.ok(Method::POST, &format!("{}/cluster", path("docs")), Some(&json!({ "move_shard": step }))).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let placed = client.placed("docs").await;
+    assert_eq!(placed[&0].keys().collect::<Vec<_>>(), placed[&1].keys().collect::<Vec<_>>());
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.wipe().await;
+    (site, placed)
+}
+
+/// What Qdrant answers when a change was not agreed on in time.
+fn not_agreed() -> String {
+    "Service internal error: Waiting for consensus operation commit failed. Timeout set at: 10 seconds".to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_is_restored_without_moving_a_shard() {
+    let (site, before) = wiped().await;
+    let refused = Wrong::Status(400, "no moves".to_owned());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/cluster", 99, refused));
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["40 points, verified on every replica"]);
+    let after = site.source.client().placed("docs").await;
+    for (shard, replicas) in &after {
+        assert!(replicas.values().eq(before[shard].values()), "shard {shard} has other points");
+    }
+    assert!(after[&0].keys().ne(after[&1].keys()), "where Qdrant puts them: one on each peer");
+    // It is as it was restored: nothing is to be done.
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["restored before"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_is_restored_as_backed_up_where_it_is_asked_for() {
+    let (site, before) = wiped().await;
+    site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await.expect(0);
+    assert_eq!(site.source.client().placed("docs").await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_says_who_chooses_the_peers() {
+    let (site, _) = wiped().await;
+    let plan = site.run(&["recover_snap_shards", "--dry-run"]).await.expect(0);
+    assert!(plan.stdout.contains("as Qdrant chooses"), "{}", plan.stdout);
+    let plan = site.run_with(&["recover_snap_shards", "--dry-run"], &[AS_BACKED_UP]).await.expect(0);
+    assert!(!plan.stdout.contains("as Qdrant chooses"), "{}", plan.stdout);
+}
+
+/// Never agreed on and not done, or done all the same: asked for again, and right in the end.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_not_agreed_on_is_asked_for_again() {
+    for (method, uri, times) in [(Method::PUT, "/collections/docs?", 3), (Method::POST, "/docs/cluster", 1)] {
+        for done in [false, true] {
+            let (site, before) = wiped().await;
+            let body = json!({"status": {"error": not_agreed()}, "time": 10.0}).to_string().into_bytes();
+            let answer = Canned { status: 500, retry_after: None, content_type: "application/json", body };
+            let wrong = if done { Wrong::DoneBut(answer) } else { Wrong::Answer(answer) };
+            site.s3.faults().add(Chosen::Qdrant, fault(method.clone(), uri, times, wrong));
+            let run = site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await.expect(0);
+            assert!(run.stderr.contains("Waiting for consensus"), "{uri}, done: {done}\n{}", run.stderr);
+            assert_eq!(site.source.client().placed("docs").await, before, "{uri}, done: {done}");
+        }
+    }
+}
