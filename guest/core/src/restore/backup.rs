@@ -1,8 +1,9 @@
 //! What a collection is restored from: archives of whole collections, or a set.
 
-use super::plan::{Plan, Target, plan};
+use super::plan::{Plan, Target};
 use super::selection::Selection;
 use super::set::SetSelection;
+use super::whole::plan;
 use crate::error::Error;
 
 /// A chosen backup of one collection.

@@ -4,6 +4,7 @@ use super::*;
 use crate::archive::{ArchiveDescription, ShardDescription, ShardKeyMapping};
 use crate::generations::BucketArchive;
 use crate::restore::layout::next_steps;
+use serde_json::Value;
 use serde_json::json;
 use time::OffsetDateTime;
 

@@ -1,15 +1,119 @@
-//! Which peer of the target gets which snapshot.
+//! From snapshots of whole collections, each of what one peer had, to a plan.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Recovery, ShardArchive, Target};
+use sha2::{Digest, Sha256};
+
+use super::body;
+use super::expected::Bounds;
+use super::layout::Placement;
+use super::plan::{Plan, Recovery, Role, ShardArchive, Target, with_more_replicas};
+use super::selection::Selection;
+use super::shard_keys::{in_order, note_replicas, replicas_of};
+use crate::error::{Code, Error};
 use crate::generations::Described;
-use crate::restore::expected::Bounds;
-use crate::restore::selection::Selection;
+
+/// Plans the restore of `selection` into `target`.
+///
+/// # Errors
+/// It can't come out right: says why.
+pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
+    let first = selection.archives.first().ok_or_else(|| Error::new(Code::Incomplete, "", "there is no snapshot"))?;
+    let description = &first.description;
+    target.takes(description.custom_sharding)?;
+    let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
+    let mut shard_keys = if description.custom_sharding {
+        let keys = description.shard_keys.iter().map(|mapping| (mapping.key.clone(), mapping.shard_ids.clone()));
+        in_order(keys.collect(), description.shards.keys())?
+    } else {
+        Vec::new()
+    };
+    let there = description.shards.iter().map(|(shard, description)| (*shard, description.replicas.len()));
+    note_replicas(&mut shard_keys, &there.collect(), factor);
+    let recoveries = assign(selection, target);
+    let (placement, stale) = placements(selection, &recoveries);
+    let spoilt = placement.iter().find(|(shard, peers)| stale.get(shard).is_some_and(|stale| stale == *peers));
+    if let Some((shard, _)) = spoilt {
+        let cause = format!(
+            "some of its snapshots have shards of replicas that were not active, and on so few peers they would take the \
+             place of the good data of shard {shard}"
+        );
+        return Err(Error::new(Code::Unsupported, "", cause)
+            .advice(format!("restore it into a cluster of {} peers", selection.archives.len())));
+    }
+    let wanted = with_more_replicas(&placement, &|shard| replicas_of(&shard_keys, shard, factor), &target.peers);
+    let (create, finish) = body::of(&description.config)?;
+    // Where the replicas of a shard differed, Qdrant's own count depended on which of them answered.
+    let total = selection.manifest.as_ref().and_then(|manifest| Bounds::of(manifest.points));
+    let total = total.filter(|_| !differ(&recoveries));
+    let backup = backup_of(&recoveries);
+    Ok(Plan {
+        collection: selection.collection.clone(),
+        create,
+        finish,
+        indexes: description.payload_indexes.clone(),
+        shard_keys,
+        recoveries,
+        placement,
+        stale,
+        wanted,
+        total,
+        config: description.config.clone(),
+        version: selection
+            .manifest
+            .as_ref()
+            .and_then(|manifest| manifest.peers.first())
+            .map(|peer| peer.version.clone()),
+        // Each snapshot has the shards of one peer.
+        free: false,
+        backup,
+        role: Role::Lasting,
+    })
+}
+
+/// Names the backup that consists of just these archives.
+fn backup_of(recoveries: &[Recovery]) -> String {
+    let names: BTreeSet<&str> = recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
+    let digest = Sha256::digest(names.into_iter().collect::<Vec<_>>().join("\n"));
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// True when the manifest has different counts for two replicas of a shard.
+fn differ(recoveries: &[Recovery]) -> bool {
+    let mut counts: BTreeMap<u32, Bounds> = BTreeMap::new();
+    let known =
+        recoveries.iter().flat_map(|recovery| &recovery.shards).filter_map(|(shard, count)| Some((*shard, (*count)?)));
+    known.into_iter().any(|(shard, count)| counts.insert(shard, count).is_some_and(|other| other != count))
+}
+
+/// Where the data will be, and which of it comes last from a replica that was not active.
+fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Placement) {
+    let mut good_at: BTreeMap<(u32, u64), bool> = BTreeMap::new();
+    for recovery in recoveries {
+        let archive = selection.archives.iter().find(|archive| archive.archive.key == recovery.key);
+        for (shard, good) in archive.into_iter().flat_map(Described::shards) {
+            if recovery.shards.contains_key(&shard) {
+                good_at.insert((shard, recovery.peer), good);
+            }
+        }
+    }
+    let mut placement = Placement::new();
+    let mut stale = Placement::new();
+    for ((shard, peer), good) in good_at {
+        placement.entry(shard).or_default().insert(peer);
+        if !good {
+            stale.entry(shard).or_default().insert(peer);
+        }
+    }
+    (placement, stale)
+}
 
 /// Gives every archive with data to a peer of the target: its own where that is among them, else one that has
 /// as few of the same shards as possible, then as few bytes.
-pub(super) fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
+fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
     let mut archives: Vec<&Described> =
         selection.archives.iter().filter(|archive| archive.shards().next().is_some()).collect();
     if !target.distributed {
