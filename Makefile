@@ -3,9 +3,9 @@ CARGO ?= cargo
 BUILDER ?= buildah
 # The same files give the same image.
 BUILD_FLAGS ?= --timestamp 0
-IMAGE ?= qdrant-backup:0.1.0
-COMPILER_IMAGE ?= qdrant-backup-compiler:0.1.0
-COMPONENT_IMAGE ?= qdrant-backup-component:0.1.0
+IMAGE ?= qdrant-backup:0.2.0
+COMPILER_IMAGE ?= qdrant-backup-compiler:0.2.0
+COMPONENT_IMAGE ?= qdrant-backup-component:0.2.0
 
 # How long `make faults` tries.
 MINUTES ?= 15

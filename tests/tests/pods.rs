@@ -33,9 +33,9 @@ fn images() -> Option<&'static Images> {
     IMAGES.as_ref().map_err(|why| tools::skipped(why)).ok()
 }
 
-const IMAGE: &str = "qdrant-backup:0.1.0";
-const COMPILER_IMAGE: &str = "qdrant-backup-compiler:0.1.0";
-const COMPONENT_IMAGE: &str = "qdrant-backup-component:0.1.0";
+const IMAGE: &str = "qdrant-backup:0.2.0";
+const COMPILER_IMAGE: &str = "qdrant-backup-compiler:0.2.0";
+const COMPONENT_IMAGE: &str = "qdrant-backup-component:0.2.0";
 
 /// The component's in its ConfigMap.
 const KEY: &str = "qdrant-backup.wasm.gz";

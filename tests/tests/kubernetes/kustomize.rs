@@ -90,7 +90,7 @@ fn namespace_and_image_are_set_in_one_place() {
             for Manifest { content, .. } in overlay.build(folder).unwrap_or_default() {
                 assert_eq!(content["metadata"]["namespace"], "search", "{content:#}");
                 let image = &manifests::pod(&content)["containers"][0]["image"];
-                assert_eq!(*image, format!("registry.example/tools/{name}:0.1.0"));
+                assert_eq!(*image, format!("registry.example/tools/{name}:0.2.0"));
             }
         }
     }
