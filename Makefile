@@ -29,14 +29,20 @@ SINCE ?=
 
 .PHONY: demo test faults mutants lint deny fuzz dist bench drill image compiler-image component component-image oci clean
 
-demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored
-	$(CARGO) build --locked -p qdrant-backup
-	$(CARGO) run --locked -q -p qdrant-backup-tests --bin demo -- target/debug/qdrant-backup
+demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored; KEEP=1 leaves it running
+	@scripts/set-up.sh demo
+	@echo "== Compiling the program, and the servers of the demo: about 600 crates and some minutes the first time"
+	$(CARGO) build --locked -p qdrant-backup -p qdrant-backup-tests --bin qdrant-backup --bin demo
+	@$(BUILT)/debug/demo $(BUILT)/debug/qdrant-backup
 
 # Most of a test's time goes by waiting for servers and clocks: more of them run at a time than there are cores.
 test: export RUST_TEST_THREADS ?= 8
 test: ## all tests
-	$(CARGO) test --locked --workspace
+	@scripts/set-up.sh test
+	@if [ -z "$$QDRANT_BACKUP_PYTHON" ] && [ -f target/python/requirements.sum ]; then \
+		export QDRANT_BACKUP_PYTHON="$$PWD/target/python/bin/python"; \
+	fi; \
+	set -x; $(CARGO) test --locked --workspace
 
 faults: ## every task × request × fault, and a kill at every request, as far as MINUTES go
 	$(CARGO) build --locked -p qdrant-backup -p qdrant-backup-tests --bins
