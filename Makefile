@@ -80,7 +80,7 @@ bench: ## the static program beside a plain client; QUICK=--quick for a short ru
 	$(CARGO) build --locked --release -p qdrant-backup-bench
 	$(or $(CARGO_TARGET_DIR),target)/release/qdrant-backup-bench $(QUICK) dist/qdrant-backup dist/qdrant-backup.wasm
 
-drill: ## the program that opens archives in Qdrant's own engine, in dist/
+drill: ## the program that opens snapshots in Qdrant's own engine, in dist/
 	$(CARGO) build --locked --release -p qdrant-backup-drill
 	mkdir -p dist && cp target/release/qdrant-backup-drill dist/
 

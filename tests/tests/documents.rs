@@ -336,3 +336,65 @@ fn the_readme_is_short_and_says_how_to_test() {
     assert!(text.lines().count() <= 150, "{} lines", text.lines().count());
     assert!(Page::of(&text).commands().iter().any(|command| command == "make test"));
 }
+
+/// The direct dependencies of a crate, without those of this workspace.
+fn dependencies(folder: &str) -> BTreeSet<String> {
+    let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let section = rest.split("\n[").next().unwrap();
+    let names = section.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['.', ' ']).next());
+    names.filter(|name| !name.is_empty() && !name.starts_with("qdrant-backup")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_dependency_of_the_component_has_its_reason() {
+    let page = std::fs::read_to_string(root().join("docs/dependencies.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let named: BTreeSet<String> =
+        rows.filter(|(_, why)| !why.starts_with("| ")).map(|(name, _)| name.to_owned()).collect();
+    let used: BTreeSet<String> =
+        ["guest/component", "guest/core", "guest/contract"].iter().flat_map(|folder| dependencies(folder)).collect();
+    assert_eq!(named, used);
+    assert!(used.len() > 15, "{used:?}");
+}
+
+/// Images, chart, manifests and CHANGELOG are of the workspace's version.
+#[test]
+fn every_version_is_that_of_the_workspace() {
+    let version = env!("CARGO_PKG_VERSION");
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let chart = read("charts/qdrant-backup/Chart.yaml");
+    assert!(chart.contains(&format!("\nversion: {version}\nappVersion: {version}\n")), "{chart}");
+    assert!(read("CHANGELOG.md").contains(&format!("\n## [{version}]")));
+    for file in ["k8s/Containerfile", "k8s/component/image-volume/Containerfile"] {
+        assert!(read(file).contains(&format!("image.version=\"{version}\"")), "{file}");
+    }
+    let (mut named, mut wrong) = (0, Vec::new());
+    let mut folders = vec![root().join("k8s"), root().join("charts")];
+    let mut files = vec![root().join("Makefile"), root().join("docs/migration.md")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for image in ["qdrant-backup:", "qdrant-backup-compiler:", "qdrant-backup-component:"] {
+            for (at, _) in text.match_indices(image) {
+                let tag: String =
+                    text[at + image.len()..].chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+                let tag = tag.trim_end_matches('.');
+                if !tag.is_empty() {
+                    named += 1;
+                    if tag != version {
+                        wrong.push(format!("{}: {image}{tag}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(named > 15, "{named}");
+    let tags = read("k8s/common/kustomization.yaml");
+    assert_eq!(tags.matches(&format!("newTag: {version}\n")).count(), 2, "{tags}");
+}

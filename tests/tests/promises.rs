@@ -66,7 +66,7 @@ fn every_test_that_the_promises_name_is_there() {
 #[test]
 fn every_promise_has_a_proof() {
     let page = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
-    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Promise"));
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Guarantee"));
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
         assert!(matches!(cells.as_slice(), [_, _, proof] if proof.contains('`')), "{row}");
