@@ -151,21 +151,21 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command,
 
 /// The host's part of the help.
 pub fn help() -> String {
-    let mut text = String::from("Options of the program:\n");
+    let mut text = String::from("Global options:\n");
     for option in OPTIONS {
         text.push_str(&format!("  {} {}\n", option.flag, option.value));
         for line in wrap(option.help, 90) {
             text.push_str(&format!("          {line}\n"));
         }
         if let Some(variable) = option.variable {
-            text.push_str(&format!("          [variable: {variable}]\n"));
+            text.push_str(&format!("          [env: {variable}]\n"));
         }
     }
     text.push('\n');
     text.push_str(&delivery::help());
     text.push_str(
         "\nExit codes: 0 done, 1 failed, 2 wrong command line or settings, 3 partly done, 124 the deadline ran out,\n\
-         130 stopped by SIGINT, 143 stopped by SIGTERM. The state files are whole in each case.\n",
+         130 stopped by SIGINT, 143 stopped by SIGTERM. The state files are consistent in each case.\n",
     );
     text
 }

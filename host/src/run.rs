@@ -45,7 +45,7 @@ pub fn run(options: &Options, io: &Io) -> u8 {
             code = execute(options, io) => code,
             stop = signals.wait() => {
                 messages.error(&format!(
-                    "stopped by {}; the state files are whole, run the task again to go on", stop.name()
+                    "stopped by {}; the state files are consistent, run the task again to go on", stop.name()
                 ));
                 stop.exit_code()
             }
@@ -91,8 +91,7 @@ impl Failure {
             Self::Task(why) => messages.failed(why),
             Self::Sandbox(why) => messages.error(why),
             Self::Deadline(deadline) => messages.error(&format!(
-                "the run did not end within its deadline of {} s (--deadline, QDRANT_RUN_DEADLINE); the state files \
-                 are whole, run the task again to go on",
+                "the run did not end within its deadline of {} s (--deadline, QDRANT_RUN_DEADLINE); the state files are consistent, run the task again to go on",
                 deadline.as_secs()
             )),
         }

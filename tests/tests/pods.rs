@@ -356,7 +356,7 @@ async fn the_jobs_for_sets_back_up_prune_verify_drill_and_restore() {
     assert_eq!(site.s3.keys("backup_manifests/").len(), 2);
     assert_eq!(site.s3.keys("snapshots/").len(), 5, "one snapshot of each shard");
     run("sets-prune-cronjob.yaml", "kept: last 1").await;
-    run("sets-verify-cronjob.yaml", "whole to their ends").await;
+    run("sets-verify-cronjob.yaml", "snapshots complete").await;
     run("sets-drill-cronjob.yaml", "`qdrant-backup-drill-docs` deleted").await;
     assert_same(&client.contents().await, &before);
     client.wipe().await;

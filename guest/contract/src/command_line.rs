@@ -170,7 +170,7 @@ fn help_about(parser: &mut Parser) -> Result<Invocation, UsageError> {
 fn task_help(row: &Row) -> String {
     let mut text = format!("{}\n\n{}\n", usage(row), sentence(row.summary));
     if !row.aliases.is_empty() {
-        text.push_str(&format!("Also called {}.\n", row.aliases.join(", ")));
+        text.push_str(&format!("[aliases: {}]\n", row.aliases.join(", ")));
     }
     text.push_str(&format!("\n{}", row.details));
     let argument = row.argument.iter().map(|argument| (argument.name.to_owned(), argument.help));
@@ -193,7 +193,7 @@ fn help() -> String {
     for row in Task::all().iter().map(Task::row) {
         text.push_str(&format!("  {:<21}{}\n", row.name, row.summary));
         for alias in row.aliases {
-            text.push_str(&format!("  {:<21}(also called {alias})\n", ""));
+            text.push_str(&format!("  {:<21}[alias: {alias}]\n", ""));
         }
     }
     text.push_str(

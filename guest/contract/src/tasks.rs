@@ -127,7 +127,7 @@ impl Task {
 const DRY_RUN: TaskOption = TaskOption {
     name: "dry-run",
     value: None,
-    help: "print on standard output what would be created, restored or deleted, and do nothing of it",
+    help: "print on standard output what would be created, restored or deleted, and change nothing",
     take: |order, _| order.set("QDRANT_DRY_RUN", "true"),
 };
 
@@ -234,7 +234,7 @@ tasks! {
         details: "Restores into QDRANT_RESTORE_HOSTS, whose peers are found by asking. The snapshots are those in the file\n\
                   `snapshots` (`host,collection,snapshot`, the host may be empty), else the newest complete backup in the\n\
                   bucket that passes QDRANT_SNAPSHOT_DATETIME_FILTER. A collection that holds points is not overwritten\n\
-                  unless QDRANT_RESTORE_FORCE=true. Run again, it goes on where it was cut off.",
+                  unless QDRANT_RESTORE_FORCE=true. If it is run again, it goes on where it was cut off.",
         ..TASK
     };
     /// `create_snap_shards`: a set: a snapshot of each shard of each collection, and a manifest.
@@ -305,7 +305,7 @@ tasks! {
         details: "The rules are QDRANT_BACKUP_RETENTION_SETS and QDRANT_BACKUP_KEEP_...; only good sets count, and the newest\n\
                   good one always stays, but of a dropped collection where QDRANT_BACKUP_DROPPED_KEEP is set. Of whole\n\
                   collections (`--legacy`) the newest QDRANT_LEGACY_KEEP_RUNS of each peer stay, and the last complete backup.\n\
-                  Records of runs and restores that nothing needs any more go, too.",
+                  Records of runs and restores that are no longer needed are removed, too.",
         ..TASK
     };
     /// `verify`: checks that the sets in the bucket are whole.
@@ -313,7 +313,7 @@ tasks! {
         name: "verify",
         synonyms: &["check", "validate", "test", "scrub", "verify_sets", "verify_snap"],
         needs: Needs { bucket: BucketUse::Always, ..Needs::NOTHING },
-        summary: "verify that the sets in the bucket are whole, by their checksums",
+        summary: "verify the sets in the bucket: every snapshot is there and unchanged",
         details: "Every snapshot is there as it was made and is walked to its end; QDRANT_VERIFY_PERCENT of them are read whole\n\
                   for their SHA-256, others in each run. QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER choose.",
         ..TASK
@@ -353,7 +353,7 @@ tasks! {
         needs: Needs { source: true, ..Needs::NOTHING },
         inputs: &[Input::Collections],
         summary: "list the collections into the file `collections`",
-        details: "Prints them on standard output, too. A file that is there already is kept; `reset` removes it.",
+        details: "Prints them on standard output, too. An existing file is kept; `reset` removes it.",
         ..TASK
     };
     /// `get_snap`: the snapshots Qdrant lists, into `snapshots`.
@@ -363,9 +363,9 @@ tasks! {
         synonyms: &["get_snapshots"],
         needs: Needs { source: true, ..Needs::NOTHING },
         inputs: &[Input::Collections, Input::Snapshots],
-        summary: "list the snapshots Qdrant knows of into the file `snapshots`",
+        summary: "list the snapshots that Qdrant lists into the file `snapshots`",
         details: "Takes those whose names pass QDRANT_SNAPSHOT_DATETIME_FILTER, and prints them on standard output, too.\n\
-                  A file that is there already is kept; `reset` removes it.",
+                  An existing file is kept; `reset` removes it.",
         ..TASK
     };
     /// `get_snap_s3`: the snapshots in the bucket, into `snapshots`.
@@ -377,7 +377,7 @@ tasks! {
         inputs: &[Input::Collections, Input::Snapshots],
         summary: "list the snapshots in the bucket into the file `snapshots`",
         details: "Takes those whose names pass QDRANT_SNAPSHOT_DATETIME_FILTER, and prints them on standard output, too.\n\
-                  Qdrant isn't asked. A file that is there already is kept; `reset` removes it.",
+                  Qdrant isn't asked. An existing file is kept; `reset` removes it.",
         ..TASK
     };
     /// `get_colla`: the aliases of the source, into `collection_aliases`.

@@ -73,7 +73,7 @@ impl Context {
     pub fn store(&self) -> Result<&dyn ObjectStore, Error> {
         self.store.as_deref().ok_or_else(|| {
             Error::new(Code::Configuration, "", "no bucket is configured")
-                .advice("set QDRANT_S3_ENDPOINT_URL and its kind")
+                .advice("set QDRANT_S3_ENDPOINT_URL and the other QDRANT_S3_... settings")
         })
     }
 

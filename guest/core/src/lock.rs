@@ -73,9 +73,9 @@ pub(crate) async fn while_held(
             lock.release().await;
             if work.removes() {
                 return Err(Error::new(Code::Locked, "", format!("no lock could be taken: {error}"))
-                    .advice("nothing is removed that a restore may need at the same time"));
+                    .advice("nothing is removed, as a restore may need it at the same time"));
             }
-            let why = format!("no lock could be taken, so that a second run at the same time is not noticed: {error}");
+            let why = format!("no lock could be taken, so a second run at the same time would not be noticed: {error}");
             context.log.warn(None, &why);
             run.await;
             return Ok(());
@@ -273,25 +273,25 @@ impl<'a> Lock<'a> {
             self.release().await;
             last = describe(&other);
             if is_being_taken(&other.content) && attempt <= POLITE_TRIES {
-                self.context.log.info(None, &format!("{last}: it begins at the same time, trying again"));
+                self.context.log.info(None, &format!("{last}: it started at the same time, trying again"));
                 clock.sleep(Duration::from_millis(500 + clock.random() % 3000)).await;
                 continue;
             }
             match self.watch(&other).await? {
                 Watched::AtWork => {
                     return Err(Refusal::Held(Error::new(Code::Locked, "", last).advice(match self.claim.work {
-                        work if work.removes() => "it may need what would be removed: prune when it has ended",
+                        work if work.removes() => "it may need what would be removed; prune when it has ended",
                         _ => "run this one again when that has ended",
                     })));
                 }
                 Watched::Ended => {}
                 Watched::Silent => {
-                    self.context.log.warn(None, &format!("{last}: it has been silent, and its lock is removed"));
+                    self.context.log.warn(None, &format!("{last}: no heartbeat, its stale lock is removed"));
                     self.bucket.delete(&other.key).await?;
                 }
             }
         }
-        Err(Refusal::Impossible(Error::new(Code::StoreAnswer, "", format!("given up after {TRIES} tries: {last}"))))
+        Err(Refusal::Impossible(Error::new(Code::StoreAnswer, "", format!("gave up after {TRIES} attempts: {last}"))))
     }
 
     /// Watches a lock: whether its holder is at work.
@@ -302,7 +302,7 @@ impl<'a> Lock<'a> {
             return Ok(Watched::Silent);
         }
         let who = describe(other);
-        self.context.log.info(None, &format!("{who}: waiting to see whether it is still at work"));
+        self.context.log.info(None, &format!("{who}: waiting for its heartbeat"));
         let started = clock.monotonic();
         while clock.monotonic().saturating_sub(started) < SILENCE {
             clock.sleep(LOOK).await;

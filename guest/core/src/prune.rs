@@ -1,4 +1,4 @@
-//! Deleting what is not needed any more: sets by the rules of retention, orphaned snapshots, old generations of whole
+//! Deleting what is no longer needed: sets by the rules of retention, orphaned snapshots, old generations of whole
 //! collections.
 //!
 //! A manifest goes before its snapshots, so that a run that is cut off leaves orphaned snapshots, which a later one
@@ -87,8 +87,8 @@ fn foretell(context: &Context, collection: &str, plan: &Plan) -> Vec<Item> {
         items.push(Item::skipped("set", format!("would be removed: {reason}")).name(id));
     }
     for orphan in &plan.orphans {
-        context.plan(&["sweep", collection, &orphan.key, "it belongs to no set"]);
-        items.push(Item::skipped("snapshot", "would be deleted: it belongs to no set").name(&orphan.key));
+        context.plan(&["sweep", collection, &orphan.key, "orphaned"]);
+        items.push(Item::skipped("snapshot", "would be deleted: orphaned").name(&orphan.key));
     }
     items
 }
@@ -103,7 +103,7 @@ async fn carry_out(bucket: &dyn ObjectStore, plan: &Plan) -> Vec<Item> {
         };
         let item = match quality::any(&left) {
             None => Item::done("set").cause(format!("removed: {reason}")),
-            Some(error) => Item::failed("set", error.clone()).cause(format!("not removed whole: {error}")),
+            Some(error) => Item::failed("set", error.clone()).cause(format!("only partly removed: {error}")),
         };
         items.push(item.name(id));
     }
@@ -113,7 +113,7 @@ async fn carry_out(bucket: &dyn ObjectStore, plan: &Plan) -> Vec<Item> {
     }
     let keys: Vec<String> = plan.orphans.iter().map(|orphan| orphan.key.clone()).collect();
     let left = delete(bucket, &keys).await;
-    let swept = format!("{} snapshots that belong to no set", keys.len());
+    let swept = format!("{} orphaned snapshots", keys.len());
     let item = match quality::any(&left) {
         None => Item::done("snapshot")
             .bytes(total(plan.orphans.iter().map(|orphan| orphan.bytes)))

@@ -186,10 +186,8 @@ impl Retries {
             state.told = Some(now);
             let waited = now.saturating_sub(since).as_secs();
             let limit = limit.as_secs();
-            self.log.warn(
-                None,
-                &format!("{fault}; waiting for it to pass, {waited} s of {limit} s so far (QDRANT_RETRY_MAX_DURATION)"),
-            );
+            self.log
+                .warn(None, &format!("{fault}; retrying, {waited} s of {limit} s so far (QDRANT_RETRY_MAX_DURATION)"));
         }
         Some(pause)
     }

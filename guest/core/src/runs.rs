@@ -87,7 +87,7 @@ pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
     }
     let state = ClusterState::read(cluster).await;
     for unknown in &state.unknown {
-        let text = format!("not noted, and a restore can't tell of it: {unknown}");
+        let text = format!("not recorded, so a restore can't compare it: {unknown}");
         context.log.warn(Some(&cluster.host.to_string()), &text);
     }
     let now = context.ports.clock.now();
@@ -106,7 +106,7 @@ pub(crate) async fn note(context: &Context, cluster: &Cluster, kind: Kind) {
         Err(error) => Err(error),
     };
     if let Err(error) = written {
-        let why = format!("which collections there are is not noted: {error}");
+        let why = format!("the list of collections is not recorded: {error}");
         context.log.warn(Some(&cluster.host.to_string()), &why);
     }
 }
@@ -149,7 +149,7 @@ async fn read(store: &dyn ObjectStore, listed: &Listed) -> Result<Option<RunReco
     let Some(json) = store.get_listed(key, *bytes, LIMIT).await? else { return Ok(None) };
     let unusable = |cause: String| Error::new(Code::ManifestUnusable, format!("the record `{key}`"), cause);
     let record: RunRecord = crate::decode::json(&json).map_err(|error| {
-        unusable(error.to_string()).advice("delete it: the one before it is taken then, or all collections are")
+        unusable(error.to_string()).advice("delete it: then the list before it counts, or all collections do")
     })?;
     if record.version > VERSION {
         return Err(unusable(format!("version {} is newer than this program ({VERSION})", record.version)));

@@ -141,7 +141,7 @@ pub async fn identify(context: &Context, store: &dyn ObjectStore, cluster: &Clus
         Ok((record, all)) => {
             let source = record.source();
             let host = cluster.host.to_string();
-            context.log.info(Some(&host), &format!("this is the source {source}"));
+            context.log.info(Some(&host), &format!("source {source}"));
             context.note_source(&cluster.host, &source);
             let neighbours = Neighbours::of(&record, &all, context.ports.clock.now());
             if let Some(warning) = neighbours.warning(store.key_prefix()) {

@@ -35,8 +35,7 @@ impl fmt::Display for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "denied: the name leads to {address}, a link-local or metadata address, at which clouds tell credentials; if \
-             that is meant, name the address: `--allow-host '{address}'` or `QDRANT_ALLOW_HOSTS={address}`",
+            "denied: the name leads to {address}, a link-local or metadata address, where clouds serve credentials; if you want this, name the address: `--allow-host '{address}'` or `QDRANT_ALLOW_HOSTS={address}`",
             address = self.0
         )
     }

@@ -151,6 +151,6 @@ fn signals_stop_a_run() {
         wait_for_handler(&child, number);
         signal(&child, name);
         let ended = Ended::from(child.wait_with_output().unwrap());
-        check_one_line(&ended, code, &[&format!("stopped by SIG{name}"), "state files are whole"]);
+        check_one_line(&ended, code, &[&format!("stopped by SIG{name}"), "state files are consistent"]);
     }
 }

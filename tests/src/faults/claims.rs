@@ -93,7 +93,7 @@ fn checked(bench: &Bench, asked: &Asked<'_>, line: &str) -> Result<(), String> {
         return Ok(());
     };
     let made = line.contains(" shards, ");
-    let verified = line.contains(" whole to their ends");
+    let verified = line.contains(" snapshots complete");
     let Some(id) =
         rest.split_once("` ").and_then(|(_, rest)| rest.split([',', ':']).next()).filter(|_| made || verified)
     else {

@@ -23,7 +23,7 @@ async fn aliases_go_to_file_and_bucket_and_come_back_from_both() {
         .expect(0)
         .says(&["2 done"]);
     assert_eq!(client.aliases().await, before);
-    site.run(&["recover_collection_alias"]).await.expect(0).says(&["it is there already", "2 skipped"]);
+    site.run(&["recover_collection_alias"]).await.expect(0).says(&["it exists already", "2 skipped"]);
 
     client.drop_aliases(&["prod", "odd, too"]).await;
     site.run(&["reset"]).await.expect(0);

@@ -126,7 +126,7 @@ async fn a_backup_without_a_bucket_says_what_it_did_not_check() {
     let site = Site::cluster(1).await;
     site.source.client().create("docs", json!({})).await;
     let none = [("QDRANT_S3_ENDPOINT_URL", ""), ("BACKUP_COLLECTION_ALIASES_ON_S3", "false")];
-    site.run_with(&["create_snap"], &none).await.expect(3).says(&["is not checked, and no manifest is written"]);
+    site.run_with(&["create_snap"], &none).await.expect(3).says(&["are not checked in S3, and no manifest is written"]);
     assert_eq!(site.file("snapshots").lines().count(), 1);
     assert!(manifests(&site, "docs").is_empty());
 }

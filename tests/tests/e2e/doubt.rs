@@ -46,7 +46,7 @@ async fn an_older_backup_is_no_substitute_for_an_unread_one() {
             let work = TempDir::new().unwrap();
             let run = site.run_in(work.path(), &[task], &[]).await;
             assert!(matches!(run.code, 1 | 3), "{task} {key}: {}", run.stderr);
-            run.says(&["is not known, and no older one is taken in its place"]);
+            run.says(&["and no older one is used instead"]);
             assert!(client.collections().await.is_empty());
             site.s3.heal();
             site.run_in(work.path(), &[task], &[]).await.expect(0);
@@ -203,7 +203,7 @@ async fn a_page_in_place_of_an_answer_is_not_taken_for_a_success() {
     let one = [("QDRANT_BACKUP_RETENTION_SETS", "1")];
     let run = site.run_with(&["prune_snap"], &one).await;
     assert!(matches!(run.code, 1 | 3), "{}", run.stderr);
-    run.says(&["not removed whole", "is not an S3 service's"]);
+    run.says(&["only partly removed", "is not an S3 service's"]);
     page_for(Method::PUT, ".pin");
     site.run(&["pin_set", &sets[1].backup_set_id]).await.expect(1);
 }

@@ -18,7 +18,7 @@ async fn collections_are_listed_printed_and_kept() {
     let (marker, lines) = file.split_once('\n').unwrap();
     assert!(marker.starts_with("# ") && lines == expected, "{file}");
     client.delete("b").await;
-    let run = site.run(&["get_collection"]).await.expect(0).says(&["is there already and is kept"]);
+    let run = site.run(&["get_collection"]).await.expect(0).says(&["exists and is kept"]);
     assert_eq!(run.stdout, expected);
 }
 

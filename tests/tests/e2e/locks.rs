@@ -108,12 +108,12 @@ async fn a_lock_that_was_left_heals_itself() {
     // So old that no clock is that wrong: at once.
     site.s3.put(&key, lock("other", LONG_AGO));
     let run = site.run(&["create_snap"]).await.expect(0);
-    assert!(!run.stderr.contains("waiting to see") && site.s3.get(&key).is_none(), "{}", run.stderr);
+    assert!(!run.stderr.contains("waiting for its heartbeat") && site.s3.get(&key).is_none(), "{}", run.stderr);
     // Else once it has been silent for long enough.
     // The name of the pod is no proof that it is this one.
     site.s3.put(&key, lock("pod-1", &now()));
     let run = site.run_with(&["create_snap"], &[("HOSTNAME", "pod-1")]).await.expect(0);
-    run.says(&["pod pod-1", "waiting to see whether it is still at work"]);
+    run.says(&["pod pod-1", "waiting for its heartbeat"]);
     assert!(site.s3.get(&key).is_none());
 }
 

@@ -83,7 +83,7 @@ async fn a_damaged_set_pushes_out_no_good_one_and_a_pinned_one_stays() {
     site.s3.delete(&third.shards[0].s3_key);
     site.s3.put("backup_manifests/docs/zzz.json", b"{}".to_vec());
     site.run(&["pin_set", &first.backup_set_id]).await.expect(0).says(&["pinned"]);
-    site.run_with(&["prune_snap"], &KEEP_ONE).await.expect(0).says(&["kept: pinned", "damaged, and not older"]);
+    site.run_with(&["prune_snap"], &KEEP_ONE).await.expect(0).says(&["kept: pinned", "damaged, and newer"]);
     let left: Vec<String> = site
         .s3
         .keys(&SetId::folder("docs"))
@@ -168,7 +168,7 @@ async fn a_locked_object_is_told_and_the_rest_goes() {
         ),
     });
     // The list of the run's collections goes: no set of that run is left.
-    site.run_with(&["prune_snap"], &KEEP_ONE).await.expect(3).says(&["not removed whole", "Object is locked"]);
+    site.run_with(&["prune_snap"], &KEEP_ONE).await.expect(3).says(&["only partly removed", "Object is locked"]);
     assert_eq!(sets(&site, "docs").len(), 1, "the manifest went first: no set lacks an archive");
     assert!(site.s3.get(&locked).is_some() && site.s3.get(&first.shards[1].s3_key).is_none());
 }

@@ -257,13 +257,13 @@ async fn verify_finds_what_is_missing_cut_or_changed() {
     client.create("docs", json!({"shard_number": 4})).await;
     client.fill("docs", 0, 40).await;
     site.run(&["create_snap_shards"]).await.expect(0);
-    site.run(&["verify"]).await.expect(0).says(&["4 snapshots whole to their ends, 4 by their checksums"]);
+    site.run(&["verify"]).await.expect(0).says(&["4 snapshots complete, 4 of them by checksum"]);
 
     // Over all its runs a part reads everything.
     let mut read = 0;
     for _ in 0..4 {
         let log = site.run_with(&["verify"], &[("QDRANT_VERIFY_PERCENT", "25")]).await.expect(0).stderr;
-        let of = log.split("whole to their ends, ").nth(1).unwrap();
+        let of = log.split("complete, ").nth(1).unwrap();
         read += of.split(' ').next().unwrap().parse::<u32>().unwrap();
     }
     assert_eq!(read, 4);
@@ -308,8 +308,8 @@ async fn another_pod_goes_on_with_a_restore_and_repeats_nothing() {
     site.run_in(one.path(), &["recover_snap_shards"], &[]).await.expect(3);
     site.s3.heal();
     // Without what the first one wrote into its directory.
-    let run = site.run_in(other.path(), &["recover_snap_shards"], &[]).await.expect(0).says(&["it is there already"]);
-    assert!(run.stderr.matches("it is there already").count() >= 1, "{}", run.stderr);
+    let run = site.run_in(other.path(), &["recover_snap_shards"], &[]).await.expect(0).says(&["it exists already"]);
+    assert!(run.stderr.matches("it exists already").count() >= 1, "{}", run.stderr);
     assert_same(&client.contents().await, &before);
     let third = TempDir::new().unwrap();
     site.run_in(third.path(), &["recover_snap_shards"], &[]).await.expect(0).says(&["restored before"]);

@@ -13,7 +13,7 @@ const AUTO: (&str, &str) = ("QDRANT_SNAPSHOT_TRANSFER", "auto");
 async fn there_and_back(site: &Site) {
     let client = site.source.client();
     let before = client.contents().await;
-    let said = ["does not store its snapshots in this bucket", "are sent through this program", "all done"];
+    let said = ["does not store its snapshots in this bucket", "are streamed through this program", "all done"];
     site.run_with(&["create_snap_shards"], &[AUTO]).await.expect(0).says(&said);
     let mut named = Vec::new();
     for collection in before.keys() {

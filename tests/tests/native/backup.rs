@@ -142,7 +142,7 @@ async fn a_set_never_takes_the_place_of_another() {
     let key = SetId::new(clock::now(), "backup-1").key("docs");
     site.s3.put(&key, b"of another run".to_vec());
     let run = site.run_with(&["create_snap_shards"], &[("HOSTNAME", "backup-1")]).await;
-    failed(run).says(&["there is another set"]);
+    failed(run).says(&["there is already a set"]);
     assert_eq!(site.s3.get(&key).unwrap(), b"of another run");
     // What it stored belongs to nothing.
     assert!(site.s3.keys("snapshots/docs/shards/").is_empty());

@@ -121,7 +121,7 @@ async fn a_user_s_collection_of_the_name_is_left() {
         let client = site.source.client();
         client.create(BESIDE, json!({ "metadata": metadata })).await;
         client.fill(BESIDE, 0, 3).await;
-        failed(site.run_with(&["recover_snap_shards"], &FORCE).await).says(&["it is none of this backup"]);
+        failed(site.run_with(&["recover_snap_shards"], &FORCE).await).says(&["it is not of this backup"]);
         assert_eq!((client.count(0, BESIDE).await, client.count(0, "docs").await), (3, 45));
         // Without the setting it does not matter, and stays.
         site.run_with(&["recover_snap_shards"], &FORCE[..1]).await.expect(0);
@@ -140,7 +140,7 @@ async fn a_replacement_of_a_killed_run_is_used() {
     assert_eq!((client.count(0, BESIDE).await, client.count(0, "docs").await), (40, 45));
     site.s3.heal();
     tokio::time::sleep(std::time::Duration::from_secs(86_400)).await;
-    let run = site.run_with(&["recover_snap_shards"], &FORCE).await.expect(0).says(&["it is there already"]);
+    let run = site.run_with(&["recover_snap_shards"], &FORCE).await.expect(0).says(&["it exists already"]);
     assert!(run.stderr.contains("restored beside it and verified"), "{}", run.stderr);
     assert_eq!(names(&client).await, ["docs"]);
     assert_eq!(client.count(0, "docs").await, 40);

@@ -78,12 +78,12 @@ async fn a_cluster_state_that_cannot_be_asked_or_set_is_told() {
     site.run_with(&["recover_snap_shards"], &into)
         .await
         .expect(3)
-        .says(&["the backup could not ask it", "Global access"]);
+        .says(&["could not be asked during the backup", "Global access"]);
     // That Qdrant says it is set is no proof.
     site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/cluster/metadata/keys", 1, crate::said_and_not_done()));
-    site.run_with(&["recover_snap_shards"], &into).await.expect(1).says(&["it is another one still"]);
+    site.run_with(&["recover_snap_shards"], &into).await.expect(1).says(&["the value is unchanged"]);
     site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/quotas", 1, denied()));
-    site.run_with(&["recover_snap_shards"], &into).await.expect(3).says(&["the target does not tell it"]);
+    site.run_with(&["recover_snap_shards"], &into).await.expect(3).says(&["the target does not report it"]);
     // A server without clustering has no place for it.
     let alone = site.more(Options { peers: 1, clustered: false, ..version("1.19.0") }).await;
     let host = alone.hosts()[0].clone();
@@ -102,7 +102,7 @@ async fn names_that_newer_versions_refuse_are_told_at_the_backup() {
         let target = site.more(version("1.18.3")).await;
         let host = target.hosts()[0].clone();
         let run = site.run_with(&[restore], &[("QDRANT_RESTORE_HOSTS", &host)]).await;
-        crate::failed(run).says(&["`a/b` has a character", "nothing was touched"]);
+        crate::failed(run).says(&["`a/b` has a character", "nothing was changed"]);
         assert!(target.client().collections().await.is_empty());
     }
 }

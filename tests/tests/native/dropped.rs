@@ -56,7 +56,7 @@ async fn sets_of_a_dropped_collection_go_after_their_time() {
     // The first whole backup without it was three days ago, and a moment more.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let run = site.run_with(&SETS, &[KEEP_ONE, THREE_DAYS]).await.expect(0);
-    run.says(&["its source has no such collection any more", "QDRANT_BACKUP_DROPPED_KEEP"]);
+    run.says(&["its source no longer has the collection", "QDRANT_BACKUP_DROPPED_KEEP"]);
     assert_eq!((sets(&site, "docs"), sets(&site, "old")), (1, 0));
     assert!(site.s3.keys("snapshots/old/").is_empty());
 }
@@ -91,7 +91,7 @@ async fn nothing_is_dropped_while_the_source_can_t_be_asked() {
     stranger.client().create("else", json!({})).await;
     let to = stranger.hosts().remove(0);
     let other = [KEEP_ONE, THREE_DAYS, ("QDRANT_SOURCE_HOSTS", to.as_str())];
-    site.run_with(&prune, &other).await.expect(0).says(&[unasked, "none of the sources in the bucket"]);
+    site.run_with(&prune, &other).await.expect(0).says(&[unasked, "not one of the sources in the bucket"]);
     // One that may have lost everything.
     site.source.client().delete("docs").await;
     site.run_with(&prune, &[KEEP_ONE, THREE_DAYS]).await.expect(0).says(&[unasked]);

@@ -234,7 +234,7 @@ async fn force_deletes_nothing_for_a_snapshot_that_is_damaged() {
     bytes[middle] ^= 1;
     site.s3.put_with_etag(&shard.s3_key, bytes, &shard.etag);
     let force = [("QDRANT_RESTORE_FORCE", "true")];
-    site.run_with(&["recover_snap_shards"], &force).await.expect(1).says(&["its SHA-256 is", "was not touched"]);
+    site.run_with(&["recover_snap_shards"], &force).await.expect(1).says(&["its SHA-256 is", "was not changed"]);
     assert_eq!(client.count(0, "docs").await, 45);
 }
 

@@ -42,7 +42,7 @@ async fn a_source_without_backups_gets_none_of_others() {
     two.first().wipe().await;
     two.run_first(&["create_snap"], &[("QDRANT_SOURCE_NAME", "first")]).await.expect(0);
     for task in ["recover_snap", "recover_snap_shards", "drill"] {
-        two.run_first(&[task], &[]).await.expect(1).says(&["the source `first`", "QDRANT_RESTORE_SOURCE chooses one"]);
+        two.run_first(&[task], &[]).await.expect(1).says(&["the source `first`", "QDRANT_RESTORE_SOURCE selects one"]);
         let named = [("QDRANT_COLLECTIONS", "v1")];
         two.run_first(&[task], &named).await.expect(1).says(&["the source `first`"]);
         assert!(two.first().collections().await.is_empty(), "{task}");
@@ -75,7 +75,7 @@ async fn a_stranger_is_asked_whose_backups_it_is_to_get() {
     let host = stranger.hosts().remove(0);
     for task in ["recover_snap", "recover_snap_shards", "drill"] {
         two.run_at(&host, &[task], &[]).await.expect(1).says(&[
-            "the target is none of the sources",
+            "the target is not one of the sources",
             "`first` (",
             "`second` (",
             "QDRANT_RESTORE_SOURCE",
@@ -101,7 +101,7 @@ async fn a_stranger_is_asked_whose_backups_it_is_to_get() {
         let work = tempfile::tempdir().unwrap();
         let to = [("QDRANT_RESTORE_HOSTS", &*stranger.hosts()[0])];
         let run = site.run_in(work.path(), &[&restore], &to).await;
-        run.expect(0).says(&["the bucket has backups of no other"]);
+        run.expect(0).says(&["it is the only source in the bucket"]);
     }
 }
 
@@ -194,7 +194,7 @@ async fn what_was_deleted_on_purpose_does_not_come_back() {
     let one = target().await;
     let to = one.hosts().remove(0);
     let run = site.run_with(&["recover_snap_shards"], &[("QDRANT_RESTORE_HOSTS", &to)]).await.expect(0);
-    let run = run.says(&["it was not there any more when everything was backed up"]);
+    let run = run.says(&["it no longer existed when the run"]);
     assert_eq!(one.client().collections().await, BTreeSet::from(["docs".to_owned()]), "{}", run.stderr);
     let named = [("QDRANT_RESTORE_HOSTS", to.as_str()), ("QDRANT_COLLECTIONS", "dropped")];
     site.run_with(&["recover_snap_shards"], &named).await.expect(0);

@@ -13,7 +13,7 @@ const B: u64 = (1 << 53) + 102;
 const C: u64 = (1 << 53) + 103;
 const D: u64 = (1 << 53) + 104;
 const KEEP_ONE: (&str, &str) = ("QDRANT_BACKUP_RETENTION_SETS", "1");
-const REFUSED: [&str; 3] = ["the target is none of the sources", "`prod`", "QDRANT_RESTORE_SOURCE"];
+const REFUSED: [&str; 3] = ["the target is not one of the sources", "`prod`", "QDRANT_RESTORE_SOURCE"];
 
 /// The source `prod` with 11 points in `docs`, and `other` with 33, both backed up in both ways; what `prod` is now.
 struct Changed {

@@ -80,7 +80,7 @@ async fn a_lock_of_version_0_1_0_is_respected() {
         let (refused, ()) = tokio::join!(run(&site, 1, &task, &[]), beating);
         refused.expect(1).says(&["pod old, since 2026-01-29T11:00:00Z"]);
         // Its run was killed.
-        run(&site, 0, &task, &[]).await.expect(0).says(&["it has been silent, and its lock is removed"]);
+        run(&site, 0, &task, &[]).await.expect(0).says(&["no heartbeat, its stale lock is removed"]);
         assert!(site.s3.get(&key).is_none());
     }
 }
@@ -91,7 +91,7 @@ async fn the_lock_of_a_killed_run_heals_itself() {
     let killed = tokio::time::timeout(Duration::from_secs(30), run(&site, 0, &SETS, &[POD])).await;
     assert!(killed.is_err() && site.s3.keys("run_locks/").len() == 1);
     let started = clock::now();
-    run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["waiting to see whether it is still at work", "silent"]);
+    run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["waiting for its heartbeat", "silent"]);
     assert!(clock::now() - started > time::Duration::seconds(65));
 }
 
@@ -106,7 +106,7 @@ async fn a_run_that_ends_while_it_is_watched_is_not_called_silent() {
         site.s3.delete(&key);
     };
     let (second, ()) = tokio::join!(run(&site, 0, &SETS, &[]), released);
-    let second = second.expect(0).says(&["waiting to see whether it is still at work"]);
+    let second = second.expect(0).says(&["waiting for its heartbeat"]);
     assert!(!second.stderr.contains("silent"), "{}", second.stderr);
 }
 

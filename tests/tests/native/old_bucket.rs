@@ -56,7 +56,7 @@ async fn an_old_bucket_is_restored() {
         for task in ["recover_snap", "recover_snap_shards"] {
             let site = site().await;
             let client = site.source.client();
-            site.run_with(&[task], &[place]).await.expect(0).says(&["the bucket has backups of no other"]);
+            site.run_with(&[task], &[place]).await.expect(0).says(&["it is the only source in the bucket"]);
             assert_eq!((client.count(0, "docs").await, client.count(0, "tags").await), (40, 7), "{task}");
             assert_eq!(client.aliases().await["prod"], "docs", "{task}");
             client.drop_aliases(&["prod"]).await;

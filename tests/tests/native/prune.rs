@@ -100,8 +100,8 @@ async fn a_set_with_a_missing_or_shortened_archive_is_no_good_one() {
         } else {
             site.s3.put(&damaged, bytes);
         }
-        site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0).says(&["damaged, and not older"]);
-        assert_eq!(manifest_keys(&site), keys, "the older one is the newest good one");
+        site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0).says(&["damaged, and newer"]);
+        assert_eq!(manifest_keys(&site), keys, "the older one is the newest good set");
     }
 }
 

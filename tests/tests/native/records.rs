@@ -35,13 +35,13 @@ async fn lists_of_runs_go_with_their_sets() {
     let kept = site.s3.keys("runs/");
     assert!(kept.len() <= 5 && kept[0].contains(&first), "{kept:?}");
     site.source.client().wipe().await;
-    site.run(&["recover_snap_shards"]).await.expect(0).says(&["`old`", "it was not there any more"]);
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["`old`", "it no longer existed"]);
     assert_eq!(site.source.client().collections().await, BTreeSet::from(["docs".to_owned()]));
     // With the last set of the first run its list goes.
     let set = site.s3.keys("backup_manifests/old/").remove(0);
     site.s3.delete(&set);
     let run = site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0);
-    run.says(&["lists of collections of runs of which no backup is left"]);
+    run.says(&["lists of collections of runs that have no backup left"]);
     assert!(!site.s3.keys("runs/").iter().any(|key| key.contains(&first)));
 }
 

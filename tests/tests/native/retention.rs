@@ -123,7 +123,7 @@ async fn a_backup_prunes_its_own_source_alone() {
             two.run_second(&["create_snap_shards"], &[KEEP_ALL]).await.expect(0);
             tokio::time::sleep(DAY).await;
         }
-        two.run_first(&["create_snap_shards"], &[KEEP_ONE]).await.expect(0).says(&["a backup prunes its own"]);
+        two.run_first(&["create_snap_shards"], &[KEEP_ONE]).await.expect(0).says(&["a backup prunes only its own"]);
         let counts = two.sets_of_each("v1");
         assert_eq!(counts, [1, 3], "with records: {with_records}");
         two.run_first(&["prune_snap"], &[KEEP_ONE]).await.expect(0);
@@ -246,7 +246,7 @@ async fn a_set_under_another_prefix_is_no_damage() {
     // Its own is looked for there.
     site.run(&["verify"]).await.expect(3).says(&["the object is missing", "needs QDRANT_S3_KEY_PREFIX=elsewhere"]);
     change(&site, &older, |manifest| manifest["source_id"] = json!("0123456789abcdef"));
-    site.run(&["verify"]).await.expect(0).says(&["another source's", "not looked at"]);
-    site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0).says(&["lie under another QDRANT_S3_KEY_PREFIX"]);
+    site.run(&["verify"]).await.expect(0).says(&["another source's", "not checked"]);
+    site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0).says(&["are below another QDRANT_S3_KEY_PREFIX"]);
     assert_eq!(site.s3.keys("backup_manifests/docs/"), [older, newer]);
 }

@@ -133,7 +133,7 @@ async fn a_stream_that_ends_anywhere_makes_no_set() {
         // As Qdrant ends it where it has failed in the middle.
         site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, STREAM, 3, Wrong::Short(cut)));
         let run = site.run_with(&["create_snap_shards"], &[BY_STREAM]).await;
-        failed(run).says(&["it is begun anew", "see the log of the Qdrant pod"]);
+        failed(run).says(&["it is started again", "see the log of the Qdrant pod"]);
         assert!(manifest_keys(site).is_empty(), "{cut}");
         nothing_is_left(site).await;
         clock::another_second().await;
@@ -195,7 +195,7 @@ async fn what_the_store_has_made_of_the_parts_is_walked() {
         store.insert(&key, bytes, etag);
     });
     site.s3.faults().add(Chosen::Program, fault(Method::POST, "uploadId=", 1, mixed));
-    site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0).says(&["it is begun anew"]);
+    site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0).says(&["it is started again"]);
     nothing_is_left(&site).await;
     site.run(&["verify"]).await.expect(0);
 }
@@ -209,7 +209,7 @@ async fn the_peer_never_waits_long_for_a_part() {
     let begun = clock::now();
     let long = ("QDRANT_RETRY_MAX_DURATION", "1h");
     let run = site.run_with(&["create_snap_shards"], &[BY_STREAM, long, ("CURL_TIMEOUT", "2h")]).await;
-    run.expect(0).says(&["the peer must not be kept waiting; it is begun anew"]);
+    run.expect(0).says(&["the peer must not be kept waiting; it is started again"]);
     assert!(clock::now() - begun < Duration::from_secs(150), "{}", clock::now() - begun);
     nothing_is_left(&site).await;
 }
@@ -310,7 +310,7 @@ async fn what_was_found_out_is_remembered_and_corrected() {
         .run_with(&["create_snap_shards"], &[AUTO])
         .await
         .expect(0)
-        .says(&["from now on snapshots of shards are sent through"]);
+        .says(&["from now on snapshots of shards are streamed through"]);
     assert_eq!(record(&local)["transfer"], "stream");
     nothing_is_left(&local).await;
 }

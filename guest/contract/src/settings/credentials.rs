@@ -59,7 +59,7 @@ pub enum Authorization {
     None,
     /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
     Token(Secret),
-    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`: an absolute path; read anew each time.
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`: an absolute path; read each time.
     File(String),
 }
 

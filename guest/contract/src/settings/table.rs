@@ -59,17 +59,17 @@ settings! {
     QDRANT_S3_SECRET_ACCESS_KEY: Option<Secret> = secret("AWS_SECRET_ACCESS_KEY", "secret key");
     QDRANT_S3_SESSION_TOKEN: Option<Secret> = secret("AWS_SESSION_TOKEN", "session token of temporary keys");
     QDRANT_S3_CREDENTIALS: CredentialChoice = choice(
-        "where keys come from where none are set: auto takes the first source that is configured");
+        "where keys come from if none are set; auto takes the first that is configured");
     QDRANT_S3_REGION: Option<String> = parsed("AWS_REGION, else asked for", "name", region, "the bucket's region");
     QDRANT_S3_ADDRESSING_STYLE: Addressing = choice("whether the bucket is in the path or in the host's name");
     QDRANT_S3_KEY_PREFIX: Option<String> = parsed("snapshots", "path", key_prefix,
         "Qdrant's snapshots_path without ./");
     QDRANT_BACKUP_PREFIX: Option<String> = parsed("", "path", own_prefix,
-        "the prefix of all that this tool itself writes into the bucket; what lies at the root goes on being read");
+        "the prefix of everything that this tool itself writes into the bucket; what is at the root is still read");
     QDRANT_SOURCE_NAME: Option<String> = text("the first host", "text",
-        "what the source is called in manifests, lists and reports; it is told from others by its peers, not by this");
+        "the name of the source in manifests, lists and reports; its peers identify it, not its name");
     QDRANT_RESTORE_SOURCE: Option<String> = text("the target's own", "id or name",
-        "whose backups are restored; needed where the bucket has several sources and the target is none of them");
+        "which source's backups are restored; needed if the bucket has several sources and the target is none of them");
     QDRANT_BACKUP_RUN: Option<String> = text("the Job's name", "text",
         "what all pods of an Indexed Job have in common and no other run has, such as the Job's uid");
     QDRANT_S3_ENDPOINT_URL_FOR_QDRANT: Option<Endpoint> = parsed("QDRANT_S3_ENDPOINT_URL", "URL", endpoint,
@@ -80,18 +80,18 @@ settings! {
         "by which key of the KMS");
     QDRANT_S3_LINK_EXPIRY_DURATION: Duration = duration(HOUR, SECOND..=WEEK, "how long a link is valid");
     QDRANT_SNAPSHOT_DATETIME_FILTER: Option<String> = text("", "glob",
-        "which snapshots are meant, by name; plain text matches anywhere in it (2026-01-29)");
+        "which snapshots are selected, by name; plain text matches anywhere in it (2026-01-29)");
     QDRANT_SNAPSHOTS_FILE: Option<String> = text("", "path",
         "the CSV file of the snapshots to restore, if not `snapshots` in the work directory");
     BACKUP_COLLECTION_ALIASES_ON_S3: bool = flag(false,
-        "keep the aliases in the bucket, too, and restore them from there");
+        "save the aliases in the bucket as well, and restore them from there");
     QDRANT_COLLECTION_ALIASES_STABLE_FILE: Option<String> = parsed("collection_aliases", "object name", file_name,
         "the alias object to restore from");
     CURL_TIMEOUT: Duration = duration(minutes(30), SECOND..=WEEK, "how long one snapshot or recovery may take");
     QDRANT_RETRY_MAX_DURATION: Duration = duration(minutes(5), Duration::ZERO..=days(1),
-        "how long a server that is down, or asks for less, is waited for; one that has not answered yet a minute at most");
+        "how long requests are retried while a server is down or limits them; at most a minute for a server that has not answered yet");
     QDRANT_WAIT_ON_TASK: bool = flag(true,
-        "false: snapshots are asked for without waiting, and then looked for; recoveries always wait");
+        "false: snapshots are requested without waiting, and then polled for; recoveries always wait");
     QDRANT_SNAPSHOTS_PER_PEER: usize = number(1, 1..=64, "how many snapshots or recoveries one peer does at a time");
     QDRANT_COLLECTIONS: Vec<String> = list("globs, by commas", "only these collections, for every task but `reset`");
     QDRANT_COLLECTIONS_EXCLUDE: Vec<String> = list("globs, by commas", "not these collections");
@@ -105,9 +105,9 @@ settings! {
     QDRANT_RESTORE_BEFORE: Option<OffsetDateTime> = parsed("", "2026-01-29, 2026-01-29T12:00:00Z", utc,
         "`recover_snap_shards` takes the newest set that was begun before this timestamp (UTC)");
     QDRANT_VERIFY_TOLERANCE_PCT: Option<u64> = optional_number("1; 0 where the counts before and after are equal", 0..=100,
-        "by how many percent a shard's points may differ from its counts around the backup; what differs is told and not called verified");
+        "by how many percent a shard's points may differ from its counts around the backup; a difference is reported and not called verified");
     QDRANT_REQUIRE_VERIFIED: bool = flag(false,
-        "a collection that was restored and could not be verified (no counts, or others) is a failure");
+        "a collection that was restored but could not be verified is a failure");
     QDRANT_VERIFY_SAMPLE_POINTS: u64 = number(300, 0..=10_000,
         "how many points are read back with payload and vectors after a restore");
     QDRANT_BACKUP_RETENTION_SETS: u64 = number(2, 0..=MANY,
@@ -121,7 +121,7 @@ settings! {
     QDRANT_BACKUP_KEEP_WITHIN: Duration = duration(Duration::ZERO, Duration::ZERO..=days(36_500),
         "keep-within: all sets that are younger than this");
     QDRANT_BACKUP_DROPPED_KEEP: Duration = duration(Duration::ZERO, Duration::ZERO..=days(36_500),
-        "sets of a collection that is not at its source any more are removed, the newest good one too, when whole backups have missed it for so long; 0s: never");
+        "remove all sets of a collection, the newest good one too, once it has been missing from every whole backup of its source for this long; 0s: never");
     QDRANT_LEGACY_KEEP_RUNS: u64 = number(2, 1..=MANY,
         "how many of the newest good generations of a collection `prune_snap --legacy` keeps");
     QDRANT_SWEEP_GRACE_SECONDS: Duration = duration(days(2), SECOND..=days(3650),
@@ -136,16 +136,16 @@ settings! {
     QDRANT_METRICS_PUSH_URL: Option<String> = parsed("", "http://host:port/metrics/job/NAME", push_url,
         "and send them to this group of a push gateway");
     QDRANT_VERIFY_PERCENT: u64 = number(100, 0..=100,
-        "how many percent of the snapshots `verify` reads whole; with 10, all are within ten runs");
+        "how many percent of the snapshots each `verify` reads for their SHA-256; with 10, ten runs read all");
     QDRANT_DRY_RUN: bool = flag(false,
         "`--dry-run`: print on standard output what would be created, restored or deleted, and change nothing, whatever the task");
     QDRANT_ARCHIVE_CHECK: ArchiveCheck = choice(
-        "how a new snapshot is checked: read whole for its SHA-256, walked to its end, or found with its size");
+        "how a new snapshot is checked: full: read whole for its SHA-256; tail: walked to its end; none: found with its size");
     QDRANT_SNAPSHOT_TRANSFER: Transfer = choice(
         "how `create_snap_shards` gets snapshots into the bucket: Qdrant stores them there, or sends them to this program; auto finds out");
     QDRANT_BACKUP_UNCHECKED: bool = flag(false,
         "`create_snap` without QDRANT_S3_... is a success, although it is not checked whether the snapshots are in the bucket");
-    QDRANT_BACKUP_LABEL: Option<String> = text("", "text", "a note in the manifests of the sets that are made");
+    QDRANT_BACKUP_LABEL: Option<String> = text("", "text", "a note that is stored in the manifests");
     HOSTNAME: Option<String> = text("a random number", "name",
         "the pod's name, a part of its sets' ids; Kubernetes sets it");
     QDRANT_BACKUP_SHARES: Option<u64> = optional_number("", 1..=1000,
@@ -153,15 +153,15 @@ settings! {
     JOB_COMPLETION_INDEX: Option<u64> = optional_number("", 0..=999,
         "which share, less than QDRANT_BACKUP_SHARES; Kubernetes sets it in the pods of an Indexed Job");
     QDRANT_RESTORE_FORCE: bool = flag(false,
-        "delete and restore collections that are there, take over aliases of other collections");
+        "delete and restore existing collections, take over aliases of other collections");
     QDRANT_RESTORE_BESIDE: bool = flag(false,
         "with QDRANT_RESTORE_FORCE, where the target has room for both: first restore the replacement beside the collection and verify it");
     QDRANT_RESTORE_PLACEMENT: RestorePlacement = choice(
         "where `recover_snap_shards` restores each shard: on the peers that Qdrant gives it, or on those that it was on");
     QDRANT_RESTORE_ID: Option<String> = parsed("the run's own", "letters, digits, `-_.`", restore_id,
-        "names a restore: its runs go on with one another, and do nothing once it has ended; in Kubernetes the Job's uid");
+        "the name of a restore of several runs: each goes on where the last one ended, and does nothing once the restore has ended; in Kubernetes the Job's uid");
     QDRANT_RESTORE_ACCEPT_CONFIG: bool = flag(false,
-        "take a restored collection whose configuration differs from the backup's in what Qdrant does not let be set");
+        "accept a restored collection whose configuration differs from the backup's in fields that Qdrant does not let be set");
     QDRANT_RESTORE_CLUSTER_STATE: bool = flag(false,
         "after a restore, set the cluster's quotas and metadata, which are in no snapshot, as they were at the last backup of everything");
     QDRANT_SKIP_VERSION_CHECK: bool = flag(false, "restore into a version of Qdrant that may not read the snapshots");
@@ -178,7 +178,7 @@ settings! {
     AWS_ROLE_ARN: Option<String> = parsed("", "ARN", word,
         "the role that is assumed with the token in AWS_WEB_IDENTITY_TOKEN_FILE");
     AWS_WEB_IDENTITY_TOKEN_FILE: Option<String> = parsed("", "absolute path", absolute_path,
-        "the token's file, read anew each time; EKS sets it for a service account with a role");
+        "the token's file, read each time; EKS sets it for a service account with a role");
     AWS_ROLE_SESSION_NAME: Option<String> = parsed("qdrant-backup", "name", session_name,
         "what the session is called in AWS's logs");
     AWS_ENDPOINT_URL_STS: Option<Endpoint> = parsed("AWS's, of AWS_REGION", "URL", server,
@@ -188,7 +188,7 @@ settings! {
     AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: Option<String> = text("", "path", "the same on ECS, which sets it");
     AWS_CONTAINER_AUTHORIZATION_TOKEN: Option<Secret> = secret("", "what that service asks for");
     AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: Option<String> = parsed("", "absolute path", absolute_path,
-        "or its file, read anew each time");
+        "or its file, read each time");
     AWS_EC2_METADATA_DISABLED: bool = flag(false, "never ask the machine's metadata service for its role's keys");
     AWS_EC2_METADATA_SERVICE_ENDPOINT: Option<Endpoint> = parsed("http://169.254.169.254", "URL", server,
         "the machine's metadata service");
@@ -200,8 +200,8 @@ settings! {
     QDRANT_CLIENT_KEY: Option<String> = of_host("", "path", "as --client-key");
     QDRANT_RUN_DEADLINE: Option<String> = of_host("none", "duration", "as --deadline");
     QDRANT_MEMORY_LIMIT: Option<String> = of_host("256MiB", "size", "as --memory-limit");
-    MC_CONFIG_DIR: () = unused("not needed any more: there is no mc");
-    GIT_REF: () = unused("not needed any more");
+    MC_CONFIG_DIR: () = unused("ignored: mc is no longer used");
+    GIT_REF: () = unused("ignored");
 }
 
 /// The table of docs/settings.md.

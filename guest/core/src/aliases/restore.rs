@@ -155,9 +155,8 @@ pub(crate) async fn restore_of_sets(
                 wanted.insert(line.alias, line.collection);
                 continue;
             }
-            let why = format!(
-                "left where it is, as `{was}` was restored beside; QDRANT_RESTORE_SWITCH_ALIASES=true moves it"
-            );
+            let why =
+                format!("left on `{was}`, as the restore was beside it; QDRANT_RESTORE_SWITCH_ALIASES=true moves it");
             let item = Item::skipped("alias", why).host(&cluster.host).collection(line.collection);
             context.reporter.report(item.name(line.alias));
         }
@@ -207,14 +206,14 @@ pub(crate) async fn switch(
                 wanted.insert(alias, collection);
                 continue;
             }
-            Ok(false) => Item::skipped("alias", "it is there already"),
+            Ok(false) => Item::skipped("alias", "it exists already"),
             Err(error) => Item::failed("alias", error),
         };
         switched.items.push(about(item, &alias, &collection));
     }
     if context.settings.dry_run {
         for (alias, collection) in &wanted {
-            context.plan(&["alias", collection, alias, "would lead to it"]);
+            context.plan(&["alias", collection, alias, "would point to it"]);
             switched.items.push(about(Item::skipped("alias", "would be made"), alias, collection));
         }
     } else if !wanted.is_empty() {
@@ -244,7 +243,7 @@ fn no_peer() -> Error {
     Error::new(Code::NoPeer, "", "the target has no peer")
 }
 
-/// Whether an alias is to be made: false where it is there already.
+/// Whether an alias is to be made: false where it exists already.
 ///
 /// # Errors
 /// It may not be made: says why.
@@ -294,7 +293,7 @@ async fn make(
         let result = match (is_there, &outcome, &now) {
             (true, ..) => note(context, &alias, &collection),
             (false, Err(error), _) | (false, _, Err(error)) => Err(error.clone()),
-            (false, Ok(()), Ok(_)) => Err(Error::new(Code::Alias, "", "Qdrant answered ok and it is not there")),
+            (false, Ok(()), Ok(_)) => Err(Error::new(Code::Alias, "", "Qdrant answered ok, but it does not exist")),
         };
         (alias, collection, result)
     });

@@ -154,7 +154,7 @@ impl<'a> NewSnapshot<'a> {
             None if self.streamed.is_some() => Ok(()),
             None => self.removed_by_peer().await,
             Some(stat) if self.etag.as_ref().is_some_and(|etag| *etag != stat.etag) => {
-                let cause = "another one is there in its place, which is not this run's";
+                let cause = "another object is in its place, which is not this run's";
                 Err(Error::new(Code::Changed, format!("`{key}`"), cause))
             }
             Some(_) if self.streamed.is_some() => bucket.delete(&key).await.map_err(of_key),
@@ -180,8 +180,8 @@ pub(super) async fn remove_all(context: &Context, made: &[NewSnapshot<'_>], item
         item.cause = Some(match made {
             None => "left where it is, as its manifest may be there after all".to_owned(),
             Some(made) => match made.remove(context).await {
-                Ok(()) => "deleted again, as the backup did not come to be".to_owned(),
-                Err(error) => format!("of no use, as the backup did not come to be, and not deleted: {error}"),
+                Ok(()) => "deleted again, as the backup failed".to_owned(),
+                Err(error) => format!("unused, as the backup failed, and could not be deleted: {error}"),
             },
         });
     }

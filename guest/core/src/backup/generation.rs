@@ -101,7 +101,7 @@ impl<'a> Job<'a> {
         let holders = holders(self.cluster, &looked);
         if holders.is_empty() {
             let cause = format!(
-                "none of the reachable peers holds an active replica of it; its shards are on {}",
+                "no reachable peer holds an active replica of it; its shards are on {}",
                 names_of(&looked.layout.peers())
             );
             return Err(failed(Error::new(Code::NoPeer, "", cause)));
@@ -343,7 +343,7 @@ fn uncovered(layout: &Layout, taken: &[Taken]) -> BTreeSet<u32> {
 fn incomplete(missing: &BTreeSet<u32>) -> Error {
     let shards = missing.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let cause = format!(
-        "incomplete: no snapshot has data for shard {shards}; see the failures of its peers (with \
+        "incomplete: no snapshot has data of shard {shards}; see the failures of its peers (with \
                          GET_PEERS_FROM_CLUSTER_INFO=false every peer has to be among QDRANT_SOURCE_HOSTS)"
     );
     Error::new(Code::Incomplete, "", cause)

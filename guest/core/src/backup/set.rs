@@ -444,12 +444,12 @@ impl<'a> Job<'a> {
         SetManifest::parse(&json, self.collection, self.set, prefix, places).map_err(unusable)?;
         match self.bucket.put_new(key, "application/json", json.clone()).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(unusable(format!("there is another set `{}` of this collection already", self.set))),
+            Ok(false) => Err(unusable(format!("there is already a set `{}` of this collection", self.set))),
             Err(error) if self.withdraw(key, &json).await => Err(error),
             Err(error) => {
                 // It may have got there after all, and must not lack its snapshots then.
                 snapshots.made.clear();
-                let advice = format!("whether its manifest `{key}` is there is not known: `verify` tells");
+                let advice = format!("it is not known whether its manifest `{key}` was written; `verify` shows it");
                 Err(error.advice(advice))
             }
         }

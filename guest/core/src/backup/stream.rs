@@ -93,7 +93,8 @@ impl<'a> Stream<'a> {
                 Err(Failed::Outgrown) => size = self.larger(size, sizes.next())?,
                 Err(Failed::Passing(error)) if number == ATTEMPTS => return Err(error),
                 Err(Failed::Passing(error)) => {
-                    let what = format!("`{}` shard {}: {error}; it is begun anew", self.subject.collection, self.shard);
+                    let what =
+                        format!("`{}` shard {}: {error}; it is started again", self.subject.collection, self.shard);
                     context.log.warn(Some(&client.host().to_string()), &what);
                     context.ports.clock.sleep(Duration::from_secs(2 * u64::from(number))).await;
                     number += 1;
@@ -125,7 +126,8 @@ impl<'a> Stream<'a> {
             let advice = format!("give the program more: --memory-limit {needed}MiB (QDRANT_MEMORY_LIMIT)");
             return Err(Error::new(Code::Configuration, subject, cause).advice(advice));
         }
-        let what = format!("{subject}: it has more than {sent} GiB; it is begun anew with parts of {} MiB", next >> 20);
+        let what =
+            format!("{subject}: it has more than {sent} GiB; it is started again with parts of {} MiB", next >> 20);
         self.context.log.warn(Some(&self.client.host().to_string()), &what);
         Ok(next)
     }
@@ -295,7 +297,7 @@ pub(super) async fn abort_leftovers(context: &Context, bucket: &dyn ObjectStore,
     };
     if let Err(error) = bucket.list_uploads(&prefix, &mut note).await {
         let what = format!(
-            "whether a run that was killed has left parts of uploads in the bucket is not known: {error}; a lifecycle rule \
+            "it is not known whether a killed run has left parts of uploads in the bucket: {error}; a lifecycle rule \
              of the bucket (AbortIncompleteMultipartUpload) removes them as well"
         );
         return context.log.warn(None, &what);

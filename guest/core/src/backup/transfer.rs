@@ -56,7 +56,7 @@ impl<'a> Transfer<'a> {
         };
         transfer.stream.set(stream);
         if stream {
-            transfer.say("snapshots of shards are sent through this program into the bucket");
+            transfer.say("snapshots of shards are streamed through this program into the bucket");
         }
         transfer
     }
@@ -89,7 +89,7 @@ impl<'a> Transfer<'a> {
             return false;
         }
         if !self.stream.replace(true) {
-            self.say(&format!("{error}; from now on snapshots of shards are sent through this program"));
+            self.say(&format!("{error}; from now on snapshots of shards are streamed through this program"));
             self.remember(settings::Transfer::Stream).await;
         }
         true
@@ -114,7 +114,7 @@ impl<'a> Transfer<'a> {
             // Nothing is known: each snapshot tells by itself.
             Ok(None) => return false,
             Err(error) => {
-                self.say(&format!("whether Qdrant stores snapshots in this bucket was not found out: {error}"));
+                self.say(&format!("it is not known whether Qdrant stores snapshots in this bucket: {error}"));
                 return false;
             }
         };
@@ -126,7 +126,9 @@ impl<'a> Transfer<'a> {
     async fn remember(&self, found: settings::Transfer) {
         let Some(source) = self.context.source_of(&self.cluster.host) else { return };
         if let Err(error) = source::note_transfer(self.bucket, &source, found.name()).await {
-            self.say(&format!("the way of snapshots into the bucket is found out again by the next run: {error}"));
+            self.say(&format!(
+                "how snapshots get into the bucket was not recorded, and the next run finds it out again: {error}"
+            ));
         }
     }
 

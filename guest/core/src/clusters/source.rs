@@ -165,7 +165,7 @@ impl Choice {
         let mut items = Vec::new();
         if self.taken > 0 && !self.left_out.is_empty() {
             let what = format!("{by}: leaves out {} collections: {}", self.left_out.len(), shortened(&self.left_out));
-            let remedy = if by_file { "; without the file (`reset` removes it) all are taken" } else { "" };
+            let remedy = if by_file { "; without the file (`reset` removes it) all are selected" } else { "" };
             items.push(Item::skipped("choice", format!("{what}{remedy}")));
         }
         let nothing = |cause: String| {
@@ -179,7 +179,7 @@ impl Choice {
             let names: Vec<String> = absent.into_iter().collect();
             items.push(nothing(format!("{by}: the source has no collection {}", shortened(&names))));
         } else if self.is_whole && self.taken == 0 {
-            items.push(nothing(format!("{by}: means none of the source's {} collections", self.all.len())));
+            items.push(nothing(format!("{by}: selects none of the source's {} collections", self.all.len())));
         }
         items
     }

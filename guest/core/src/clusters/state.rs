@@ -114,14 +114,14 @@ pub(crate) async fn restore(context: &Context, cluster: &Cluster, recorded: &Clu
     for unknown in &recorded.unknown {
         report(Item::skipped(
             KIND,
-            format!("what the source had is not known, as the backup could not ask it: {unknown}"),
+            format!("what the source had is not known, as it could not be asked during the backup: {unknown}"),
         ));
     }
     let before = ClusterState::read(cluster).await;
     for missing in recorded.missing_in(&before) {
         let name = missing.name();
         if context.settings.dry_run || !wanted {
-            let text = "it is in no snapshot, and the target has another one or none";
+            let text = "it is in no snapshot, and the target has a different one or none";
             let how = if wanted { "would be set" } else { "QDRANT_RESTORE_CLUSTER_STATE=true sets it" };
             if wanted {
                 context.plan(&["set", &name, &cluster.host.to_string()]);
@@ -137,7 +137,7 @@ pub(crate) async fn restore(context: &Context, cluster: &Cluster, recorded: &Clu
     }
     if wanted {
         for unknown in before.unknown {
-            report(Item::failed(KIND, Error::new(Code::QdrantRefused, "the target does not tell it", unknown)));
+            report(Item::failed(KIND, Error::new(Code::QdrantRefused, "the target does not report it", unknown)));
         }
     }
 }
@@ -163,7 +163,7 @@ async fn set(cluster: &Cluster, missing: &Missing) -> Result<(), Error> {
     if there {
         return Ok(());
     }
-    Err(Error::new(Code::VerificationFailed, "", "Qdrant answered ok, and it is another one still"))
+    Err(Error::new(Code::VerificationFailed, "", "Qdrant answered ok, but the value is unchanged"))
 }
 
 #[cfg(test)]

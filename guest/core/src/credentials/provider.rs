@@ -175,8 +175,10 @@ impl Provider {
             Ok(_) => old,
             Err(error) => {
                 let left = left.as_secs();
-                self.log
-                    .warn(None, &format!("{error}; those at hand are good for {left} s more and are used until then"));
+                self.log.warn(
+                    None,
+                    &format!("{error}; the current keys are valid for {left} s more and are used until then"),
+                );
                 old
             }
         }
@@ -186,7 +188,7 @@ impl Provider {
         let lent = Rc::new(lent);
         if let Some(left) = lent.left(self.clock.now()) {
             let from = self.source.name();
-            self.log.info(None, &format!("the bucket's keys are from {from}, good for {} s", left.as_secs()));
+            self.log.info(None, &format!("the bucket's keys are from {from}, valid for {} s", left.as_secs()));
         }
         self.next.set(None);
         *self.held.borrow_mut() = Some(Rc::clone(&lent));

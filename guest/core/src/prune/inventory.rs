@@ -183,7 +183,7 @@ impl Listed {
         match error.code() {
             Code::Version => Some("a newer version of this program wrote it"),
             Code::Configuration => {
-                Some("its snapshots lie under another QDRANT_S3_KEY_PREFIX: a run with that one judges it")
+                Some("its snapshots are below another QDRANT_S3_KEY_PREFIX: only a run with that prefix prunes it")
             }
             _ => None,
         }

@@ -140,19 +140,18 @@ fn find_orphans(inventory: &Inventory, rules: &Rules<'_>, plan: &mut Plan, unrea
     let cap = rules.sweep.cap_percent;
     plan.not_swept = if inventory.sets.is_empty() {
         Some(NotSwept::Left(format!(
-            "{count} snapshots and no set at all: they are left where they are, as manifests may have been lost"
+            "{count} snapshots and no set at all: they are left, as manifests may have been lost"
         )))
     } else if !inventory.places.is_whole() {
         Some(NotSwept::Left(format!(
-            "{count} snapshots that may belong to no set are left: the keys may not list the manifests at the root of the \
+            "{count} snapshots that may be orphaned are left: the keys may not list the manifests at the root of the \
              bucket, which may name them"
         )))
     } else if unreadable {
-        Some(NotSwept::Left(format!("{count} snapshots that may belong to no set are left: a manifest can't be read")))
+        Some(NotSwept::Left(format!("{count} snapshots that may be orphaned are left: a manifest can't be read")))
     } else if count * 100 > total * cap {
         let cause = format!(
-            "{count} of its {total} snapshots belong to no set, which is more than QDRANT_SWEEP_DELETE_CAP_PCT={cap}; none \
-             was deleted"
+            "{count} of its {total} snapshots are orphaned, which is more than QDRANT_SWEEP_DELETE_CAP_PCT={cap}; none was deleted"
         );
         let advice = "look at them (`prune_snap --dry-run` with a higher cap lists them), then raise it for one run";
         Some(NotSwept::Refused(Error::new(Code::Incomplete, "", cause).advice(advice)))

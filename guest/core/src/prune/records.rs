@@ -1,4 +1,4 @@
-//! The tool's own records that nothing needs any more: lists and aliases of runs of which no backup is left, records of
+//! The tool's own records that nothing needs any more: lists and aliases of runs that have no backup left, records of
 //! restores that have ended, locks of runs that were killed, and what was stored to see whether that is possible.
 //!
 //! A backup needs none of them to be removed, and a restore none of those that are.
@@ -104,8 +104,8 @@ async fn unneeded(
     store.list_own(&format!("{}/", places::RESTORE_STATE), &mut note).await?;
     let undated = |dated: Vec<(OffsetDateTime, Object)>| dated.into_iter().map(|(_, object)| object).collect();
     let mut found: Vec<(&'static str, Vec<Object>)> = vec![
-        ("lists of collections of runs of which no backup is left", undated(runs)),
-        ("aliases of runs of which no backup is left", undated(aliases)),
+        ("lists of collections of runs that have no backup left", undated(runs)),
+        ("aliases of runs that have no backup left", undated(aliases)),
         ("records of restores that ended more than 30 days ago", ended(store, restores, now, &backups).await?),
         ("locks of runs that were killed more than a day ago", lock::stale(context, store).await?),
         ("probes of backups that may not delete", probes),

@@ -114,7 +114,7 @@ impl Scope {
             Some(source) => source,
             None => {
                 let record = source::matching(&self.records, &source::peers(cluster).await?)?;
-                let unknown = || Error::new(Code::SourceUnclear, "", "it is none of the sources in the bucket");
+                let unknown = || Error::new(Code::SourceUnclear, "", "it is not one of the sources in the bucket");
                 record.map(|record| record.id.clone()).ok_or_else(unknown)?
             }
         };
@@ -161,7 +161,7 @@ impl Scope {
             (Whose::Own(own), source) => source.as_ref() == Some(own),
             (Whose::OfPeers(peers), _) => !set.header.peers.is_disjoint(peers),
         };
-        (!own).then_some("another source's, or whose it is can't be told: a backup prunes its own")
+        (!own).then_some("of another or an unknown source: a backup prunes only its own")
     }
 
     /// Why all sets that `source` has of the collection go, where they do.
@@ -172,7 +172,7 @@ impl Scope {
         let since = asked.missing_since(&inventory.collection, newest)?;
         (now - since > self.keep_dropped).then(|| {
             format!(
-                "its source has no such collection any more, and had none at {} (QDRANT_BACKUP_DROPPED_KEEP)",
+                "its source no longer has the collection, since {} at least (QDRANT_BACKUP_DROPPED_KEEP)",
                 timestamp::RFC3339.write(since)
             )
         })

@@ -58,7 +58,7 @@ impl Missing {
     /// How to go on without a peer of this id that is gone for good.
     pub fn remedy(id: u64) -> String {
         format!(
-            "where it is gone for good, remove it from the cluster: DELETE /cluster/peer/{id} (with ?force=true where \
+            "if it will not come back, remove it from the cluster: DELETE /cluster/peer/{id} (with ?force=true where \
              replicas are still said to be on it)"
         )
     }

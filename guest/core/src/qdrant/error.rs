@@ -155,7 +155,7 @@ impl fmt::Display for QdrantError {
             }
             QdrantErrorKind::Shape(what) => write!(
                 f,
-                "{host} answered {call} with something else than Qdrant does: {what} (is this really Qdrant's REST port?)"
+                "{host} answered {call} with something that is not Qdrant's API: {what} (is this really Qdrant's REST port?)"
             ),
         }
     }

@@ -59,7 +59,7 @@ impl Client {
         let response = sent.await?;
         let header = |name| response.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         if let Some(encoding) = header(CONTENT_ENCODING).filter(|encoding| !matches!(*encoding, "" | "identity")) {
-            let what = format!("packed ({encoding}), which was not asked for");
+            let what = format!("compressed ({encoding}), which was not requested");
             return Err(error(QdrantErrorKind::Http(HttpError::Interrupted(what))));
         }
         let name = header(CONTENT_DISPOSITION)

@@ -36,12 +36,12 @@ pub(super) async fn restore(job: &Job<'_>, items: &mut Vec<Item>) -> Result<(), 
             Level::Restored(notes) => {
                 let cause = format!("the replacement beside it could not be verified: {}", notes.join("; "));
                 Error::new(Code::VerificationFailed, "", cause)
-                    .advice("without QDRANT_RESTORE_BESIDE it is replaced all the same")
+                    .advice("without QDRANT_RESTORE_BESIDE it is replaced anyway")
             }
         },
         Err(error) => error,
     };
-    let error = kept.of(format!("`{}` was not touched", job.plan.collection));
+    let error = kept.of(format!("`{}` was not changed", job.plan.collection));
     if !created.get() {
         return Err(error);
     }
@@ -65,10 +65,9 @@ async fn carry_out(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Verified, Err
             Start::Continue
         }
         Some(_) => {
-            let cause =
-                "there is a collection of the name that the replacement would have, and it is none of this backup";
+            let cause = "a collection has the name of the replacement already, and it is not of this backup";
             return Err(Error::new(Code::TargetOccupied, format!("`{}`", job.plan.collection), cause)
-                .advice("end the restore that has made it, or delete it"));
+                .advice("finish the restore that made it, or delete it"));
         }
     };
     stages::restore(job, found, start, false, items).await

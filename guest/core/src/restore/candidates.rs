@@ -57,7 +57,7 @@ pub(crate) async fn wanted(
     let mut wanted = of_source(&headed, &whose, settings);
     if wanted.is_empty() && named.is_empty() && known.all {
         return Err(Error::new(Code::NothingSelected, whose.name(), "the bucket holds no sets of it")
-            .advice("`list_sources` lists whose there are, QDRANT_RESTORE_SOURCE chooses one"));
+            .advice("`list_sources` lists the sources, QDRANT_RESTORE_SOURCE selects one"));
     }
     if everything && let Some(source) = &whose.source {
         let takes = |started, run: &str| passes(settings, started, run);
@@ -73,7 +73,7 @@ pub(crate) async fn wanted(
         return Err(Error::new(
             Code::NothingSelected,
             whose.name(),
-            "no collection with a set is meant (QDRANT_COLLECTIONS, the file `collections`)",
+            "no collection with a set is selected (QDRANT_COLLECTIONS, the file `collections`)",
         ));
     }
     Ok((whose, wanted))
@@ -115,8 +115,7 @@ fn keep_listed(wanted: &mut BTreeMap<String, Wanted>, run: &RunRecord, settings:
         let there = listed.contains(collection) || found.sets.iter().any(since);
         if !there && !found.sets.is_empty() && settings.collections.takes(collection) {
             let why = format!(
-                "it was not there any more when everything was backed up by the run {}; QDRANT_COLLECTIONS={collection} \
-                 restores it all the same",
+                "it no longer existed when the run {} backed up everything; QDRANT_COLLECTIONS={collection} restores it anyway",
                 run.run_id
             );
             gone.push(Item::skipped("collection", why).collection(collection.clone()));

@@ -120,7 +120,7 @@ async fn create_collection(job: &Job<'_>, client: &Client) -> Result<(), Error> 
             job.created.set(true);
             return Ok(());
         };
-        // That it is there already is what the one before has done.
+        // That it exists already is what the one before has done.
         let may_be_there = error.outcome_is_unknown() || (lost && error.is_refused());
         if !may_be_there {
             return Err(error.into());
@@ -132,7 +132,7 @@ async fn create_collection(job: &Job<'_>, client: &Client) -> Result<(), Error> 
             return if Marker::of(&info.config) == marker {
                 Ok(())
             } else {
-                let cause = "it was created by somebody else meanwhile";
+                let cause = "something else created it meanwhile";
                 Err(Error::new(Code::TargetOccupied, format!("`{collection}`"), cause))
             };
         }

@@ -64,7 +64,7 @@ pub(super) fn decide(found: &Found, plan: &Plan, asked: Asked<'_>) -> Result<Dec
             "the restore {} has begun to restore another backup into it ({})",
             marker.restore, marker.backup
         ))
-        .advice("end that one, delete the collection, or set QDRANT_RESTORE_FORCE=true to have it replaced"));
+        .advice("finish that restore, delete the collection, or set QDRANT_RESTORE_FORCE=true to replace it"));
     }
     let ended = found.records.iter().rev().filter(|record| record.state == State::Ended && is_same(record, there));
     let mut ended = ended.filter(|record| record.backup == plan.backup);
@@ -73,7 +73,7 @@ pub(super) fn decide(found: &Found, plan: &Plan, asked: Asked<'_>) -> Result<Dec
         && let Some(record) = ended.clone().find(|record| record.restore == asked.restore)
     {
         return Ok(Decision::Leave(format!(
-            "this restore ({}) ended for it at {} before; a restore under another id does it anew",
+            "this restore ({}) has ended for it at {}; a restore with another id restores it again",
             record.restore,
             record.ended_at.as_deref().unwrap_or_default()
         )));
@@ -86,11 +86,11 @@ pub(super) fn decide(found: &Found, plan: &Plan, asked: Asked<'_>) -> Result<Dec
             return Ok(Decision::Begin(Start::Fill));
         }
         return Err(occupied(format!(
-            "there is an empty collection with other parameters ({}) than the backup's ({})",
+            "there is an empty collection whose parameters ({}) differ from the backup's ({})",
             there.info.config.get("params").map(shape).unwrap_or_default(),
             shape(&plan.create),
         ))
-        .advice("delete it, or set QDRANT_RESTORE_FORCE=true to have it replaced"));
+        .advice("delete it, or set QDRANT_RESTORE_FORCE=true to replace it"));
     }
     match ended.next() {
         Some(record) => Ok(Decision::Look(Box::new(record.clone()))),
@@ -102,7 +102,7 @@ pub(super) fn decide(found: &Found, plan: &Plan, asked: Asked<'_>) -> Result<Dec
 pub(super) fn occupies(plan: &Plan, points: u64, because: &str) -> Error {
     let cause = format!("the collection on the target holds {points} points and is not overwritten{because}");
     Error::new(Code::TargetOccupied, format!("`{}`", plan.collection), cause)
-        .advice("restore elsewhere, delete it, or set QDRANT_RESTORE_FORCE=true to have it deleted and restored")
+        .advice("restore elsewhere, delete it, or set QDRANT_RESTORE_FORCE=true to delete and restore it")
 }
 
 /// False where the collection is known to be another one than that which was restored.

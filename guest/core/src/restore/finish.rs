@@ -72,7 +72,9 @@ async fn put_back(job: &Job<'_>, aliases: &std::collections::BTreeSet<String>) -
                 wanted.insert(alias.clone(), collection.clone());
             }
             Some(to) if to == collection => {}
-            Some(to) => job.warn(&format!("the alias `{alias}` led to it before, and leads to `{to}` now: left there")),
+            Some(to) => {
+                job.warn(&format!("the alias `{alias}` pointed to it before, and points to `{to}` now: left there"))
+            }
         }
     }
     if wanted.is_empty() {
@@ -83,7 +85,7 @@ async fn put_back(job: &Job<'_>, aliases: &std::collections::BTreeSet<String>) -
     match wanted.keys().find(|alias| there.get(*alias) != Some(collection)) {
         None => Ok(()),
         Some(alias) => {
-            Err(Error::new(Code::Alias, format!("the alias `{alias}`"), "Qdrant answered ok and it is not there"))
+            Err(Error::new(Code::Alias, format!("the alias `{alias}`"), "Qdrant answered ok, but it does not exist"))
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn check(plan: &Plan, cluster: &Cluster) -> Result<(), Error> {
         names::of_collection(&plan.collection).or_else(|| if is_old { None } else { names::of_vectors(&plan.create) });
     match refused {
         None => Ok(()),
-        Some(cause) => Err(Error::new(Code::Unsupported, "", format!("{cause}; nothing was touched"))
+        Some(cause) => Err(Error::new(Code::Unsupported, "", format!("{cause}; nothing was changed"))
             .advice("restore it into the version that made the backup")),
     }
 }

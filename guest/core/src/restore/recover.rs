@@ -76,7 +76,7 @@ async fn of_one_snapshot(job: &Job<'_>, peer: u64, recovery: &Recovery, continue
         return about(Item::failed("snapshot", error)).host(&job.cluster.host);
     };
     if continued && recovery.is_counted() && is_there(&peer.client, job.plan, recovery).await {
-        return about(Item::skipped("snapshot", "it is there already")).host(peer.address());
+        return about(Item::skipped("snapshot", "it exists already")).host(peer.address());
     }
     let sending = Sending { job, client: &peer.client, recovery };
     let item = match sending.recover().await {

@@ -190,16 +190,15 @@ async fn planned(
         Ok(None) => {}
         Ok(Some(note)) => context.log.info(None, &format!("`{}`: {note}", plan.collection)),
         Err(error) if context.settings.skip_version_check => {
-            context.log.warn(None, &format!("{error}; restoring all the same"));
+            context.log.warn(None, &format!("{error}; restoring anyway"));
         }
-        Err(error) => return Err(error.advice("QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
+        Err(error) => return Err(error.advice("QDRANT_SKIP_VERSION_CHECK=true restores anyway")),
     }
     names::check(&plan, cluster)?;
     if let Some((fewest, configured)) = plan.fewer_replicas() {
         // Writes go on: Qdrant asks no more replicas for confirmation than there are.
         job.warn(&format!(
-            "configured for {configured} replicas of each shard, and the target has peers for {fewest}: it outlives the loss \
-             of fewer peers than before"
+            "configured for {configured} replicas of each shard, and the target has peers for {fewest}: it survives the loss of fewer peers than before"
         ));
     }
     decided(&job, items).await
@@ -267,8 +266,7 @@ async fn carry_out(
 async fn left(job: &Job<'_>, record: &Record, points: u64) -> Result<Ended, Error> {
     match look_again(job).await {
         Ok(()) => Ok(Ended::Left(format!(
-            "restored before by {} (ended {}); it has as many points as then, and its content was not compared; \
-             QDRANT_RESTORE_FORCE=true restores it anew",
+            "restored before by {} (ended {}); it has as many points as then, and its content was not compared; QDRANT_RESTORE_FORCE=true restores it again",
             record.restore,
             record.ended_at.as_deref().unwrap_or("at a time unknown")
         ))),

@@ -44,7 +44,7 @@ pub async fn select(
             Err(wrong) => {
                 let (names, cause) = (generation.names(), quality::as_one(&wrong));
                 if quality::is_unknown(&wrong) {
-                    let advice = "whether this backup is whole is not known, and no older one is taken in its place";
+                    let advice = "it is not known whether this backup is complete, and no older one is used instead";
                     return Err(cause.of(names).advice(advice));
                 }
                 let why = cause.to_string();

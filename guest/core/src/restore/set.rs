@@ -51,7 +51,7 @@ pub async fn select_set(
         };
         let cause = quality::as_one(&wrong);
         if quality::is_unknown(&wrong) {
-            let advice = "whether this set is good is not known, and no older one is taken in its place";
+            let advice = "it is not known whether this set is good, and no older one is used instead";
             return Err(cause.of(format!("the set {}", found.id)).advice(advice));
         }
         causes.push(format!("{}: {cause}", found.id));

@@ -67,8 +67,10 @@ pub(crate) async fn drop_replaced(
         return None;
     }
     if context.settings.dry_run {
-        let what =
-            format!("would be deleted, if its aliases lead to `{}` then and nobody writes to it", backup.collection());
+        let what = format!(
+            "would be deleted if its aliases point to `{}` by then and nothing writes to it",
+            backup.collection()
+        );
         context.plan(&["drop", old, &cluster.host.to_string(), &what]);
         return Some(Item::skipped("collection", what).host(&cluster.host).collection(old));
     }
@@ -89,7 +91,7 @@ async fn delete(
         |cause: String, advice: &str| Err(Error::new(Code::TargetOccupied, "not deleted", cause).advice(advice));
     if !moved.values().any(|before| before == old) {
         return refused(
-            "this run has moved no alias away from it, so that it is not known that nobody uses it".to_owned(),
+            "this run has moved no alias away from it, so it may still be in use".to_owned(),
             "delete it yourself",
         );
     }
@@ -97,12 +99,12 @@ async fn delete(
     let leading: Vec<String> =
         client.aliases().await?.into_iter().filter(|(_, to)| to == old).map(|(alias, _)| alias).collect();
     if !leading.is_empty() {
-        return refused(format!("the aliases {} lead to it", leading.join(", ")), "move them, and delete it yourself");
+        return refused(format!("the aliases {} point to it", leading.join(", ")), "move them, and delete it yourself");
     }
     let (before, now) = (looked.counts.get(old).copied().unwrap_or_default(), client.count(old).await?);
     if before != now {
         let cause = format!("it was written to since this run began: it had {before} points and has {now}");
-        return refused(cause, "look who writes to it by its own name");
+        return refused(cause, "find out who writes to it by its own name");
     }
     Ok(client.delete_collection(old).await?)
 }

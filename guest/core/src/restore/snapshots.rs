@@ -31,10 +31,8 @@ pub(super) async fn check(job: &Job<'_>) -> Result<(), Error> {
     })
     .await;
     let Some((code, causes)) = wrong else { return Ok(()) };
-    let cause = format!(
-        "the collection that is there was not touched, as the backup can't take its place: {}",
-        causes.join("; ")
-    );
+    let cause =
+        format!("the existing collection was not changed, as the backup can't replace it: {}", causes.join("; "));
     Err(Error::new(code, format!("`{}`", job.plan.collection), cause).advice("choose another backup (`list_sets`)"))
 }
 

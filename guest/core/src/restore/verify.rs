@@ -198,7 +198,7 @@ async fn ends_empty(job: &Job<'_>, shard: u32) -> Result<Option<String>, Error> 
             Some(false) => {}
             None => {
                 return Ok(Some(format!(
-                    "shard {shard} ends empty, and whether its snapshot has points can't be told"
+                    "shard {shard} ends empty, and it is not known whether its snapshot has points"
                 )));
             }
         }

@@ -313,7 +313,7 @@ impl ObjectStore for Bucket {
             ),
         )
         .advice(format!(
-            "set whichever is wrong (this machine's may be {other} the true time): names and ages of backups, and links, \
+            "set whichever is wrong (this machine's may be {other} the real time): names and ages of backups, and links, \
              depend on it"
         )))
     }

@@ -87,13 +87,13 @@ fn by_rules(sets: &[Candidate], keep: &Keep, now: OffsetDateTime) -> Vec<Verdict
             }
         }
         if let Some(newest) = good.first() {
-            note(&mut verdicts, *newest, "the newest good one".to_owned());
+            note(&mut verdicts, *newest, "the newest good set".to_owned());
         }
         let oldest_kept = good.iter().rev().find(|place| verdicts.get(**place).is_some_and(|verdict| verdict.keep));
         for place in (0..sets.len()).filter(mine) {
             let Some(damage) = sets.get(place).and_then(|set| set.damage.as_ref()) else { continue };
             if oldest_kept.is_none_or(|oldest| place > *oldest) {
-                note(&mut verdicts, place, format!("damaged, and not older than all that are kept: {damage}"));
+                note(&mut verdicts, place, format!("damaged, and newer than the oldest set that is kept: {damage}"));
             } else if let Some(verdict) = verdicts.get_mut(place).filter(|verdict| !verdict.keep) {
                 verdict.reason = format!("damaged: {damage}");
             }

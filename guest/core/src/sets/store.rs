@@ -116,7 +116,7 @@ async fn read_below(
 async fn content(bucket: &dyn ObjectStore, set: &Found) -> Result<Vec<u8>, Error> {
     let thing = || format!("the manifest `{}`", set.key);
     let json = bucket.get_listed(&set.key, set.bytes, LIMIT).await.map_err(|error| error.of(thing()))?;
-    json.ok_or_else(|| Error::new(Code::ManifestUnusable, thing(), "it is not there any more"))
+    json.ok_or_else(|| Error::new(Code::ManifestUnusable, thing(), "it no longer exists"))
 }
 
 fn parse(

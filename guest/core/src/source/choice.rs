@@ -23,7 +23,7 @@ impl Why {
         match self {
             Self::Named => "it is named by QDRANT_RESTORE_SOURCE",
             Self::Own => "the target is this source",
-            Self::Only => "the bucket has backups of no other",
+            Self::Only => "it is the only source in the bucket",
         }
     }
 }
@@ -55,7 +55,7 @@ pub fn choose(
         return match found.as_slice() {
             [entry] => Ok(Some((entry.source.clone(), Why::Named))),
             [] => Err(unclear(
-                format!("QDRANT_RESTORE_SOURCE={named} is none of the sources in the bucket"),
+                format!("QDRANT_RESTORE_SOURCE={named} is not one of the sources in the bucket"),
                 &with_backups,
             )),
             several => Err(unclear(format!("several sources have the name QDRANT_RESTORE_SOURCE={named}"), several)),
@@ -70,7 +70,7 @@ pub fn choose(
         [] => Ok(None),
         [entry] => Ok(Some((entry.source.clone(), Why::Only))),
         several => Err(unclear(
-            "the target is none of the sources in the bucket, and whose backups it is to get is not known".to_owned(),
+            "the target is not one of the sources in the bucket, so it is not known whose backups it gets".to_owned(),
             several,
         )),
     }

@@ -72,7 +72,7 @@ fn complete(fields: Vec<Field>, columns: &[&str]) -> Result<Vec<String>, String>
         return Err(format!("column {} is missing", fields.len() + 1));
     }
     if fields.len() > columns.len() {
-        let cause = "is one too many (a name with a comma goes between quotes)";
+        let cause = "is one too many (put a name with a comma in quotes)";
         return Err(format!("column {} {cause}", columns.len() + 1));
     }
     let host_first = columns.first() == Some(&"host");

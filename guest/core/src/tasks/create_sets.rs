@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         };
         let count = collections.len();
         if count == 0 {
-            context.log.warn(None, "there is nothing to back up: no collection of the source is meant");
+            context.log.warn(None, "there is nothing to back up: no collection of the source is selected");
         }
         let what = format!("set {set}: {count} collections on {} peers", cluster.peers.len());
         context.log.info(Some(&cluster.host.to_string()), &what);

@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         files.replace(state_files::COLLECTIONS, state_files::collections_file(&written).as_bytes())?;
     }
     if written.is_empty() {
-        context.log.warn(None, "there is nothing to back up: no collection of the source is meant");
+        context.log.warn(None, "there is nothing to back up: no collection of the source is selected");
     } else if context.store.is_none() {
         say_what_was_not_checked(context);
     }
@@ -80,12 +80,12 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
 
 /// A backup that nobody has looked up is no success, unless that is wanted.
 fn say_what_was_not_checked(context: &Context) {
-    let cause = "no bucket is configured (QDRANT_S3_...): whether the snapshots reached S3 is not checked, and no manifest \
-                 is written";
+    let cause =
+        "no bucket is configured (QDRANT_S3_...): the snapshots are not checked in S3, and no manifest is written";
     if context.settings.unchecked {
         return context.log.warn(None, cause);
     }
     let error = Error::new(Code::Configuration, "", cause)
-        .advice("configure the bucket, or set QDRANT_BACKUP_UNCHECKED=true where this is wanted");
+        .advice("configure the bucket, or set QDRANT_BACKUP_UNCHECKED=true if you want this");
     context.reporter.report(Item::failed("task", error));
 }

@@ -97,7 +97,7 @@ async fn note(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster, ba
         run_id: context.run.to_string(),
     };
     if let Err(error) = record.write(bucket).await {
-        let why = format!("that the set {} was drilled is not noted: {error}", record.backup_set_id);
+        let why = format!("the drill of the set {} is not recorded: {error}", record.backup_set_id);
         context.log.warn(Some(&record.host), &why);
     }
 }
@@ -115,7 +115,7 @@ async fn clear(context: &Context, cluster: &Cluster) -> Result<(), Error> {
         if marker.is_some_and(|marker| marker.drill) {
             drop_scratch(context, cluster, client, name).await?;
         } else {
-            let text = format!("`{name}` is left alone: nothing says that a drill made it");
+            let text = format!("`{name}` is left alone: it has no mark of a drill");
             context.log.info(Some(&cluster.host.to_string()), &text);
         }
     }
@@ -124,7 +124,7 @@ async fn clear(context: &Context, cluster: &Cluster) -> Result<(), Error> {
 
 async fn drop_scratch(context: &Context, cluster: &Cluster, client: &Client, name: &str) -> Result<(), Error> {
     if context.settings.dry_run {
-        context.plan(&["drop", name, &cluster.host.to_string(), "a drill has left it"]);
+        context.plan(&["drop", name, &cluster.host.to_string(), "left by a drill"]);
         return Ok(());
     }
     client.delete_collection(name).await.map_err(|error| {

@@ -13,7 +13,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         return list(context, &source).await;
     }
     context.ports.console.data(&state_files::collections_csv(&known));
-    let item = Item::skipped("file", "the file is there already and is kept; `reset` removes it");
+    let item = Item::skipped("file", "the file exists and is kept; `reset` removes it");
     context.reporter.report(item.name(state_files::COLLECTIONS));
     Ok(())
 }
@@ -43,7 +43,7 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
     context.ports.console.data(&state_files::collections_csv(&lines));
     if !whole {
         // A file with some of them would pass for all of them.
-        let what = format!("the file `{}` is not written, as the list is not whole", state_files::COLLECTIONS);
+        let what = format!("the file `{}` is not written, as the list is incomplete", state_files::COLLECTIONS);
         context.log.warn(None, &what);
         return Ok(());
     }

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     } else {
         // A file with some of them would pass for all of them, and is not made anew while it is there.
         context.ports.console.data(&csv);
-        let what = format!("the file `{}` is not written, as the list is not whole", state_files::SNAPSHOTS);
+        let what = format!("the file `{}` is not written, as the list is incomplete", state_files::SNAPSHOTS);
         context.log.warn(None, &what);
     }
     Ok(())
@@ -165,7 +165,7 @@ fn kept(context: &Context) -> Result<Option<Item>, Error> {
         return Ok(None);
     }
     context.ports.console.data(&state_files::snapshots_csv(&lines));
-    let item = Item::skipped("file", "the file is there already and is kept; `reset` removes it");
+    let item = Item::skipped("file", "the file exists and is kept; `reset` removes it");
     Ok(Some(item.name(state_files::SNAPSHOTS)))
 }
 

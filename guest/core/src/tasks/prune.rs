@@ -63,8 +63,8 @@ async fn mark(context: &Context, set: &str, remove: bool) -> Result<(), Error> {
             let done =
                 if remove { bucket.delete(&key).await } else { bucket.put(&key, "text/plain", Vec::new()).await };
             let item = match done {
-                Ok(()) if remove => Item::done("set").cause("not pinned any more"),
-                Ok(()) => Item::done("set").cause("pinned: `prune_snap` leaves it alone"),
+                Ok(()) if remove => Item::done("set").cause("no longer pinned"),
+                Ok(()) => Item::done("set").cause("pinned: `prune_snap` keeps it"),
                 Err(error) => Item::failed("set", error),
             };
             context.reporter.report(item.collection(&collection).name(set));

@@ -63,9 +63,9 @@ async fn restore_into(
     if archives.is_empty() {
         return Err(match whose.filter(restore::Whose::others_have_backups) {
             Some(whose) => {
-                let cause = "the bucket has no snapshots of it that are meant, and some of other sources";
+                let cause = "the bucket has no selected snapshots of it, but some of other sources";
                 Error::new(Code::NothingSelected, whose.name(), cause)
-                    .advice("`list_sources` lists whose there are, QDRANT_RESTORE_SOURCE chooses one")
+                    .advice("`list_sources` lists the sources, QDRANT_RESTORE_SOURCE selects one")
             }
             None => nothing_found(context),
         });
@@ -123,8 +123,7 @@ async fn of_source(
         let there = since || run.collections.contains(collection);
         if !there {
             let why = format!(
-                "it was not there any more when everything was backed up by the run {}; QDRANT_COLLECTIONS={collection} \
-                 restores it all the same",
+                "it no longer existed when the run {} backed up everything; QDRANT_COLLECTIONS={collection} restores it anyway",
                 run.run_id
             );
             context.reporter.report(Item::skipped("collection", why).collection(collection.clone()));
@@ -136,7 +135,7 @@ async fn of_source(
             Err(Error::new(
                 Code::NothingSelected,
                 "",
-                format!("it was there when everything was backed up by the run {}, and has no snapshot", run.run_id),
+                format!("it existed when the run {} backed up everything, and has no snapshot", run.run_id),
             ))
         });
     }

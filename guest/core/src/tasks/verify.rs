@@ -54,8 +54,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         let prefix = header.key_prefix.as_deref().unwrap_or_default();
         let item = if let Some(source) = here.as_ref().and_then(|here| here.other(&header)) {
             let why = format!(
-                "another source's, {source}, whose snapshots lie below `{prefix}`: not looked at \
-                 (QDRANT_S3_KEY_PREFIX={prefix} does)"
+                "another source's, {source}, whose snapshots lie below `{prefix}`: not checked (set QDRANT_S3_KEY_PREFIX={prefix} to check it)"
             );
             Item::skipped("set", why)
         } else {
@@ -97,7 +96,7 @@ impl Tally {
     fn check(&self) -> Result<(), Error> {
         let cause = match (self.sets, self.looked_at) {
             (0, _) => "there is no set to verify".to_owned(),
-            (sets, 0) => format!("none of {sets} sets could be verified: they are other sources', or partial"),
+            (sets, 0) => format!("none of {sets} sets could be verified: they are of other sources, or partial"),
             _ => return Ok(()),
         };
         Err(Error::new(Code::NothingSelected, "", cause).advice(
@@ -184,7 +183,7 @@ async fn verify(
     let without = if without > 0 { format!(", {without} without a checksum to compare") } else { String::new() };
     let drilled = drill.map(|drill| format!(", restored by a drill at {}", drill.restored_at)).unwrap_or_default();
     let shards = manifest.shards.len();
-    Ok(format!("{level}: {shards} snapshots whole to their ends, {whole} by their checksums{without}{drilled}"))
+    Ok(format!("{level}: {shards} snapshots complete, {whole} of them by checksum{without}{drilled}"))
 }
 
 #[cfg(test)]

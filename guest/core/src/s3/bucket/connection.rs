@@ -157,7 +157,7 @@ impl Bucket {
         };
         let encoding = header(&response.headers, &CONTENT_ENCODING).filter(|_| call.method == Method::GET);
         if let Some(encoding) = encoding.filter(|encoding| !matches!(*encoding, "" | "identity" | "aws-chunked")) {
-            let what = format!("the answer is packed ({encoding}), which was not asked for");
+            let what = format!("the answer is compressed ({encoding}), which was not requested");
             return Err(self.error(call, S3ErrorKind::Shape(what)));
         }
         if is_of_s3 {
