@@ -392,7 +392,7 @@ mod tests {
         assert!(times[0] <= 2 && times.len() <= 9, "{lines:?}");
         let (last, told) = times.split_last().unwrap();
         assert!(told.windows(2).all(|pair| (30..=60).contains(&(pair[1] - pair[0]))), "{lines:?}");
-        assert!(lines[0].1.contains("S3 answered 503; waiting for it to pass, 1 s of 300 s"), "{lines:?}");
+        assert!(lines[0].1.contains("S3 answered 503; retrying, 1 s of 300 s"), "{lines:?}");
         assert!(*last >= 200 && lines.last().unwrap().1.contains("S3 answers again, after"), "{lines:?}");
     }
 

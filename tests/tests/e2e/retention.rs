@@ -125,7 +125,7 @@ async fn orphans_are_swept_after_the_grace_and_below_the_cap() {
         .says(&["1 of its 5 snapshots", "more than QDRANT_SWEEP_DELETE_CAP_PCT=10"]);
     assert!(site.s3.get(orphan).is_some());
     let settings = [("QDRANT_BACKUP_RETENTION_SETS", "2"), ("QDRANT_SWEEP_GRACE_SECONDS", "1s")];
-    site.run_with(&["prune_snap"], &settings).await.expect(0).says(&["1 snapshots that belong to no set deleted"]);
+    site.run_with(&["prune_snap"], &settings).await.expect(0).says(&["1 orphaned snapshots deleted"]);
     assert!(site.s3.get(orphan).is_none() && site.s3.get(foreign).is_some());
     assert!(good.iter().all(|key| site.s3.get(key).is_some()));
 

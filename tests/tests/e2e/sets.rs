@@ -350,7 +350,7 @@ async fn beside_switched_and_the_old_one_dropped_only_when_asked() {
     site.run_with(&["recover_snap_shards"], &[rename, switch, drop])
         .await
         .expect(3)
-        .says(&["the aliases later lead to it"]);
+        .says(&["the aliases later point to it"]);
     client.alias("later", "docs-2").await;
     client.alias("live", "docs").await;
     site.run_with(&["recover_snap_shards"], &[rename, switch, drop]).await.expect(0).says(&["takes its place"]);

@@ -72,7 +72,7 @@ async fn a_replacement_that_fails_costs_nothing() {
         // The target takes no snapshot; it says so, or does not.
         for wrong in [refused(), said_and_not_done()] {
             site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 99, wrong));
-            failed(site.run_with(&[restore], &FORCE).await).says(&["`docs` was not touched"]);
+            failed(site.run_with(&[restore], &FORCE).await).says(&["`docs` was not changed"]);
             assert_eq!(client.content("docs").await, before, "{restore}");
             assert_eq!(names(&client).await, ["docs"], "{restore}");
             site.s3.heal();
@@ -84,7 +84,7 @@ async fn a_replacement_that_fails_costs_nothing() {
         for key in manifest_keys(&site) {
             change(&site, &key, |manifest| manifest["shards"][0]["points"] = json!({}));
         }
-        failed(site.run_with(&[restore], &FORCE).await).says(&["could not be verified", "`docs` was not touched"]);
+        failed(site.run_with(&[restore], &FORCE).await).says(&["could not be verified", "`docs` was not changed"]);
         assert_eq!(client.content("docs").await, before, "{restore}");
         assert_eq!(names(&client).await, ["docs"], "{restore}");
     }

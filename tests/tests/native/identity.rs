@@ -169,7 +169,7 @@ async fn a_source_survives_that_its_peers_are_replaced() {
     two.site.s3.delete(&format!("sources/{tmp}.json"));
     another_second().await;
     let run = two.run_second(&["create_snap_shards"], &[("QDRANT_SOURCE_NAME", "prod")]).await.expect(0);
-    assert!(run.stderr.contains(&format!("this is the source `prod` ({id})")), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("source `prod` ({id})")), "{}", run.stderr);
 }
 
 #[tokio::test(start_paused = true)]

@@ -101,7 +101,7 @@ impl Changed {
             self.run_at(&self.now, &[task], &[("QDRANT_BACKUP_RETENTION_SETS", "0")])
                 .await
                 .expect(0)
-                .says(&["this is the source `prod`"]);
+                .says(&["source `prod`"]);
         }
         assert_eq!(self.sets(), BTreeMap::from([("other".to_owned(), 1), ("prod".to_owned(), 2)]));
         let sources = self.run("list_sources").await.expect(0).stdout;

@@ -71,7 +71,7 @@ async fn an_outage_at_any_call_of_a_backup_costs_nothing() {
                 break;
             };
             // Qdrant's own calls are among them, of which the program knows nothing.
-            told += usize::from(run.stderr.contains("waiting for it to pass"));
+            told += usize::from(run.stderr.contains("retrying"));
             run.expect(0);
             sets_are_whole(&site, &format!("{seconds} s from call {call} on"));
             assert_eq!(manifest_keys(&site).len(), 1, "the older one is pruned");

@@ -89,7 +89,7 @@ async fn a_set_under_another_prefix_stays_and_holds_up_no_sweep() {
     tokio::time::sleep(Duration::from_secs(30 * 86_400)).await;
     let one = [("QDRANT_BACKUP_RETENTION_SETS", "1"), ("QDRANT_SWEEP_DELETE_CAP_PCT", "100")];
     let run = two.run_first(&["prune_snap"], &one).await.expect(0);
-    run.says(&["only a run with that prefix prunes it", "1 snapshots that belong to no set deleted"]);
+    run.says(&["only a run with that prefix prunes it", "1 orphaned snapshots deleted"]);
     assert_eq!(manifest_keys_of(&two, "second"), theirs);
     assert!(two.site.s3.get(&left_over).is_none() && two.site.s3.get(&orphan).is_some());
 }

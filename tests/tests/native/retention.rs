@@ -233,7 +233,7 @@ async fn an_orphan_of_an_unknown_source_is_left() {
     let ours = theirs.replace("2026", "2025");
     site.s3.put(&ours, site.s3.get(&shard.s3_key).unwrap());
     tokio::time::sleep(DAY * 5).await;
-    site.run_with(&["prune_snap"], &all).await.expect(0).says(&["1 snapshots that belong to no set deleted"]);
+    site.run_with(&["prune_snap"], &all).await.expect(0).says(&["1 orphaned snapshots deleted"]);
     assert!(site.s3.get(&ours).is_none() && site.s3.get(&theirs).is_some());
 }
 

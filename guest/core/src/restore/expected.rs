@@ -84,7 +84,7 @@ impl Bounds {
         } else {
             format!("{} more", found - self.most)
         };
-        let off = format!("{what} has {found} points, and had {self} when it was backed up, {by}");
+        let off = format!("{what} has {found} points and had {self} when it was backed up, {by}");
         // What ends empty is no matter of percent.
         if found == 0 {
             return Judgement::Wrong(off);

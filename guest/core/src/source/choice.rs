@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(chosen(&catalogue, &[1], Some("c")).unwrap(), Some(("c".to_owned(), Why::Named)));
         assert_eq!(chosen(&catalogue, &[7], Some("A")).unwrap(), Some(("a".to_owned(), Why::Named)));
         assert!(chosen(&catalogue, &[7], Some("B")).unwrap_err().to_string().contains("several sources have the name"));
-        assert!(chosen(&catalogue, &[7], Some("x")).unwrap_err().to_string().contains("none of the sources"));
+        assert!(chosen(&catalogue, &[7], Some("x")).unwrap_err().to_string().contains("not one of the sources"));
     }
 }
