@@ -27,8 +27,8 @@ has cc || has gcc || has clang || need "a C compiler: apt-get install gcc"
 has make || need "make: apt-get install make"
 
 free=$(df -Pm . | awk 'NR == 2 { print $4 }')
-if [ ! -d "$target" ] && [ "$free" -lt 6000 ]; then
-    echo "set-up: $free MB are free on this disk; a first build needs 6000" >&2
+if [ ! -d "$target" ] && [ "$free" -lt 4000 ]; then
+    echo "set-up: $free MB are free on this disk; a first build needs about 4000" >&2
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -63,3 +63,33 @@ fn every_command_is_of_files_that_are_there() {
         }
     }
 }
+
+/// The quick start of the main README: `helm install` makes the CronJobs of which its Jobs are created.
+#[test]
+fn the_quick_start_s_chart_makes_the_jobs_that_it_runs() {
+    let root = manifests::folder().join("..");
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let joined = text.replace("\\\n", " ");
+    let commands: Vec<Vec<&str>> = joined
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let install = commands.iter().find(|words| words.starts_with(&["helm", "install"])).unwrap();
+    let jobs: Vec<&str> = commands
+        .iter()
+        .filter(|words| words.contains(&"create") && words.contains(&"job"))
+        .flat_map(|words| words.iter().filter_map(|word| word.strip_prefix("--from=cronjob/")))
+        .collect();
+    assert!(jobs.len() >= 2, "{jobs:?}");
+    for version in Kubernetes::versions() {
+        let run = version.helm().arg("template").args(&install[2..]).current_dir(&root).output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let Some(made) = manifests::of_text(&String::from_utf8(run.stdout).unwrap()) else { return };
+        for name in &jobs {
+            let is =
+                |content: &serde_json::Value| content["kind"] == "CronJob" && content["metadata"]["name"] == **name;
+            assert!(made.iter().any(|manifest| is(&manifest.content)), "there is no CronJob {name}");
+        }
+    }
+}
