@@ -145,8 +145,9 @@ const OTHER_VARIABLES: &[&str] = &[
     // Of the fuzz targets, and of cargo.
     "FUZZ_SECONDS",
     "UPDATE_DOCS",
-    // Of a command of one's own that is measured.
+    // Of a command of one's own that is measured, and of the demo.
     "BASELINE",
+    "KEEP",
 ];
 
 /// True for a variable that the program, the tests or Qdrant itself reads. `QDRANT_S3_...` and `QDRANT_BACKUP_KEEP_` stand
