@@ -62,6 +62,7 @@ pub fn check_set(bytes: &[u8]) {
             manifest: manifest.clone(),
             name: "docs".to_owned(),
             replication_factor: bytes.len().is_multiple_of(2).then_some(2),
+            free: false,
             drill: false,
         };
         let Ok(plan) = selection.plan(&target) else { continue };
