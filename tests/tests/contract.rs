@@ -1,4 +1,4 @@
-//! The built component asks for what `wit/world.wit` says and for nothing else.
+//! The built component asks for what the worlds in `wit/` say and for nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::Path;
@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use wit_parser::{Resolve, WorldId};
 
-fn world(change: impl FnOnce(String) -> String) -> (Resolve, WorldId) {
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+fn world(version: &str, change: impl FnOnce(String) -> String) -> (Resolve, WorldId) {
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit").join(version);
     let mut resolve = Resolve::default();
     let folder = tempfile::TempDir::new().unwrap();
     copy(&wit, folder.path());
@@ -23,7 +23,7 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
+        if entry.path().is_dir() {
             copy(&entry.path(), &target);
         } else {
             std::fs::copy(entry.path(), target).unwrap();
@@ -31,14 +31,15 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn holds(change: impl FnOnce(String) -> String) -> Result<(), String> {
-    let (resolve, world) = world(change);
+fn holds(version: &str, change: impl FnOnce(String) -> String) -> Result<(), String> {
+    let (resolve, world) = world(version, change);
     wit_component::targets(&resolve, world, qdrant_backup::COMPONENT, true).map_err(|error| format!("{error:#}"))
 }
 
 #[test]
 fn the_component_keeps_to_the_contract() {
-    holds(|text| text).unwrap();
+    holds("v0.1", |text| text).unwrap();
+    holds("v0.2", |text| text).unwrap();
 }
 
 #[test]
@@ -49,10 +50,14 @@ fn an_import_too_many_or_an_export_too_few_is_noticed() {
             text.replace(line, "")
         }
     };
-    let error = holds(without("import wasi:http/outgoing-handler@0.2.12;")).unwrap_err();
+    let error = holds("v0.2", without("import wasi:http/outgoing-handler@0.2.12;")).unwrap_err();
     assert!(error.contains("wasi:http/outgoing-handler"), "{error}");
-    let error = holds(|text| {
-        text.replace("    export tasks;", "    export tasks;\n    export wasi:http/incoming-handler@0.2.12;")
+    let error = holds("v0.2", |text| {
+        text.replacen(
+            "    export operations;",
+            "    export operations;\n    export wasi:http/incoming-handler@0.2.12;",
+            1,
+        )
     })
     .unwrap_err();
     assert!(error.contains("incoming-handler"), "{error}");

@@ -35,7 +35,7 @@ pub use peer_hosts::PeerHosts;
 pub use read::{Problem, credential_source, from_variables};
 pub use retention::{Keep, Sweep};
 pub use secret::Secret;
-pub use setting::{Scope, Setting, Variable, Word};
+pub use setting::{Accepted, Scope, Setting, Variable, Word};
 pub use share::Share;
 pub use share::hash;
 pub use table::VARIABLES;
