@@ -1,5 +1,9 @@
 //! Runs the component with exactly what it is given: one directory, the allowed hosts, some memory, clocks and
 //! random numbers. No sockets, no environment, no arguments, no standard input.
+//!
+//! ```text
+//! jobs, one_call   the two versions of the contract by which a task is run
+//! ```
 
 mod bindings;
 mod built_in;
@@ -7,15 +11,19 @@ mod config;
 mod engine;
 mod handler;
 mod interfaces;
+mod jobs;
 mod memory;
 mod network;
+mod one_call;
 #[cfg(feature = "precompiled")]
 mod precompiled;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmtime::component::{Component, ComponentType, Lift, Linker, ResourceTable, WasmList};
+use qdrant_backup_contract::tasks::Task;
+use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
@@ -30,19 +38,17 @@ use crate::egress::AllowList;
 use crate::io::Io;
 use crate::messages::Messages;
 
-pub use bindings::exports::vectorkeep::qdrant_backup::tasks;
+pub use bindings::v0_2::exports::vectorkeep::qdrant_backup::operations;
 pub use built_in::COMPONENT;
 pub use engine::component;
 pub use interfaces::interfaces;
 
 use memory::{MemoryExhausted, MemoryLimit};
 use network::Network;
+use operations::{Event, Report};
 
 #[cfg(not(any(feature = "compiler", feature = "precompiled")))]
 compile_error!("the built-in component can't run without the feature `compiler` or `precompiled`");
-
-/// The name of the typed interface.
-const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";
 
 /// Where the component sees the work directory.
 pub const WORK: &str = "/work";
@@ -89,49 +95,64 @@ impl WasiHttpView for State {
     }
 }
 
-/// What the component answers. Its items are left where they are: it has logged and recorded them itself, and they are
-/// tens of thousands after a large run.
-#[derive(ComponentType, Lift)]
-#[component(record)]
-#[allow(dead_code)]
-struct Report {
-    status: tasks::Status,
-    items: WasmList<tasks::Item>,
-    milliseconds: u64,
+/// What a run is told while it lasts, and tells.
+pub struct Watch<'a> {
+    /// Is called with what happens.
+    pub events: &'a mut (dyn FnMut(&Event) + Send),
+    /// When it is asked to end.
+    pub cancel: Cancel,
 }
 
-/// Calls the typed `run` of `component` with `request`, and returns how it ended. The call can be dropped at any time: the component
-/// replaces its files in one step each, so that they stay whole.
+/// Asks a run to end: its lock is released and its uploads are aborted, and it ends as one that has failed. Clones ask the same run.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks. It takes a moment.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// True once somebody has asked.
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `task` of `component` by the newest version of the contract that it has, and returns how it ended. The call can be
+/// dropped at any time: the component replaces its files in one step each, so that they stay whole.
 ///
 /// # Errors
 /// The component is not one of ours, asks for more than it may have, or ended without an answer; in one line.
 pub async fn run(
     component: &Component,
     grants: Grants<'_>,
-    request: &tasks::Request,
-) -> Result<Result<tasks::Status, tasks::Error>, String> {
+    task: &Task,
+    request: &operations::Request,
+    watch: Watch<'_>,
+) -> Result<Result<Report, operations::Error>, String> {
     let engine = component.engine();
-    let interface = component.get_export_index(None, INTERFACE);
-    let function = interface.and_then(|interface| component.get_export_index(Some(&interface), "run"));
-    let function = function.ok_or_else(|| {
-        format!(
-            "the component does not export `{INTERFACE}`; take the qdrant-backup.wasm of the same release as this program"
-        )
-    })?;
     let linker = linker(engine).map_err(engine::in_one_line)?;
     let mut store = Store::new(engine, state(grants)?);
     store.limiter(|state| &mut state.memory);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
-    let cant_start = |error: wasmtime::Error| {
-        exhausted(&error).unwrap_or_else(|| format!("the component can't be started: {}", engine::in_one_line(error)))
-    };
-    let instance = linker.instantiate_async(&mut store, component).await.map_err(cant_start)?;
-    let run = instance
-        .get_typed_func::<(&tasks::Request,), (Result<Report, tasks::Error>,)>(&mut store, function)
-        .map_err(cant_start)?;
-    let (answer,) = run.call_async(&mut store, (request,)).await.map_err(|error| explain(&error))?;
-    Ok(answer.map(|report| report.status))
+    if component.get_export_index(None, jobs::INTERFACE).is_some() {
+        return jobs::run(&mut store, &linker, component, task, request, watch).await;
+    }
+    if component.get_export_index(None, one_call::INTERFACE).is_some() {
+        return one_call::run(&mut store, &linker, component, task, request, watch).await;
+    }
+    Err(format!(
+        "the component exports neither `{}` nor `{}`; take the qdrant-backup.wasm of the same release as this program",
+        jobs::INTERFACE,
+        one_call::INTERFACE
+    ))
+}
+
+/// Why a component can't be started, in one line.
+fn cant_start(error: wasmtime::Error) -> String {
+    exhausted(&error).unwrap_or_else(|| format!("the component can't be started: {}", engine::in_one_line(error)))
 }
 
 fn state(grants: Grants<'_>) -> Result<State, String> {
@@ -154,7 +175,7 @@ fn state(grants: Grants<'_>) -> Result<State, String> {
     })
 }
 
-/// The imports of the world in `wit/world.wit` and no others: a component that asks for sockets can't start.
+/// The imports of the worlds in `wit/` and no others: a component that asks for sockets can't start.
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     let l = &mut linker;
