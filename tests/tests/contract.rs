@@ -75,6 +75,46 @@ fn there_are_no_sockets_and_nothing_but_wasi() {
     }
 }
 
+/// The content of the component's own custom section of this name.
+fn custom(name: &str) -> Option<String> {
+    let mut depth = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(qdrant_backup::COMPONENT) {
+        match payload.unwrap() {
+            wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. } => depth += 1,
+            wasmparser::Payload::End(_) => depth -= 1,
+            wasmparser::Payload::CustomSection(section) if depth == 0 && section.name() == name => {
+                return Some(String::from_utf8_lossy(section.data()).into_owned());
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn the_component_says_what_it_is() {
+    assert_eq!(custom("version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    assert_eq!(custom("licenses").as_deref(), Some("Apache-2.0"));
+    assert_eq!(custom("description").as_deref(), Some("Backs up Qdrant to S3 and restores it"));
+    assert_eq!(custom("component-name").as_deref(), Some("\0\u{e}\rqdrant-backup"));
+}
+
+#[test]
+fn everything_in_the_contract_is_documented() {
+    let (resolve, world) = world("v0.2", |text| text);
+    assert!(resolve.worlds[world].docs.contents.is_some());
+    let (_, interface) = resolve.interfaces.iter().find(|(_, one)| one.name.as_deref() == Some("operations")).unwrap();
+    assert!(interface.docs.contents.is_some());
+    let silent = interface.functions.values().filter(|function| function.docs.contents.is_none());
+    let mut silent: Vec<String> = silent.map(|function| function.name.clone()).collect();
+    for (name, id) in &interface.types {
+        if resolve.types[*id].docs.contents.is_none() {
+            silent.push(name.clone());
+        }
+    }
+    assert!(silent.is_empty(), "no words on {silent:?}");
+}
+
 /// A ConfigMap takes 1 MiB in all, and other keys have their room beside the component.
 #[test]
 fn the_component_fits_a_config_map() {

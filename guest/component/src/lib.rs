@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! command, operations, embedded the ways in
-//! http, clock, files, console   the four ports
+//! http, clock, files, console   the four ports; written_file: how state files are written
 //! executor                      many requests in flight on one thread
 //! ```
 
@@ -15,6 +15,7 @@ mod executor;
 mod files;
 mod http;
 mod operations;
+mod written_file;
 
 use std::rc::Rc;
 

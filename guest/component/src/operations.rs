@@ -85,7 +85,7 @@ impl wit::Guest for Operations {
         let ours = VARIABLES.iter().filter(|variable| variable.scope == Scope::Component);
         wit::ComponentInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: option_env!("QDRANT_BACKUP_REVISION").map(str::to_owned),
+            revision: option_env!("QDRANT_BACKUP_REVISION").filter(|revision| !revision.is_empty()).map(str::to_owned),
             settings: ours
                 .map(|variable| wit::SettingInfo {
                     name: variable.name.to_owned(),
