@@ -56,6 +56,7 @@ pub mod sets;
 pub mod source;
 pub mod state_files;
 pub mod store;
+mod summary;
 pub mod tasks;
 
 /// The tool and its version, as manifests name it.

@@ -95,6 +95,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         sample_points: reader.get(&QDRANT_VERIFY_SAMPLE_POINTS),
         report: ReportTo {
             file: reader.get(&QDRANT_REPORT_FILE),
+            format: reader.get(&QDRANT_REPORT_FORMAT),
             s3: reader.get(&QDRANT_REPORT_ON_S3),
             metrics_file: reader.get(&QDRANT_METRICS_FILE),
             push_url: reader.get(&QDRANT_METRICS_PUSH_URL),
