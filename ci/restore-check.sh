@@ -6,7 +6,7 @@
 #   QDRANT_RESTORE_HOSTS   the throw-away Qdrant
 #   QDRANT_BACKUP          the program; qdrant-backup by default
 #   QDRANT_BACKUP_URL      where the program is fetched from, with its SHA-256 in QDRANT_BACKUP_SHA256
-#   RESTORE_CHECK          a command that is run after the restore, with QDRANT_URL; what it fails with fails the job
+#   RESTORE_CHECK          a command that is run after the restore, with RESTORE_CHECK_URL; what it fails with fails the job
 #   RESTORE_CHECK_FOLDER   where summary.md, metrics.prom and run.log are left; restore-check by default
 #   RESTORE_CHECK_SUMMARY  a file to which the summary is added, such as GITHUB_STEP_SUMMARY
 set -eu
@@ -59,7 +59,7 @@ if [ "$code" -eq 0 ] && ! grep -q '| verified, done | collection |' "$folder/sum
 fi
 
 if [ "$code" -eq 0 ] && [ -n "${RESTORE_CHECK:-}" ]; then
-    if QDRANT_URL=$url sh -c "$RESTORE_CHECK"; then
+    if RESTORE_CHECK_URL=$url sh -c "$RESTORE_CHECK"; then
         printf '\nThe check passed.\n' >>"$folder/summary.md"
     else
         code=$?

@@ -3,11 +3,14 @@
 //!
 //! ```text
 //! jobs, one_call   the two versions of the contract by which a task is run
+//! watch            what a run is told while it lasts, and tells
+//! ended            why a component ended without an answer
 //! ```
 
 mod bindings;
 mod built_in;
 mod config;
+mod ended;
 mod engine;
 mod handler;
 mod interfaces;
@@ -17,10 +20,11 @@ mod network;
 mod one_call;
 #[cfg(feature = "precompiled")]
 mod precompiled;
+mod state;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use qdrant_backup_contract::tasks::Task;
 use wasmtime::component::{Component, Linker, ResourceTable};
@@ -29,23 +33,25 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings as wasi;
 use wasmtime_wasi::random::WasiRandom;
-use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx};
 use wasmtime_wasi_http::p2::bindings::http;
-use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpView as _};
 
 use crate::client::Client;
 use crate::egress::AllowList;
 use crate::io::Io;
 use crate::messages::Messages;
 
-pub use bindings::v0_2::exports::vectorkeep::qdrant_backup::operations;
+pub use bindings::operations;
 pub use built_in::COMPONENT;
 pub use engine::component;
 pub use interfaces::interfaces;
+pub use watch::{Cancel, Watch};
 
-use memory::{MemoryExhausted, MemoryLimit};
+use memory::MemoryLimit;
 use network::Network;
-use operations::{Event, Report};
+use operations::Report;
+use state::State;
 
 #[cfg(not(any(feature = "compiler", feature = "precompiled")))]
 compile_error!("the built-in component can't run without the feature `compiler` or `precompiled`");
@@ -73,50 +79,6 @@ pub struct Grants<'a> {
     pub io: &'a Io,
     /// Where the sandbox says what it denied.
     pub messages: Arc<Messages>,
-}
-
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    table: ResourceTable,
-    network: Network,
-    memory: MemoryLimit,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.network, table: &mut self.table, ctx: &mut self.http }
-    }
-}
-
-/// What a run is told while it lasts, and tells.
-pub struct Watch<'a> {
-    /// Is called with what happens.
-    pub events: &'a mut (dyn FnMut(&Event) + Send),
-    /// When it is asked to end.
-    pub cancel: Cancel,
-}
-
-/// Asks a run to end: its lock is released and its uploads are aborted, and it ends as one that has failed. Clones ask the same run.
-#[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Asks. It takes a moment.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// True once somebody has asked.
-    pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// Runs `task` of `component` by the newest version of the contract that it has, and returns how it ended. The call can be
@@ -148,11 +110,6 @@ pub async fn run(
         jobs::INTERFACE,
         one_call::INTERFACE
     ))
-}
-
-/// Why a component can't be started, in one line.
-fn cant_start(error: wasmtime::Error) -> String {
-    exhausted(&error).unwrap_or_else(|| format!("the component can't be started: {}", engine::in_one_line(error)))
 }
 
 fn state(grants: Grants<'_>) -> Result<State, String> {
@@ -194,21 +151,4 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wasi::cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
     wasi::cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
     Ok(linker)
-}
-
-/// Why the component ended without an answer, in one line that says what to do.
-fn explain(error: &wasmtime::Error) -> String {
-    if let Some(why) = exhausted(error) {
-        return why;
-    }
-    if let Some(I32Exit(code)) = error.downcast_ref() {
-        return format!("the component ended by itself, with exit code {code} and without a report");
-    }
-    let cause = error.root_cause().to_string();
-    let cause = cause.lines().next().unwrap_or_default().trim();
-    format!("the component crashed: {cause}; lines above may say more, the state files are whole")
-}
-
-fn exhausted(error: &wasmtime::Error) -> Option<String> {
-    error.downcast_ref::<MemoryExhausted>().map(ToString::to_string)
 }

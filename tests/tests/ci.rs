@@ -111,7 +111,8 @@ async fn a_good_set_passes_and_a_damaged_one_fails() {
     let site = site().await;
     for (system, script) in scripts() {
         let target = site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
-        let (output, folder) = job(&script, &site, &target, &[("RESTORE_CHECK", "curl -sf $QDRANT_URL/readyz")]).await;
+        let (output, folder) =
+            job(&script, &site, &target, &[("RESTORE_CHECK", "curl -sf $RESTORE_CHECK_URL/readyz")]).await;
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{system}: {log}");
         let page = std::fs::read_to_string(folder.path().join("page.md")).unwrap();

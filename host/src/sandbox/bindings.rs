@@ -2,6 +2,8 @@
 
 #![allow(missing_docs)]
 
+pub use v0_2::exports::vectorkeep::qdrant_backup::operations;
+
 /// Version 0.1.0, which components of older releases have.
 pub mod v0_1 {
     wasmtime::component::bindgen!({

@@ -6,9 +6,11 @@ use qdrant_backup_contract::tasks::Task;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
+use super::bindings::operations::{self, Event, Report};
 use super::bindings::v0_2::Embedder;
-use super::operations::{self, Event, Report};
-use super::{State, Watch, cant_start, explain};
+use super::ended::{cant_start, explain};
+use super::state::State;
+use super::watch::Watch;
 
 /// The name of the interface.
 pub(super) const INTERFACE: &str = "vectorkeep:qdrant-backup/operations@0.2.0";

@@ -7,9 +7,11 @@ use qdrant_backup_contract::tasks::Task;
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentType, Lift, Linker, WasmList};
 
+use super::bindings::operations::{self, ErrorKind, Report, SettingProblem, Status};
 use super::bindings::v0_1::exports::vectorkeep::qdrant_backup::tasks;
-use super::operations::{self, ErrorKind, Report, SettingProblem, Status};
-use super::{State, Watch, cant_start, explain};
+use super::ended::{cant_start, explain};
+use super::state::State;
+use super::watch::Watch;
 
 /// The name of the interface.
 pub(super) const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";

@@ -37,7 +37,7 @@ impl WasiHttpHooks for Allowed {
             eprintln!("denied: {to}");
             return Box::new(async { Err(Error::HttpRequestDenied) });
         }
-        Box::new(async {
+        Box::new(async move {
             let (answer, connection) = default_send_request(request, options).await?;
             Ok((answer.map(|body| body.boxed_unsync()), Box::new(connection) as Sent))
         })
