@@ -17,7 +17,9 @@ STATIC ?= $(shell uname -m)-unknown-linux-musl
 TARGET ?= $(shell $(CARGO) -vV | sed -n 's/^host: //p')
 # What is shipped. The tests of the pods take PROFILE=dev: the same program, built in a tenth of the time.
 PROFILE ?= dist
-BUILD = $(CARGO) build --locked --profile $(PROFILE) --no-default-features --features "precompiled $(VARIANT)" -p qdrant-backup
+# The commit, which the component of a release tells.
+REVISION ?= $(if $(filter dist,$(PROFILE)),$(shell git rev-parse HEAD 2>/dev/null))
+BUILD = $(if $(REVISION),QDRANT_BACKUP_REVISION=$(REVISION) )$(CARGO) build --locked --profile $(PROFILE) --no-default-features --features "precompiled $(VARIANT)" -p qdrant-backup
 BUILT = $(or $(CARGO_TARGET_DIR),target)
 FOLDER = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Writes the component to a file.

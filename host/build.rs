@@ -7,6 +7,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+#[path = "build/metadata.rs"]
+mod metadata;
 #[cfg(feature = "precompiled")]
 #[path = "build/precompile.rs"]
 mod precompile;
@@ -27,6 +29,8 @@ const INPUTS: [&str; 10] = [
     ".cargo/config.toml",
 ];
 const READY_MADE: &str = "COMPONENT_WASM_FILE";
+/// The commit that a release is built from, which the component tells.
+const REVISION: &str = "QDRANT_BACKUP_REVISION";
 
 fn main() -> ExitCode {
     match component().and_then(|file| hand_over(&file)) {
@@ -84,6 +88,8 @@ fn build() -> Result<PathBuf, String> {
         println!("cargo::rerun-if-changed={}", input.display());
     }
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-env-changed={REVISION}");
 
     // A target directory of its own: the outer cargo holds the lock of the usual one. All builds of the host share it.
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
@@ -120,12 +126,28 @@ fn build() -> Result<PathBuf, String> {
     }
     let built = target_dir.join(TARGET).join("component").join("qdrant_backup_component.wasm");
     let component = std::fs::read(&built).map_err(|error| format!("can't read {}: {error}", built.display()))?;
+    let component = with_metadata(&component).map_err(|why| format!("{}: {why}", built.display()))?;
     let file = out_dir.join("qdrant-backup.wasm");
     // Left alone where it is the same: the host is compiled anew whenever it changes.
     if std::fs::read(&file).ok().as_ref() != Some(&component) {
         std::fs::write(&file, component).map_err(|error| format!("can't write {}: {error}", file.display()))?;
     }
     Ok(file)
+}
+
+/// The component, and what it says of itself.
+fn with_metadata(component: &[u8]) -> Result<Vec<u8>, String> {
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let (version, license) = (variable("CARGO_PKG_VERSION"), variable("CARGO_PKG_LICENSE"));
+    let (source, revision) = (variable("CARGO_PKG_REPOSITORY"), variable(REVISION));
+    let sections = [
+        ("description", "Backs up Qdrant to S3 and restores it"),
+        ("version", &version),
+        ("licenses", &license),
+        ("source", &source),
+        ("revision", &revision),
+    ];
+    metadata::write(component, "qdrant-backup", &metadata::Metadata(&sections))
 }
 
 /// Numbers as long as they have to be; names that put functions which are alike side by side, so that it compresses by a

@@ -1,6 +1,6 @@
 //! Runs the qdrant-backup component in a sandbox that gives it the configured servers, one directory and some
 //! memory, and nothing else. The program is a thin `main` over [`command_line`]; other programs call
-//! [`execute`].
+//! [`execute`], or [`perform`] where they show what happens, cancel a run, or want its report.
 //!
 //! ```text
 //! cli, environment, options   what a run is given
@@ -31,8 +31,9 @@ pub use environment::Environment;
 pub use io::{Captured, Io};
 pub use options::Options;
 pub use qdrant_backup_contract::exit::EXIT_DEADLINE;
-pub use run::{execute, run};
-pub use sandbox::COMPONENT;
+pub use qdrant_backup_contract::tasks::Task;
+pub use run::{Ended, execute, perform, run};
+pub use sandbox::{COMPONENT, Cancel, Watch, operations};
 
 use cli::{CliError, Command};
 use qdrant_backup_contract::exit::{EXIT_USAGE, Status};

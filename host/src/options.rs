@@ -13,7 +13,7 @@ use crate::egress::Rule;
 pub struct Options {
     /// What to do.
     pub task: Task,
-    /// Settings by the names of their environment variables; names that are none are ignored.
+    /// Settings by the names of their environment variables; names that are none are an error.
     pub settings: Vec<(String, String)>,
     /// The directory with the state files, the only one that the component sees (as `/work`).
     pub work_dir: PathBuf,

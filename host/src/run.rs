@@ -2,13 +2,15 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::{Either, select};
 
 use qdrant_backup_contract::exit::{EXIT_DEADLINE, EXIT_USAGE, Status};
 use qdrant_backup_contract::settings::table::{QDRANT_HTTP_PORT, QDRANT_PEER_HOSTS};
 use qdrant_backup_contract::settings::{CredentialSource, DefaultPort, Endpoint, Host, credential_source};
-use qdrant_backup_contract::tasks::Task;
 
 use crate::client::{self, Client};
 use crate::egress::AllowList;
@@ -16,11 +18,16 @@ use crate::environment::settings_problems;
 use crate::io::Io;
 use crate::messages::Messages;
 use crate::options::Options;
-use crate::sandbox::{self, Grants, tasks};
+use crate::sandbox::operations::{self, Event, Report};
+use crate::sandbox::{self, Cancel, Grants, Watch};
 use crate::signals::Signals;
 
-/// Runs a task on a runtime of its own, until it ends or SIGTERM or SIGINT arrives. The handlers of the two
-/// signals stay installed, so that this is for programs whose business is the run.
+/// How long a run that is to end gets to let go of its lock and its uploads. Kubernetes gives a pod 30 s.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs a task on a runtime of its own, until it ends or SIGTERM or SIGINT arrives: then it is cancelled, and dropped where
+/// it has not ended within 10 s, or at a second signal. The handlers of the two signals stay installed, so that this is for
+/// programs whose business is the run.
 ///
 /// Returns the exit code: 0 done, 1 failed, 2 wrong settings, 3 partly done, 124 deadline, 130 SIGINT,
 /// 143 SIGTERM.
@@ -41,15 +48,21 @@ pub fn run(options: &Options, io: &Io) -> u8 {
                 return Status::Failed.exit_code();
             }
         };
+        let cancel = Cancel::default();
+        let mut nobody = |_: &Event| ();
+        let ended = pin!(perform(options, io, Watch { events: &mut nobody, cancel: cancel.clone() }));
+        let (stop, ended) = match select(ended, pin!(signals.wait())).await {
+            Either::Left((ended, _)) => return ended.exit_code,
+            Either::Right((stop, ended)) => (stop, ended),
+        };
+        cancel.cancel();
         tokio::select! {
-            code = execute(options, io) => code,
-            stop = signals.wait() => {
-                messages.error(&format!(
-                    "stopped by {}; the state files are consistent, run the task again to go on", stop.name()
-                ));
-                stop.exit_code()
-            }
+            _ = ended => {}
+            () = tokio::time::sleep(GRACE) => {}
+            _ = signals.wait() => {}
         }
+        messages.error(&format!("stopped by {}; the state files are consistent, run the task again to go on", stop.name()));
+        stop.exit_code()
     });
     // A name look-up can't be cancelled; a file that is being written gets its time.
     runtime.shutdown_timeout(Duration::from_millis(500));
@@ -57,17 +70,43 @@ pub fn run(options: &Options, io: &Io) -> u8 {
 }
 
 /// Runs a task on the current tokio runtime (of either kind, with time and I/O enabled). Dropping the future
-/// stops the run; the state files stay whole.
+/// stops the run as a kill does; the state files stay whole.
 ///
 /// Returns the exit code, as [`run`] without those of signals.
 pub async fn execute(options: &Options, io: &Io) -> u8 {
+    perform(options, io, Watch { events: &mut |_| (), cancel: Cancel::default() }).await.exit_code
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The exit code of [`execute`].
+    pub exit_code: u8,
+    /// What was done; `None` where the run could not start or go on, which `io` was told.
+    pub report: Option<Report>,
+}
+
+/// As [`execute`], for programs that show what happens while it lasts, want the report, or cancel the run.
+pub async fn perform(options: &Options, io: &Io, watch: Watch<'_>) -> Ended {
     let messages = Arc::new(Messages::new(io.clone(), Messages::format_of(&options.settings)));
-    match attempt(options, io, &messages).await {
+    let cancel = watch.cancel.clone();
+    let attempt = pin!(attempt(options, io, &messages, watch));
+    let outcome = match within(options.deadline, attempt).await {
+        Ok(outcome) => outcome,
+        Err((deadline, attempt)) => {
+            cancel.cancel();
+            let _ = tokio::time::timeout(GRACE, attempt).await;
+            Err(Failure::Deadline(deadline))
+        }
+    };
+    match outcome {
         // The component has logged its summary.
-        Ok(status) => exit_code(status),
+        Ok(report) => Ended { exit_code: exit_code(report.status), report: Some(report) },
+        // Who has cancelled it says so.
+        Err(failure) if matches!(failure, Failure::Cancelled) => Ended { exit_code: failure.exit_code(), report: None },
         Err(failure) => {
             failure.say(io, &messages);
-            failure.exit_code()
+            Ended { exit_code: failure.exit_code(), report: None }
         }
     }
 }
@@ -82,6 +121,8 @@ enum Failure {
     Sandbox(String),
     /// The run took longer than this.
     Deadline(Duration),
+    /// It was asked to end before anything was done.
+    Cancelled,
 }
 
 impl Failure {
@@ -90,6 +131,7 @@ impl Failure {
             Self::Configuration(problems) => problems.iter().for_each(|problem| io.line(problem)),
             Self::Task(why) => messages.failed(why),
             Self::Sandbox(why) => messages.error(why),
+            Self::Cancelled => messages.error("the run was cancelled"),
             Self::Deadline(deadline) => messages.error(&format!(
                 "the run did not end within its deadline of {} s (--deadline, QDRANT_RUN_DEADLINE); the state files are consistent, run the task again to go on",
                 deadline.as_secs()
@@ -100,24 +142,25 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(_) => EXIT_USAGE,
-            Self::Task(_) | Self::Sandbox(_) => Status::Failed.exit_code(),
+            Self::Task(_) | Self::Sandbox(_) | Self::Cancelled => Status::Failed.exit_code(),
             Self::Deadline(_) => EXIT_DEADLINE,
         }
     }
 }
 
-impl From<tasks::Error> for Failure {
-    fn from(error: tasks::Error) -> Self {
-        match error {
-            tasks::Error::Configuration(problems) => Self::Configuration(
-                problems.iter().map(|problem| format!("{}: {}", problem.variable, problem.problem)).collect(),
+impl From<operations::Error> for Failure {
+    fn from(error: operations::Error) -> Self {
+        match error.kind {
+            operations::ErrorKind::Cancelled => Self::Cancelled,
+            operations::ErrorKind::Configuration if !error.problems.is_empty() => Self::Configuration(
+                error.problems.iter().map(|problem| format!("{}: {}", problem.variable, problem.problem)).collect(),
             ),
-            tasks::Error::Failed(why) => Self::Task(why),
+            _ => Self::Task(error.message),
         }
     }
 }
 
-async fn attempt(options: &Options, io: &Io, messages: &Arc<Messages>) -> Result<tasks::Status, Failure> {
+async fn attempt(options: &Options, io: &Io, messages: &Arc<Messages>, watch: Watch<'_>) -> Result<Report, Failure> {
     let Prepared { client, snapshots, token_dir } = prepare(options).map_err(Failure::Configuration)?;
     let file = options.component.as_deref();
     let component = sandbox::component(file).map_err(|why| Failure::Sandbox(unusable(file, &why)))?;
@@ -131,8 +174,12 @@ async fn attempt(options: &Options, io: &Io, messages: &Arc<Messages>) -> Result
         messages: Arc::clone(messages),
     };
     let request = request(options, snapshots);
-    let answer = within(options.deadline, sandbox::run(&component, grants, &request)).await?;
-    answer.map_err(Failure::Sandbox)?.map_err(Failure::from)
+    let cancel = watch.cancel.clone();
+    match sandbox::run(&component, grants, &options.task, &request, watch).await {
+        Ok(answer) => answer.map_err(Failure::from),
+        Err(_) if cancel.is_asked() => Err(Failure::Cancelled),
+        Err(why) => Err(Failure::Sandbox(why)),
+    }
 }
 
 fn unusable(component: Option<&Path>, why: &str) -> String {
@@ -142,21 +189,23 @@ fn unusable(component: Option<&Path>, why: &str) -> String {
     }
 }
 
-/// What the component is asked to do.
-fn request(options: &Options, snapshots: Option<String>) -> tasks::Request {
-    let setting = |(name, value): &(String, String)| tasks::Setting { name: name.clone(), value: value.clone() };
+/// What the component is asked to do: everything by name, as it came.
+fn request(options: &Options, snapshots: Option<String>) -> operations::Request {
+    let setting = |(name, value): &(String, String)| operations::Setting { name: name.clone(), value: value.clone() };
     let mut settings: Vec<_> = options.settings.iter().map(setting).collect();
     // How much it may hold at a time follows from it.
     let memory = ("QDRANT_MEMORY_LIMIT".to_owned(), options.memory_limit.to_string());
     settings.push(setting(&memory));
-    tasks::Request { task: task(&options.task), settings, snapshots }
+    let (hosts, api_key, bucket, collections) = Default::default();
+    operations::Request { hosts, api_key, bucket, collections, settings, snapshots }
 }
 
-/// The outcome of `call`, which is dropped when `deadline` runs out.
-async fn within<T>(deadline: Option<Duration>, call: impl Future<Output = T>) -> Result<T, Failure> {
-    match deadline {
-        None => Ok(call.await),
-        Some(deadline) => tokio::time::timeout(deadline, call).await.map_err(|_| Failure::Deadline(deadline)),
+/// The outcome of `call`; or `call` itself, and the time that it had, when `deadline` runs out.
+async fn within<F: Future + Unpin>(deadline: Option<Duration>, call: F) -> Result<F::Output, (Duration, F)> {
+    let Some(deadline) = deadline else { return Ok(call.await) };
+    match select(call, pin!(tokio::time::sleep(deadline))).await {
+        Either::Left((outcome, _)) => Ok(outcome),
+        Either::Right(((), call)) => Err((deadline, call)),
     }
 }
 
@@ -282,39 +331,20 @@ fn allowed(options: &Options) -> AllowList {
     list
 }
 
-fn exit_code(status: tasks::Status) -> u8 {
+fn exit_code(status: operations::Status) -> u8 {
     match status {
-        tasks::Status::Done => Status::Done,
-        tasks::Status::Failed => Status::Failed,
-        tasks::Status::Partial => Status::Partial,
+        operations::Status::Done => Status::Done,
+        operations::Status::Failed => Status::Failed,
+        operations::Status::Partial => Status::Partial,
     }
     .exit_code()
-}
-
-fn task(task: &Task) -> tasks::Task {
-    match task {
-        Task::GetCollections => tasks::Task::GetCollections,
-        Task::GetSnapshots => tasks::Task::GetSnapshots,
-        Task::GetSnapshotsS3 => tasks::Task::GetSnapshotsS3,
-        Task::GetAliases => tasks::Task::GetAliases,
-        Task::CreateSnapshots => tasks::Task::CreateSnapshots,
-        Task::RecoverSnapshots => tasks::Task::RecoverSnapshots,
-        Task::CreateSets => tasks::Task::CreateSets,
-        Task::RecoverSets => tasks::Task::RecoverSets,
-        Task::Prune { legacy } => tasks::Task::PruneSets(tasks::PruneOptions { legacy: *legacy }),
-        Task::Verify => tasks::Task::VerifySets,
-        Task::Drill => tasks::Task::Drill,
-        Task::Pin { set, remove } => tasks::Task::PinSet(tasks::PinOptions { set: set.clone(), remove: *remove }),
-        Task::ListSets { json } => tasks::Task::ListSets(tasks::ListOptions { json: *json }),
-        Task::ListSources { json } => tasks::Task::ListSources(tasks::ListOptions { json: *json }),
-        Task::RecoverAliases => tasks::Task::RecoverAliases,
-        Task::Reset { keep_backup } => tasks::Task::Reset(tasks::ResetOptions { keep_backup: *keep_backup }),
-    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use qdrant_backup_contract::tasks::Task;
+
     use super::*;
     use crate::egress::{Rule, Target};
 

@@ -1,48 +1,60 @@
 //! Runs the component with exactly what it is given: one directory, the allowed hosts, some memory, clocks and
 //! random numbers. No sockets, no environment, no arguments, no standard input.
+//!
+//! ```text
+//! jobs, one_call   the two versions of the contract by which a task is run
+//! watch            what a run is told while it lasts, and tells
+//! ended            why a component ended without an answer
+//! ```
 
 mod bindings;
 mod built_in;
 mod config;
+mod ended;
 mod engine;
 mod handler;
 mod interfaces;
+mod jobs;
 mod memory;
 mod network;
+mod one_call;
 #[cfg(feature = "precompiled")]
 mod precompiled;
+mod state;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmtime::component::{Component, ComponentType, Lift, Linker, ResourceTable, WasmList};
+use qdrant_backup_contract::tasks::Task;
+use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings as wasi;
 use wasmtime_wasi::random::WasiRandom;
-use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx};
 use wasmtime_wasi_http::p2::bindings::http;
-use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpView as _};
 
 use crate::client::Client;
 use crate::egress::AllowList;
 use crate::io::Io;
 use crate::messages::Messages;
 
-pub use bindings::exports::vectorkeep::qdrant_backup::tasks;
+pub use bindings::operations;
 pub use built_in::COMPONENT;
 pub use engine::component;
 pub use interfaces::interfaces;
+pub use watch::{Cancel, Watch};
 
-use memory::{MemoryExhausted, MemoryLimit};
+use memory::MemoryLimit;
 use network::Network;
+use operations::Report;
+use state::State;
 
 #[cfg(not(any(feature = "compiler", feature = "precompiled")))]
 compile_error!("the built-in component can't run without the feature `compiler` or `precompiled`");
-
-/// The name of the typed interface.
-const INTERFACE: &str = "vectorkeep:qdrant-backup/tasks@0.1.0";
 
 /// Where the component sees the work directory.
 pub const WORK: &str = "/work";
@@ -69,69 +81,35 @@ pub struct Grants<'a> {
     pub messages: Arc<Messages>,
 }
 
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    table: ResourceTable,
-    network: Network,
-    memory: MemoryLimit,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.network, table: &mut self.table, ctx: &mut self.http }
-    }
-}
-
-/// What the component answers. Its items are left where they are: it has logged and recorded them itself, and they are
-/// tens of thousands after a large run.
-#[derive(ComponentType, Lift)]
-#[component(record)]
-#[allow(dead_code)]
-struct Report {
-    status: tasks::Status,
-    items: WasmList<tasks::Item>,
-    milliseconds: u64,
-}
-
-/// Calls the typed `run` of `component` with `request`, and returns how it ended. The call can be dropped at any time: the component
-/// replaces its files in one step each, so that they stay whole.
+/// Runs `task` of `component` by the newest version of the contract that it has, and returns how it ended. The call can be
+/// dropped at any time: the component replaces its files in one step each, so that they stay whole.
 ///
 /// # Errors
 /// The component is not one of ours, asks for more than it may have, or ended without an answer; in one line.
 pub async fn run(
     component: &Component,
     grants: Grants<'_>,
-    request: &tasks::Request,
-) -> Result<Result<tasks::Status, tasks::Error>, String> {
+    task: &Task,
+    request: &operations::Request,
+    watch: Watch<'_>,
+) -> Result<Result<Report, operations::Error>, String> {
     let engine = component.engine();
-    let interface = component.get_export_index(None, INTERFACE);
-    let function = interface.and_then(|interface| component.get_export_index(Some(&interface), "run"));
-    let function = function.ok_or_else(|| {
-        format!(
-            "the component does not export `{INTERFACE}`; take the qdrant-backup.wasm of the same release as this program"
-        )
-    })?;
     let linker = linker(engine).map_err(engine::in_one_line)?;
     let mut store = Store::new(engine, state(grants)?);
     store.limiter(|state| &mut state.memory);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
-    let cant_start = |error: wasmtime::Error| {
-        exhausted(&error).unwrap_or_else(|| format!("the component can't be started: {}", engine::in_one_line(error)))
-    };
-    let instance = linker.instantiate_async(&mut store, component).await.map_err(cant_start)?;
-    let run = instance
-        .get_typed_func::<(&tasks::Request,), (Result<Report, tasks::Error>,)>(&mut store, function)
-        .map_err(cant_start)?;
-    let (answer,) = run.call_async(&mut store, (request,)).await.map_err(|error| explain(&error))?;
-    Ok(answer.map(|report| report.status))
+    if component.get_export_index(None, jobs::INTERFACE).is_some() {
+        return jobs::run(&mut store, &linker, component, task, request, watch).await;
+    }
+    if component.get_export_index(None, one_call::INTERFACE).is_some() {
+        return one_call::run(&mut store, &linker, component, task, request, watch).await;
+    }
+    Err(format!(
+        "the component exports neither `{}` nor `{}`; take the qdrant-backup.wasm of the same release as this program",
+        jobs::INTERFACE,
+        one_call::INTERFACE
+    ))
 }
 
 fn state(grants: Grants<'_>) -> Result<State, String> {
@@ -154,7 +132,7 @@ fn state(grants: Grants<'_>) -> Result<State, String> {
     })
 }
 
-/// The imports of the world in `wit/world.wit` and no others: a component that asks for sockets can't start.
+/// The imports of the worlds in `wit/` and no others: a component that asks for sockets can't start.
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     let l = &mut linker;
@@ -173,21 +151,4 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wasi::cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
     wasi::cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)?;
     Ok(linker)
-}
-
-/// Why the component ended without an answer, in one line that says what to do.
-fn explain(error: &wasmtime::Error) -> String {
-    if let Some(why) = exhausted(error) {
-        return why;
-    }
-    if let Some(I32Exit(code)) = error.downcast_ref() {
-        return format!("the component ended by itself, with exit code {code} and without a report");
-    }
-    let cause = error.root_cause().to_string();
-    let cause = cause.lines().next().unwrap_or_default().trim();
-    format!("the component crashed: {cause}; lines above may say more, the state files are consistent")
-}
-
-fn exhausted(error: &wasmtime::Error) -> Option<String> {
-    error.downcast_ref::<MemoryExhausted>().map(ToString::to_string)
 }

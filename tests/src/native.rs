@@ -31,6 +31,16 @@ pub fn task(
     settings: Vec<(String, String)>,
     work: &Path,
 ) -> impl Future<Output = (u8, String, String)> + Send {
+    task_until(arguments, settings, work, std::future::pending())
+}
+
+/// As [`task`], until `cancelled` ends: the run is cancelled then, and comes to its end by itself.
+pub fn task_until(
+    arguments: &[&str],
+    settings: Vec<(String, String)>,
+    work: &Path,
+    cancelled: impl Future<Output = ()> + Send,
+) -> impl Future<Output = (u8, String, String)> + Send {
     SendWrapper::new(async move {
         let console = Rc::new(Captured::default());
         let ports = Ports {
@@ -39,7 +49,7 @@ pub fn task(
             files: Rc::new(Directory(work.to_owned())),
             console: Rc::clone(&console) as Rc<dyn Console>,
         };
-        let code = carry_out(arguments, settings, ports).await;
+        let code = carry_out(arguments, settings, ports, cancelled).await;
         (code, console.stdout.take(), console.stderr.take())
     })
 }
@@ -60,7 +70,7 @@ pub async fn task_by_sockets(
                 ..ports
             };
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let code = carry_out(&arguments, settings, ports).await;
+            let code = carry_out(&arguments, settings, ports, std::future::pending()).await;
             (code, console.stdout.take(), console.stderr.take())
         })
     });
@@ -68,7 +78,12 @@ pub async fn task_by_sockets(
 }
 
 /// What the host does around the component, as far as tests need it.
-async fn carry_out(arguments: &[&str], mut settings: Vec<(String, String)>, ports: Ports) -> u8 {
+async fn carry_out(
+    arguments: &[&str],
+    mut settings: Vec<(String, String)>,
+    ports: Ports,
+    cancelled: impl Future<Output = ()>,
+) -> u8 {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let console = Rc::clone(&ports.console);
     let (task, options) = match command_line::parse(&arguments) {
@@ -88,7 +103,7 @@ async fn carry_out(arguments: &[&str], mut settings: Vec<(String, String)>, port
     let settings: BTreeMap<String, String> = settings.into_iter().collect();
     let settings: Vec<_> =
         settings.into_iter().filter(|(name, value)| ours(name) && !value.trim().is_empty()).collect();
-    match tasks::run(ports, task, &settings, None).await {
+    match tasks::run_until(ports, task, &settings, None, Box::pin(cancelled)).await {
         Ok(report) => report.status().exit_code(),
         Err(RunError::Configuration(problems)) => {
             problems.iter().for_each(|problem| console.log(&format!("{}: {}", problem.variable, problem.problem)));

@@ -212,6 +212,19 @@ impl Site {
         run
     }
 
+    /// Runs the program here, natively, until `cancelled` ends.
+    pub async fn run_until(
+        &self,
+        arguments: &[&str],
+        more: &[(&str, &str)],
+        cancelled: impl Future<Output = ()> + Send,
+    ) -> Run {
+        let mut settings = self.settings();
+        settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let (code, stdout, stderr) = native::task_until(arguments, settings, self.work.path(), cancelled).await;
+        Run { code, stdout, stderr }
+    }
+
     /// Removes the lists that a backup leaves in the work directory for the next run there.
     pub fn forget_lists(&self) {
         for name in ["snapshots", "collections"] {

@@ -1,4 +1,4 @@
-//! The built component asks for what `wit/world.wit` says and for nothing else.
+//! The built component asks for what the worlds in `wit/` say and for nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::Path;
@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use wit_parser::{Resolve, WorldId};
 
-fn world(change: impl FnOnce(String) -> String) -> (Resolve, WorldId) {
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+fn world(version: &str, change: impl FnOnce(String) -> String) -> (Resolve, WorldId) {
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit").join(version);
     let mut resolve = Resolve::default();
     let folder = tempfile::TempDir::new().unwrap();
     copy(&wit, folder.path());
@@ -23,7 +23,7 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
+        if entry.path().is_dir() {
             copy(&entry.path(), &target);
         } else {
             std::fs::copy(entry.path(), target).unwrap();
@@ -31,14 +31,15 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn holds(change: impl FnOnce(String) -> String) -> Result<(), String> {
-    let (resolve, world) = world(change);
+fn holds(version: &str, change: impl FnOnce(String) -> String) -> Result<(), String> {
+    let (resolve, world) = world(version, change);
     wit_component::targets(&resolve, world, qdrant_backup::COMPONENT, true).map_err(|error| format!("{error:#}"))
 }
 
 #[test]
 fn the_component_keeps_to_the_contract() {
-    holds(|text| text).unwrap();
+    holds("v0.1", |text| text).unwrap();
+    holds("v0.2", |text| text).unwrap();
 }
 
 #[test]
@@ -49,10 +50,14 @@ fn an_import_too_many_or_an_export_too_few_is_noticed() {
             text.replace(line, "")
         }
     };
-    let error = holds(without("import wasi:http/outgoing-handler@0.2.12;")).unwrap_err();
+    let error = holds("v0.2", without("import wasi:http/outgoing-handler@0.2.12;")).unwrap_err();
     assert!(error.contains("wasi:http/outgoing-handler"), "{error}");
-    let error = holds(|text| {
-        text.replace("    export tasks;", "    export tasks;\n    export wasi:http/incoming-handler@0.2.12;")
+    let error = holds("v0.2", |text| {
+        text.replacen(
+            "    export operations;",
+            "    export operations;\n    export wasi:http/incoming-handler@0.2.12;",
+            1,
+        )
     })
     .unwrap_err();
     assert!(error.contains("incoming-handler"), "{error}");
@@ -68,6 +73,46 @@ fn there_are_no_sockets_and_nothing_but_wasi() {
     for import in imports {
         assert!(import.starts_with("wasi:") && !import.starts_with("wasi:sockets"), "{import}");
     }
+}
+
+/// The content of the component's own custom section of this name.
+fn custom(name: &str) -> Option<String> {
+    let mut depth = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(qdrant_backup::COMPONENT) {
+        match payload.unwrap() {
+            wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. } => depth += 1,
+            wasmparser::Payload::End(_) => depth -= 1,
+            wasmparser::Payload::CustomSection(section) if depth == 0 && section.name() == name => {
+                return Some(String::from_utf8_lossy(section.data()).into_owned());
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn the_component_says_what_it_is() {
+    assert_eq!(custom("version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    assert_eq!(custom("licenses").as_deref(), Some("Apache-2.0"));
+    assert_eq!(custom("description").as_deref(), Some("Backs up Qdrant to S3 and restores it"));
+    assert_eq!(custom("component-name").as_deref(), Some("\0\u{e}\rqdrant-backup"));
+}
+
+#[test]
+fn everything_in_the_contract_is_documented() {
+    let (resolve, world) = world("v0.2", |text| text);
+    assert!(resolve.worlds[world].docs.contents.is_some());
+    let (_, interface) = resolve.interfaces.iter().find(|(_, one)| one.name.as_deref() == Some("operations")).unwrap();
+    assert!(interface.docs.contents.is_some());
+    let silent = interface.functions.values().filter(|function| function.docs.contents.is_none());
+    let mut silent: Vec<String> = silent.map(|function| function.name.clone()).collect();
+    for (name, id) in &interface.types {
+        if resolve.types[*id].docs.contents.is_none() {
+            silent.push(name.clone());
+        }
+    }
+    assert!(silent.is_empty(), "no words on {silent:?}");
 }
 
 /// A ConfigMap takes 1 MiB in all, and other keys have their room beside the component.

@@ -140,6 +140,7 @@ const OTHER_VARIABLES: &[&str] = &[
     // Of the tests.
     "QDRANT_BIN",
     "QDRANT_BACKUP_PYTHON",
+    "QDRANT_BACKUP_NODE",
     "QDRANT_BACKUP_SKIP_NOTHING",
     "QDRANT_BACKUP_TEST_DIALECT",
     // Of the fuzz targets, and of cargo.
@@ -189,8 +190,22 @@ fn every_setting_that_is_named_is_one() {
 }
 
 /// The folders and files at the root, by which a path in backticks is known as one.
-const TOP: [&str; 12] =
-    ["guest/", "host/", "native/", "drill/", "tests/", "bench/", "fuzz/", "k8s/", "charts/", "docs/", "wit/", ".ci/"];
+const TOP: [&str; 14] = [
+    "guest/",
+    "ci/",
+    "examples/",
+    "host/",
+    "native/",
+    "drill/",
+    "tests/",
+    "bench/",
+    "fuzz/",
+    "k8s/",
+    "charts/",
+    "docs/",
+    "wit/",
+    ".ci/",
+];
 
 #[test]
 fn every_file_that_is_named_is_there() {
@@ -228,8 +243,8 @@ impl Makefile {
 }
 
 /// Programs that a document may name, besides those whose arguments are looked at.
-const PROGRAMS: [&str; 12] =
-    ["apt-get", "cd", "cosign", "gh", "helm", "kubectl", "ls", "pip", "rustup", "sha256sum", "tar", "wasmtime"];
+const PROGRAMS: [&str; 13] =
+    ["apt-get", "cd", "cosign", "gh", "helm", "kubectl", "ls", "npm", "pip", "rustup", "sha256sum", "tar", "wasmtime"];
 
 /// The words of a command, without its comment; quotes hold a word together.
 fn words(command: &str) -> Vec<String> {

@@ -1,8 +1,12 @@
 //! The way in of a command line: arguments and environment, success or failure.
 
+use std::rc::Rc;
+
 use qdrant_backup_contract::command_line::{self, Invocation};
 use qdrant_backup_contract::settings::{Scope, VARIABLES, secrets_in_files, unknown_names};
 use qdrant_backup_core::tasks::RunError;
+
+use crate::console::Standard;
 
 struct Command;
 
@@ -38,7 +42,8 @@ impl wasip2::exports::cli::run::Guest for Command {
             }
         }
         ours.extend(settings);
-        match crate::run(task, &ours, None) {
+        let run = crate::Run { task, variables: ours, snapshots: None };
+        match run.to_end(Rc::new(Standard)) {
             Ok(report) if report.status().exit_code() == 0 => Ok(()),
             Ok(_) => Err(()),
             Err(RunError::Configuration(problems)) => {

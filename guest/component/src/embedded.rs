@@ -1,7 +1,10 @@
-//! The way in of programs that embed the component: typed records, nothing from the environment.
+//! The way in of programs that embed the component by version 0.1.0 of the contract: typed records, nothing from the
+//! environment.
 
 // The glue that is generated exports functions under fixed names, which Rust calls unsafe.
 #![allow(unsafe_code, missing_docs)]
+
+use std::rc::Rc;
 
 use qdrant_backup_contract::exit::Status;
 use qdrant_backup_contract::tasks::Task;
@@ -9,13 +12,15 @@ use qdrant_backup_core::report::{Item, Outcome, Report};
 use qdrant_backup_core::tasks::RunError;
 
 wit_bindgen::generate!({
-    path: "../../wit",
+    path: "../../wit/v0.1",
     inline: "
         package vectorkeep:qdrant-backup-export@0.1.0;
         world embedded { export vectorkeep:qdrant-backup/tasks@0.1.0; }
     ",
     world: "vectorkeep:qdrant-backup-export/embedded",
 });
+
+use crate::console::Standard;
 
 use exports::vectorkeep::qdrant_backup::tasks as wit;
 
@@ -28,7 +33,8 @@ impl wit::Guest for Embedded {
         let started = wasip2::clocks::monotonic_clock::now();
         let variables: Vec<(String, String)> =
             request.settings.into_iter().map(|setting| (setting.name, setting.value)).collect();
-        let outcome = crate::run(task(request.task), &variables, request.snapshots);
+        let run = crate::Run { task: task(request.task), variables, snapshots: request.snapshots };
+        let outcome = run.to_end(Rc::new(Standard));
         let milliseconds = wasip2::clocks::monotonic_clock::now().saturating_sub(started) / 1_000_000;
         outcome.map(|outcome| report(outcome, milliseconds)).map_err(error)
     }
@@ -87,7 +93,7 @@ fn error(error: RunError) -> wit::Error {
         RunError::Configuration(problems) => wit::Error::Configuration(
             problems
                 .into_iter()
-                .map(|problem| wit::SettingProblem { variable: problem.variable.to_owned(), problem: problem.problem })
+                .map(|problem| wit::SettingProblem { variable: problem.variable, problem: problem.problem })
                 .collect(),
         ),
     }

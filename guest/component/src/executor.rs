@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -172,19 +172,57 @@ impl Wake for Woken {
     }
 }
 
-/// Runs `future` to its end.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let woken = Arc::new(Woken(AtomicBool::new(true)));
-    let waker = Waker::from(Arc::clone(&woken));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        if woken.0.swap(false, Ordering::Relaxed) {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-                return output;
+/// A future that is worked at in several calls. Others may be worked at in between.
+pub struct Work<T> {
+    future: Pin<Box<dyn Future<Output = T>>>,
+    woken: Arc<Woken>,
+}
+
+impl<T> Work<T> {
+    /// Nothing is done yet.
+    pub fn new(future: Pin<Box<dyn Future<Output = T>>>) -> Self {
+        Self { future, woken: Arc::new(Woken(AtomicBool::new(true))) }
+    }
+
+    /// Makes the future look around at the next call, whatever it waits for.
+    pub fn wake(&self) {
+        self.woken.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Works until the future's end, for `limit` (`None`: as long as it takes), or until `pause` is true; `None` unless it
+    /// has ended.
+    pub fn work(&mut self, limit: Option<Duration>, pause: &dyn Fn() -> bool) -> Option<T> {
+        let waker = Waker::from(Arc::clone(&self.woken));
+        let mut context = Context::from_waker(&waker);
+        let mut over = limit.map(sleep);
+        loop {
+            if self.woken.0.swap(false, Ordering::Relaxed)
+                && let Poll::Ready(output) = self.future.as_mut().poll(&mut context)
+            {
+                return Some(output);
             }
-        } else {
-            REACTOR.with_borrow_mut(Reactor::wait).into_iter().for_each(Waker::wake);
+            if pause() {
+                return None;
+            }
+            if let Some(over) = &mut over
+                && Pin::new(over).poll(&mut context).is_ready()
+            {
+                // Woken by that, too: what was waited for besides is looked at in the next call.
+                return None;
+            }
+            if !self.woken.0.load(Ordering::Relaxed) {
+                REACTOR.with_borrow_mut(Reactor::wait).into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+}
+
+/// Runs `future` to its end.
+pub fn block_on<T>(future: Pin<Box<dyn Future<Output = T>>>) -> T {
+    let mut work = Work::new(future);
+    loop {
+        if let Some(output) = work.work(None, &|| false) {
+            return output;
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The work directory.
 
 use std::cell::RefCell;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use qdrant_backup_core::ports::{FileError, Files};
+
+use crate::written_file::{Folder, WrittenFile};
 
 /// Where the work directory is mounted.
 const WORK: &str = "/work";
@@ -26,7 +28,7 @@ pub struct WorkDirectory {
 /// A file that lines are added to. It ends with a whole one.
 struct Growing {
     name: String,
-    file: File,
+    file: WrittenFile,
     synced: Option<Instant>,
     dirty: bool,
 }
@@ -36,6 +38,11 @@ impl WorkDirectory {
     pub fn find() -> Self {
         let mounted = fs::metadata(WORK).is_ok_and(|metadata| metadata.is_dir());
         Self { folder: PathBuf::from(if mounted { WORK } else { "." }), growing: RefCell::default() }
+    }
+
+    /// The folder, to write in.
+    fn written(&self) -> io::Result<Folder> {
+        Folder::find(&self.folder.to_string_lossy())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -68,7 +75,9 @@ impl Files for WorkDirectory {
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), FileError> {
         self.forget(name);
         let new = self.path(&format!(".{name}.new"));
-        let written = File::create(&new)
+        let written = self
+            .written()
+            .and_then(|folder| folder.create(&format!(".{name}.new")))
             .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&new, self.path(name)));
         written.map_err(|error| {
@@ -116,7 +125,7 @@ impl WorkDirectory {
         let number = match all.iter().position(|growing| growing.name == name) {
             Some(number) => number,
             None => {
-                let file = open(&self.path(name))?;
+                let file = open(&self.written()?, name)?;
                 all.push(Growing { name: name.to_owned(), file, synced: None, dirty: false });
                 all.len() - 1
             }
@@ -134,15 +143,10 @@ impl WorkDirectory {
 }
 
 /// Opens a file to add lines to, and ends the line that a crash left half.
-fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-    if file.metadata()?.len() > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
+fn open(folder: &Folder, name: &str) -> io::Result<WrittenFile> {
+    let mut file = folder.append_to(name)?;
+    if file.last_byte()?.is_some_and(|last| last != b'\n') {
+        file.write_all(b"\n")?;
     }
     Ok(file)
 }

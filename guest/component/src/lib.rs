@@ -1,9 +1,9 @@
-//! The WASI component: [`qdrant_backup_core`] on WASI 0.2, as a command (`wasi:cli/run`) and as a typed call
-//! (`vectorkeep:qdrant-backup/tasks`).
+//! The WASI component: [`qdrant_backup_core`] on WASI 0.2, as a command (`wasi:cli/run`) and as typed calls
+//! (`vectorkeep:qdrant-backup`, in two versions).
 //!
 //! ```text
-//! command, embedded             the two ways in
-//! http, clock, files, console   the four ports
+//! command, operations, embedded the ways in
+//! http, clock, files, console   the four ports; written_file: how state files are written
 //! executor                      many requests in flight on one thread
 //! ```
 
@@ -14,24 +14,46 @@ mod embedded;
 mod executor;
 mod files;
 mod http;
+mod operations;
+mod written_file;
 
 use std::rc::Rc;
 
 use qdrant_backup_contract::tasks::Task;
-use qdrant_backup_core::ports::{Files, Ports};
+use qdrant_backup_core::ports::{Console, Files, LocalBoxFuture, Ports};
 use qdrant_backup_core::report::Report;
 use qdrant_backup_core::tasks::{self, RunError};
 
-/// Runs a task to its end.
-fn run(task: Task, variables: &[(String, String)], snapshots: Option<String>) -> Result<Report, RunError> {
-    let files = Rc::new(files::WorkDirectory::find());
-    let ports = Ports {
-        http: Rc::new(http::WasiHttp),
-        clock: Rc::new(clock::WasiClock),
-        files: Rc::clone(&files) as Rc<dyn Files>,
-        console: Rc::new(console::Standard),
-    };
-    let ended = executor::block_on(tasks::run(ports, task, variables, snapshots));
-    files.sync();
-    ended
+/// What a task is run with.
+struct Run {
+    task: Task,
+    variables: Vec<(String, String)>,
+    snapshots: Option<String>,
 }
+
+impl Run {
+    /// The run, told to `console`, until `cancelled` ends.
+    fn begin(self, console: Rc<dyn Console>, cancelled: LocalBoxFuture<'static, ()>) -> Ending {
+        Box::pin(async move {
+            let Self { task, variables, snapshots } = self;
+            let files = Rc::new(files::WorkDirectory::find());
+            let ports = Ports {
+                http: Rc::new(http::WasiHttp),
+                clock: Rc::new(clock::WasiClock),
+                files: Rc::clone(&files) as Rc<dyn Files>,
+                console,
+            };
+            let ended = tasks::run_until(ports, task, &variables, snapshots, cancelled).await;
+            files.sync();
+            ended
+        })
+    }
+
+    /// Runs it to its end.
+    fn to_end(self, console: Rc<dyn Console>) -> Result<Report, RunError> {
+        executor::block_on(self.begin(console, Box::pin(std::future::pending())))
+    }
+}
+
+/// How a run comes to its end.
+type Ending = LocalBoxFuture<'static, Result<Report, RunError>>;

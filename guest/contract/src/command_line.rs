@@ -97,6 +97,25 @@ fn option(row: &Row, flag: &str, order: &mut Order, parser: &mut Parser) -> Resu
     Err(wrong(row, &format!("`{value}` can't be used: {flag} {}", option.value.unwrap_or_default())))
 }
 
+/// The words that [`parse`] understands as `task`: a command line without the program's name.
+pub fn words(task: &Task) -> Vec<String> {
+    let mut words = vec![task.name().to_owned()];
+    let mut add = |word: &str| words.push(word.to_owned());
+    match task {
+        Task::Prune { legacy: true } => add("--legacy"),
+        Task::ListSets { json: true } | Task::ListSources { json: true } => add("--output=json"),
+        Task::Reset { keep_backup: true } => add("--bkp=true"),
+        Task::Pin { set, remove } => {
+            add(set);
+            if *remove {
+                add("--remove");
+            }
+        }
+        _ => {}
+    }
+    words
+}
+
 enum Word {
     /// With its dashes.
     Flag(String),
@@ -214,6 +233,26 @@ mod tests {
 
     fn run(task: Task) -> Invocation {
         Invocation::Run { task, settings: Vec::new() }
+    }
+
+    #[test]
+    fn a_task_s_words_are_understood_as_it() {
+        let mut tasks = vec![
+            Task::Prune { legacy: true },
+            Task::ListSets { json: true },
+            Task::ListSources { json: true },
+            Task::Reset { keep_backup: true },
+            Task::Pin { set: "2026-01-29".to_owned(), remove: true },
+        ];
+        // A set's id is needed.
+        tasks.extend(Task::all().into_iter().map(|task| match task {
+            Task::Pin { remove, .. } => Task::Pin { set: "a".to_owned(), remove },
+            task => task,
+        }));
+        for task in tasks {
+            let settings = Vec::new();
+            assert_eq!(parse(&words(&task)), Ok(Invocation::Run { task, settings }));
+        }
     }
 
     #[test]

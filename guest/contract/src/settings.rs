@@ -35,13 +35,15 @@ pub use peer_hosts::PeerHosts;
 pub use read::{Problem, credential_source, from_variables};
 pub use retention::{Keep, Sweep};
 pub use secret::Secret;
-pub use setting::{Scope, Setting, Variable, Word};
+pub use setting::{Accepted, Scope, Setting, Variable, Word};
 pub use share::Share;
 pub use share::hash;
 pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
-pub use words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, RestorePlacement, Transfer};
+pub use words::{
+    Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, ReportFormat, RestorePlacement, Transfer,
+};
 
 /// All settings of a run, checked.
 #[derive(Clone, Debug)]
@@ -218,8 +220,10 @@ pub struct Encryption {
 /// Where the report of a run goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportTo {
-    /// A file in the work directory, as JSON.
+    /// A file in the work directory.
     pub file: Option<String>,
+    /// What is in it.
+    pub format: ReportFormat,
     /// The object `run_reports/<task>.json`.
     pub s3: bool,
     /// A file in the work directory, for Prometheus.

@@ -48,6 +48,7 @@ pub async fn back_up(context: &Context, cluster: &Cluster, collections: Vec<Stri
     let total = collections.len();
     missing_peers(context, cluster).await;
     let work = collections.into_iter().map(|collection| async move {
+        context.begun(&cluster.host, &collection, total);
         let items = generation::Job { context, cluster, collection: &collection }.back_up().await;
         (collection, items)
     });
@@ -77,6 +78,7 @@ pub async fn back_up_set(
         stream::abort_leftovers(context, bucket, transfer, set).await;
     }
     let work = collections.into_iter().map(|collection| async move {
+        context.begun(&cluster.host, &collection, total);
         let items = set::Job { context, bucket, cluster, collection: &collection, set, load, transfer }.back_up().await;
         (collection, items)
     });

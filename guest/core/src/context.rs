@@ -1,10 +1,13 @@
 //! The surroundings of one run.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::error::{Code, Error};
+use crate::event::Event;
+use crate::held::Held;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::ports::{Files, Ports, read_only};
@@ -37,6 +40,8 @@ pub struct Context {
     pub limits: Limits,
     /// The bucket, where the task uses one.
     pub store: Option<Rc<dyn ObjectStore>>,
+    /// What this run has to let go of, however it ends.
+    pub(crate) held: Held,
 }
 
 impl Context {
@@ -63,6 +68,7 @@ impl Context {
             reporter,
             limits,
             store: None,
+            held: Held::default(),
         }
     }
 
@@ -115,11 +121,29 @@ impl Context {
         sources.values().all(|source| source == first).then(|| first.clone())
     }
 
+    /// Tells programs that work at `collection` begins, one of `total`.
+    pub fn begun(&self, host: &Host, collection: &str, total: usize) {
+        let (host, collection) = (host.to_string(), collection.to_owned());
+        self.ports.console.event(Event::Begun { host, collection, total });
+    }
+
+    /// Tells programs what is done now for `collection`.
+    pub fn step(&self, host: &Host, collection: &str, text: &str) {
+        let (host, collection) = (host.to_string(), collection.to_owned());
+        self.ports.console.event(Event::Step { host, collection, text: text.to_owned() });
+    }
+
+    /// Tells programs that bytes of `name` have passed.
+    pub fn passed(&self, name: &str, count: u64, total: Option<u64>) {
+        self.ports.console.event(Event::Bytes { name: name.to_owned(), count, total });
+    }
+
     /// In a dry run: a line of the plan on standard output, its cells between tabs.
     pub fn plan(&self, cells: &[&str]) {
         if self.settings.dry_run {
             let cells: Vec<_> = cells.iter().map(|cell| printable::visible(cell)).collect();
             self.ports.console.data(&format!("{}\n", cells.join("\t")));
+            self.ports.console.event(Event::Planned(cells.into_iter().map(Cow::into_owned).collect()));
         }
     }
 }

@@ -135,11 +135,13 @@ pub enum Code {
     SourceUnclear,
     /// What a dry run does not do.
     DryRun,
+    /// What was not done, as the run was cancelled.
+    Cancelled,
 }
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Configuration,
         Self::WorkDirectory,
         Self::QdrantUnreachable,
@@ -167,7 +169,23 @@ impl Code {
         Self::Alias,
         Self::SourceUnclear,
         Self::DryRun,
+        Self::Cancelled,
     ];
+
+    /// True where the same run may succeed later without anybody changing anything.
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::QdrantUnreachable
+                | Self::QdrantAnswer
+                | Self::StoreUnreachable
+                | Self::StoreAnswer
+                | Self::Locked
+                | Self::Changed
+                | Self::NotSettled
+                | Self::Cancelled
+        )
+    }
 
     /// Its name in reports and documentation.
     pub fn name(self) -> &'static str {
@@ -199,6 +217,7 @@ impl Code {
             Self::Alias => "alias",
             Self::SourceUnclear => "source-unclear",
             Self::DryRun => "dry-run",
+            Self::Cancelled => "cancelled",
         }
     }
 }

@@ -9,7 +9,7 @@
 //! qdrant, s3       the two servers, as typed calls; credentials: the keys for the second
 //! sets, lock       backup sets: their manifests, in the bucket; who is at work
 //! archive, manifest, state_files, naming   what is read and written: archives, JSON, CSV, keys
-//! report, metrics, log, redact  what goes out; what comes in is of `qdrant-backup-contract`
+//! report, event, metrics, log, redact  what goes out; what comes in is of `qdrant-backup-contract`
 //! ports            HTTP, clock, files, console
 //! ```
 #![forbid(unsafe_code)]
@@ -28,7 +28,9 @@ mod credentials;
 mod decode;
 mod encode;
 pub mod error;
+pub mod event;
 pub mod generations;
+mod held;
 pub mod limits;
 pub mod lock;
 pub mod log;
@@ -54,6 +56,7 @@ pub mod sets;
 pub mod source;
 pub mod state_files;
 pub mod store;
+mod summary;
 pub mod tasks;
 
 /// The tool and its version, as manifests name it.

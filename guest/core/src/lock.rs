@@ -223,6 +223,7 @@ impl<'a> Lock<'a> {
     async fn write(&mut self) -> Result<(), Error> {
         self.beats += 1;
         self.learn_source();
+        self.context.held.lock(&self.key);
         self.bucket.put(&self.key, "application/json", self.content()).await
     }
 
@@ -230,6 +231,7 @@ impl<'a> Lock<'a> {
     async fn release(&mut self) {
         self.held = false;
         let _ = self.bucket.delete(&self.key).await;
+        self.context.held.unlock(&self.key);
     }
 
     /// The locks of other runs that are in the way of this one, and whether its own is among all.

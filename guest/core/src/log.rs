@@ -3,8 +3,10 @@
 use qdrant_backup_contract::log_line::{Level, line};
 
 use crate::error::Error;
+use crate::event::Event;
 use crate::ports::Ports;
 use crate::redact::Redactor;
+use crate::report::Item;
 use crate::settings::{LogFormat, Settings};
 
 /// Writes the lines of one run.
@@ -51,8 +53,20 @@ impl Log {
         self.write(Level::Error, host, text);
     }
 
+    /// Tells programs that a server is waited for.
+    pub fn waiting(&self, text: &str) {
+        self.ports.console.event(Event::Waiting(self.clean(text)));
+    }
+
+    /// Tells programs that an item ended.
+    pub fn ended(&self, item: &Item) {
+        self.ports.console.event(Event::Ended(item.clone()));
+    }
+
     fn write(&self, level: Level, host: Option<&str>, text: &str) {
         let text = self.redactor.clean(text);
         self.ports.console.log(&line(self.format, self.ports.clock.now(), level, host, &text));
+        let (host, text) = (host.map(str::to_owned), text.into_owned());
+        self.ports.console.event(Event::Line { level, host, text });
     }
 }

@@ -17,6 +17,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use time::OffsetDateTime;
 
 use crate::error::{Code, Error};
+use crate::event::Event;
 
 pub(crate) use read_only::read_only;
 
@@ -317,4 +318,6 @@ pub trait Console {
     fn data(&self, text: &str);
     /// One log line without its line end: standard error.
     fn log(&self, line: &str);
+    /// Something happens; for programs that show it. Nobody else listens.
+    fn event(&self, _event: Event) {}
 }

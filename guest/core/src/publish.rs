@@ -14,6 +14,8 @@ use crate::metrics;
 use crate::places;
 use crate::ports::{Request, Timeouts};
 use crate::report::{Item, Report};
+use crate::settings::ReportFormat;
+use crate::summary;
 use crate::timestamp;
 
 /// The version of the report's form; fields may be added to it.
@@ -43,7 +45,11 @@ async fn publish_as(context: &Context, task: &str, report: &Value, metrics: &dyn
     let files = context.ports.files.as_ref();
     let failed = |what: &str, why: String| context.log.warn(None, &format!("{what} is not published: {why}"));
     let text = format!("{report:#}\n");
-    if let Some(Err(error)) = to.file.as_ref().map(|name| files.replace(name, text.as_bytes())) {
+    let in_file = match to.format {
+        ReportFormat::Json => text.clone(),
+        ReportFormat::Markdown => summary::markdown(report),
+    };
+    if let Some(Err(error)) = to.file.as_ref().map(|name| files.replace(name, in_file.as_bytes())) {
         failed("the report", error.to_string());
     }
     if let Some(bucket) = context.store.as_deref().filter(|_| to.s3) {

@@ -35,6 +35,7 @@ impl Reporter {
     pub fn report(&self, item: Item) {
         let item = Item { cause: item.cause.map(|cause| self.log.clean(&cause)), ..item };
         self.log_item(&item);
+        self.log.ended(&item);
         self.items.borrow_mut().push(item);
     }
 

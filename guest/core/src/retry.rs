@@ -181,6 +181,7 @@ impl Retries {
             return None;
         }
         let pause = backoff(self.clock.as_ref(), tries.number).max(fault.retry_after().unwrap_or_default()).min(left);
+        self.log.waiting(&fault.to_string());
         let long = now.saturating_sub(tries.begun) + pause >= SILENT;
         if long && state.told.is_none_or(|told| now.saturating_sub(told) >= TELL_EVERY) {
             state.told = Some(now);

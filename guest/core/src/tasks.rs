@@ -16,12 +16,15 @@ mod reset;
 mod table;
 mod verify;
 
+use std::pin::pin;
 use std::rc::Rc;
+
+use futures_util::future::{Either, select};
 
 use qdrant_backup_contract::tasks::{Input, Task};
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::ports::{LocalBoxFuture, Ports};
 use crate::publish::{begin, publish};
 use crate::report::{Item, Report};
@@ -45,23 +48,45 @@ pub enum RunError {
 /// # Errors
 /// Wrong settings, or a cause that left nothing to report item by item.
 ///
-/// Boxed in this crate: the caller's would compile all of it a second time.
 pub fn run(
     ports: Ports,
     task: Task,
     variables: &[(String, String)],
     snapshots: Option<String>,
 ) -> LocalBoxFuture<'_, Result<Report, RunError>> {
+    run_until(ports, task, variables, snapshots, Box::pin(std::future::pending()))
+}
+
+/// As [`run`], until `cancelled` comes to its end: then all work is dropped where it is, the run's uploads are aborted and
+/// its locks removed, and it has failed with [`Code::Cancelled`].
+///
+/// # Errors
+/// As [`run`].
+///
+/// Boxed in this crate: the caller's would compile all of it a second time.
+pub fn run_until<'a>(
+    ports: Ports,
+    task: Task,
+    variables: &'a [(String, String)],
+    snapshots: Option<String>,
+    cancelled: LocalBoxFuture<'a, ()>,
+) -> LocalBoxFuture<'a, Result<Report, RunError>> {
     Box::pin(async move {
         let row = task.row();
         let (settings, notes) = settings::from_variables(variables, row.needs).map_err(RunError::Configuration)?;
         let mut context = Context::new(ports, settings);
         notes.iter().for_each(|note| context.log.warn(None, note));
-        let chosen = prepare(&mut context, row.inputs, row.needs, snapshots).await;
-        begin(&context, row.name).await;
-        let ended = match chosen {
-            Ok(chosen) => carry_out(&context, &task, chosen).await,
-            Err(error) => Err(error),
+        let ended = {
+            // Dropped at the end of the block, and all that it was at.
+            let work = pin!(work(&mut context, &task, snapshots));
+            match select(work, cancelled).await {
+                Either::Left((ended, _)) => Some(ended),
+                Either::Right(((), _)) => None,
+            }
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => Err(let_go(&context).await),
         };
         match ended {
             Err(error) if context.reporter.has_reported_nothing() => {
@@ -77,6 +102,22 @@ pub fn run(
         publish(&context, row.name, &report).await;
         Ok(report)
     })
+}
+
+/// What is done between the look at the settings and the report.
+async fn work(context: &mut Context, task: &Task, snapshots: Option<String>) -> Result<(), Error> {
+    let row = task.row();
+    let chosen = prepare(context, row.inputs, row.needs, snapshots).await;
+    begin(context, row.name).await;
+    carry_out(context, task, chosen?).await
+}
+
+/// Lets go of what a cancelled run holds, and says so.
+async fn let_go(context: &Context) -> Error {
+    if let Some(bucket) = context.store.as_deref() {
+        context.held.let_go(bucket, &context.log).await;
+    }
+    Error::new(Code::Cancelled, "", "the run was cancelled").advice("run the task again to go on")
 }
 
 /// The task itself.

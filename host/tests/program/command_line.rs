@@ -148,7 +148,7 @@ fn the_snapshots_file_is_handed_over_by_its_content() {
 fn a_component_without_the_typed_interface_is_named_and_refused() {
     let empty = ComponentFile::from_bytes(b"\0asm\x0d\0\x01\0");
     let ended = with_component(&empty, &["create_snap"], &[SOURCE]);
-    check(&ended, 1, &["does not export `vectorkeep:qdrant-backup/tasks@0.1.0`", "same release"]);
+    check(&ended, 1, &["exports neither `vectorkeep:qdrant-backup/operations@0.2.0`", "same release"]);
 }
 
 #[test]

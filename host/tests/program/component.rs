@@ -96,7 +96,7 @@ impl Answer {
 
 fn build(wit: &str, core: &str, data: &str, body: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
+    resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/v0.1")).unwrap();
     let world = format!("package test:component; world it {{ {wit} export vectorkeep:qdrant-backup/tasks@0.1.0; }}");
     let package = resolve.push_str("test.wit", &world).unwrap();
     let world = resolve.select_world(&[package], Some("it")).unwrap();

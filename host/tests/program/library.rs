@@ -1,6 +1,8 @@
 //! The library in a program that has its own runtime.
 
-use qdrant_backup::{Io, Options, execute};
+use std::time::Duration;
+
+use qdrant_backup::{Cancel, Io, Options, Watch, execute, operations, perform};
 use qdrant_backup_contract::tasks::Task;
 
 use crate::component::{Answer, ComponentFile, Status};
@@ -40,4 +42,25 @@ async fn several_runs_at_once_on_a_runtime_with_threads() {
         codes.push(run.await.unwrap());
     }
     assert_eq!(codes, [0, 3, 0, 3]);
+}
+
+#[tokio::test]
+async fn who_embeds_it_gets_the_report_and_may_cancel() {
+    let directory = tempfile::tempdir().unwrap();
+    let (io, _) = Io::capture();
+    let mut events = |_: &operations::Event| ();
+    let file = ComponentFile::answering(Answer::Status(Status::Partial));
+    let watch = Watch { events: &mut events, cancel: Cancel::default() };
+    let ended = perform(&options(&file, &directory), &io, watch).await;
+    assert_eq!((ended.exit_code, ended.report.map(|report| report.status)), (3, Some(operations::Status::Partial)));
+
+    let (file, cancel) = (ComponentFile::new("(loop (br 0)) unreachable"), Cancel::default());
+    let watch = Watch { events: &mut events, cancel: cancel.clone() };
+    let options = options(&file, &directory);
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(perform(&options, &io, watch), stop);
+    assert_eq!((ended.exit_code, ended.report.is_some()), (1, false));
 }

@@ -5,6 +5,7 @@
 
 mod backup;
 mod beside;
+mod cancel;
 mod choice;
 mod cluster_state;
 mod credentials;

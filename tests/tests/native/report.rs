@@ -55,6 +55,21 @@ async fn a_run_that_could_not_start_is_reported() {
     assert_eq!((success(&site), status(&site).as_str()), (vec!["0".to_owned()], "failed"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_report_may_be_a_page_for_people() {
+    let site = filled(1).await;
+    let to = [("QDRANT_REPORT_FILE", "report.md"), ("QDRANT_REPORT_FORMAT", "markdown"), TO[2]];
+    site.run_with(&["create_snap_shards"], &to).await.expect(0);
+    site.source.client().wipe().await;
+    site.run_with(&["recover_snap_shards"], &to).await.expect(0);
+    let page = site.file("report.md");
+    assert!(page.starts_with("## recover_snap_shards: done\n\n"), "{page}");
+    assert!(page.contains("| verified, done | collection | docs |"), "{page}");
+    // The one in the bucket is for programs, whatever the other is.
+    let stored: Value = serde_json::from_slice(&site.s3.get("run_reports/recover_snap_shards.json").unwrap()).unwrap();
+    assert_eq!(stored["status"], "done");
+}
+
 fn codes_of_failures(site: &Site) -> Vec<String> {
     let report: Value = serde_json::from_str(&site.file("report.json")).unwrap();
     let items = report["items"].as_array().unwrap().iter();

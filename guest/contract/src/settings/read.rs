@@ -12,6 +12,7 @@ use super::secret::Secret;
 use super::setting::{Scope, Setting};
 use super::share::Share;
 use super::table::*;
+use super::unknown::unknown;
 use super::values::shown;
 use super::words::{Addressing, Algorithm, CredentialChoice};
 use super::{Encryption, ReportTo, S3Settings, Settings};
@@ -22,8 +23,8 @@ const QDRANT: &str = "such as http://qdrant-headless:6333";
 /// One setting that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The variable.
-    pub variable: &'static str,
+    /// The variable, as it was given.
+    pub variable: String,
     /// What is wrong with its value and what is accepted; never a secret.
     pub problem: String,
 }
@@ -31,7 +32,8 @@ pub struct Problem {
 /// The host's limit where it does not say another one, and what is counted with in a runtime that says none: 256 MiB.
 const USUAL_MEMORY_LIMIT: u64 = 256 << 20;
 
-/// Reads the settings. `needs` says what the task can't do without. Also returns notes for the log.
+/// Reads the settings. What is no setting is a mistake, as its meaning would be lost: who takes variables from a whole
+/// environment picks those of the table first. `needs` says what the task can't do without. Also returns notes for the log.
 ///
 /// # Errors
 /// Every setting that can't be used, with what is accepted.
@@ -93,6 +95,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         sample_points: reader.get(&QDRANT_VERIFY_SAMPLE_POINTS),
         report: ReportTo {
             file: reader.get(&QDRANT_REPORT_FILE),
+            format: reader.get(&QDRANT_REPORT_FORMAT),
             s3: reader.get(&QDRANT_REPORT_ON_S3),
             metrics_file: reader.get(&QDRANT_METRICS_FILE),
             push_url: reader.get(&QDRANT_METRICS_PUSH_URL),
@@ -350,6 +353,8 @@ impl Reader {
         let memory_limit = variables.iter().rev().find(|(name, _)| name == QDRANT_MEMORY_LIMIT.variable.name);
         let memory_limit = memory_limit.and_then(|(_, bytes)| bytes.parse().ok()).unwrap_or(USUAL_MEMORY_LIMIT);
         let mut reader = Self { values, problems, notes, asked, memory_limit };
+        let unknown = |name: &String| Some(Problem { problem: unknown(name)?, variable: visible(name).into_owned() });
+        reader.problems.extend(variables.iter().filter_map(|(name, _)| unknown(name)));
         for variable in VARIABLES.iter().filter(|variable| variable.scope != Scope::Host) {
             let value = variables.iter().rev().find(|(name, _)| name == variable.name).map(|(_, value)| value.trim());
             let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
@@ -357,7 +362,7 @@ impl Reader {
                 reader.notes.push(format!("{} is ignored: {}", variable.name, variable.meaning));
             } else if value.starts_with("tcp://") || value.starts_with("udp://") {
                 let problem = visible(&injected(&shown(value))).into_owned();
-                reader.problems.push(Problem { variable: variable.name, problem });
+                reader.problems.push(Problem { variable: variable.name.to_owned(), problem });
             } else {
                 reader.values.insert(variable.name, value.to_owned());
             }
@@ -389,7 +394,8 @@ impl Reader {
 
     /// Says what is wrong with a setting, once.
     fn problem<T>(&mut self, setting: &Setting<T>, problem: String) {
-        let problem = Problem { variable: setting.variable.name, problem: visible(&problem).into_owned() };
+        let variable = setting.variable.name.to_owned();
+        let problem = Problem { variable, problem: visible(&problem).into_owned() };
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -421,7 +427,7 @@ mod tests {
     }
 
     fn names(problems: &[Problem]) -> Vec<&str> {
-        problems.iter().map(|problem| problem.variable).collect()
+        problems.iter().map(|problem| problem.variable.as_str()).collect()
     }
 
     /// The environment of the guide's restore job.
@@ -646,6 +652,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_no_setting_is_a_mistake() {
+        for (name, nearest) in [
+            ("QDRANT_DRYRUN", "QDRANT_DRY_RUN"),
+            ("dry_run", "QDRANT_DRY_RUN"),
+            ("QDRANT_S3_BUCKET", "QDRANT_S3_BUCKET_NAME"),
+            ("QDRANT_API_KEY_FILE", "QDRANT_API_KEY"),
+        ] {
+            let problems = read(&[(name, "true")], Needs::NOTHING).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            let problem = problems.first().unwrap();
+            assert_eq!(problem.variable, name);
+            assert!(problem.problem.ends_with(&format!("did you mean {nearest}?")), "{}", problem.problem);
+        }
+        let told = read(&[("x\n\u{1b}[31m", "")], Needs::NOTHING).unwrap_err();
+        assert_eq!(told.first().unwrap().variable, "x\\u{a}\\u{1b}[31m");
+    }
+
+    #[test]
     fn an_error_says_what_is_accepted() {
         for (name, value, accepted) in [
             ("CURL_TIMEOUT", "abc", "`abc` is not a duration such as 3600, 3600s, 60m or 1h"),
@@ -655,7 +679,7 @@ mod tests {
             ("QDRANT_WAIT_ON_TASK", "maybe", "`maybe` is neither true nor false"),
         ] {
             let problems = read(&[(name, value)], Needs::NOTHING).unwrap_err();
-            assert_eq!(problems, [Problem { variable: name, problem: accepted.to_owned() }]);
+            assert_eq!(problems, [Problem { variable: name.to_owned(), problem: accepted.to_owned() }]);
         }
     }
 }

@@ -58,7 +58,22 @@ enum Accepts {
     Flag,
     Numbers { least: u64, most: u64 },
     Durations { least: Duration, most: Duration },
-    Choice(fn() -> String),
+    Choice(fn() -> Vec<&'static str>),
+}
+
+/// The values that a setting may have, for programs; both ends are included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Text, in words.
+    Text(&'static str),
+    /// `true` or `false`.
+    Flag,
+    /// A number.
+    Number(u64, u64),
+    /// A time, in seconds.
+    Seconds(u64, u64),
+    /// One of these words.
+    Choice(Vec<&'static str>),
 }
 
 /// A value that is one of a few words.
@@ -86,7 +101,18 @@ impl Variable {
             Accepts::Flag => "true, false".to_owned(),
             Accepts::Numbers { least, most } => format!("{least} to {most}"),
             Accepts::Durations { least, most } => format!("{} to {}", duration::show(least), duration::show(most)),
-            Accepts::Choice(words) => words(),
+            Accepts::Choice(words) => words().join(", "),
+        }
+    }
+
+    /// The accepted values, for programs.
+    pub fn accepted(&self) -> Accepted {
+        match self.accepts {
+            Accepts::Words(words) => Accepted::Text(words),
+            Accepts::Flag => Accepted::Flag,
+            Accepts::Numbers { least, most } => Accepted::Number(least, most),
+            Accepts::Durations { least, most } => Accepted::Seconds(least.as_secs(), most.as_secs()),
+            Accepts::Choice(words) => Accepted::Choice(words()),
         }
     }
 
@@ -137,14 +163,14 @@ impl<T: Word> Setting<T> {
         let variable = Variable::new(name, default, Accepts::Choice(words::<T>), meaning);
         let read = |_: &Variable, text: &str| {
             let found = T::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-            found.map(|(_, value)| *value).ok_or_else(|| format!("`{text}` is not one of {}", words::<T>()))
+            found.map(|(_, value)| *value).ok_or_else(|| format!("`{text}` is not one of {}", words::<T>().join(", ")))
         };
         Self { variable, default: |_| T::default(), read }
     }
 }
 
-fn words<T: Word>() -> String {
-    T::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+fn words<T: Word>() -> Vec<&'static str> {
+    T::WORDS.iter().map(|(word, _)| *word).collect()
 }
 
 impl<T: TryFrom<u64> + std::default::Default> Setting<T> {

@@ -15,7 +15,9 @@ use super::values::{
     Addresses, absolute_path, bucket, endpoint, file_name, key_prefix, own_prefix, push_url, region, rename,
     restore_id, server, session_name, utc, word,
 };
-use super::words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, RestorePlacement, Transfer};
+use super::words::{
+    Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, ReportFormat, RestorePlacement, Transfer,
+};
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
 /// Parameters"), and longer than any request should take.
@@ -129,7 +131,8 @@ settings! {
     QDRANT_SWEEP_DELETE_CAP_PCT: u64 = number(50, 0..=1000,
         "where more of a collection's snapshots are orphaned, none is deleted and the run fails");
     QDRANT_REPORT_FILE: Option<String> = parsed("", "file name", file_name,
-        "write the report of the run into this file of the work directory, as JSON");
+        "write the report of the run into this file of the work directory");
+    QDRANT_REPORT_FORMAT: ReportFormat = choice("what is in that file: an object for programs, or a summary for people");
     QDRANT_REPORT_ON_S3: bool = flag(false, "and into the bucket, as `run_reports/<task>.json`");
     QDRANT_METRICS_FILE: Option<String> = parsed("", "file name", file_name,
         "write metrics for Prometheus into this file of the work directory");

@@ -3,6 +3,21 @@
 use super::in_files::names_a_file;
 use super::table::VARIABLES;
 
+/// What is wrong with a setting of this name, where that is none of ours: the nearest one that is.
+pub(super) fn unknown(name: &str) -> Option<String> {
+    let known = || VARIABLES.iter().map(|variable| variable.name);
+    if known().any(|known| known == name) {
+        return None;
+    }
+    let alike = name.to_ascii_uppercase();
+    let nearest = known().min_by_key(|known| {
+        let bare = known.strip_prefix("QDRANT_").unwrap_or(known);
+        strsim::levenshtein(&alike, known).min(strsim::levenshtein(&alike, bare))
+    });
+    let nearest = nearest.unwrap_or_default();
+    Some(format!("there is no such setting; did you mean {nearest}?"))
+}
+
 /// A warning for each of `names` that looks like one of ours and isn't, with the nearest one that is.
 pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let known = || VARIABLES.iter().map(|variable| variable.name);

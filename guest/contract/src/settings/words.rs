@@ -38,6 +38,20 @@ impl Algorithm {
     }
 }
 
+/// `QDRANT_REPORT_FORMAT`: what is in the report's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// An object, for programs.
+    #[default]
+    Json,
+    /// A summary, for the page of a CI job.
+    Markdown,
+}
+
+impl Word for ReportFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("json", Self::Json), ("markdown", Self::Markdown)];
+}
+
 /// `QDRANT_ARCHIVE_CHECK`: how a new archive is proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ArchiveCheck {

@@ -155,6 +155,10 @@ impl<'a> Job<'a> {
         self.context.ports.clock.monotonic()
     }
 
+    fn step(&self, text: &str) {
+        self.context.step(&self.cluster.host, self.collection, text);
+    }
+
     /// Look, create and check, look again, record.
     async fn make(&self, started: Duration, snapshots: &mut Snapshots<'a>) -> Result<SetManifest, Ended> {
         let looked = look(self.cluster, self.collection).await?;
@@ -169,6 +173,7 @@ impl<'a> Job<'a> {
             return Err(Ended::Foretold(self.foretell(&replicas, &unreachable)));
         }
         snapshots.missing = unreachable;
+        self.step(&format!("snapshots of {} shards", replicas.len()));
         let client = &looked.peer.client;
         let count =
             || async { counted(self.context, looked.peer, self.collection, client.count(self.collection).await) };
@@ -188,6 +193,7 @@ impl<'a> Job<'a> {
         if snapshots.shards.is_empty() && !looked.layout.shards.is_empty() {
             return Err(Ended::Failed(missing(&snapshots.missing)));
         }
+        self.step("looking whether it has changed meanwhile");
         let (after, unchanged) = join(count(), looked.unchanged(self.cluster, self.collection)).await;
         at_rest(&unchanged?)?;
         let points = Points { before, after };
@@ -249,6 +255,10 @@ impl<'a> Job<'a> {
             let host = replica.peer.address();
             match self.take_from(shard, &replica, looked).await {
                 Ok((taken, made, note)) => {
+                    self.step(&format!("shard {shard}: its snapshot is in the bucket and checked"));
+                    if !self.transfer.is_stream() {
+                        self.context.passed(&taken.snapshot_name, taken.size.unwrap_or_default(), taken.size);
+                    }
                     causes.extend(note);
                     let done = Item::done("snapshot").host(host).name(&taken.snapshot_name);
                     let done = done.bytes(taken.size.unwrap_or_default());

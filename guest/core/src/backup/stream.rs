@@ -134,8 +134,17 @@ impl<'a> Stream<'a> {
 
     /// Streams it once, in parts of `size`.
     async fn attempt(&self, size: usize) -> Result<(Checked, NewSnapshot<'a>), Failed> {
-        let &Self { context, bucket, client, .. } = self;
+        let context = self.context;
         let _buffers = context.limits.memory().two_of(size as u64, &context.log).await;
+        context.held.upload(&self.key);
+        let attempted = self.upload(size).await;
+        context.held.ended(&self.key);
+        attempted
+    }
+
+    /// From the beginning of the upload to its end.
+    async fn upload(&self, size: usize) -> Result<(Checked, NewSnapshot<'a>), Failed> {
+        let &Self { context, bucket, client, .. } = self;
         // Before the peer is asked, which waits for nothing then.
         let upload = bucket.begin_upload(&self.key).await?;
         let passed = match self.pass(&upload, size).await {
@@ -191,6 +200,9 @@ impl<'a> Stream<'a> {
         let send = async |number: usize, part: Vec<u8>| {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let stored = bucket.put_part(upload, number, &part).await;
+            if stored.is_ok() {
+                self.context.passed(&self.key, part.len() as u64, None);
+            }
             (stored, part)
         };
         let mut parts = Vec::new();

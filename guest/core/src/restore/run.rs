@@ -69,6 +69,7 @@ pub async fn restore<'a>(
     let work = std::iter::from_fn(choices).map(|(collection, choice)| async move {
         match choice.await {
             Ok(backup) => {
+                context.begun(&cluster.host, backup.collection(), total);
                 let one = restore_one(context, bucket, cluster, restore, &backup).await;
                 (backup.collection().to_owned(), backup.aliases().to_vec(), one)
             }
