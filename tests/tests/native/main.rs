@@ -27,6 +27,7 @@ mod partial;
 mod placement;
 mod prefixes;
 mod prune;
+mod prune_beside;
 mod readme;
 mod records;
 mod report;
