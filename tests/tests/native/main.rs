@@ -37,6 +37,7 @@ mod sources;
 mod stream;
 mod two;
 mod uploads;
+mod versions;
 
 use http::Method;
 use qdrant_backup_core::places::Places;
