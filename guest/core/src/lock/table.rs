@@ -300,7 +300,8 @@ mod tests {
     #[test]
     fn a_prune_goes_on_beside_a_backup_and_spares_what_it_makes() {
         let record = |id: &str, peer: &str| -> Record {
-            serde_json::from_value(serde_json::json!({"version": 1, "id": id, "name": id, "peers": [peer]})).unwrap()
+            serde_json::from_value(serde_json::json!({"version": 1, "id": id, "name": id, "peers": [peer], "created_at": "", "seen_at": ""}))
+                .unwrap()
         };
         let records = [record("red", "1"), record("blue", "2")];
         for work in [Work::Sets, Work::Snapshots] {
