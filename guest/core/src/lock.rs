@@ -154,8 +154,8 @@ struct Lock<'a> {
 enum Watched {
     /// It was written anew.
     AtWork,
-    /// Nobody has written it for so long that its holder is gone.
-    Silent,
+    /// Nobody has written it for so long that its holder is gone. The keys of all locks of that run.
+    Silent(Vec<String>),
     /// It is not there any more: its run has ended.
     Ended,
 }
@@ -271,7 +271,7 @@ impl<'a> Lock<'a> {
                     })));
                 }
                 Watched::Ended => {}
-                Watched::Silent => remove_stale(self.context, self.bucket, &other).await?,
+                Watched::Silent(keys) => remove_stale(self.context, self.bucket, &other, &keys).await?,
             }
         }
         Err(Refusal::Impossible(Error::new(Code::StoreAnswer, "", format!("gave up after {TRIES} attempts: {last}"))))
@@ -306,8 +306,12 @@ async fn watch(context: &Context, bucket: &dyn ObjectStore, other: &Other) -> Re
     let clock = &context.ports.clock;
     let written = text(&other.content, "beat_at").and_then(|text| timestamp::RFC3339.read(&text));
     if written.is_some_and(|written| clock.now() - written > OLD) {
-        return Ok(Watched::Silent);
+        return Ok(Watched::Silent(vec![other.key.clone()]));
     }
+    // A run that was killed while it pruned has two locks, and need not be watched twice.
+    let run = text(&other.content, "token");
+    let all = others(context, bucket, |_| ()).await?.into_iter().map(|(other, _)| other);
+    let same: Vec<Other> = all.filter(|lock| run.is_some() && text(&lock.content, "token") == run).collect();
     let who = describe(other);
     context.log.info(None, &format!("{who}: waiting to see whether it is still at work"));
     let started = clock.monotonic();
@@ -319,7 +323,13 @@ async fn watch(context: &Context, bucket: &dyn ObjectStore, other: &Other) -> Re
             None => return Ok(Watched::Ended),
         }
     }
-    Ok(Watched::Silent)
+    let mut keys = vec![other.key.clone()];
+    for lock in same.into_iter().filter(|lock| lock.key != other.key) {
+        if bucket.get(&lock.key, LIMIT).await?.is_some_and(|now| now == lock.content) {
+            keys.push(lock.key);
+        }
+    }
+    Ok(Watched::Silent(keys))
 }
 
 /// What the locks of this run say of whose they are.
@@ -350,10 +360,18 @@ async fn others(
     Ok(others)
 }
 
-/// Removes the lock of a run that is no more.
-async fn remove_stale(context: &Context, bucket: &dyn ObjectStore, other: &Other) -> Result<(), Error> {
+/// Removes the locks of a run that is no more, of which `other` is one.
+async fn remove_stale(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    other: &Other,
+    keys: &[String],
+) -> Result<(), Error> {
     context.log.warn(None, &format!("{}: it has been silent, and its lock is removed", describe(other)));
-    bucket.delete(&other.key).await
+    for key in keys {
+        bucket.delete(key).await?;
+    }
+    Ok(())
 }
 
 /// True for a lock whose run has not seen yet whether it may begin. Those of version 0.1.0 don't say.

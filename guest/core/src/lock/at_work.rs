@@ -79,9 +79,9 @@ impl<'a> BackupsAtWork<'a> {
         Ok(match watch(self.context, self.bucket, other).await? {
             Watched::AtWork => true,
             Watched::Ended => false,
-            Watched::Silent => {
+            Watched::Silent(keys) => {
                 if !self.context.settings.dry_run {
-                    remove_stale(self.context, self.bucket, other).await?;
+                    remove_stale(self.context, self.bucket, other, &keys).await?;
                 }
                 false
             }
