@@ -59,6 +59,8 @@ pub struct Options {
     pub url_recovery: bool,
     /// The service's own configuration of collections, as the body of `PUT /collections/{c}` has it.
     pub service: serde_json::Value,
+    /// Parts of a collection's configuration that its version has and no known one; others ignore them.
+    pub later: Vec<String>,
     /// How long the cluster takes to do what it has agreed on.
     pub lag: Duration,
     /// How long a snapshot takes.
@@ -86,6 +88,7 @@ impl Default for Options {
             version: "1.18.3".to_owned(),
             url_recovery: true,
             service: serde_json::Value::Null,
+            later: Vec::new(),
             lag: Duration::from_millis(10),
             work: Duration::ZERO,
             ahead: Duration::ZERO,

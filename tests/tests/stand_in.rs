@@ -64,9 +64,9 @@ impl Replay {
         Self { s3, client, _qdrant: qdrant, names: Names { hosts, snapshots: BTreeMap::new() } }
     }
 
-    /// Replays a recording; returns how many requests were compared.
-    async fn run(&mut self, file: &str) -> usize {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/qdrant-1.18.3").join(file);
+    /// Replays what this version of Qdrant has answered; returns how many requests were compared.
+    async fn run(&mut self, version: &str, file: &str) -> usize {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/qdrant-{version}")).join(file);
         let text = std::fs::read_to_string(path).unwrap();
         let mut compared = 0;
         for (number, line) in text.lines().enumerate() {
@@ -111,6 +111,10 @@ impl Replay {
         }
         let key = request["headers"]["api-key"].as_str();
         let client = Client::new(self.client.hosts().to_vec(), key.map(str::to_owned));
+        // The S3 server of that recording checked no signatures.
+        if note.contains("bad signature") && entry["response"]["status"] == 200 {
+            return false;
+        }
         let (status, answer) = match note {
             "malformed json" => return false,
             _ => client.call(peer, method, &path, body.as_ref()).await,
@@ -211,33 +215,47 @@ fn differ(recorded: &Value, ours: &Value, at: &str) -> Option<String> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_recording_of_a_standalone_server_is_answered_alike() {
-    let options = Options { peers: 1, clustered: false, ..Options::default() };
-    let mut replay = Replay::start(options, &["127.0.0.1:7333"]).await;
-    assert!(replay.run("standalone.jsonl").await >= 60);
+/// The versions of which there are recordings.
+const RECORDED: [&str; 3] = ["1.17.1", "1.18.3", "1.19.0"];
+
+fn options(version: &str) -> Options {
+    Options { version: version.to_owned(), ..Options::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_recording_of_a_cluster_is_answered_alike() {
+async fn the_recordings_of_standalone_servers_are_answered_alike() {
+    for version in RECORDED {
+        let options = Options { peers: 1, clustered: false, ..options(version) };
+        let mut replay = Replay::start(options, &["127.0.0.1:7333"]).await;
+        assert!(replay.run(version, "standalone.jsonl").await >= 60);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recordings_of_clusters_are_answered_alike() {
     let hosts = ["127.0.0.10:6333", "127.0.0.11:6333", "127.0.0.12:6333"];
-    let mut replay = Replay::start(Options::default(), &hosts).await;
-    assert!(replay.run("cluster-3-nodes.jsonl").await >= 95);
+    for version in RECORDED {
+        let mut replay = Replay::start(options(version), &hosts).await;
+        assert!(replay.run(version, "cluster-3-nodes.jsonl").await >= 95);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recorded_faults_are_answered_alike() {
-    let options = Options {
-        peers: 1,
-        clustered: false,
-        url_recovery: false,
-        read_only_api_key: Some("reader".to_owned()),
-        ..Options::default()
-    };
-    let mut replay = Replay::start(options, &["127.0.0.1:7433"]).await;
-    replay.client.create("docs", json!({})).await;
-    replay.client.fill("docs", 1, 20).await;
-    assert!(replay.run("faults.jsonl").await >= 14);
+    for version in RECORDED {
+        let options = Options {
+            peers: 1,
+            clustered: false,
+            // 1.17 has no such switch.
+            url_recovery: version == "1.17.1",
+            read_only_api_key: Some("reader".to_owned()),
+            ..options(version)
+        };
+        let mut replay = Replay::start(options, &["127.0.0.1:7433"]).await;
+        replay.client.create("docs", json!({})).await;
+        replay.client.fill("docs", 1, 20).await;
+        assert!(replay.run(version, "faults.jsonl").await >= 14);
+    }
 }
 
 /// A cluster with a collection, its archives by peer, and the collection gone.

@@ -67,16 +67,17 @@ pub async fn back_up_set(
     context: &Context,
     bucket: &dyn ObjectStore,
     cluster: &Cluster,
-    collections: Vec<String>,
+    mut collections: Vec<String>,
     set: &SetId,
 ) -> BTreeSet<String> {
     let total = collections.len();
     let load = &set::Load::default();
     missing_peers(context, cluster).await;
     let transfer = &transfer::Transfer::decide(context, bucket, cluster, &collections).await;
-    if transfer.is_stream() && !context.settings.dry_run {
-        stream::abort_leftovers(context, bucket, transfer, set).await;
-    }
+    // All others wait for it, and it must not wait for a place behind them.
+    collections.sort_by_key(|collection| Some(collection.as_str()) != transfer.first_collection());
+    let streams = || transfer.is_stream() && !context.settings.dry_run;
+    let listed = !streams() || stream::abort_leftovers(context, bucket, transfer).await;
     let work = collections.into_iter().map(|collection| async move {
         context.begun(&cluster.host, &collection, total);
         let items = set::Job { context, bucket, cluster, collection: &collection, set, load, transfer }.back_up().await;
@@ -93,6 +94,9 @@ pub async fn back_up_set(
         context.reporter.progress(&cluster.host, ended, total, &collection, done);
     })
     .await;
+    if streams() && listed {
+        stream::abort_leftovers(context, bucket, transfer).await;
+    }
     whole
 }
 

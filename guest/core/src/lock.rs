@@ -6,8 +6,10 @@
 //! time at least one sees the other, as each writes before it lists. Whether a holder lives is seen by watching its lock
 //! for [`SILENCE`], not by comparing clocks, which may differ between pods, and not by the pod's name, which two pods may
 //! have. So the lock of a pod that was killed heals itself. It is no fence: the procedures are safe without it, and it
-//! keeps runs from wasting, and from removing, each other's work.
+//! keeps runs from wasting, and from removing, each other's work. A backup is in no prune's way, nor a prune in a backup's:
+//! what a backup at work has made is left alone ([`BackupsAtWork`]).
 
+mod at_work;
 mod table;
 
 use std::pin::pin;
@@ -26,7 +28,8 @@ use crate::source;
 use crate::store::{Object, ObjectStore};
 use crate::timestamp;
 
-pub use table::{Claim, Work};
+pub(crate) use at_work::{BackupAtWork, BackupsAtWork};
+pub use table::{Claim, Maker, Work};
 
 /// How often a holder writes its lock anew.
 const BEAT: Duration = Duration::from_secs(20);
@@ -151,8 +154,8 @@ struct Lock<'a> {
 enum Watched {
     /// It was written anew.
     AtWork,
-    /// Nobody has written it for so long that its holder is gone.
-    Silent,
+    /// Nobody has written it for so long that its holder is gone. The keys of all locks of that run.
+    Silent(Vec<String>),
     /// It is not there any more: its run has ended.
     Ended,
 }
@@ -199,17 +202,13 @@ impl<'a> Lock<'a> {
         self.claim.source = known.map(|source| source.id.to_string());
     }
 
-    fn token(&self) -> String {
-        format!("{:016x}", self.context.token)
-    }
-
     fn content(&self) -> Vec<u8> {
         let now = timestamp::RFC3339.write(self.context.ports.clock.now());
         let mut fields = self.claim.fields();
         for (name, value) in [
             ("holder", Value::from(self.context.settings.pod.clone())),
             ("run_id", self.context.run.as_str().into()),
-            ("token", self.token().into()),
+            ("token", token(self.context).into()),
             ("held", self.held.into()),
             ("since", self.since.clone().into()),
             ("beat", self.beats.into()),
@@ -236,23 +235,10 @@ impl<'a> Lock<'a> {
 
     /// The locks of other runs that are in the way of this one, and whether its own is among all.
     async fn others(&self) -> Result<(Vec<Other>, bool), Error> {
-        let mut keys = Vec::new();
-        self.bucket.list_own(&format!("{}/", places::LOCKS), &mut |object| keys.push(object.key)).await?;
-        let (mut others, mut listed) = (Vec::new(), false);
-        for key in keys {
-            if key == self.key {
-                listed = true;
-                continue;
-            }
-            // One that has ended meanwhile is gone.
-            let Some(content) = self.bucket.get(&key, LIMIT).await? else { continue };
-            let is_of_this_run = text(&content, "token").is_some_and(|token| token == self.token());
-            let claim = Claim::read(&key, &content).filter(|_| !is_of_this_run);
-            if claim.is_some_and(|claim| claim.excludes(&self.claim)) {
-                others.push(Other { key, content });
-            }
-        }
-        Ok((others, listed))
+        let mut listed = false;
+        let others = others(self.context, self.bucket, |key| listed |= key == self.key).await?;
+        let in_the_way = others.into_iter().filter(|(_, claim)| claim.excludes(&self.claim));
+        Ok((in_the_way.map(|(other, _)| other).collect(), listed))
     }
 
     async fn acquire(&mut self) -> Result<(), Refusal> {
@@ -279,7 +265,7 @@ impl<'a> Lock<'a> {
                 clock.sleep(Duration::from_millis(500 + clock.random() % 3000)).await;
                 continue;
             }
-            match self.watch(&other).await? {
+            match watch(self.context, self.bucket, &other).await? {
                 Watched::AtWork => {
                     return Err(Refusal::Held(Error::new(Code::Locked, "", last).advice(match self.claim.work {
                         work if work.removes() => "it may need what would be removed; prune when it has ended",
@@ -287,34 +273,10 @@ impl<'a> Lock<'a> {
                     })));
                 }
                 Watched::Ended => {}
-                Watched::Silent => {
-                    self.context.log.warn(None, &format!("{last}: no heartbeat, its stale lock is removed"));
-                    self.bucket.delete(&other.key).await?;
-                }
+                Watched::Silent(keys) => remove_stale(self.context, self.bucket, &other, &keys).await?,
             }
         }
         Err(Refusal::Impossible(Error::new(Code::StoreAnswer, "", format!("gave up after {TRIES} attempts: {last}"))))
-    }
-
-    /// Watches a lock: whether its holder is at work.
-    async fn watch(&self, other: &Other) -> Result<Watched, Error> {
-        let clock = &self.context.ports.clock;
-        let written = text(&other.content, "beat_at").and_then(|text| timestamp::RFC3339.read(&text));
-        if written.is_some_and(|written| clock.now() - written > OLD) {
-            return Ok(Watched::Silent);
-        }
-        let who = describe(other);
-        self.context.log.info(None, &format!("{who}: waiting for its heartbeat"));
-        let started = clock.monotonic();
-        while clock.monotonic().saturating_sub(started) < SILENCE {
-            clock.sleep(LOOK).await;
-            match self.bucket.get(&other.key, LIMIT).await? {
-                Some(now) if now != other.content => return Ok(Watched::AtWork),
-                Some(_) => {}
-                None => return Ok(Watched::Ended),
-            }
-        }
-        Ok(Watched::Silent)
     }
 
     /// Writes the lock anew, again and again; ends with who took it.
@@ -323,7 +285,7 @@ impl<'a> Lock<'a> {
             self.context.ports.clock.sleep(BEAT).await;
             // What can't be read or written now may be so at the next beat.
             match self.bucket.get(&self.key, LIMIT).await {
-                Ok(Some(there)) if text(&there, "token").is_none_or(|token| token != self.token()) => {
+                Ok(Some(there)) if text(&there, "token").is_none_or(|told| told != token(self.context)) => {
                     return describe(&Other { key: self.key.clone(), content: there });
                 }
                 Ok(Some(_)) => drop(self.write().await),
@@ -339,6 +301,79 @@ impl<'a> Lock<'a> {
             }
         }
     }
+}
+
+/// Watches a lock: whether its holder is at work.
+async fn watch(context: &Context, bucket: &dyn ObjectStore, other: &Other) -> Result<Watched, Error> {
+    let clock = &context.ports.clock;
+    let written = text(&other.content, "beat_at").and_then(|text| timestamp::RFC3339.read(&text));
+    if written.is_some_and(|written| clock.now() - written > OLD) {
+        return Ok(Watched::Silent(vec![other.key.clone()]));
+    }
+    // A run that was killed while it pruned has two locks, and need not be watched twice.
+    let run = text(&other.content, "token");
+    let all = others(context, bucket, |_| ()).await?.into_iter().map(|(other, _)| other);
+    let same: Vec<Other> = all.filter(|lock| run.is_some() && text(&lock.content, "token") == run).collect();
+    let who = describe(other);
+    context.log.info(None, &format!("{who}: waiting to see whether it is still at work"));
+    let started = clock.monotonic();
+    while clock.monotonic().saturating_sub(started) < SILENCE {
+        clock.sleep(LOOK).await;
+        match bucket.get(&other.key, LIMIT).await? {
+            Some(now) if now != other.content => return Ok(Watched::AtWork),
+            Some(_) => {}
+            None => return Ok(Watched::Ended),
+        }
+    }
+    let mut keys = vec![other.key.clone()];
+    for lock in same.into_iter().filter(|lock| lock.key != other.key) {
+        if bucket.get(&lock.key, LIMIT).await?.is_some_and(|now| now == lock.content) {
+            keys.push(lock.key);
+        }
+    }
+    Ok(Watched::Silent(keys))
+}
+
+/// What the locks of this run say of whose they are.
+fn token(context: &Context) -> String {
+    format!("{:016x}", context.token)
+}
+
+/// The locks of other runs. Tells `listed` the keys of all.
+async fn others(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    mut listed: impl FnMut(&str),
+) -> Result<Vec<(Other, Claim)>, Error> {
+    let mut keys = Vec::new();
+    bucket.list_own(&format!("{}/", places::LOCKS), &mut |object| keys.push(object.key)).await?;
+    let mut others = Vec::new();
+    for key in keys {
+        listed(&key);
+        // One that has ended meanwhile is gone.
+        let Some(content) = bucket.get(&key, LIMIT).await? else { continue };
+        if text(&content, "token").is_some_and(|told| told == token(context)) {
+            continue;
+        }
+        if let Some(claim) = Claim::read(&key, &content) {
+            others.push((Other { key, content }, claim));
+        }
+    }
+    Ok(others)
+}
+
+/// Removes the locks of a run that is no more, of which `other` is one.
+async fn remove_stale(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    other: &Other,
+    keys: &[String],
+) -> Result<(), Error> {
+    context.log.warn(None, &format!("{}: it has been silent, and its lock is removed", describe(other)));
+    for key in keys {
+        bucket.delete(key).await?;
+    }
+    Ok(())
 }
 
 /// True for a lock whose run has not seen yet whether it may begin. Those of version 0.1.0 don't say.

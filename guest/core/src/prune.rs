@@ -3,7 +3,7 @@
 //!
 //! A manifest goes before its snapshots, so that a run that is cut off leaves orphaned snapshots, which a later one
 //! sweeps, and never a set that lacks some. Nothing is deleted on the word of a listing, a manifest or an object that
-//! could not be read.
+//! could not be read, and nothing that a backup which is at work has made.
 
 mod inventory;
 mod legacy;
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::{Code, Error};
-use crate::lock::{self, Work};
+use crate::lock::{self, BackupsAtWork, Work};
 use crate::qdrant::Cluster;
 use crate::report::{Item, total};
 use crate::sets::{self, SetId, quality};
@@ -36,35 +36,62 @@ const COLLECTIONS_AT_ONCE: usize = 4;
 /// How many objects are deleted at the same time.
 const DELETIONS_AT_ONCE: usize = 8;
 
-/// Prunes the sets of one collection; in a dry run, says what would be done. `made` is the set that this run has made,
-/// `streamed` what lies in the bucket of snapshots that this program has stored itself.
-async fn prune(
-    context: &Context,
-    bucket: &dyn ObjectStore,
-    scope: &Scope,
-    collection: &str,
-    streamed: &Result<BTreeMap<String, Vec<Object>>, Error>,
-    made: Option<&SetId>,
-) -> Vec<Item> {
+/// One run's pruning of sets.
+struct Pruning<'a> {
+    context: &'a Context,
+    bucket: &'a dyn ObjectStore,
+    scope: &'a Scope,
+    at_work: BackupsAtWork<'a>,
+    begun: Result<Begun, Error>,
+    /// The set that this run has made.
+    made: Option<&'a SetId>,
+}
+
+/// What was looked at once, at the beginning.
+struct Begun {
+    /// What lies in the bucket of snapshots that this program has stored itself, by collection.
+    streamed: BTreeMap<String, Vec<Object>>,
+    /// The runs that were at a backup.
+    at_work: BTreeSet<String>,
+}
+
+impl<'a> Pruning<'a> {
+    async fn new(
+        context: &'a Context,
+        bucket: &'a dyn ObjectStore,
+        scope: &'a Scope,
+        work: Work,
+        made: Option<&'a SetId>,
+    ) -> Self {
+        let at_work = BackupsAtWork::new(context, bucket, work);
+        let begun =
+            async { Ok(Begun { streamed: inventory::streamed(bucket).await?, at_work: at_work.runs().await? }) };
+        let begun = begun.await;
+        Self { context, bucket, scope, at_work, begun, made }
+    }
+}
+
+/// Prunes the sets of one collection; in a dry run, says what would be done.
+async fn prune(pruning: &Pruning<'_>, collection: &str) -> Vec<Item> {
+    let &Pruning { context, bucket, scope, made, .. } = pruning;
     let settings = &context.settings;
-    let taken = match streamed {
-        Ok(streamed) => {
-            let streamed = streamed.get(collection).map(Vec::as_slice).unwrap_or_default();
-            Inventory::take(bucket, collection, &scope.records, streamed).await
-        }
-        Err(error) => Err(error.clone()),
+    let taken = async {
+        let begun = pruning.begun.as_ref().map_err(Error::clone)?;
+        let streamed = begun.streamed.get(collection).map(Vec::as_slice).unwrap_or_default();
+        Ok((Inventory::take(bucket, collection, &scope.records, streamed).await?, &begun.at_work))
     };
-    let inventory = match taken {
-        Ok(inventory) => inventory,
-        Err(error) => {
+    let (inventory, at_work) = match taken.await {
+        Ok(taken) => taken,
+        Err::<_, Error>(error) => {
             let item = Item::failed("collection", error.clone()).collection(collection);
             return vec![item.cause(format!("nothing was pruned: {error}"))];
         }
     };
     scope.note(&inventory);
     let now = context.ports.clock.now();
-    let mut plan = plan::plan(&inventory, &Rules { keep: &settings.keep, sweep: &settings.sweep, now, made, scope });
-    let left = orphans::leave_foreign(context, bucket, &inventory, &mut plan.orphans).await;
+    let rules = Rules { keep: &settings.keep, sweep: &settings.sweep, now, made, at_work, scope };
+    let mut plan = plan::plan(&inventory, &rules);
+    let left = orphans::leave(context, bucket, &pruning.at_work, &inventory, &mut plan.orphans).await;
     let mut items = Vec::new();
     for (id, reason) in &plan.kept {
         context.plan(&["keep", collection, id, reason]);
@@ -174,11 +201,8 @@ async fn prune_after(
     gone.retain(|collection, _| scope.is_gone(collection) && choice.takes(collection));
     collections.extend(gone.into_keys());
     let mut denied = None;
-    let scope = &scope;
-    let streamed = &inventory::streamed(bucket).await;
-    let work = collections
-        .into_iter()
-        .map(|collection| async move { prune(context, bucket, scope, &collection, streamed, Some(made)).await });
+    let pruning = &Pruning::new(context, bucket, &scope, Work::Retention, Some(made)).await;
+    let work = collections.into_iter().map(|collection| async move { prune(pruning, &collection).await });
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| {
         for item in items {
             if item.code() == Some(Code::StoreUnauthorized) {
@@ -216,9 +240,7 @@ pub(crate) async fn prune_sets(
     scope: &Scope,
     collections: BTreeSet<String>,
 ) {
-    let streamed = &inventory::streamed(bucket).await;
-    let work = collections
-        .into_iter()
-        .map(|collection| async move { prune(context, bucket, scope, &collection, streamed, None).await });
+    let pruning = &Pruning::new(context, bucket, scope, Work::Prune, None).await;
+    let work = collections.into_iter().map(|collection| async move { prune(pruning, &collection).await });
     concurrent::at_most(COLLECTIONS_AT_ONCE, work, |items| context.reporter.report_all(items)).await;
 }

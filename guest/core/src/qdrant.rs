@@ -7,6 +7,7 @@ mod discovery;
 mod error;
 mod stream;
 mod upload;
+pub mod version;
 
 pub use api::{CONSENSUS_TRIES, SnapshotDescription};
 pub use client::Client;

@@ -61,8 +61,11 @@ const SIDE_BY_SIDE: [(&str, &str); 3] = [
     ("QDRANT_RESTORE_SWITCH_ALIASES", "true"),
 ];
 
+const STREAM: [(&str, &str); 1] = [("QDRANT_SNAPSHOT_TRANSFER", "stream")];
+const AUTO: [(&str, &str); 1] = [("QDRANT_SNAPSHOT_TRANSFER", "auto")];
+
 /// Every task that sends requests.
-pub const JOBS: [Job; 20] = [
+pub const JOBS: [Job; 22] = [
     Job { name: "create_snap", task: "create_snap", options: &[], settings: &[], start: Start::Filled },
     Job { name: "recover_snap", task: "recover_snap", options: &[], settings: &[], start: Start::Wiped },
     Job { name: "create_snap_shards", task: "create_snap_shards", options: &[], settings: &[], start: Start::Filled },
@@ -84,6 +87,8 @@ pub const JOBS: [Job; 20] = [
     Job { name: "get_snap_s3", task: "get_snap_s3", options: &[], settings: &[], start: Start::Stored },
     Job { name: "get_colla", task: "get_colla", options: &[], settings: &[], start: Start::Filled },
     Job { name: "recover_colla", task: "recover_colla", options: &[], settings: &[], start: Start::Unaliased },
+    Job { name: "stream", task: "create_snap_shards", options: &[], settings: &STREAM, start: Start::Filled },
+    Job { name: "auto", task: "create_snap_shards", options: &[], settings: &AUTO, start: Start::Filled },
     Job { name: "prune sets", task: "prune_snap", options: &[], settings: &[], start: Start::Stored },
     Job { name: "force", task: "recover_snap_shards", options: &[], settings: &FORCE, start: Start::Overwritten },
     Job { name: "force generation", task: "recover_snap", options: &[], settings: &FORCE, start: Start::Overwritten },

@@ -10,7 +10,7 @@ pub fn class(place: Place, method: &Method, uri: &Uri) -> String {
         Place::Qdrant(_) => format!("{method} qdrant {}", of_qdrant(uri.path())),
         Place::S3 => {
             let query = uri.query().unwrap_or_default();
-            format!("{method} s3 {}", of_s3(uri.path(), query))
+            format!("{method} s3 {}{}", of_s3(uri.path(), query), of_upload(query))
         }
     }
 }
@@ -36,6 +36,17 @@ fn of_s3(path: &str, query: &str) -> String {
         return format!("listing of {}", folder(&prefix.replace("%2F", "/")));
     }
     folder(key)
+}
+
+/// Which call of an upload in parts it is.
+fn of_upload(query: &str) -> &'static str {
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    match () {
+        () if has("uploads") => "?uploads",
+        () if has("partNumber") => "?partNumber",
+        () if has("uploadId") => "?uploadId",
+        () => "",
+    }
 }
 
 /// The top folder, what is below it, and what kind of file it is.

@@ -59,6 +59,8 @@ pub fn kinds(api: Api) -> Vec<Kind> {
         once("stall", "", Wrong::Stall(STALL)),
         once("drip", "", Wrong::Drip(Duration::from_millis(40))),
         once("truncated", "", Wrong::TruncateHalf),
+        // As Qdrant ends a stream that it gives up.
+        once("ends early", "", Wrong::Short(700)),
         once("garbage", "", Wrong::Answer(garbage())),
         once("not HTTP", "", Wrong::NotHttp),
         once("wrong shape", "strange", Wrong::Answer(strange(api))),

@@ -167,6 +167,15 @@ fn table(
 
 /// Tries `each` cases of the jobs of these names, one after another in one place: for tests on a paused clock.
 pub async fn run_natively(names: &[&str], each: usize) -> Summary {
+    run_in_memory(names, &[""], each).await
+}
+
+/// Tries `most` cases of one job whose classes of requests end in one of these ways.
+pub async fn run_class_natively(name: &str, classes: &[&str], most: usize) -> Summary {
+    run_in_memory(&[name], classes, most).await
+}
+
+async fn run_in_memory(names: &[&str], ends: &[&str], each: usize) -> Summary {
     let started = Instant::now();
     let (mut summary, mut clean) = (Summary::default(), BTreeMap::new());
     let mut bench = Bench::native().await;
@@ -174,6 +183,7 @@ pub async fn run_natively(names: &[&str], each: usize) -> Summary {
         let classes = record(&mut bench, job).await;
         summary.requests.insert(job.name, classes.len());
         let mut cases = plan(job, &classes);
+        cases.retain(|case| ends.iter().any(|end| case.class.ends_with(end)));
         cases.sort_by_key(|case| hash(&case.to_string()));
         for case in cases.into_iter().take(each) {
             let verdict = attempt(&mut bench, &case, &mut clean).await;

@@ -9,6 +9,7 @@ use qdrant_backup_core::naming::SnapshotName;
 use qdrant_backup_core::places::Places;
 use qdrant_backup_core::sets::{SetId, SetManifest};
 use qdrant_backup_core::state_files;
+use serde_json::Value;
 
 use super::bench::{Bench, COLLECTIONS, Job, Start};
 use crate::native;
@@ -222,12 +223,26 @@ pub async fn complete(
             file(state_files::ALIASES)
         }
         "create_snap_shards" => {
+            let mut named = BTreeSet::new();
             for collection in COLLECTIONS {
-                if bench.site.s3.keys(&SetId::folder(collection)).is_empty() {
+                let sets = bench.site.s3.keys(&SetId::folder(collection));
+                if sets.is_empty() {
                     return Err(format!("`{collection}` has no set"));
                 }
+                for key in sets {
+                    let set: Value = serde_json::from_slice(&bench.site.s3.get(&key).unwrap_or_default())
+                        .map_err(|error| format!("`{key}`: {error}"))?;
+                    let shards = set["shards"].as_array().cloned().unwrap_or_default();
+                    named.extend(shards.iter().filter_map(|shard| shard["s3_key"].as_str()).map(str::to_owned));
+                }
             }
-            Ok(())
+            let uploads = bench.site.s3.uploads();
+            if !uploads.is_empty() {
+                return Err(format!("uploads are left: {uploads:?}"));
+            }
+            // What a killed run has stored is a prune's to remove.
+            let mut streamed = bench.site.s3.keys("streamed/").into_iter().filter(|key| !again && !named.contains(key));
+            streamed.next().map_or(Ok(()), |key| Err(format!("`{key}` belongs to no set")))
         }
         _ if job.name == "side by side" => {
             let content = client.content("docs-2").await;

@@ -101,7 +101,10 @@ impl Cluster {
         if body["sharding_method"] == "custom" && !self.options.clustered {
             return Err(bad_request("Distributed mode disabled"));
         }
-        let mut collection = Collection::new(body, self.peers.len(), &self.options.service, self.options.memory)?;
+        let mut collection = {
+            let Options { service, memory, later, .. } = &self.options;
+            Collection::new(body, self.peers.len(), service, *memory, later)?
+        };
         if !collection.is_custom() {
             let shards = collection.number("shard_number") as u32;
             for (id, peers) in (0..).zip(self.place(&mut state, shards, collection.number("replication_factor"))) {

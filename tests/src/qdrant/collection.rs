@@ -53,7 +53,8 @@ impl Collection {
     /// A collection from the body of `PUT /collections/{c}`, still without shards.
     ///
     /// `service`: what the server's own configuration has for collections that do not say.
-    pub fn new(body: &Value, peers: usize, service: &Value, memory: bool) -> Result<Self, Refusal> {
+    /// `later`: parts of a configuration that a later version than the stand-in's has.
+    pub fn new(body: &Value, peers: usize, service: &Value, memory: bool, later: &[String]) -> Result<Self, Refusal> {
         if body["hnsw_config"]["full_scan_threshold"].as_u64().is_some_and(|threshold| threshold < 10) {
             return Err(Refusal {
                 status: 422,
@@ -96,7 +97,7 @@ impl Collection {
             "wal_config": with_defaults(json!({"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1}), given("wal_config")),
             "quantization_config": given("quantization_config"),
         });
-        for name in ["strict_mode_config", "metadata"] {
+        for name in ["strict_mode_config", "metadata"].into_iter().chain(later.iter().map(String::as_str)) {
             if let Some(value) = given(name) {
                 config[name] = value;
             }

@@ -27,3 +27,16 @@ async fn a_drill_and_a_look_outlive_faults() {
 async fn retention_outlives_faults() {
     hold(&["prune sets", "prune_snap"], 15).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_by_stream_outlives_faults() {
+    hold(&["stream", "auto"], 30).await;
+}
+
+/// Every fault at each call of an upload.
+#[tokio::test(start_paused = true)]
+async fn an_upload_outlives_each_fault_at_each_call() {
+    let summary = matrix::run_class_natively("stream", &["?uploads", "?partNumber", "?uploadId"], 999).await;
+    assert!(summary.wrong().is_empty(), "{}", summary.wrong().join("\n"));
+    assert!(summary.tried() > 100, "{summary}");
+}

@@ -60,7 +60,9 @@ async fn a_record_of_other_snapshots_says_nothing_of_these() {
     site.run(&["drill", "--into", &into]).await.expect(0);
     let [record] = drills(&site).try_into().unwrap();
     let good = site.s3.get(&record).unwrap();
-    for (name, wrong) in [("snapshots", json!("00")), ("backup_set_id", json!("x")), ("version", json!(9))] {
+    for (name, wrong) in
+        [("snapshots", json!("00")), ("backup_set_id", json!("x")), ("version", json!(9)), ("verified", json!(false))]
+    {
         change(&site, &record, |record| record[name] = wrong);
         assert_eq!(levels(&site).await, ["restorable"], "{name}");
         site.s3.put(&record, good.clone());

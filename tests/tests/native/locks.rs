@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use qdrant_backup_tests::clock;
-use qdrant_backup_tests::faults::{Canned, Wrong};
+use qdrant_backup_tests::faults::{Canned, Event, Wrong};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::{Run, Site};
 use serde_json::json;
@@ -93,6 +93,26 @@ async fn the_lock_of_a_killed_run_heals_itself() {
     let started = clock::now();
     run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["waiting for its heartbeat", "silent"]);
     assert!(clock::now() - started > time::Duration::seconds(65));
+}
+
+/// It held the lock of its backup and that of what it pruned after it.
+#[tokio::test(start_paused = true)]
+async fn a_killed_run_is_watched_once_whatever_it_held() {
+    let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+    site.source.client().create("docs", json!({"shard_number": 1})).await;
+    let keep = ("QDRANT_BACKUP_RETENTION_SETS", "1");
+    run(&site, 0, &SETS, &[keep]).await.expect(0);
+    clock::another_second().await;
+    let never = Wrong::Before(Event::new(std::future::pending));
+    site.s3.fail(fault(Method::DELETE, "backup_manifests/docs/", 1, never));
+    let killed = tokio::time::timeout(Duration::from_secs(30), run(&site, 0, &SETS, &[keep])).await;
+    assert!(killed.is_err() && site.s3.keys("run_locks/").len() == 2, "{:?}", site.s3.keys("run_locks/"));
+    let started = clock::now();
+    let next = run(&site, 0, &SETS, &[keep]).await.expect(0);
+    assert_eq!(next.stderr.matches("waiting to see").count(), 1, "{}", next.stderr);
+    assert!(clock::now() - started < time::Duration::seconds(80));
+    assert!(site.s3.keys("run_locks/").is_empty());
+    assert_eq!(manifests(&site).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,7 @@ mod partial;
 mod placement;
 mod prefixes;
 mod prune;
+mod prune_beside;
 mod readme;
 mod records;
 mod report;
@@ -37,6 +38,7 @@ mod sources;
 mod stream;
 mod two;
 mod uploads;
+mod versions;
 
 use http::Method;
 use qdrant_backup_core::places::Places;

@@ -257,7 +257,7 @@ async fn the_next_run_ends_the_uploads_of_a_killed_one() {
     others.iter().for_each(|key| drop(site.s3.store().begin_upload(key)));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     let run = site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0);
-    run.says(&["1 uploads that an earlier run did not end were aborted"]);
+    run.says(&["1 uploads that were begun and not ended were aborted"]);
     let mut left = site.s3.uploads();
     left.sort();
     let mut expected = others.to_vec();
@@ -298,8 +298,8 @@ async fn what_was_found_out_is_remembered_and_corrected() {
     stored.source.client().create("docs", json!({"shard_number": 1})).await;
     stored.source.client().fill("docs", 0, 20).await;
     stored.run_with(&["create_snap_shards"], &[AUTO]).await.expect(0);
-    assert_eq!((record(&stored)["transfer"].clone(), made(&stored)), (json!("storage"), 2));
-    assert_eq!(stored.s3.keys("snapshots/").len(), 1, "what was made to find out is gone");
+    assert_eq!((record(&stored)["transfer"].clone(), made(&stored)), (json!("storage"), 1));
+    assert_eq!(stored.s3.keys("snapshots/").len(), 1);
     assert!(streamed(&stored).is_empty());
 
     // The server was configured otherwise meanwhile.
@@ -313,6 +313,96 @@ async fn what_was_found_out_is_remembered_and_corrected() {
         .says(&["from now on snapshots of shards are streamed through"]);
     assert_eq!(record(&local)["transfer"], "stream");
     nothing_is_left(&local).await;
+}
+
+/// The snapshot that tells is the first one of the backup, and no other.
+#[tokio::test(start_paused = true)]
+async fn what_tells_the_way_is_a_snapshot_of_the_backup() {
+    for local in [false, true] {
+        let site = Site::native(Options { peers: 2, local_snapshots: local, ..Options::default() }).await;
+        let client = site.source.client();
+        for (name, shards, points) in [("a-large", 3, 90), ("b-large", 2, 60), ("z-small", 2, 10)] {
+            client.create(name, json!({"shard_number": shards})).await;
+            client.fill(name, 0, points).await;
+        }
+        let before = client.contents().await;
+        site.run_with(&["create_snap_shards"], &[AUTO]).await.expect(0);
+        let asked = site.s3.faults().requests();
+        let made: Vec<&str> = asked
+            .iter()
+            .filter(|request| request.method == Method::POST && request.uri.path().ends_with("/snapshots"))
+            .map(|request| request.uri.path())
+            .collect();
+        assert_eq!(made.len(), if local { 1 } else { 7 }, "{made:?}");
+        assert!(made[0].starts_with("/collections/z-small/shards/"), "{made:?}");
+        let keys = if local { streamed(&site) } else { site.s3.keys("snapshots/") };
+        assert_eq!((keys.len(), site.s3.keys("backup_manifests/").len()), (7, 3));
+        client.wipe().await;
+        site.run(&["recover_snap_shards"]).await.expect(0);
+        assert_same(&client.contents().await, &before);
+    }
+}
+
+/// The others wait for it, and it does not wait for a place behind them.
+#[tokio::test(start_paused = true)]
+async fn the_smallest_of_many_collections_is_taken_first() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    let client = site.source.client();
+    for number in 0..34 {
+        let (name, points) = if number == 33 { ("z-small".to_owned(), 1) } else { (format!("c{number}"), 2) };
+        client.create(&name, json!({"shard_number": 1})).await;
+        client.fill(&name, 0, points).await;
+    }
+    let run = site.run_with(&["create_snap_shards"], &[AUTO]);
+    let run = tokio::time::timeout(Duration::from_secs(3600), run).await;
+    run.expect("an end").expect(0);
+    assert_eq!(site.s3.keys("backup_manifests/").len(), 34);
+}
+
+/// What was to tell it fails: all others are backed up, and the next run finds out.
+#[tokio::test(start_paused = true)]
+async fn a_first_snapshot_that_fails_holds_up_no_other() {
+    for uri in ["/collections/small/shards/*/snapshots", "/collections/small/cluster"] {
+        let site = site(Options { peers: 1, clustered: false, ..Options::default() }).await;
+        for (name, points) in [("docs", 60), ("small", 10)] {
+            site.source.client().create(name, json!({"shard_number": 2})).await;
+            site.source.client().fill(name, 0, points).await;
+        }
+        let refused = Wrong::Status(422, r#"{"status": {"error": "no"}}"#.to_owned());
+        let method = if uri.ends_with("cluster") { Method::GET } else { Method::POST };
+        site.s3.faults().add(Chosen::Qdrant, fault(method, uri, 99, refused));
+        let run = site.run_with(&["create_snap_shards"], &[AUTO]);
+        failed(tokio::time::timeout(Duration::from_secs(3600), run).await.expect("an end"));
+        assert_eq!((manifests(&site).len(), site.s3.keys("backup_manifests/").len()), (1, 1));
+        site.s3.heal();
+        clock::another_second().await;
+        site.run_with(&["create_snap_shards"], &[AUTO]).await.expect(0);
+        assert_eq!((manifests(&site).len(), site.s3.keys("backup_manifests/").len()), (2, 3));
+    }
+}
+
+/// The pods of an Indexed Job send at the same time, each for its share of the collections.
+#[tokio::test(start_paused = true)]
+async fn a_share_leaves_the_uploads_of_other_shares_alone() {
+    let site = site(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    for name in ["docs", "more", "tags", "else"] {
+        site.source.client().create(name, json!({"shard_number": 1})).await;
+        site.source.client().fill(name, 0, 10).await;
+    }
+    site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0);
+    let source = manifests(&site)[0].source_id.clone().unwrap();
+    for name in ["docs", "more", "tags", "else"] {
+        site.s3.store().begin_upload(&format!("streamed/{source}/{name}/2026-01-01T00-00-00Z-other/0.snapshot"));
+    }
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let mut left = Vec::new();
+    for index in ["0", "1"] {
+        let share =
+            [BY_STREAM, ("QDRANT_BACKUP_SHARES", "2"), ("JOB_COMPLETION_INDEX", index), ("QDRANT_BACKUP_RUN", "r")];
+        site.run_with(&["create_snap_shards"], &share).await.expect(0);
+        left.push(site.s3.uploads().len());
+    }
+    assert!(0 < left[0] && left[0] < 4 && left[1] == 0, "{left:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,6 +442,22 @@ async fn streamed_sets_are_pruned_and_so_is_what_belongs_to_none() {
     let left = streamed(&site);
     assert!(!left.contains(&orphan) && left.contains(&young) && left.iter().any(|key| key == foreign), "{left:?}");
     assert_eq!(left.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_set_is_drilled() {
+    let site = small(0).await;
+    let before = site.source.client().contents().await;
+    site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0);
+    site.run(&["drill"]).await.expect(0).says(&["20 points, verified on every replica"]);
+    assert_same(&site.source.client().contents().await, &before);
+    site.run(&["list_sets"]).await.expect(0);
+    // One whose snapshot is damaged is found.
+    let [key] = streamed(&site).try_into().unwrap();
+    let mut bytes = site.s3.get(&key).unwrap();
+    bytes[700] ^= 1;
+    site.s3.put(&key, bytes);
+    failed(site.run(&["drill"]).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,7 +86,9 @@ impl<'a> Job<'a> {
     pub(super) async fn back_up(&self) -> Vec<Item> {
         let started = self.now();
         let mut snapshots = Snapshots::default();
-        let ended = match self.make(started, &mut snapshots).await {
+        let made = self.make(started, &mut snapshots).await;
+        self.transfer.collection_ended(self.collection).await;
+        let ended = match made {
             Err(Ended::Failed(_)) if look::is_deleted(self.cluster, self.collection).await => {
                 Err(Ended::NoSubject(DELETED))
             }
@@ -178,6 +180,9 @@ impl<'a> Job<'a> {
         let count =
             || async { counted(self.context, looked.peer, self.collection, client.count(self.collection).await) };
         let before = count().await;
+        let mut replicas: Vec<_> = replicas.into_iter().collect();
+        let first = self.transfer.first_shard(self.collection);
+        replicas.sort_by_key(|(shard, _)| Some(*shard) != first);
         let work = replicas.into_iter().map(|(shard, replicas)| self.take(shard, replicas, &looked));
         for (item, taken) in join_all(work).await {
             let cause = item.cause.clone().unwrap_or_default();
@@ -284,14 +289,20 @@ impl<'a> Job<'a> {
         let subject = Subject { collection: self.collection, peer: replica.id, shard: Some(shard) };
         // A server without clustering tells its id only with a collection.
         let own_id = if self.cluster.distributed { replica.id } else { looked.peer_id };
+        let turn = self.transfer.turn(self.collection).await;
         if self.transfer.is_stream() {
             return self.stream(subject, shard, replica, own_id, looked).await;
         }
         match self.by_storage(subject, shard, replica, own_id, looked).await {
             Err(error) if self.transfer.is_contradicted_by(&error).await => {
+                drop(turn);
                 self.stream(subject, shard, replica, own_id, looked).await
             }
-            taken => taken,
+            Ok(taken) => {
+                self.transfer.is_confirmed().await;
+                Ok(taken)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -14,8 +14,8 @@ use crate::archive::{self, Passed, Passing};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::qdrant::{Client, QdrantError, Streamed};
+use crate::sets::StreamedKey;
 use crate::sets::quality::made_by;
-use crate::sets::{SetId, StreamedKey};
 use crate::settings::ArchiveCheck;
 use crate::store::{ObjectStore, Part, Upload};
 
@@ -295,24 +295,27 @@ impl Source {
     }
 }
 
-/// Aborts the uploads that earlier runs have begun for this source and not ended: those of others are never touched, and a
-/// run that is at work for this source is kept out by its lock.
-pub(super) async fn abort_leftovers(context: &Context, bucket: &dyn ObjectStore, transfer: &Transfer<'_>, set: &SetId) {
-    let Some(source) = transfer.known_source() else { return };
+/// Aborts the uploads that were begun for this source, for the share of its collections that this run takes, and not ended:
+/// those of others are never touched, and another run at work for them is kept out by its lock. To be called while this run
+/// sends nothing: it may have begun one whose answer was lost. False where they can't be listed, which was told.
+pub(super) async fn abort_leftovers(context: &Context, bucket: &dyn ObjectStore, transfer: &Transfer<'_>) -> bool {
+    let Some(source) = transfer.known_source() else { return true };
     let mut left = Vec::new();
     let prefix = bucket.places().ours(&StreamedKey::folder(source));
     let mut note = |upload: Upload| {
         let key = StreamedKey::parse(bucket.places().bare(&upload.key));
-        if key.is_some_and(|key| key.source == source && key.set != set.as_str()) {
+        let takes = |key: &StreamedKey| context.settings.share.is_none_or(|share| share.takes(&key.collection));
+        if key.is_some_and(|key| key.source == source && takes(&key)) {
             left.push(upload);
         }
     };
     if let Err(error) = bucket.list_uploads(&prefix, &mut note).await {
         let what = format!(
-            "it is not known whether a killed run has left parts of uploads in the bucket: {error}; a lifecycle rule \
+            "whether parts of uploads that were not ended are left in the bucket is not known: {error}; a lifecycle rule \
              of the bucket (AbortIncompleteMultipartUpload) removes them as well"
         );
-        return context.log.warn(None, &what);
+        context.log.warn(None, &what);
+        return false;
     }
     let mut aborted = 0;
     for upload in &left {
@@ -322,6 +325,7 @@ pub(super) async fn abort_leftovers(context: &Context, bucket: &dyn ObjectStore,
         }
     }
     if aborted > 0 {
-        context.log.info(None, &format!("{aborted} uploads that an earlier run did not end were aborted"));
+        context.log.info(None, &format!("{aborted} uploads that were begun and not ended were aborted"));
     }
+    true
 }

@@ -1,14 +1,15 @@
 //! How the snapshots of a source's shards get into the bucket: Qdrant stores them there, or sends them to this program. What
-//! Qdrant is configured for can't be asked; it is found out with the smallest shard, once a source.
+//! Qdrant is configured for can't be asked; it is found out once a source: by the first snapshot that is made, which is of a
+//! small shard, and which all others wait for.
 
 use std::cell::Cell;
 
-use super::check::NewSnapshot;
-use super::snapshot::{Subject, known};
+use async_lock::{Mutex, MutexGuard, OnceCell};
+
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::{Code, Error};
-use crate::qdrant::{Cluster, Peer};
+use crate::qdrant::Cluster;
 use crate::sets::{SetId, StreamedKey};
 use crate::settings;
 use crate::source::{self, Source, SourceId};
@@ -30,6 +31,12 @@ pub(super) struct Transfer<'a> {
     source: Option<String>,
     /// True where they are sent to this program.
     stream: Cell<bool>,
+    /// The collection, and its shard, by whose snapshots it is found out; `None` where it is known.
+    first: Option<(String, u32)>,
+    /// Whose snapshot finds it out.
+    finding: Mutex<()>,
+    /// Set when nobody has to wait any more: it was found out, or can't be.
+    ended: OnceCell<()>,
 }
 
 impl<'a> Transfer<'a> {
@@ -48,17 +55,67 @@ impl<'a> Transfer<'a> {
                 SourceId::of_new(&peers).map(|id| id.to_string())
             }
         };
-        let transfer = Self { context, bucket, cluster, source, stream: Cell::new(false) };
+        let (stream, finding, ended) = (Cell::new(false), Mutex::new(()), OnceCell::new());
+        let mut transfer = Self { context, bucket, cluster, source, stream, first: None, finding, ended };
         let stream = match context.settings.transfer {
-            settings::Transfer::Storage => false,
-            settings::Transfer::Stream => true,
-            settings::Transfer::Auto => transfer.found_out(recorded.as_ref(), collections).await,
+            settings::Transfer::Storage => Some(false),
+            settings::Transfer::Stream => Some(true),
+            settings::Transfer::Auto => transfer.remembered(recorded.as_ref()).await,
         };
-        transfer.stream.set(stream);
-        if stream {
-            transfer.say("snapshots of shards are streamed through this program into the bucket");
+        match stream {
+            Some(stream) => transfer.stream.set(stream),
+            None if context.settings.dry_run => {}
+            None => transfer.first = transfer.smallest(collections).await,
+        }
+        if transfer.is_stream() {
+            transfer.say("snapshots of shards are sent through this program into the bucket");
         }
         transfer
+    }
+
+    /// The collection that has to be backed up before the others can be, where there is one.
+    pub(super) fn first_collection(&self) -> Option<&str> {
+        self.first.as_ref().map(|(collection, _)| collection.as_str())
+    }
+
+    /// The shard of `collection` that is to be taken first.
+    pub(super) fn first_shard(&self, collection: &str) -> Option<u32> {
+        self.first.as_ref().filter(|(first, _)| first == collection).map(|(_, shard)| *shard)
+    }
+
+    /// Waits until it is found out how snapshots get into the bucket. With a guard it is the caller's snapshot that finds it
+    /// out, and the guard that keeps the others waiting.
+    pub(super) async fn turn(&self, collection: &str) -> Option<MutexGuard<'_, ()>> {
+        if self.first.is_none() || self.ended.is_initialized() {
+            return None;
+        }
+        if self.first_shard(collection).is_none() {
+            self.ended.wait().await;
+            return None;
+        }
+        let guard = self.finding.lock().await;
+        (!self.ended.is_initialized()).then_some(guard)
+    }
+
+    /// The snapshot that was made is in the bucket: Qdrant stores them there.
+    pub(super) async fn is_confirmed(&self) {
+        if self.end().await {
+            self.say("Qdrant stores its snapshots in this bucket");
+            self.remember(settings::Transfer::Storage).await;
+        }
+    }
+
+    /// The backup of `collection` has ended: where it was to find out, nobody waits any longer, and each snapshot tells by
+    /// itself.
+    pub(super) async fn collection_ended(&self, collection: &str) {
+        if self.first_shard(collection).is_some() {
+            self.end().await;
+        }
+    }
+
+    /// Lets all go on; true for the first who does.
+    async fn end(&self) -> bool {
+        self.first.is_some() && self.ended.set(()).await.is_ok()
     }
 
     /// True where snapshots are sent through this program.
@@ -88,8 +145,18 @@ impl<'a> Transfer<'a> {
         if self.context.settings.transfer != settings::Transfer::Auto || error.code() != Code::SnapshotMissing {
             return false;
         }
+        let is_first = self.end().await;
         if !self.stream.replace(true) {
-            self.say(&format!("{error}; from now on snapshots of shards are streamed through this program"));
+            let what = if is_first {
+                format!(
+                    "Qdrant does not store its snapshots in this bucket (they are on the peers' own disks, or elsewhere; of \
+                     the first one: {})",
+                    error.what_to_do()
+                )
+            } else {
+                error.to_string()
+            };
+            self.say(&format!("{what}; from now on snapshots of shards are sent through this program into the bucket"));
             self.remember(settings::Transfer::Stream).await;
         }
         true
@@ -99,28 +166,10 @@ impl<'a> Transfer<'a> {
         self.context.log.info(Some(&self.cluster.host.to_string()), what);
     }
 
-    /// True where snapshots have to be sent through this program: as it is remembered, or as the smallest shard shows.
-    async fn found_out(&self, recorded: Option<&Source>, collections: &[String]) -> bool {
-        if let Some(recorded) = recorded
-            && let Ok(Some(known)) = source::transfer(self.bucket, recorded).await
-        {
-            return known == settings::Transfer::Stream.name();
-        }
-        if self.context.settings.dry_run || collections.is_empty() {
-            return false;
-        }
-        let stores = match self.stores_in_bucket(collections).await {
-            Ok(Some(stores)) => stores,
-            // Nothing is known: each snapshot tells by itself.
-            Ok(None) => return false,
-            Err(error) => {
-                self.say(&format!("it is not known whether Qdrant stores snapshots in this bucket: {error}"));
-                return false;
-            }
-        };
-        let found = if stores { settings::Transfer::Storage } else { settings::Transfer::Stream };
-        self.remember(found).await;
-        !stores
+    /// True where snapshots have to be sent through this program, as an earlier run has found out.
+    async fn remembered(&self, recorded: Option<&Source>) -> Option<bool> {
+        let known = source::transfer(self.bucket, recorded?).await.ok()??;
+        Some(known == settings::Transfer::Stream.name())
     }
 
     async fn remember(&self, found: settings::Transfer) {
@@ -132,33 +181,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Makes a snapshot of the smallest shard, checks whether it is in the bucket, and removes it. `None`: there is none
-    /// that could be made.
-    async fn stores_in_bucket(&self, collections: &[String]) -> Result<Option<bool>, Error> {
-        let Some((collection, peer, shard)) = self.smallest(collections).await else { return Ok(None) };
-        let client = &peer.client;
-        let subject = Subject { collection: &collection, peer: peer.id.unwrap_or_default(), shard: Some(shard) };
-        let created = known(client, subject).await?.create(self.context, client, subject).await?;
-        let name = created.description.name;
-        let key = subject.key(self.bucket.key_prefix(), &name);
-        let there = self.bucket.stat(&key).await;
-        let removed = NewSnapshot::of_qdrant(client, subject, name.clone()).remove(self.context).await;
-        if let Err(left) = removed {
-            let what =
-                format!("the snapshot `{name}`, made to see where Qdrant stores it, could not be deleted: {left}");
-            self.context.log.warn(Some(&peer.address()), &what);
-        }
-        let stores = there?.is_some();
-        self.say(if stores {
-            "Qdrant stores its snapshots in this bucket"
-        } else {
-            "Qdrant does not store its snapshots in this bucket (they are on the peers' own disks, or elsewhere)"
-        });
-        Ok(Some(stores))
-    }
-
-    /// The shard with the fewest points of the collection with the fewest points, and a peer that can be asked for it.
-    async fn smallest(&self, collections: &[String]) -> Option<(String, &'a Peer, u32)> {
+    /// The shard with the fewest points of the collection with the fewest points.
+    async fn smallest(&self, collections: &[String]) -> Option<(String, u32)> {
         let mut sizes = Vec::new();
         let asked = collections.iter().take(LOOKED_AT).map(|collection| async move {
             let peer = self.cluster.peer_to_ask(collection)?;
@@ -174,11 +198,11 @@ impl<'a> Transfer<'a> {
                 let active = there.replicas.iter().filter(|(_, replica)| replica.is_active());
                 let Some(peer) = active.filter_map(|(id, _)| self.cluster.peer(*id)).next() else { continue };
                 if let Ok(points) = peer.client.count_replica(collection, *shard).await {
-                    shards.push((points, *shard, peer));
+                    shards.push((points, *shard));
                 }
             }
-            if let Some((_, shard, peer)) = shards.into_iter().min_by_key(|(points, shard, _)| (*points, *shard)) {
-                return Some((collection.clone(), peer, shard));
+            if let Some((_, shard)) = shards.into_iter().min() {
+                return Some((collection.clone(), shard));
             }
         }
         None

@@ -48,7 +48,7 @@ pub(crate) async fn find(context: &Context) -> Result<Source, Error> {
             let id = peer.id.map_or_else(|| "without clustering".to_owned(), |id| format!("peer {id}"));
             context.log.info(Some(&peer.address()), &format!("Qdrant {}, {id}", peer.version));
         }
-        if let Some(warning) = cluster.mixed_versions() {
+        for warning in cluster.version_warnings() {
             context.log.warn(Some(&cluster.host.to_string()), &warning);
         }
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{Code, Error};
+use crate::qdrant::version;
 use crate::qdrant::{Client, Cluster};
 use crate::report::Item;
 
@@ -99,11 +100,7 @@ impl ClusterState {
 
 /// Qdrant has quotas since 1.19. One whose version can't be read is asked.
 fn has_quotas(version: &str) -> bool {
-    let mut parts = version.split('.').map(str::parse::<u64>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (1, 19),
-        _ => true,
-    }
+    version::parse(version).is_none() || version::is_at_least(version, (1, 19))
 }
 
 /// Tells what of the `recorded` state is another on `cluster`; sets it where that is wanted

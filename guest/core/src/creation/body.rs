@@ -23,15 +23,16 @@ pub(crate) fn of(config: &Value) -> Result<(Value, Option<Value>), Error> {
         let into = if name.starts_with("read_fan_out") { &mut late } else { &mut create };
         into.insert(name.clone(), value.clone());
     }
-    for (there, here) in [
-        ("hnsw_config", "hnsw_config"),
-        ("optimizer_config", "optimizers_config"),
-        ("wal_config", "wal_config"),
-        ("quantization_config", "quantization_config"),
-    ] {
-        if let Some(value) = config.get(there) {
-            create.insert(here.to_owned(), value.clone());
-        }
+    for (there, value) in config.as_object().into_iter().flatten() {
+        let here = match there.as_str() {
+            "params" | "strict_mode_config" | "metadata" => continue,
+            // The collection's own id.
+            "uuid" => continue,
+            "optimizer_config" => "optimizers_config",
+            // A part that no version known here has is carried as it is, like every field of the others.
+            same => same,
+        };
+        create.insert(here.to_owned(), value.clone());
     }
     let mut finish = Map::new();
     late.retain(|_, value| !value.is_null());
@@ -118,6 +119,22 @@ mod tests {
             finish.unwrap(),
             json!({"params": {"read_fan_out_factor": 2}, "strict_mode_config": {"enabled": true}})
         );
+    }
+
+    #[test]
+    fn what_no_known_version_has_is_carried_as_it_is() {
+        let config = json!({
+            "params": {"vectors": {"size": 4, "datatype": "bits8", "new": {"a": [1, {"b": null}]}}, "newer": 1},
+            "hnsw_config": {"m": 16, "memory": "pinned"}, "optimizer_config": {"fresh": true},
+            "id_tracker": {"on_disk": true}, "uuid": "u",
+        });
+        let (create, finish) = of(&config).unwrap();
+        let expected = json!({
+            "vectors": {"size": 4, "datatype": "bits8", "new": {"a": [1, {}]}}, "newer": 1,
+            "hnsw_config": {"m": 16, "memory": "pinned"}, "optimizers_config": {"fresh": true},
+            "id_tracker": {"on_disk": true},
+        });
+        assert_eq!((create, finish), (expected, None));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::naming::escape_segment;
 use crate::settings::Share;
+use crate::source::Record;
 
 /// What a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +38,19 @@ enum Scope {
     Backups,
     /// One cluster, which one of them changes.
     Cluster,
+    /// Both go on: the one that removes leaves alone what the backup, which stands first, has made and not recorded yet.
+    /// Neither has to wait for the other one, which may take days.
+    Spared,
 }
 
-/// Two that are not here do not exclude each other: a backup is not in the way of a prune, as what it has stored is young
-/// (`QDRANT_SWEEP_GRACE_SECONDS`), nor of a restore into another cluster.
-const TABLE: [(Work, Work, Scope); 17] = [
+/// Two that are not here do not exclude each other, such as a backup and a restore into another cluster.
+const TABLE: [(Work, Work, Scope); 20] = [
     (Work::Snapshots, Work::Snapshots, Scope::Share),
     (Work::Sets, Work::Sets, Scope::Share),
+    (Work::Snapshots, Work::Prune, Scope::Spared),
+    (Work::Sets, Work::Prune, Scope::Spared),
+    // Of another source with the same keys.
+    (Work::Sets, Work::Retention, Scope::Spared),
     // What is half restored is no backup.
     (Work::Snapshots, Work::Restore, Scope::Cluster),
     (Work::Sets, Work::Restore, Scope::Cluster),
@@ -95,6 +102,17 @@ impl Work {
     }
 }
 
+/// What a snapshot, or its key, says of who made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// This peer.
+    Peer(u64),
+    /// A cluster or server of this source.
+    Source(String),
+    /// It says nothing.
+    Unknown,
+}
+
 /// What a run says of its work, so that others can tell whether it is in their way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -117,7 +135,7 @@ impl Claim {
             (*one, *another) == (self.work, other.work) || (*one, *another) == (other.work, self.work)
         });
         match scope.map(|(.., scope)| scope) {
-            None => false,
+            None | Some(Scope::Spared) => false,
             Some(Scope::Cluster) => self.is_on_the_cluster_of(other),
             Some(Scope::Backups) => match (&self.source, &other.source) {
                 (Some(one), Some(another)) => one == another,
@@ -131,6 +149,24 @@ impl Claim {
                 let apart = matches!((self.share, other.share), (Some(one), Some(another))
                     if one.of == another.of && one.index != another.index);
                 same && !apart
+            }
+        }
+    }
+
+    /// True for a backup beside which `work` goes on, and leaves alone what it has made.
+    pub fn is_spared_by(&self, work: Work) -> bool {
+        TABLE.contains(&(self.work, work, Scope::Spared))
+    }
+
+    /// True where this backup may have made what `maker` says of itself, as far as the records of sources tell.
+    pub fn may_have_made(&self, maker: &Maker, records: &[Record]) -> bool {
+        let Some(source) = &self.source else { return true };
+        match maker {
+            Maker::Unknown => true,
+            Maker::Source(made) => made == source,
+            Maker::Peer(peer) => {
+                let record = records.iter().find(|record| record.id.to_string() == *source);
+                self.peers.contains(peer) || record.is_none_or(|record| record.peers().contains(peer))
             }
         }
     }
@@ -234,7 +270,8 @@ mod tests {
     fn the_table_excludes_both_ways_and_each_pair_stands_once() {
         for (place, (one, another, _)) in TABLE.iter().enumerate() {
             let (a, b) = (claim(*one, Some("a"), &[1]), claim(*another, Some("a"), &[1]));
-            assert!(a.excludes(&b) && b.excludes(&a), "{one:?} {another:?}");
+            assert_eq!(a.excludes(&b), b.excludes(&a), "{one:?} {another:?}");
+            assert!(a.excludes(&b) != a.is_spared_by(b.work), "{one:?} {another:?}");
             let again = TABLE.iter().skip(place + 1);
             assert!(again.clone().all(|(x, y, _)| (x, y) != (one, another) && (y, x) != (one, another)));
         }
@@ -258,6 +295,27 @@ mod tests {
         assert!(claim(Work::Restore, None, &[9]).excludes(&claim(Work::Retention, Some("blue"), &[2])));
         assert!(restore.excludes(&Claim { host: None, ..claim(Work::Prune, None, &[]) }));
         assert!(claim(Work::Drill, Some("red"), &[9]).excludes(&claim(Work::Prune, None, &[])));
+    }
+
+    #[test]
+    fn a_prune_goes_on_beside_a_backup_and_spares_what_it_makes() {
+        let record = |id: &str, peer: &str| -> Record {
+            serde_json::from_value(serde_json::json!({"version": 1, "id": id, "name": id, "peers": [peer], "created_at": "", "seen_at": ""}))
+                .unwrap()
+        };
+        let records = [record("red", "1"), record("blue", "2")];
+        for work in [Work::Sets, Work::Snapshots] {
+            let red = claim(work, Some("red"), &[7]);
+            assert!(!red.excludes(&claim(Work::Prune, None, &[])) && red.is_spared_by(Work::Prune));
+            let spared = |maker| red.may_have_made(&maker, &records);
+            // By its lock, by its record, by the key, and where nobody can tell.
+            assert!(spared(Maker::Peer(7)) && spared(Maker::Peer(1)) && spared(Maker::Source("red".to_owned())));
+            assert!(spared(Maker::Unknown) && claim(work, None, &[7]).may_have_made(&Maker::Peer(2), &records));
+            assert!(!spared(Maker::Peer(2)) && !spared(Maker::Source("blue".to_owned())));
+            assert!(claim(work, Some("unrecorded"), &[9]).may_have_made(&Maker::Peer(2), &records));
+        }
+        assert!(!claim(Work::Restore, Some("red"), &[1]).is_spared_by(Work::Prune));
+        assert!(!claim(Work::Snapshots, Some("red"), &[1]).is_spared_by(Work::Retention));
     }
 
     #[test]

@@ -6,11 +6,13 @@ use super::delete;
 use crate::context::Context;
 use crate::error::Error;
 use crate::generations::{self, BucketArchive, Generation};
+use crate::lock::{BackupAtWork, BackupsAtWork, Maker, Work};
 use crate::naming::SnapshotFilter;
 use crate::report::Item;
 use crate::sets::quality;
 use crate::sets::retention::{Candidate, judge};
 use crate::settings::Keep;
+use crate::source::{self, Record};
 use crate::store::ObjectStore;
 
 /// Deletes the generations of whole collections but the newest `QDRANT_LEGACY_KEEP_RUNS` good ones of each cluster.
@@ -28,9 +30,18 @@ pub async fn prune_legacy(
             all.entry(snapshot.collection.clone()).or_default().push(snapshot);
         }
     }
+    if all.is_empty() {
+        return Ok(());
+    }
+    // After the snapshots and before the manifests, so that each snapshot of a backup has the one or the other.
+    let at_work = BackupsAtWork::new(context, bucket, Work::Prune).look().await?;
+    let records = source::list_allowed(context, bucket).await?;
     for (collection, snapshots) in all {
         let removed = match doomed(context, bucket, &collection, snapshots).await {
-            Ok(doomed) => remove(context, bucket, &collection, doomed).await,
+            Ok(doomed) => {
+                let doomed = spare(context, &at_work, &records, &collection, doomed);
+                remove(context, bucket, &collection, doomed).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
@@ -41,7 +52,35 @@ pub async fn prune_legacy(
     Ok(())
 }
 
-/// The snapshots of all generations that no rule keeps.
+/// The snapshots of `doomed` without what a backup that is at work has, or may have, made; items say what is left.
+fn spare(
+    context: &Context,
+    at_work: &[BackupAtWork],
+    records: &[Record],
+    collection: &str,
+    doomed: Vec<Generation>,
+) -> Vec<BucketArchive> {
+    let mut going = Vec::new();
+    for Generation { snapshots, manifest } in doomed {
+        let by = at_work.iter().find(|backup| match &manifest {
+            Some(manifest) => backup.run.is_some() && backup.run == manifest.run_id,
+            None => snapshots.iter().any(|snapshot| backup.may_have_made(&Maker::Peer(snapshot.peer), records)),
+        });
+        let Some(by) = by else {
+            going.extend(snapshots);
+            continue;
+        };
+        let why = format!(
+            "{} snapshots are left: a backup is at work, which may have made them ({})",
+            snapshots.len(),
+            by.who
+        );
+        context.reporter.report(Item::skipped("snapshot", why).collection(collection));
+    }
+    going
+}
+
+/// All generations that no rule keeps.
 ///
 /// # Errors
 /// Of one of them it can't be known whether it is good.
@@ -50,7 +89,7 @@ async fn doomed(
     bucket: &dyn ObjectStore,
     collection: &str,
     snapshots: Vec<BucketArchive>,
-) -> Result<Vec<BucketArchive>, Error> {
+) -> Result<Vec<Generation>, Error> {
     let mut generations = generations::of_collection(bucket, collection, snapshots, usize::MAX).await?;
     generations.reverse();
     let mut candidates = Vec::new();
@@ -65,7 +104,7 @@ async fn doomed(
     let keep = Keep { last: context.settings.sweep.legacy_runs, ..Keep::default() };
     let verdicts = judge(&candidates, &keep, context.ports.clock.now());
     let doomed = generations.into_iter().zip(verdicts).filter(|(_, verdict)| !verdict.keep);
-    Ok(doomed.flat_map(|(generation, _)| generation.snapshots).collect())
+    Ok(doomed.map(|(generation, _)| generation).collect())
 }
 
 fn candidate(generation: &Generation, damage: Option<String>) -> Candidate {

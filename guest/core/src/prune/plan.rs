@@ -51,6 +51,8 @@ pub(super) struct Rules<'a> {
     pub now: OffsetDateTime,
     /// The set that this run has made: it stays, whatever its date.
     pub made: Option<&'a SetId>,
+    /// The runs that are at a backup: what they have made stays, whatever its date.
+    pub at_work: &'a BTreeSet<String>,
     /// Whose sets are judged, and what becomes of those of a dropped collection.
     pub scope: &'a Scope,
 }
@@ -83,6 +85,8 @@ fn candidate(inventory: &Inventory, set: &Listed, rules: &Rules<'_>) -> Candidat
         Some("pinned")
     } else if rules.made == Some(set.id()) {
         Some("made by this run")
+    } else if set.header.run_id.as_ref().is_some_and(|run| rules.at_work.contains(run)) {
+        Some("the backup that made it is at work")
     } else {
         set.not_ours().or_else(other)
     };

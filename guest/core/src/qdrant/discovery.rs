@@ -11,6 +11,7 @@ use super::api::{ClusterInfo, ServerVersion};
 use super::client::Client;
 use super::collection::Layout;
 use super::error::QdrantError;
+use super::version;
 use crate::error::{Code, Error};
 use crate::ports::Ports;
 use crate::settings::{Host, Secret, Settings, hash};
@@ -301,26 +302,14 @@ impl Cluster {
         Ok(layout.map(|layout| if self.distributed { layout } else { layout.of_single_peer(SINGLE) }))
     }
 
-    /// What to tell where its peers run different versions: what a newer one writes, an older one may not read.
-    pub fn mixed_versions(&self) -> Option<String> {
-        let versions: BTreeSet<&str> = self.peers.iter().map(|peer| peer.version.as_str()).collect();
-        let list = || versions.iter().copied().collect::<Vec<_>>().join(", ");
-        (versions.len() > 1).then(|| {
-            format!(
-                "its peers run different versions of Qdrant ({}): a snapshot of a newer one may not be read by an older one; \
-                 end the upgrade first",
-                list()
-            )
-        })
+    /// What to tell of the versions of its peers.
+    pub fn version_warnings(&self) -> Vec<String> {
+        version::warnings(&self.peers)
     }
 
     /// True where every peer keeps `metadata` of collections (Qdrant 1.16 and later).
     pub fn knows_metadata(&self) -> bool {
-        let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
-        self.peers.iter().all(|peer| {
-            let mut parts = peer.version.split('.');
-            number(parts.next()).zip(number(parts.next())).is_some_and(|version| version >= (1, 16))
-        })
+        self.peers.iter().all(|peer| version::is_at_least(&peer.version, (1, 16)))
     }
 
     /// The peer with this id. A server without clustering is every peer it is asked for.

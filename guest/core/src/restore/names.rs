@@ -1,10 +1,10 @@
 //! Names that the target's Qdrant does not take.
 
 use super::plan::Plan;
-use super::version::parse;
 use crate::creation::names;
 use crate::error::{Code, Error};
 use crate::qdrant::Cluster;
+use crate::qdrant::version::parse;
 
 /// Makes sure that the target takes the names of the collection and its vectors, before anything is touched.
 ///

@@ -5,6 +5,7 @@
 
 use crate::error::{Code, Error};
 use crate::qdrant::Cluster;
+use crate::qdrant::version::parse;
 
 /// Holds the target against the source. `Ok(Some(_))` is something to tell.
 ///
@@ -33,12 +34,6 @@ fn compatible(from: &str, to: &str) -> Result<(), String> {
         return Err(format!("Qdrant {to} is more than one minor version newer than {from}, which made the snapshots"));
     }
     Ok(())
-}
-
-pub(super) fn parse(version: &str) -> Option<(u32, u32, u32)> {
-    let number = version.split(['-', '+']).next()?;
-    let mut parts = number.split('.').map(|part| part.parse().ok());
-    Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
 #[cfg(test)]
