@@ -22,6 +22,7 @@ pub mod archive;
 pub mod backup;
 mod clusters;
 mod concurrent;
+pub mod content;
 pub mod context;
 mod creation;
 mod credentials;
