@@ -304,6 +304,7 @@ fn task(task: &Task) -> tasks::Task {
         Task::Prune { legacy } => tasks::Task::PruneSets(tasks::PruneOptions { legacy: *legacy }),
         Task::Verify => tasks::Task::VerifySets,
         Task::Drill => tasks::Task::Drill,
+        Task::Compare => tasks::Task::Compare,
         Task::Pin { set, remove } => tasks::Task::PinSet(tasks::PinOptions { set: set.clone(), remove: *remove }),
         Task::ListSets { json } => tasks::Task::ListSets(tasks::ListOptions { json: *json }),
         Task::ListSources { json } => tasks::Task::ListSources(tasks::ListOptions { json: *json }),

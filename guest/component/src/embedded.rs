@@ -47,6 +47,7 @@ fn task(task: wit::Task) -> Task {
         wit::Task::PruneSets(options) => Task::Prune { legacy: options.legacy },
         wit::Task::VerifySets => Task::Verify,
         wit::Task::Drill => Task::Drill,
+        wit::Task::Compare => Task::Compare,
         wit::Task::PinSet(options) => Task::Pin { set: options.set, remove: options.remove },
         wit::Task::ListSets(options) => Task::ListSets { json: options.json },
         wit::Task::ListSources(options) => Task::ListSources { json: options.json },

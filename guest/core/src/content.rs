@@ -3,8 +3,16 @@
 
 mod difference;
 mod digest;
+mod lockstep;
 mod point;
+mod reader;
+mod replica;
+mod sample;
 
 pub use difference::difference;
 pub use digest::Digest;
-pub use point::{hash, sample_rank};
+pub(crate) use lockstep::{compare, replicas_differ, told};
+pub use point::hash;
+pub(crate) use reader::Points;
+pub(crate) use replica::{Extent, digest};
+pub use sample::Sample;

@@ -122,6 +122,7 @@ fn item_as_json(item: &Item) -> Value {
         "cause": item.cause,
         "code": item.code().map(Code::name),
         "verified": item.verified,
+        "content": item.content,
     })
 }
 

@@ -7,6 +7,7 @@ mod backup;
 mod beside;
 mod choice;
 mod cluster_state;
+mod content;
 mod credentials;
 mod dead_peer;
 mod dialects;
