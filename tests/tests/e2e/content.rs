@@ -60,7 +60,7 @@ fn point(number: u64) -> Value {
             json!({"text": format!("Ōsaka \u{0} \"{number}\""), "none": null, "nested": {"z": [1, 1.0, -0.0, {"a": []}], "": {}}})
         }
         2 => {
-            json!({"whole": u64::MAX - number, "negative": -(number as i64), "float": number as f64 / 7.0, "small": 1e-9,
+            json!({"whole": i64::MAX as u64 - number, "negative": -(number as i64), "float": number as f64 / 7.0, "small": 1e-9,
             "large": 1.5e21, "when": "2026-01-29T11:44:22Z", "where": {"lat": 52.52, "lon": 13.405}})
         }
         _ => json!({"list": (0..number % 20).collect::<Vec<_>>(), "yes": true, "f": 0.1 + number as f64}),

@@ -84,7 +84,7 @@ pub(super) async fn verify(job: &Job<'_>, equalised: Equalised) -> Result<Verifi
     let (progress, counts, origins) = equalised.into_parts();
     let (points, mut level, mut compared) = check(job, &counts, &origins, progress.deferred).await?;
     let mut notes = Vec::new();
-    compared.content = content::compare(job, &counts, &mut notes).await?;
+    compared.content = content::compare(job, &counts, progress.deferred, &mut notes).await?;
     if !notes.is_empty() {
         also(&mut level, notes);
     }
