@@ -55,14 +55,14 @@ pub struct RecordedContent {
     pub read_by: String,
     /// Of all points of each shard.
     pub all: BTreeMap<u32, String>,
-    /// Of so many points of each shard: [`RecordedContent::sample`].
+    /// N, where [`RecordedContent::sample`] is of N points of each shard.
     pub sample_points: u64,
     /// Of a sample of each shard.
     pub sample: BTreeMap<u32, String>,
 }
 
 impl RecordedContent {
-    /// The digests of a sample of so many points of each shard; none where the sample was another.
+    /// The digests of a sample of `points` points of each shard; none where the sample was another.
     pub fn sample_of(&self, points: u64) -> &BTreeMap<u32, String> {
         const NONE: &BTreeMap<u32, String> = &BTreeMap::new();
         if self.sample_points == points { &self.sample } else { NONE }
