@@ -23,7 +23,7 @@ use points::Bench;
 use table::Table;
 
 const USAGE: &str = "usage: qdrant-backup-bench [--quick] [--only PART] PROGRAM [COMPONENT]
-  PART       one of sizes, start, limit, other, memory, scale, throughput
+  PART       one of sizes, start, limit, other, memory, scale, throughput, content
   PROGRAM    the release program, such as dist/qdrant-backup
   COMPONENT  the component alone, for its size
   BASELINE='command' is run beside it: it has to make a snapshot of every collection";
@@ -64,7 +64,7 @@ fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<Pa
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = Bench::new(quick, program, component, runtime.handle().clone());
     type Part = (&'static str, fn(&Bench, &mut Table));
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         ("sizes", Bench::sizes),
         ("start", Bench::start),
         ("limit", Bench::limit),
@@ -72,6 +72,7 @@ fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<Pa
         ("memory", Bench::memory),
         ("scale", Bench::scale),
         ("throughput", Bench::throughput),
+        ("content", Bench::content),
     ];
     let mut table = Table::default();
     for (_, part) in parts.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {

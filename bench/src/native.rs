@@ -108,6 +108,11 @@ pub async fn run(task: &str) {
             let key = setting("BENCH_OBJECT");
             plain.copy(&key, &format!("{first}/collections/c/shards/0/snapshots/upload")).await;
         }
+        "scroll" => {
+            for _ in ["source", "target"] {
+                plain.scroll(&format!("{first}/collections/collection-00000/shards/0/points/scroll")).await;
+            }
+        }
         "read" => {
             let key = setting("BENCH_OBJECT");
             let digest = plain.sha256(&key).await;
@@ -233,6 +238,19 @@ impl Plain {
                 return looks.into_iter().next().unwrap();
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Reads all points, page by page.
+    async fn scroll(&self, url: &str) {
+        let mut offset = Value::Null;
+        loop {
+            let body = json!({"limit": 250, "offset": offset, "with_payload": true, "with_vector": true});
+            let mut page = self.json(Method::POST, url, Some(body)).await;
+            offset = page["next_page_offset"].take();
+            if offset.is_null() {
+                return;
+            }
         }
     }
 

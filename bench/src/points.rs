@@ -54,6 +54,7 @@ const PEERS: Options = Options {
     settle: Duration::ZERO,
     data: 4096,
     links: true,
+    points: 0,
 };
 
 impl Bench {
@@ -329,6 +330,25 @@ impl Bench {
             })
             .collect();
         rows(table, "recover_snap that sends an archive", "copy", pairs);
+    }
+
+    /// What a comparison of content costs: every point is read on both sides, which are one server here.
+    pub fn content(&self, table: &mut Table) {
+        let points = if self.quick { 20_000 } else { 1_000_000 };
+        let options = Options { peers: 1, spread: 1, collections: 1, latency: Duration::ZERO, points, ..PEERS };
+        let pairs: Vec<(Run, Run)> = (0..self.times(3))
+            .map(|_| {
+                let own = self.once(Who::Program, "compare", options, 1).run;
+                (own, self.once(Who::Native, "scroll", options, 1).run)
+            })
+            .collect();
+        let case = format!("compare, {points} points of 384 dimensions");
+        let each = Figures::new(pairs.iter().map(|(own, _)| 2.0 * points as f64 / seconds(own.wall)));
+        table.add(&case, &each, |rate| format!("{rate:.0} points/s"), Goal::None);
+        let ratio = Figures::new(pairs.iter().map(|(own, native)| seconds(own.wall) / seconds(native.wall)));
+        table.add("its wall to that of a native scroll", &ratio, times, Goal::None);
+        let memory = Figures::new(pairs.iter().map(|(own, _)| own.memory as f64));
+        table.add("its peak memory", &memory, size, Goal::None);
     }
 }
 

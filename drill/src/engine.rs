@@ -1,9 +1,15 @@
 //! An archive in Qdrant's own engine.
 
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
-use qdrant_edge::{CountRequest, EdgeShard, ScrollRequest};
+use qdrant_backup_core::content::{Digest, Sample, hash};
+use qdrant_edge::{CountRequest, EdgeShard, Record, ScrollRequest, VectorInternal, VectorStructInternal};
 use serde_json::{Value, json};
+
+/// The engine, and its version.
+pub(super) const ENGINE: &str = "qdrant-edge 0.7.2";
 
 /// What an archive holds.
 pub(super) struct Found {
@@ -11,42 +17,97 @@ pub(super) struct Found {
     pub points: u64,
     /// The indexed payload fields.
     pub indexes: Vec<String>,
+    /// The digests of all points, and of a sample; `None` where there are writes in its log that the engine does not read.
+    pub content: Option<(Digest, Digest)>,
 }
 
 /// Points read at a time.
 const PAGE: usize = 1000;
 
-/// Opens `archive` in the new folder `folder` and reads every point with its payload and vectors.
+/// Opens `archive` in the new folder `folder` and reads every point with its payload and vectors; `sample` of them are a
+/// sample.
 ///
 /// # Errors
 /// The engine does not take it, or does not give back what it counts.
-pub(super) fn read(archive: &Path, folder: &Path) -> Result<Found, String> {
+pub(super) fn read(archive: &Path, folder: &Path, sample: u64) -> Result<Found, String> {
     // The engine panics on some files that are not as it wrote them.
-    let opened = std::panic::catch_unwind(|| read_all(archive, folder));
-    opened.unwrap_or_else(|_| Err("Qdrant's engine crashes on it".to_owned()))
+    let opened = std::panic::catch_unwind(|| read_all(archive, folder, sample));
+    opened.unwrap_or_else(|_| Err(format!("Qdrant's engine ({ENGINE}) crashes on it")))
 }
 
-fn read_all(archive: &Path, folder: &Path) -> Result<Found, String> {
-    let refused = |what: &str, why: String| format!("Qdrant's engine can't {what} it: {why}");
+fn read_all(archive: &Path, folder: &Path, sample: u64) -> Result<Found, String> {
+    let refused = |what: &str, why: String| format!("Qdrant's engine ({ENGINE}) can't {what} it: {why}");
     EdgeShard::unpack_snapshot(archive, folder).map_err(|why| refused("unpack", why.to_string()))?;
+    let is_whole = !has_log(folder).map_err(|why| refused("read the log of", why.to_string()))?;
     let engine = EdgeShard::load(folder, None).map_err(|why| refused("open", why.to_string()))?;
     let counted = engine.count(CountRequest { filter: None, exact: true });
     let points = counted.map_err(|why| refused("count", why.to_string()))? as u64;
-    let mut read = 0;
+    let (mut all, mut sampled) = (Digest::default(), Sample::default());
     let mut offset = Value::Null;
     loop {
         let page = json!({"limit": PAGE, "offset": offset, "with_payload": true, "with_vector": true});
         let page: ScrollRequest = serde_json::from_value(page).map_err(|why| refused("read", why.to_string()))?;
         let (records, next) = engine.scroll(page).map_err(|why| refused("read", why.to_string()))?;
-        read += records.len() as u64;
+        for record in records {
+            let point = told(record);
+            let hash = hash(&point).map_err(|why| refused("tell all of", why))?;
+            all.add(&hash);
+            sampled.add(&point, sample, hash).map_err(|why| refused("tell all of", why))?;
+        }
         match next {
             Some(next) => offset = json!(next),
             None => break,
         }
     }
-    if read != points {
-        return Err(refused("read all of", format!("{read} of {points} points came")));
+    if all.points() != points {
+        return Err(refused("read all of", format!("{} of {points} points came", all.points())));
     }
     let indexes = engine.info().payload_schema.into_keys().map(|field| field.to_string()).collect();
-    Ok(Found { points, indexes })
+    let mut sample = Digest::default();
+    sampled.into_chosen().for_each(|hash| sample.add(&hash));
+    Ok(Found { points, indexes, content: is_whole.then_some((all, sample)) })
+}
+
+/// True where the write-ahead log has entries: Qdrant applies them to the segments when it takes the archive, and the engine
+/// does not. Archives of shards have empty logs: 8 bytes, and no first entry's length behind them.
+fn has_log(folder: &Path) -> io::Result<bool> {
+    let wal = folder.join("wal");
+    if !wal.exists() {
+        return Ok(false);
+    }
+    for file in fs::read_dir(wal)? {
+        let mut start = Vec::new();
+        File::open(file?.path())?.take(16).read_to_end(&mut start)?;
+        if start.iter().skip(8).any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A point as Qdrant's REST API tells it.
+fn told(record: Record) -> Value {
+    let payload = record.payload.map(|payload| Value::Object(payload.0)).unwrap_or_default();
+    let vector = match record.vector {
+        None => Value::Null,
+        Some(VectorStructInternal::Single(numbers)) => floats(&numbers),
+        Some(VectorStructInternal::MultiDense(rows)) => rows.multi_vectors().map(floats).collect(),
+        Some(VectorStructInternal::Named(named)) => {
+            Value::Object(named.into_iter().map(|(name, vector)| (name.to_string(), self::vector(&vector))).collect())
+        }
+    };
+    json!({"id": record.id, "payload": payload, "vector": vector})
+}
+
+fn vector(vector: &VectorInternal) -> Value {
+    match vector {
+        VectorInternal::Dense(numbers) => floats(numbers),
+        VectorInternal::Sparse(sparse) => json!({"indices": sparse.indices, "values": floats(&sparse.values)}),
+        VectorInternal::MultiDense(rows) => rows.multi_vectors().map(floats).collect(),
+    }
+}
+
+/// Every float is itself again when it was a double on the way.
+fn floats(numbers: &[f32]) -> Value {
+    numbers.iter().map(|number| Value::from(f64::from(*number))).collect()
 }

@@ -1,5 +1,6 @@
 //! Proves that the archives of backup sets can be opened: each is fetched, its SHA-256 held against the manifest, opened
-//! in Qdrant's own storage engine, counted, and every point read with payload and vectors. No cluster is needed.
+//! in Qdrant's own storage engine, counted, and every point read with payload and vectors. The digest of the points is
+//! written beside the manifest, for restores to be held against. No cluster is needed.
 //!
 //! A program of its own, since the engine is large and the program that backs up is small.
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@ use std::rc::Rc;
 
 use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
 use qdrant_backup_contract::settings::{BucketUse, Needs, from_variables};
+use qdrant_backup_contract::timestamp;
 use qdrant_backup_core::context::Context;
 use qdrant_backup_core::error::{Code, Error};
 use qdrant_backup_core::ports::Ports;
@@ -20,14 +22,15 @@ use qdrant_backup_core::publish::publish;
 use qdrant_backup_core::report::{Item, Report};
 use qdrant_backup_core::s3::Bucket;
 use qdrant_backup_core::sets::quality::{self, Depth};
-use qdrant_backup_core::sets::{self, Found, SetManifest};
+use qdrant_backup_core::sets::{self, DrillRecord, Found, RecordedContent, SetManifest};
 use qdrant_backup_core::store::ObjectStore;
 
 pub use native::ports;
 
 const HELP: &str =
     "Opens every archive of backup sets in Qdrant's own engine, without any cluster: fetches it, compares its SHA-256,
-counts its points and reads each of them.
+counts its points and reads each of them. What it has read is noted beside the set (`<set>.drill`), so that a restore with
+QDRANT_VERIFY_CONTENT can be compared with the backup; QDRANT_VERIFY_SAMPLE_POINTS has to be the same then.
 
 Usage: qdrant-backup-drill [--all]
 
@@ -132,7 +135,7 @@ async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collec
     let elapsed = || context.reporter.elapsed().saturating_sub(started);
     let mut items = Vec::new();
     let mut each = |item: Item| items.push(item.collection(collection).elapsed(elapsed()));
-    let item = match open_all(bucket, work, collection, set, &mut each).await {
+    let item = match open_all(context, bucket, work, collection, set, &mut each).await {
         Ok(what) => Item::done("set").cause(what),
         Err(error) => Item::failed("set", error),
     };
@@ -145,6 +148,7 @@ async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collec
 /// # Errors
 /// The set can't be used, or one of its archives.
 async fn open_all(
+    context: &Context,
     bucket: &dyn ObjectStore,
     work: &Path,
     collection: &str,
@@ -154,11 +158,26 @@ async fn open_all(
     let manifest = sets::read(bucket, collection, set).await?;
     // All of it is read below, and compared with its SHA-256.
     quality::of_set(bucket, &manifest, &|_| Depth::Walk).await.map_err(|wrong| quality::as_one(&wrong))?;
-    let (mut total, mut failed) = (0, Vec::new());
+    let (mut total, mut failed, mut unread) = (0, Vec::new(), Vec::new());
+    let sample_points = context.settings.sample_points;
+    let mut content = RecordedContent {
+        read_at: timestamp::RFC3339.write(context.ports.clock.now()),
+        read_by: engine::ENGINE.to_owned(),
+        sample_points,
+        ..RecordedContent::default()
+    };
     for shard in &manifest.shards {
-        let item = match open(bucket, work, &manifest, shard).await {
-            Ok(points) => {
+        let item = match open(bucket, work, &manifest, shard, sample_points).await {
+            Ok(found) => {
+                let points = found.points;
                 total += points;
+                match found.content {
+                    Some((all, sample)) => {
+                        content.all.insert(shard.id, all.to_string());
+                        content.sample.insert(shard.id, sample.to_string());
+                    }
+                    None => unread.push(shard.id.to_string()),
+                }
                 let done = Item::done("snapshot").cause(format!("{points} points read"));
                 Item { bytes: shard.size, ..done }
             }
@@ -179,7 +198,35 @@ async fn open_all(
             let cause = format!("its snapshots hold {total} points and its manifest says {points}");
             Err(Error::new(Code::SnapshotDamaged, "", cause))
         }
-        _ => Ok(format!("{total} points in {shards} shards")),
+        _ => {
+            let noted = if unread.is_empty() {
+                note(context, bucket, set, &manifest, total, content).await
+            } else {
+                let shards = unread.join(", ");
+                format!("not noted: shard {shards} has writes in its log, which the engine does not read")
+            };
+            Ok(format!("{total} points in {shards} shards; their content is {noted}"))
+        }
+    }
+}
+
+/// Notes beside the set what its points are; says whether that could be done.
+async fn note(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    set: &Found,
+    manifest: &SetManifest,
+    points: u64,
+    content: RecordedContent,
+) -> String {
+    let noted = async {
+        let record = sets::read_drill(bucket, set, manifest).await?;
+        let record = record.unwrap_or_else(|| DrillRecord::read_only(manifest, points, &context.run));
+        DrillRecord { content, ..record }.write(bucket).await
+    };
+    match noted.await {
+        Ok(()) => "noted beside the set".to_owned(),
+        Err(error) => format!("not noted, so that no restore can be compared with it: {error}"),
     }
 }
 
@@ -188,7 +235,8 @@ async fn open(
     work: &Path,
     manifest: &SetManifest,
     shard: &sets::SetShard,
-) -> Result<u64, Error> {
+    sample: u64,
+) -> Result<engine::Found, Error> {
     let damaged = |cause: String| Error::new(Code::SnapshotDamaged, "", cause);
     let folder = tempfile::Builder::new()
         .prefix("drill-")
@@ -196,7 +244,7 @@ async fn open(
         .map_err(|why| Error::new(Code::WorkDirectory, "a folder in it", why.to_string()))?;
     let archive = folder.path().join("archive.tar");
     fetch::fetch(bucket, shard, &archive).await?;
-    let found = engine::read(&archive, &folder.path().join("shard")).map_err(damaged)?;
+    let found = engine::read(&archive, &folder.path().join("shard"), sample).map_err(damaged)?;
     if let Some(expected) = shard.points.exact().filter(|expected| *expected != found.points) {
         return Err(damaged(format!("it holds {} points and its manifest says {expected}", found.points)));
     }
@@ -206,5 +254,5 @@ async fn open(
             return Err(damaged(format!("it has no payload index on `{field}`, and its manifest has one")));
         }
     }
-    Ok(found.points)
+    Ok(found)
 }

@@ -64,6 +64,7 @@ pub fn check_set(bytes: &[u8]) {
             replication_factor: bytes.len().is_multiple_of(2).then_some(2),
             free: false,
             drill: false,
+            content: qdrant_backup_core::sets::RecordedContent::default(),
         };
         let Ok(plan) = selection.plan(&target) else { continue };
         for shard in &manifest.shards {

@@ -228,10 +228,18 @@ impl Qdrant {
 
     /// Adds points to the replicas of one peer only, as writes during a backup do.
     pub fn write_to_one_replica(&self, collection: &str, shard: u32, peer: usize, points: &[serde_json::Value]) {
-        let mut shared = self.cluster.state();
-        let collection = shared.collections.get_mut(collection).expect("the collection");
-        let replicas = &mut collection.shards.get_mut(&shard).expect("the shard").replicas;
-        replicas.get_mut(&self.cluster.peers[peer].id).expect("the replica").engine.upsert(points).expect("points");
+        self.writer()(collection, shard, peer, points);
+    }
+
+    /// The same for later: collection, shard, peer, points.
+    pub fn writer(&self) -> impl Fn(&str, u32, usize, &[serde_json::Value]) + Clone + Send + Sync + use<> {
+        let cluster = Arc::clone(&self.cluster);
+        move |collection, shard, peer, points| {
+            let mut shared = cluster.state();
+            let collection = shared.collections.get_mut(collection).expect("the collection");
+            let replicas = &mut collection.shards.get_mut(&shard).expect("the shard").replicas;
+            replicas.get_mut(&cluster.peers[peer].id).expect("the replica").engine.upsert(points).expect("points");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Qdrant's side: the calls of a backup and of a restore, in the form of its recorded answers.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use http::Method;
@@ -110,6 +111,7 @@ fn of_collection(state: &State, peer: usize, number: usize, method: &Method, res
         ("GET", ["aliases"]) => ok(json!({"aliases": []})),
         ("POST", ["points", "count"]) => ok(json!({"count": (0..spread).map(points).sum::<u64>()})),
         ("POST", ["shards", shard, "points", "count"]) => ok(json!({"count": points(shard.parse().unwrap())})),
+        ("POST", ["shards", _, "points", "scroll"]) => scrolled(state.options.points, body),
         ("POST", ["points", "query"]) => {
             let limit = serde_json::from_slice::<Value>(body).ok().and_then(|body| body["limit"].as_u64()).unwrap();
             let point =
@@ -133,6 +135,23 @@ fn of_collection(state: &State, peer: usize, number: usize, method: &Method, res
         }
         _ => error(404, "not a call of this stub"),
     }
+}
+
+/// A page of points of 384 dimensions, which differ by their ids alone.
+fn scrolled(points: u64, body: &Bytes) -> Answer {
+    static REST: LazyLock<String> = LazyLock::new(|| {
+        let vector: Vec<String> =
+            (0..384).map(|place| (f64::from(place * 37 % 101) as f32 / 137.0).to_string()).collect();
+        format!(r#","payload":{{"city":"Nairobi","n":4711,"nested":{{"f":0.25}}}},"vector":[{}]}}"#, vector.join(","))
+    });
+    let body: Value = serde_json::from_slice(body).unwrap();
+    let from = body["offset"].as_u64().unwrap_or_default();
+    let to = points.min(from + body["limit"].as_u64().unwrap());
+    let page: Vec<String> = (from..to).map(|id| format!(r#"{{"id":{id}{}"#, REST.as_str())).collect();
+    let next = if to < points { to.to_string() } else { "null".to_owned() };
+    let text =
+        format!(r#"{{"result":{{"points":[{}],"next_page_offset":{next}}},"status":"ok","time":0.1}}"#, page.join(","));
+    Answer { body: text.into(), ..plain(Value::Null) }
 }
 
 /// Makes an archive.

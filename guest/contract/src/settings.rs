@@ -42,7 +42,7 @@ pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
 pub use words::{
-    Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, ReportFormat, RestorePlacement, Transfer,
+    Addressing, Algorithm, ArchiveCheck, ContentCheck, CredentialChoice, LogFormat, ReportFormat, RestorePlacement, Transfer,
 };
 
 /// All settings of a run, checked.
@@ -103,6 +103,8 @@ pub struct Settings {
     pub require_verified: bool,
     /// `QDRANT_RESTORE_ACCEPT_CONFIG`: take a configuration that can't be made as it was.
     pub accept_config: bool,
+    /// How much of a restored collection's content is compared.
+    pub verify_content: ContentCheck,
     /// How many points are read back after a restore.
     pub sample_points: u64,
     /// Where the report of the run goes, besides the log.

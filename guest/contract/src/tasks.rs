@@ -161,6 +161,13 @@ const INTO: TaskOption = TaskOption {
     take: |order, value| order.set("QDRANT_RESTORE_HOSTS", value),
 };
 
+const WITH: TaskOption = TaskOption {
+    name: "with",
+    value: Some("URL"),
+    help: "compare with this Qdrant, in place of QDRANT_RESTORE_HOSTS",
+    take: |order, value| order.set("QDRANT_RESTORE_HOSTS", value),
+};
+
 const REMOVE: TaskOption = TaskOption {
     name: "remove",
     value: None,
@@ -327,6 +334,19 @@ tasks! {
         summary: "restore the newest sets under scratch names, verify them, drop them",
         details: "Every collection that a drill makes is called `qdrant-backup-drill-...`, and deleted whatever happens, by the\n\
                   next drill at the latest.",
+        ..TASK
+    };
+    /// `compare`: whether the target holds the same points as the source.
+    Compare => Row {
+        name: "compare",
+        synonyms: &["diff", "cmp", "compare_clusters"],
+        options: &[WITH],
+        needs: Needs { source: true, restore: true, ..Needs::NOTHING },
+        inputs: &[Input::Collections],
+        summary: "compare the points of the source with those of the target, to the last bit",
+        details: "Reads every point of every replica on both, or with QDRANT_VERIFY_CONTENT=sample some of each shard, and names\n\
+                  the first that differ. Changes nothing; keys that may read suffice. What is written meanwhile differs.\n\
+                  QDRANT_RESTORE_RENAME says where a collection has another name. Exit code 0: all is equal; 1 or 3: not all is.",
         ..TASK
     };
     /// `pin_set`: keeps a set from being pruned.

@@ -6,6 +6,7 @@
 //! ```text
 //! tasks            one module a task: what a person asks for
 //! backup, restore, prune  the procedures; their plans are values, made before anything is changed
+//! content          what points are: their digest, and where two of them differ
 //! qdrant, s3       the two servers, as typed calls; credentials: the keys for the second
 //! sets, lock       backup sets: their manifests, in the bucket; who is at work
 //! archive, manifest, state_files, naming   what is read and written: archives, JSON, CSV, keys
@@ -22,6 +23,7 @@ pub mod archive;
 pub mod backup;
 mod clusters;
 mod concurrent;
+pub mod content;
 pub mod context;
 mod creation;
 mod credentials;

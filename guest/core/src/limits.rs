@@ -14,13 +14,22 @@ pub struct Limits {
     per_peer: usize,
     peers: RefCell<BTreeMap<Host, Arc<Semaphore>>>,
     memory: Memory,
+    readers: Semaphore,
 }
+
+/// How many replicas are read at the same time. All of them feed the one thread that computes.
+const READERS: usize = 4;
 
 impl Limits {
     /// `per_peer` (`QDRANT_SNAPSHOTS_PER_PEER`, at least 1) snapshots or recoveries at a time on each peer, and buffers for
     /// what is sent through this program as far as `memory_limit` (`QDRANT_MEMORY_LIMIT`, bytes) allows.
     pub fn new(per_peer: usize, memory_limit: u64) -> Self {
-        Self { per_peer: per_peer.max(1), peers: RefCell::default(), memory: Memory::new(memory_limit) }
+        Self {
+            per_peer: per_peer.max(1),
+            peers: RefCell::default(),
+            memory: Memory::new(memory_limit),
+            readers: Semaphore::new(READERS),
+        }
     }
 
     /// The memory for buffers.
@@ -32,6 +41,11 @@ impl Limits {
     /// dropped.
     pub async fn peer(&self, host: &Host) -> SemaphoreGuardArc {
         self.of(host).acquire_arc().await
+    }
+
+    /// Waits until points may be read; the next one may when the permit is dropped.
+    pub async fn reader(&self) -> SemaphoreGuard<'_> {
+        self.readers.acquire().await
     }
 
     fn of(&self, host: &Host) -> Arc<Semaphore> {

@@ -131,6 +131,17 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
     let outcomes = [("done", report.done()), ("failed", report.failed()), ("skipped", report.skipped())];
     metric("qdrant_backup_last_run_items", "How the parts of the run ended.", outcomes.map(count).to_vec());
 
+    let content: Vec<&str> = report.items.iter().filter_map(|item| item.content).collect();
+    if !content.is_empty() {
+        metric(
+            "qdrant_backup_last_content_verified",
+            "1 when the content of every collection was compared with its backup's, or with another cluster's, and is equal.",
+            of_run(
+                u8::from(report.failed() == 0 && content.iter().all(|content| *content != "replicas-equal"))
+                    .to_string(),
+            ),
+        );
+    }
     let verified: Vec<bool> = report.items.iter().filter_map(|item| item.verified).collect();
     if !verified.is_empty() {
         metric(
@@ -261,6 +272,22 @@ mod tests {
         assert!(has(&text(&[true, true]), "qdrant_backup_last_restore_verified{task=\"t\"} 1"));
         assert!(has(&text(&[true, false]), "qdrant_backup_last_restore_verified{task=\"t\"} 0"));
         assert!(!text(&[]).contains("last_restore_verified"));
+    }
+
+    #[test]
+    fn content_that_was_compared_with_itself_only_is_told() {
+        let text = |content: &[Option<&'static str>], failed: bool| {
+            let items = content.iter().map(|content| Item::done("collection").content(*content));
+            let error = crate::error::Error::new(crate::error::Code::VerificationFailed, "", "x");
+            let failed = failed.then(|| Item::failed("collection", error).content(Some("different")));
+            let report = Report { items: items.chain(failed).collect() };
+            write(&of("t"), &report, datetime!(2026-01-01 00:00:00 UTC), Duration::ZERO, "")
+        };
+        let name = "qdrant_backup_last_content_verified{task=\"t\"}";
+        assert!(has(&text(&[Some("verified"), Some("equal")], false), &format!("{name} 1")));
+        assert!(has(&text(&[Some("verified"), Some("replicas-equal")], false), &format!("{name} 0")));
+        assert!(has(&text(&[Some("equal")], true), &format!("{name} 0")));
+        assert!(!text(&[None], false).contains("content_verified"));
     }
 
     #[test]

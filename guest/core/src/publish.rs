@@ -128,6 +128,7 @@ fn item_as_json(item: &Item) -> Value {
         "cause": item.cause,
         "code": item.code().map(Code::name),
         "verified": item.verified,
+        "content": item.content,
     })
 }
 

@@ -34,6 +34,9 @@ pub struct Item {
     pub cause: Option<String>,
     /// Of a collection that was restored: whether it was verified.
     pub verified: Option<bool>,
+    /// Of a collection whose content was compared: `verified`, with the backup's; `replicas-equal`, with one another's only;
+    /// `equal`, `sample-equal` or `different`, with another cluster's.
+    pub content: Option<&'static str>,
 }
 
 /// How an item ended.
@@ -59,6 +62,7 @@ impl Item {
             elapsed: Duration::ZERO,
             cause: None,
             verified: None,
+            content: None,
         }
     }
 
@@ -135,6 +139,12 @@ impl Item {
     #[must_use]
     pub fn verified(self, verified: bool) -> Self {
         Self { verified: Some(verified), ..self }
+    }
+
+    /// Its content was compared, so far.
+    #[must_use]
+    pub fn content(self, content: Option<&'static str>) -> Self {
+        Self { content, ..self }
     }
 
     /// With this reason, or note.

@@ -50,6 +50,7 @@ pub use plan::{Plan, Recovery, Role, ShardArchive, Target};
 pub(crate) use record::ended;
 pub use run::{Choice, Evidence, Restored, given, restore};
 pub use selection::{Selection, select};
+pub(crate) use set::recorded_content;
 pub use set::{SetSelection, select_set};
 pub use shard_keys::ShardKey;
 pub(crate) use side_by_side::{drop_replaced, look, no_two_in_one};

@@ -12,7 +12,7 @@ pub mod retention;
 mod store;
 mod streamed;
 
-pub use drilled::{DrillRecord, read_drill};
+pub use drilled::{DrillRecord, RecordedContent, read_drill};
 pub use found::Found;
 pub use header::{Headed, SetHeader, headers};
 pub use manifest::{MANIFESTS, SetId, SetManifest, SetShard, SetSource};

@@ -1,5 +1,6 @@
 //! The tasks: what a person asks for, one module each.
 
+mod compare;
 mod create_sets;
 mod create_snapshots;
 mod drill;
@@ -136,6 +137,7 @@ fn carry_out<'a>(
         Task::CreateSets => Box::pin(create_sets::run(context)),
         Task::RecoverSets => Box::pin(recover_sets::run(context)),
         Task::Prune { legacy } => Box::pin(prune::run(context, *legacy)),
+        Task::Compare => Box::pin(compare::run(context)),
         Task::Drill => Box::pin(drill::run(context)),
         Task::Verify => Box::pin(verify::run(context)),
         Task::Pin { set, remove } => Box::pin(prune::pin(context, set, *remove)),

@@ -20,7 +20,7 @@ pub(super) fn explain(error: &wasmtime::Error) -> String {
     }
     let cause = error.root_cause().to_string();
     let cause = cause.lines().next().unwrap_or_default().trim();
-    format!("the component crashed: {cause}; lines above may say more, the state files are whole")
+    format!("the component crashed: {cause}; lines above may say more, the state files are consistent")
 }
 
 fn exhausted(error: &wasmtime::Error) -> Option<String> {

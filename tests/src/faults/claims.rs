@@ -16,12 +16,12 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// How many replicas of `collection` were counted, each on a peer of its own.
-    fn replicas_counted(&self, collection: &str) -> usize {
-        let of_shards = format!("/collections/{collection}/shards/");
+    /// How many replicas of `collection` were asked to do `what` (`count`, `scroll`), each on a peer of its own.
+    fn replicas_asked(&self, collection: &str, what: &str) -> usize {
+        let (of_shards, what) = (format!("/collections/{collection}/shards/"), format!("/points/{what}"));
         let counts = self.requests.iter().filter(|request| {
             let path = request.uri.path();
-            request.method == Method::POST && path.starts_with(&of_shards) && path.ends_with("/points/count")
+            request.method == Method::POST && path.starts_with(&of_shards) && path.ends_with(&what)
         });
         counts.map(|request| (request.place, request.uri.path())).collect::<BTreeSet<(Place, &str)>>().len()
     }
@@ -73,9 +73,13 @@ fn restored(asked: &Asked<'_>, line: &str) -> Result<(), String> {
         return Err("it is not said what was compared".to_owned());
     }
     let Some(replicas) = number(line, " replicas)") else { return Ok(()) };
-    let counted = asked.replicas_counted(collection);
+    let counted = asked.replicas_asked(collection, "count");
     if counted < replicas {
         return Err(format!("{counted} replicas of `{collection}` were counted"));
+    }
+    let read = asked.replicas_asked(collection, "scroll");
+    if (line.contains("replicas equal") || line.contains("content verified")) && read < replicas {
+        return Err(format!("{read} replicas of `{collection}` were read"));
     }
     let path = format!("/collections/{collection}");
     if !asked.has(&Method::GET, &path) {

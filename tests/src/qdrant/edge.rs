@@ -163,7 +163,7 @@ fn engine_config(params: &Value) -> Value {
 fn vectors(vectors: VectorStructInternal) -> Value {
     match vectors {
         VectorStructInternal::Single(vector) => numbers(&vector),
-        VectorStructInternal::MultiDense(multi) => numbers(&multi.flattened_vectors),
+        VectorStructInternal::MultiDense(multi) => multi.multi_vectors().map(numbers).collect(),
         VectorStructInternal::Named(named) => {
             let named: Map<String, Value> =
                 named.into_iter().map(|(name, vector)| (name, self::vector(vector))).collect();
@@ -176,7 +176,7 @@ fn vector(vector: VectorInternal) -> Value {
     match vector {
         VectorInternal::Dense(vector) => numbers(&vector),
         VectorInternal::Sparse(vector) => json!({"indices": vector.indices, "values": numbers(&vector.values)}),
-        VectorInternal::MultiDense(multi) => numbers(&multi.flattened_vectors),
+        VectorInternal::MultiDense(multi) => multi.multi_vectors().map(numbers).collect(),
     }
 }
 

@@ -224,6 +224,10 @@ impl Node {
                 });
                 Ok(json!({"points": scored.collect::<Vec<_>>()}))
             }),
+            ["collections", name, "shards", id, "points"] if *method == post => {
+                let id: u32 = id.parse().unwrap_or(u32::MAX);
+                self.read(call, name, |collection, body| local(collection, id, peer, "retrieve", body))
+            }
             ["collections", name, "shards", id, "points", what] if *method == post => {
                 let id: u32 = id.parse().unwrap_or(u32::MAX);
                 self.read(call, name, |collection, body| local(collection, id, peer, what, body))
@@ -587,6 +591,14 @@ fn local(collection: &Collection, id: u32, peer: u64, what: &str, body: &Value) 
         "scroll" => {
             let (points, next) = replica.engine.scroll(body).map_err(|error| bad_format(&error))?;
             Ok(json!({"points": points, "next_page_offset": next}))
+        }
+        "retrieve" => {
+            let ids = body["ids"].as_array().cloned().unwrap_or_default();
+            let all =
+                json!({"limit": u32::MAX, "with_payload": body["with_payload"], "with_vector": body["with_vector"]});
+            let (mut points, _) = replica.engine.scroll(&all).map_err(|error| bad_format(&error))?;
+            points.retain(|point| ids.contains(&point["id"]));
+            Ok(json!(points))
         }
         _ => Err(not_found(what)),
     }

@@ -9,7 +9,7 @@ use qdrant_backup_tests::site::Site;
 use serde_json::{Value, json};
 
 /// Runs the drill at the site; the exit code and the report.
-async fn drill(site: &Site, arguments: &[&str], more: &[(&str, &str)]) -> (u8, Value) {
+pub async fn drill(site: &Site, arguments: &[&str], more: &[(&str, &str)]) -> (u8, Value) {
     let mut variables = site.settings();
     variables.push(("QDRANT_WORK_DIR".to_owned(), site.work.path().display().to_string()));
     variables.push(("QDRANT_REPORT_FILE".to_owned(), "drill.json".to_owned()));
@@ -39,7 +39,7 @@ async fn every_archive_of_every_kind_of_collection_is_opened_and_read() {
     let sets: Vec<&Value> = report["items"].as_array().unwrap().iter().filter(|item| item["kind"] == "set").collect();
     assert_eq!(sets.len(), 5);
     let rf1 = sets.iter().find(|item| item["collection"] == "rf1").unwrap();
-    assert_eq!(rf1["cause"], "300 points in 3 shards");
+    assert_eq!(rf1["cause"], "300 points in 3 shards; their content is noted beside the set");
     assert_eq!(drill(&site, &["--al"], &[]).await.0, 2);
     let chosen = drill(&site, &[], &[("QDRANT_COLLECTIONS", "tenants")]).await.1;
     assert_eq!(chosen["done"], 5, "four snapshots and their set");

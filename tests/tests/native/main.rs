@@ -8,6 +8,7 @@ mod beside;
 mod cancel;
 mod choice;
 mod cluster_state;
+mod content;
 mod credentials;
 mod dead_peer;
 mod dialects;

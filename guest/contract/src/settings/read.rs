@@ -14,7 +14,7 @@ use super::share::Share;
 use super::table::*;
 use super::unknown::unknown;
 use super::values::shown;
-use super::words::{Addressing, Algorithm, CredentialChoice};
+use super::words::{Addressing, Algorithm, ContentCheck, CredentialChoice};
 use super::{Encryption, ReportTo, S3Settings, Settings};
 use crate::printable::visible;
 
@@ -92,6 +92,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         restore_beside: reader.get(&QDRANT_RESTORE_BESIDE),
         placement: reader.get(&QDRANT_RESTORE_PLACEMENT),
         restore_cluster_state: reader.get(&QDRANT_RESTORE_CLUSTER_STATE),
+        verify_content: verify_content(reader),
         sample_points: reader.get(&QDRANT_VERIFY_SAMPLE_POINTS),
         report: ReportTo {
             file: reader.get(&QDRANT_REPORT_FILE),
@@ -145,6 +146,16 @@ fn drop_old(reader: &mut Reader) -> bool {
         reader.problem(&QDRANT_RESTORE_DROP_OLD, why.to_owned());
     }
     wanted
+}
+
+/// A sample of nothing is never different.
+fn verify_content(reader: &mut Reader) -> ContentCheck {
+    let check = reader.get(&QDRANT_VERIFY_CONTENT);
+    if check == ContentCheck::Sample && reader.get(&QDRANT_VERIFY_SAMPLE_POINTS) == 0 {
+        let why = "has to be more than 0 with QDRANT_VERIFY_CONTENT=sample".to_owned();
+        reader.problem(&QDRANT_VERIFY_SAMPLE_POINTS, why);
+    }
+    check
 }
 
 /// Both variables, or neither: pods that don't know their number would each back up everything, or the same.

@@ -16,7 +16,7 @@ use super::values::{
     restore_id, server, session_name, utc, word,
 };
 use super::words::{
-    Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, ReportFormat, RestorePlacement, Transfer,
+    Addressing, Algorithm, ArchiveCheck, ContentCheck, CredentialChoice, LogFormat, ReportFormat, RestorePlacement, Transfer,
 };
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -110,8 +110,10 @@ settings! {
         "by how many percent a shard's points may differ from its counts around the backup; a difference is reported and not called verified");
     QDRANT_REQUIRE_VERIFIED: bool = flag(false,
         "a collection that was restored but could not be verified is a failure");
+    QDRANT_VERIFY_CONTENT: ContentCheck = choice(
+        "after a restore, compare the content of every replica: of a sample, or of all points; with the backup's where `qdrant-backup-drill` has read it");
     QDRANT_VERIFY_SAMPLE_POINTS: u64 = number(300, 0..=10_000,
-        "how many points are read back with payload and vectors after a restore");
+        "how many points are read back after a restore; with QDRANT_VERIFY_CONTENT=sample: of each shard, on each replica");
     QDRANT_BACKUP_RETENTION_SETS: u64 = number(2, 0..=MANY,
         "keep-last N: the newest N good sets of each collection; without any rule nothing is removed");
     QDRANT_BACKUP_KEEP_HOURLY: u64 = number(0, 0..=MANY,

@@ -75,6 +75,18 @@ impl ArchiveCheck {
     }
 }
 
+/// `QDRANT_VERIFY_CONTENT`: how much of a restored collection's content is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContentCheck {
+    /// Nothing of it.
+    #[default]
+    Off,
+    /// Some points of each shard, on each replica.
+    Sample,
+    /// Every point on each replica.
+    Full,
+}
+
 /// `QDRANT_S3_CREDENTIALS`: which source is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CredentialChoice {
@@ -153,6 +165,11 @@ impl Word for ArchiveCheck {
 
 impl Word for RestorePlacement {
     const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("as-backed-up", Self::AsBackedUp)];
+}
+
+impl Word for ContentCheck {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("sample", Self::Sample), ("full", Self::Full)];
 }
 
 impl Word for CredentialChoice {

@@ -56,6 +56,7 @@ fn only_reads(method: &Method, path: &str, query: Option<&str>) -> bool {
         && matches!(
             segments.as_slice(),
             ["collections", _, "points", "count" | "query" | "scroll"]
+                | ["collections", _, "shards", _, "points"]
                 | ["collections", _, "shards", _, "points", "count" | "query" | "scroll"]
         )
 }
@@ -159,6 +160,7 @@ mod tests {
             "/collections/docs/points/count",
             "/collections/docs/points/query",
             "/collections/docs/points/scroll",
+            "/collections/docs/shards/0/points",
             "/collections/docs/shards/0/points/count",
             "/collections/docs/shards/0/points/scroll",
         ] {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::client::{Client, Effect, segment};
 use super::collection::{CollectionCluster, CollectionInfo, Layout};
-use super::error::QdrantError;
+use super::error::{QdrantError, QdrantErrorKind};
 use crate::presigned_url::PresignedUrl;
 
 /// How long Qdrant waits for a change of the cluster's shared state, in seconds. On a busy cluster some are never committed,
@@ -73,10 +73,14 @@ struct Alias {
     collection_name: String,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    points: Vec<Value>,
-    next_page_offset: Option<Value>,
+/// Points in the order of their ids.
+pub struct Page {
+    /// The points.
+    pub points: Vec<Value>,
+    /// Where the next page begins.
+    pub next: Option<Value>,
+    /// The size of the answer.
+    pub bytes: usize,
 }
 
 #[derive(Deserialize)]
@@ -346,22 +350,35 @@ impl Client {
         self.count_at(&path, true).await
     }
 
-    /// Reads `limit` points of this peer's own replica of a shard in the order of their ids, from `offset` on, with payload
-    /// and vectors; and where the next ones begin.
-    pub async fn scroll_replica(
+    /// Reads `limit` points in the order of their ids, from `offset` on: of this peer's own replica of a shard, or of the
+    /// whole collection. With `content` they have payload and vectors, else ids only.
+    pub async fn scroll(
         &self,
         collection: &str,
-        shard: u32,
+        shard: Option<u32>,
         limit: u64,
         offset: Option<&Value>,
-    ) -> Result<(Vec<Value>, Option<Value>), QdrantError> {
-        let path = format!("/collections/{}/shards/{shard}/points/scroll", segment(collection));
-        let mut body = json!({"limit": limit, "with_payload": true, "with_vector": true});
-        if let (Some(offset), Some(fields)) = (offset, body.as_object_mut()) {
-            fields.insert("offset".to_owned(), offset.clone());
-        }
-        let page: Page = self.read(Method::POST, &path, Some(&body), Effect::Idempotent).await?;
-        Ok((page.points, page.next_page_offset))
+        content: bool,
+    ) -> Result<Page, QdrantError> {
+        let path = format!("{}/scroll", points_path(collection, shard));
+        let body = json!({"limit": limit, "offset": offset, "with_payload": content, "with_vector": content});
+        let bytes = self.send(Method::POST, &path, Some(&body), Effect::Idempotent).await?;
+        let result = self.unwrap(&Method::POST, &path, &bytes)?.unwrap_or_default();
+        let shape = |what: &str| self.error(&Method::POST, &path, QdrantErrorKind::Shape(what.to_owned()));
+        let Value::Object(mut page) = result else { return Err(shape("no page of points")) };
+        let Some(Value::Array(points)) = page.remove("points") else { return Err(shape("no points")) };
+        Ok(Page { points, next: page.remove("next_page_offset"), bytes: bytes.len() })
+    }
+
+    /// Reads the points with these ids, with payload and vectors; those that are not there are left out.
+    pub async fn retrieve(
+        &self,
+        collection: &str,
+        shard: Option<u32>,
+        ids: &[Value],
+    ) -> Result<Vec<Value>, QdrantError> {
+        let body = json!({"ids": ids, "with_payload": true, "with_vector": true});
+        self.read(Method::POST, &points_path(collection, shard), Some(&body), Effect::Idempotent).await
     }
 
     /// Reads `limit` random points with payload and vectors; how many came.
@@ -384,11 +401,17 @@ impl Client {
         match self.read::<Value>(method.clone(), path, Some(body), effect).await? {
             Value::Bool(true) => Ok(()),
             other => {
-                let kind = super::error::QdrantErrorKind::Shape(format!("result {other} in place of true"));
+                let kind = QdrantErrorKind::Shape(format!("result {other} in place of true"));
                 Err(self.error(&method, path, kind))
             }
         }
     }
+}
+
+/// The path of the points of a collection, or of this peer's own replica of a shard.
+fn points_path(collection: &str, shard: Option<u32>) -> String {
+    let of_shard = shard.map(|shard| format!("/shards/{shard}")).unwrap_or_default();
+    format!("/collections/{}{of_shard}/points", segment(collection))
 }
 
 /// 404 as `None`.

@@ -74,6 +74,11 @@ impl QdrantError {
         matches!(self.status(), Some(400 | 409))
     }
 
+    /// True for an answer that could not be read, as it is too large, or something else than Qdrant's.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.kind, QdrantErrorKind::Shape(_))
+    }
+
     /// True when Qdrant may have done, or may still be doing, what it was asked: the outcome has to be looked
     /// up before the call is repeated. An error of a proxy in between (502, 503, 504) says nothing about Qdrant: some
     /// answer 503 when the connection broke after Qdrant was asked, and Qdrant itself only when it was asked to read.

@@ -146,6 +146,7 @@ mod tests {
             config: Value::Null,
             version: None,
             free: false,
+            content: crate::sets::RecordedContent::default(),
             backup: "this".to_owned(),
             role: Role::Lasting,
         }

@@ -1,17 +1,20 @@
 //! The stage that makes the replicas of each shard equal, and as many as there shall be.
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content;
 use super::create::Progress;
 use super::job::Job;
 use super::layout::{Placement, Transfer, next_steps};
 use super::plan::Plan;
 use super::recover::Recovered;
 use super::settle;
+use crate::content::Extent;
 use crate::error::{Code, Error};
 use crate::qdrant::Layout;
+
+/// The most points that are read to compare replicas: copying more from peer to peer is faster.
+const MOST: u64 = 10_000;
 
 /// The exact count of every replica: shard to peer to count.
 pub(super) type Counts = BTreeMap<u32, BTreeMap<u64, u64>>;
@@ -88,19 +91,15 @@ async fn to_copy(
     }
     // Equal counts say nothing of what the points are.
     let differs = |why: &str| Ok(Some((best, format!("its snapshots were made one after another, and {why}"))));
-    if of(&best).is_none_or(|points| points > content::MOST) {
+    if of(&best).is_none_or(|points| points > MOST) {
         return differs("are too large to be compared point by point");
     }
-    let (one, others) = join(content::digest_of(job, best, shard), async {
-        let others = replicas.iter().filter(|peer| **peer != best);
-        join_all(others.map(|peer| content::digest_of(job, *peer, shard))).await
-    })
-    .await;
-    match (one, others.into_iter().collect::<Result<Vec<_>, _>>()) {
-        (Ok(one), Ok(others)) if others.iter().all(|other| *other == one) => Ok(None),
-        (Ok(_), Ok(_)) => differs("their points differ"),
+    let digests = replicas.iter().map(|peer| job.digest(shard, *peer, Extent::Full));
+    match join_all(digests).await.into_iter().collect::<Result<Vec<_>, _>>() {
+        Ok(digests) if digests.iter().all(|digest| Some(digest) == digests.first()) => Ok(None),
+        Ok(_) => differs("their points differ"),
         // Strict mode may forbid reading them.
-        (Err(error), _) | (_, Err(error)) => differs(&format!("can't be compared ({error})")),
+        Err(error) => differs(&format!("can't be compared ({error})")),
     }
 }
 

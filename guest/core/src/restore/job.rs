@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::plan::{Plan, Role};
+use crate::content::{self, Digest, Extent, Points};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::marker::Marker;
@@ -28,6 +29,18 @@ impl Job<'_> {
         peer.map(|peer| &peer.client).ok_or_else(|| {
             Error::new(Code::NoPeer, "", "the target has no peer that answers").advice("check QDRANT_RESTORE_HOSTS")
         })
+    }
+
+    /// The points of a peer's own replica of a shard.
+    pub(super) fn replica(&self, shard: u32, peer: u64) -> Result<Points<'_>, Error> {
+        let gone = || Error::new(Code::NoPeer, format!("peer {peer}"), "it is gone");
+        let client = &self.cluster.peer(peer).ok_or_else(gone)?.client;
+        Ok(Points { client, collection: &self.plan.collection, shard: Some(shard) })
+    }
+
+    /// The digest of a peer's own replica of a shard.
+    pub(super) async fn digest(&self, shard: u32, peer: u64, extent: Extent) -> Result<Digest, Error> {
+        content::digest(self.context, self.replica(shard, peer)?, extent).await
     }
 
     /// Tells something about the collection that a person should know.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::expected::Bounds;
 use super::layout::Placement;
 use super::shard_keys::ShardKey;
+use crate::sets::RecordedContent;
 
 /// What will be done to one target cluster for one collection.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// True where the shards may as well be on the peers that Qdrant gives them: see [`Plan::adopting`].
     pub free: bool,
+    /// What a drill has read of the snapshots.
+    pub content: RecordedContent,
     /// Names the backup: another backup of the same collection has another one.
     pub backup: String,
     /// What it is restored for.

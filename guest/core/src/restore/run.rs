@@ -159,11 +159,12 @@ fn restored(finished: Finished) -> Item {
     match level {
         Level::Verified => {
             let cause = format!("{points} points, verified on every replica: {compared}");
-            Item::done("collection").cause(cause).verified(true)
+            Item::done("collection").cause(cause).verified(true).content(compared.content.name())
         }
         Level::Restored(notes) => Item::done("collection")
             .cause(format!("{points} points, restored and not verified: {} (compared: {compared})", notes.join("; ")))
-            .verified(false),
+            .verified(false)
+            .content(compared.content.name()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a set to a plan: every replica gets the archive of its shard, all at once.
 
+use crate::context::Context;
 use crate::error::{Code, Error};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use super::layout::Placement;
 use super::plan::{Plan, Recovery, Role, ShardArchive, Target, with_more_replicas};
 use super::shard_keys::{note_replicas, of_shards, replicas_of};
 use crate::sets::quality::{self, Depth};
-use crate::sets::{self, Found, Level, SetId, SetManifest};
+use crate::sets::{self, Found, Level, RecordedContent, SetId, SetManifest};
 use crate::store::ObjectStore;
 
 /// A set chosen for one collection.
@@ -26,6 +27,8 @@ pub struct SetSelection {
     pub free: bool,
     /// It is dropped again, and no restore is to go on with it.
     pub drill: bool,
+    /// What is on record of the content of its snapshots.
+    pub content: RecordedContent,
 }
 
 /// Chooses the newest good one of `sets` (the oldest first), and says how good it is. An older one is taken
@@ -59,6 +62,25 @@ pub async fn select_set(
     }
     Err(Error::new(Code::Incomplete, "", format!("no set of it can be restored: {}", causes.join("; ")))
         .advice("`verify` says what is wrong with each set"))
+}
+
+/// What is on record of the content of the chosen one of `sets`.
+pub(crate) async fn recorded_content(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    sets: &[Found],
+    manifest: &SetManifest,
+) -> RecordedContent {
+    let found = sets.iter().find(|found| found.id.as_str() == manifest.backup_set_id);
+    let Some(found) = found else { return RecordedContent::default() };
+    match sets::read_drill(bucket, found, manifest).await {
+        Ok(record) => record.map(|record| record.content).unwrap_or_default(),
+        Err(error) => {
+            let text = format!("`{}`: what is on record of its content can't be read: {error}", manifest.collection);
+            context.log.warn(None, &text);
+            RecordedContent::default()
+        }
+    }
 }
 
 impl SetSelection {
@@ -111,6 +133,7 @@ impl SetSelection {
             config: config.clone(),
             version: Some(manifest.qdrant_version.clone()),
             free: self.free && target.distributed,
+            content: self.content.clone(),
             backup: format!("{}/{}", manifest.collection, manifest.backup_set_id),
             role: if self.drill { Role::Drill } else { Role::Lasting },
         })
@@ -210,7 +233,14 @@ mod tests {
             source: None,
             missing: Vec::new(),
         };
-        SetSelection { manifest, name: "docs".to_owned(), replication_factor: None, free: true, drill: false }
+        SetSelection {
+            manifest,
+            name: "docs".to_owned(),
+            replication_factor: None,
+            free: true,
+            drill: false,
+            content: RecordedContent::default(),
+        }
     }
 
     fn config(factor: u64) -> Value {

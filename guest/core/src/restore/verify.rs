@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::body::same_index;
+use super::content::{self, Content};
 use super::create::Progress;
 use super::equalise::{Counts, Equalised, counts_in};
 use super::expected::{Judgement, Kind};
@@ -36,13 +37,18 @@ pub(super) struct Compared {
     indexes: usize,
     /// Points that were read back with payload and vectors.
     read_back: u64,
+    /// Of the content.
+    pub content: Content,
 }
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shards, counted, replicas, indexes, read_back } = self;
+        let Self { shards, counted, replicas, indexes, read_back, content } = self;
         write!(f, "counts of {counted} of {shards} shards ({replicas} replicas), {indexes} indexes, configuration")?;
-        write!(f, ", {read_back} points read back")
+        if *content == Content::None {
+            return write!(f, ", {read_back} points read back");
+        }
+        content.fmt(f)
     }
 }
 
@@ -77,7 +83,14 @@ impl Verified {
 pub(super) async fn verify(job: &Job<'_>, equalised: Equalised) -> Result<Verified, Error> {
     let (progress, counts, origins) = equalised.into_parts();
     let (points, mut level, mut compared) = check(job, &counts, &origins, progress.deferred).await?;
-    compared.read_back = sample(job, points, &mut level).await?;
+    let mut notes = Vec::new();
+    compared.content = content::compare(job, &counts, progress.deferred, &mut notes).await?;
+    if !notes.is_empty() {
+        also(&mut level, notes);
+    }
+    if compared.content == Content::None {
+        compared.read_back = sample(job, points, &mut level).await?;
+    }
     if !progress.notes.is_empty() {
         also(&mut level, progress.notes.clone());
     }
@@ -177,6 +190,7 @@ async fn check(
         replicas: counts.values().map(BTreeMap::len).sum(),
         indexes: plan.indexes.len(),
         read_back: 0,
+        content: Content::None,
     };
     Ok((total, if notes.is_empty() { Level::Verified } else { Level::Restored(notes) }, compared))
 }

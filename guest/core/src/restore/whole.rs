@@ -15,6 +15,7 @@ use super::selection::Selection;
 use super::shard_keys::{in_order, note_replicas, replicas_of};
 use crate::error::{Code, Error};
 use crate::generations::Described;
+use crate::sets::RecordedContent;
 
 /// Plans the restore of `selection` into `target`.
 ///
@@ -69,6 +70,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
             .map(|peer| peer.version.clone()),
         // Each snapshot has the shards of one peer.
         free: false,
+        content: RecordedContent::default(),
         backup,
         role: Role::Lasting,
     })

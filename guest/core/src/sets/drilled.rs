@@ -1,11 +1,14 @@
-//! The record of a drill: that a set was restored once, when, and what was compared. It lies beside the manifest, which is
-//! never changed, and goes with the set.
+//! The record of drills: that a set was restored once, when, and what was compared, and what the content of its snapshots is.
+//! It lies beside the manifest, which is never changed, and goes with the set.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::found::Found;
 use super::manifest::{SetId, SetManifest};
 use crate::error::{Code, Error};
+use crate::run_id::RunId;
 use crate::store::ObjectStore;
 
 /// The version of the record's form; fields may be added to it.
@@ -25,7 +28,7 @@ pub struct DrillRecord {
     pub backup_set_id: String,
     /// Which snapshots were restored: [`SetManifest::fingerprint`].
     pub snapshots: String,
-    /// When the restore had ended, RFC 3339 in UTC.
+    /// When the restore had ended, RFC 3339 in UTC; empty where the snapshots were only read.
     pub restored_at: String,
     /// How many points there were.
     pub points: u64,
@@ -37,11 +40,65 @@ pub struct DrillRecord {
     pub host: String,
     /// The run.
     pub run_id: String,
+    /// What Qdrant's own engine has read of the snapshots. Missing where nobody has read them.
+    #[serde(default)]
+    pub content: RecordedContent,
+}
+
+/// The digests of the points in a set's snapshots, as docs/content-digest.md has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordedContent {
+    /// When they were read, RFC 3339 in UTC; empty where they were not.
+    pub read_at: String,
+    /// By which engine, and its version.
+    pub read_by: String,
+    /// Of all points of each shard.
+    pub all: BTreeMap<u32, String>,
+    /// N, where [`RecordedContent::sample`] is of N points of each shard.
+    pub sample_points: u64,
+    /// Of a sample of each shard.
+    pub sample: BTreeMap<u32, String>,
+}
+
+impl RecordedContent {
+    /// The digests of a sample of `points` points of each shard; none where the sample was another.
+    pub fn sample_of(&self, points: u64) -> &BTreeMap<u32, String> {
+        const NONE: &BTreeMap<u32, String> = &BTreeMap::new();
+        if self.sample_points == points { &self.sample } else { NONE }
+    }
 }
 
 impl DrillRecord {
     /// The version that is written.
     pub const VERSION: u32 = VERSION;
+
+    /// The record of a set whose snapshots were read, and not restored by anybody.
+    pub fn read_only(manifest: &SetManifest, points: u64, run: &RunId) -> Self {
+        Self {
+            version: VERSION,
+            collection: manifest.collection.clone(),
+            backup_set_id: manifest.backup_set_id.clone(),
+            snapshots: manifest.fingerprint(),
+            restored_at: String::new(),
+            points,
+            verified: false,
+            compared: String::new(),
+            host: String::new(),
+            run_id: run.to_string(),
+            content: RecordedContent::default(),
+        }
+    }
+
+    /// When it was restored; `None` where its snapshots were only read.
+    pub fn restored_at(&self) -> Option<&str> {
+        Some(self.restored_at.as_str()).filter(|at| !at.is_empty())
+    }
+
+    /// When its snapshots were read; `None` where they were not.
+    pub fn read_at(&self) -> Option<&str> {
+        Some(self.content.read_at.as_str()).filter(|at| !at.is_empty())
+    }
 
     /// True where it is about this very set: one of the same name that was made anew was not restored by anybody.
     pub fn is_of(&self, manifest: &SetManifest) -> bool {

@@ -434,6 +434,7 @@ mod tests {
             compared: String::new(),
             host: String::new(),
             run_id: String::new(),
+            content: super::super::RecordedContent::default(),
         };
         assert_eq!(with_drill(Level::Restorable, Some(&drill(true))), Level::Drilled);
         assert_eq!(with_drill(Level::Restorable, Some(&drill(false))), Level::Restorable);

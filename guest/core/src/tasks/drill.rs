@@ -55,12 +55,14 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -
                 .into_iter()
                 .map(|(set, error)| Item::failed("set", error).collection(&collection).name(set.as_str())),
         );
+        let content = restore::recorded_content(context, bucket, &wanted.sets, &manifest).await;
         let backup = Rc::new(Backup::Set(SetSelection {
             manifest,
             name: format!("{SCRATCH}{collection}"),
             replication_factor: context.settings.replication_factor,
             free: context.settings.placement == RestorePlacement::Auto,
             drill: true,
+            content,
         }));
         let mut choice = Some((backup.collection().to_owned(), restore::given(&backup)));
         let restored = restore::restore(context, bucket, cluster, 1, &mut || choice.take()).await;
@@ -83,7 +85,7 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -
 /// Notes beside the set that it was restored once. Without the note the drill has passed all the same, and nothing says so
 /// later.
 async fn note(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster, backup: &Backup, evidence: &Evidence) {
-    let Backup::Set(SetSelection { manifest, .. }) = backup else { return };
+    let Backup::Set(SetSelection { manifest, content, .. }) = backup else { return };
     let record = DrillRecord {
         version: DrillRecord::VERSION,
         collection: manifest.collection.clone(),
@@ -95,6 +97,8 @@ async fn note(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster, ba
         compared: evidence.compared.clone(),
         host: cluster.host.to_string(),
         run_id: context.run.to_string(),
+        // Of the same snapshots.
+        content: content.clone(),
     };
     if let Err(error) = record.write(bucket).await {
         let why = format!("the drill of the set {} is not recorded: {error}", record.backup_set_id);

@@ -14,8 +14,8 @@ use crate::qdrant::Cluster;
 use crate::report::Item;
 use crate::restore::{self, Backup, SetSelection, Wanted};
 use crate::runs::Kind;
-use crate::sets::SetId;
-use crate::settings::RestorePlacement;
+use crate::sets::{RecordedContent, SetId};
+use crate::settings::{ContentCheck, RestorePlacement};
 use crate::store::ObjectStore;
 
 /// How many collections' manifests are read at the same time.
@@ -100,5 +100,9 @@ async fn choose(
     let name = renamed.unwrap_or_else(|| collection.to_owned());
     let settings = &context.settings;
     let free = settings.placement == RestorePlacement::Auto;
-    Ok(SetSelection { manifest, name, replication_factor: settings.replication_factor, free, drill: false })
+    let content = match settings.verify_content {
+        ContentCheck::Off => RecordedContent::default(),
+        _ => restore::recorded_content(context, bucket, &wanted.sets, &manifest).await,
+    };
+    Ok(SetSelection { manifest, name, replication_factor: settings.replication_factor, free, drill: false, content })
 }

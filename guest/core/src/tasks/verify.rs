@@ -181,7 +181,10 @@ async fn verify(
         (new().filter(|shard| read(shard)).count(), new().filter(|shard| shard.checksum.is_empty()).count());
     seen.extend(manifest.shards.iter().map(|shard| shard.s3_key.clone()));
     let without = if without > 0 { format!(", {without} without a checksum to compare") } else { String::new() };
-    let drilled = drill.map(|drill| format!(", restored by a drill at {}", drill.restored_at)).unwrap_or_default();
+    let at = |what: &str, at: Option<&str>| at.map(|at| format!(", {what} at {at}")).unwrap_or_default();
+    let drill = drill.as_ref();
+    let drilled = at("restored by a drill", drill.and_then(|drill| drill.restored_at()))
+        + &at("its points read by Qdrant's engine", drill.and_then(|drill| drill.read_at()));
     let shards = manifest.shards.len();
     Ok(format!("{level}: {shards} snapshots complete, {whole} of them by checksum{without}{drilled}"))
 }

@@ -1,0 +1,135 @@
+//! `compare`: whether the collections of the target hold the same points as those of the source.
+
+use std::collections::BTreeSet;
+
+use crate::clusters::source;
+use crate::clusters::target::{self, Needs};
+use crate::content::{self, Digest, Extent, Points};
+use crate::context::Context;
+use crate::error::{Code, Error};
+use crate::qdrant::{Cluster, Peer};
+use crate::report::Item;
+use crate::settings::ContentCheck;
+
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
+    let source = source::find(context).await?;
+    context.reporter.report_all(source.missing_items());
+    let targets = target::find(context, Needs::EveryPeer).await?;
+    context.reporter.report_all(targets.missing_items());
+    let mut any = false;
+    for (cluster, names) in source::select(context, &source).await? {
+        let names = match names {
+            Ok(names) => names,
+            Err(error) => {
+                context.reporter.report(source::failed(cluster, error));
+                continue;
+            }
+        };
+        for target in &targets.clusters {
+            for name in &names {
+                any = true;
+                let started = context.ports.clock.monotonic();
+                let item = match compare(context, (cluster, name), (target, renamed(context, name))).await {
+                    Ok(points) => {
+                        let (check, what) = match context.settings.verify_content {
+                            ContentCheck::Sample => ("sample-equal", "points of a sample"),
+                            ContentCheck::Off | ContentCheck::Full => ("equal", "points"),
+                        };
+                        Item::done("collection")
+                            .cause(format!("{points} {what} are equal on every replica"))
+                            .content(Some(check))
+                    }
+                    Err(error) => {
+                        let different = error.code() == Code::VerificationFailed;
+                        Item::failed("collection", error).content(different.then_some("different"))
+                    }
+                };
+                let elapsed = context.ports.clock.monotonic().saturating_sub(started);
+                context.reporter.report(item.host(&target.host).collection(name).elapsed(elapsed));
+            }
+        }
+    }
+    if any {
+        return Ok(());
+    }
+    Err(Error::new(Code::NothingSelected, "", "there is no collection to compare").advice("look at QDRANT_COLLECTIONS"))
+}
+
+/// The name of a collection on the target.
+fn renamed<'a>(context: &'a Context, name: &'a str) -> &'a str {
+    context.settings.rename.iter().find(|(old, _)| old == name).map_or(name, |(_, new)| new)
+}
+
+/// Compares one collection; how many points were.
+///
+/// # Errors
+/// Points differ: says which. Or they can't be read.
+async fn compare(
+    context: &Context,
+    (source, name): (&Cluster, &str),
+    (target, new_name): (&Cluster, &str),
+) -> Result<u64, Error> {
+    let extent = match context.settings.verify_content {
+        ContentCheck::Sample => Extent::Sample(context.settings.sample_points),
+        ContentCheck::Off | ContentCheck::Full => Extent::Full,
+    };
+    let here = digest(context, source, name, extent).await?;
+    if here == digest(context, target, new_name, extent).await? {
+        return Ok(here.points());
+    }
+    let (at_source, at_target) = (format!("the source ({})", source.host), format!("the target ({})", target.host));
+    let whole = |cluster, collection| {
+        Ok::<_, Error>(Points { client: &asked(cluster, collection)?.client, collection, shard: None })
+    };
+    let (one, other) = (whole(source, name)?, whole(target, new_name)?);
+    let differences = content::compare(context, (one, &at_source), (other, &at_target)).await?;
+    let which = content::told(&differences);
+    if which.is_none() && extent != Extent::Full {
+        // Their shards have other points, and so had the samples. By now all were compared.
+        return Ok(here.points());
+    }
+    let cause =
+        which.unwrap_or_else(|| "its digests differed, and now its points are equal: something is written".to_owned());
+    Err(Error::new(Code::VerificationFailed, "", format!("it is not the same on both: {cause}")))
+}
+
+fn asked<'a>(cluster: &'a Cluster, collection: &str) -> Result<&'a Peer, Error> {
+    cluster.peer_to_ask(collection).ok_or_else(|| Error::new(Code::NoPeer, cluster.host.to_string(), "no peer answers"))
+}
+
+/// The digest of a collection, the same on every replica of each of its shards.
+async fn digest(context: &Context, cluster: &Cluster, collection: &str, extent: Extent) -> Result<Digest, Error> {
+    let at = || cluster.host.to_string();
+    let layout = cluster.layout(asked(cluster, collection)?, collection).await?;
+    let layout = layout.ok_or_else(|| Error::new(Code::VerificationFailed, at(), "it is not there"))?;
+    let mut whole = Digest::default();
+    for (shard, replicas) in layout.shards.iter().map(|(id, shard)| (*id, &shard.replicas)) {
+        let active: BTreeSet<u64> =
+            replicas.iter().filter(|(_, replica)| replica.is_active()).map(|(id, _)| *id).collect();
+        let mut first: Option<(u64, Digest)> = None;
+        for peer in active {
+            let points = |peer| {
+                let gone = || Error::new(Code::NoPeer, at(), format!("peer {peer} does not answer"));
+                let client = &cluster.peer(peer).ok_or_else(gone)?.client;
+                Ok::<_, Error>(Points { client, collection, shard: Some(shard) })
+            };
+            let digest = content::digest(context, points(peer)?, extent).await?;
+            match first {
+                None => first = Some((peer, digest)),
+                Some((_, first)) if first == digest => {}
+                Some((other, _)) => {
+                    return Err(content::replicas_differ(
+                        context,
+                        shard,
+                        (points(other)?, other),
+                        (points(peer)?, peer),
+                    )
+                    .await);
+                }
+            }
+        }
+        let nobody = || Error::new(Code::NoPeer, at(), format!("shard {shard} has no active replica"));
+        whole.merge(&first.ok_or_else(nobody)?.1);
+    }
+    Ok(whole)
+}
