@@ -301,12 +301,15 @@ fn task(task: &Task) -> tasks::Task {
         Task::RecoverSnapshots => tasks::Task::RecoverSnapshots,
         Task::CreateSets => tasks::Task::CreateSets,
         Task::RecoverSets => tasks::Task::RecoverSets,
+        Task::Restore => tasks::Task::Restore,
         Task::Prune { legacy } => tasks::Task::PruneSets(tasks::PruneOptions { legacy: *legacy }),
         Task::Verify => tasks::Task::VerifySets,
         Task::Drill => tasks::Task::Drill,
         Task::Pin { set, remove } => tasks::Task::PinSet(tasks::PinOptions { set: set.clone(), remove: *remove }),
-        Task::ListSets { json } => tasks::Task::ListSets(tasks::ListOptions { json: *json }),
-        Task::ListSources { json } => tasks::Task::ListSources(tasks::ListOptions { json: *json }),
+        Task::Check => tasks::Task::Check,
+        // As QDRANT_OUTPUT says, which is among the settings.
+        Task::ListSets => tasks::Task::ListSets(tasks::ListOptions { json: false }),
+        Task::ListSources => tasks::Task::ListSources(tasks::ListOptions { json: false }),
         Task::RecoverAliases => tasks::Task::RecoverAliases,
         Task::Reset { keep_backup } => tasks::Task::Reset(tasks::ResetOptions { keep_backup: *keep_backup }),
     }

@@ -41,7 +41,7 @@ pub use share::hash;
 pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
-pub use words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, RestorePlacement, Transfer};
+pub use words::{Addressing, Algorithm, ArchiveCheck, CredentialChoice, LogFormat, Output, RestorePlacement, Transfer};
 
 /// All settings of a run, checked.
 #[derive(Clone, Debug)]
@@ -147,6 +147,10 @@ pub struct Settings {
     pub share: Option<Share>,
     /// `QDRANT_SNAPSHOTS_FILE`: the CSV file to restore from, if it isn't `snapshots` in the work directory.
     pub snapshots_file: Option<String>,
+    /// `QDRANT_BACKUP_WARN_SHRINK`: from how many percent of lost points on a collection is warned of.
+    pub warn_shrink: u64,
+    /// `QDRANT_OUTPUT`: how lists are printed on standard output.
+    pub output: Output,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
 }

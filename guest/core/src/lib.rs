@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! tasks            one module a task: what a person asks for
-//! backup, restore, prune  the procedures; their plans are values, made before anything is changed
+//! backup, restore, prune, check  the procedures; their plans are values, made before anything is changed
 //! qdrant, s3       the two servers, as typed calls; credentials: the keys for the second
 //! sets, lock       backup sets: their manifests, in the bucket; who is at work
 //! archive, manifest, state_files, naming   what is read and written: archives, JSON, CSV, keys
@@ -20,6 +20,7 @@ use qdrant_backup_contract::{printable, settings, timestamp};
 mod aliases;
 pub mod archive;
 pub mod backup;
+mod check;
 mod clusters;
 mod concurrent;
 pub mod context;
@@ -54,6 +55,7 @@ pub mod sets;
 pub mod source;
 pub mod state_files;
 pub mod store;
+mod table;
 pub mod tasks;
 
 /// The tool and its version, as manifests name it.

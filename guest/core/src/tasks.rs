@@ -1,5 +1,6 @@
 //! The tasks: what a person asks for, one module each.
 
+mod check;
 mod create_sets;
 mod create_snapshots;
 mod drill;
@@ -13,7 +14,8 @@ mod recover_aliases;
 mod recover_sets;
 mod recover_snapshots;
 mod reset;
-mod table;
+mod restore;
+mod targets;
 mod verify;
 
 use std::rc::Rc;
@@ -54,13 +56,16 @@ pub fn run(
 ) -> LocalBoxFuture<'_, Result<Report, RunError>> {
     Box::pin(async move {
         let row = task.row();
-        let (settings, notes) = settings::from_variables(variables, row.needs).map_err(RunError::Configuration)?;
+        let (mut settings, notes) = settings::from_variables(variables, row.needs).map_err(RunError::Configuration)?;
+        if task == Task::Check {
+            crate::check::adjust(&mut settings);
+        }
         let mut context = Context::new(ports, settings);
         notes.iter().for_each(|note| context.log.warn(None, note));
         let chosen = prepare(&mut context, row.inputs, row.needs, snapshots).await;
         begin(&context, row.name).await;
         let ended = match chosen {
-            Ok(chosen) => carry_out(&context, &task, chosen).await,
+            Ok(chosen) => carry_out(&context, &task, chosen, &notes).await,
             Err(error) => Err(error),
         };
         match ended {
@@ -84,6 +89,7 @@ fn carry_out<'a>(
     context: &'a Context,
     task: &'a Task,
     chosen: Vec<state_files::Snapshot>,
+    notes: &'a [String],
 ) -> LocalBoxFuture<'a, Result<(), Error>> {
     // Boxed, each a function of its own: in one, numbers of variables and places in it are long ones.
     match task {
@@ -94,12 +100,17 @@ fn carry_out<'a>(
         Task::CreateSnapshots => Box::pin(create_snapshots::run(context)),
         Task::CreateSets => Box::pin(create_sets::run(context)),
         Task::RecoverSets => Box::pin(recover_sets::run(context)),
+        Task::Restore => Box::pin(restore::run(context)),
         Task::Prune { legacy } => Box::pin(prune::run(context, *legacy)),
         Task::Drill => Box::pin(drill::run(context)),
         Task::Verify => Box::pin(verify::run(context)),
         Task::Pin { set, remove } => Box::pin(prune::pin(context, set, *remove)),
-        Task::ListSets { json } => Box::pin(list_sets::run(context, *json)),
-        Task::ListSources { json } => Box::pin(list_sources::run(context, *json)),
+        Task::ListSets => Box::pin(list_sets::run(context)),
+        Task::ListSources => Box::pin(list_sources::run(context)),
+        Task::Check => Box::pin(async {
+            check::run(context, notes).await;
+            Ok(())
+        }),
         Task::RecoverSnapshots => Box::pin(recover_snapshots::run(context, chosen)),
         Task::RecoverAliases => Box::pin(recover_aliases::run(context)),
         Task::Reset { keep_backup } => Box::pin(reset::run(context, *keep_backup)),

@@ -8,6 +8,7 @@ mod aliases;
 mod attacks;
 mod backup;
 mod changes;
+mod check;
 mod credentials;
 mod cross;
 mod dead_peer;

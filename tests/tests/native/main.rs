@@ -5,6 +5,8 @@
 
 mod backup;
 mod beside;
+mod change;
+mod check;
 mod choice;
 mod cluster_state;
 mod credentials;
@@ -20,6 +22,7 @@ mod identity_changes;
 mod levels;
 mod locks;
 mod marked;
+mod newest;
 mod old_bucket;
 mod one_key_space;
 mod outages;
