@@ -31,6 +31,9 @@ SINCE ?=
 
 .PHONY: demo test faults mutants lint deny workflows same-component fuzz dist bench drill image compiler-image component component-image oci release clean
 
+# What `--version` says.
+dist image compiler-image: export QDRANT_BACKUP_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored; KEEP=1 leaves it running
 	@scripts/set-up.sh demo
 	@echo "== Compiling the program, and the servers of the demo: about 600 crates and some minutes the first time"

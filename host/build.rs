@@ -33,7 +33,8 @@ const READY_MADE: &str = "COMPONENT_WASM_FILE";
 const REVISION: &str = "QDRANT_BACKUP_REVISION";
 
 fn main() -> ExitCode {
-    match component().and_then(|file| hand_over(&file)) {
+    println!("cargo::rerun-if-env-changed=QDRANT_BACKUP_COMMIT");
+    match component().and_then(|file| hand_over(&file)).and_then(|()| engine()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             println!("cargo::error={why}");
@@ -47,6 +48,17 @@ fn hand_over(file: &Path) -> Result<(), String> {
     println!("cargo::rustc-env=COMPONENT_WASM={}", file.display());
     #[cfg(feature = "precompiled")]
     println!("cargo::rustc-env=COMPONENT_PRECOMPILED={}", precompile::precompile(file)?.display());
+    Ok(())
+}
+
+/// Tells the program's code which engine it has.
+fn engine() -> Result<(), String> {
+    let lock = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("..").join("Cargo.lock");
+    let text = std::fs::read_to_string(&lock).map_err(|error| format!("can't read {}: {error}", lock.display()))?;
+    let after = text.split_once("name = \"wasmtime\"\nversion = \"").map(|(_, rest)| rest);
+    let version = after.and_then(|rest| rest.split('"').next()).ok_or("Cargo.lock has no wasmtime")?;
+    println!("cargo::rerun-if-changed={}", lock.display());
+    println!("cargo::rustc-env=WASMTIME_VERSION={version}");
     Ok(())
 }
 

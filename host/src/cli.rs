@@ -9,11 +9,19 @@ use qdrant_backup_contract::settings::parse_duration;
 use qdrant_backup_contract::tasks::Task;
 
 use crate::client::{ClientCertificate, Proxy, Trust};
+use crate::completions;
+use crate::config;
 use crate::delivery::{self, Asked, Delivery};
 use crate::egress::Rule;
 use crate::environment::{Environment, settings_problems};
+use crate::man;
 use crate::options::Options;
+use crate::table::{
+    ALLOW_HOST, CA_FILE, CLIENT_CERT, CLIENT_KEY, COMMANDS, COMPONENT, DEADLINE, EXTRA_CA_FILE, HostOption,
+    MEMORY_LIMIT, OPTIONS, SNAPSHOTS, WORK_DIR,
+};
 use crate::units::{parse_size, show_size};
+use crate::version;
 
 /// What the command line and the environment ask for.
 #[derive(Clone, Debug)]
@@ -35,90 +43,6 @@ pub enum CliError {
     Configuration(Vec<String>),
 }
 
-/// One of the host's own options. All take a value: `--name VALUE` or `--name=VALUE`.
-#[derive(Debug)]
-pub struct HostOption {
-    /// With its two dashes.
-    pub flag: &'static str,
-    /// What the value is.
-    pub value: &'static str,
-    /// The environment variable that does the same; the option wins.
-    pub variable: Option<&'static str>,
-    /// What it does.
-    pub help: &'static str,
-}
-
-const WORK_DIR: &str = "--work-dir";
-const SNAPSHOTS: &str = "--snapshots";
-const CA_FILE: &str = "--ca-file";
-const EXTRA_CA_FILE: &str = "--extra-ca-file";
-const CLIENT_CERT: &str = "--client-cert";
-const CLIENT_KEY: &str = "--client-key";
-const ALLOW_HOST: &str = "--allow-host";
-const COMPONENT: &str = "--component";
-const MEMORY_LIMIT: &str = "--memory-limit";
-const DEADLINE: &str = "--deadline";
-
-/// The host's own options.
-pub const OPTIONS: &[HostOption] = &[
-    HostOption {
-        flag: WORK_DIR,
-        value: "DIR",
-        variable: Some("QDRANT_WORK_DIR"),
-        help: "The directory of the state files; the current one by default",
-    },
-    HostOption {
-        flag: SNAPSHOTS,
-        value: "FILE",
-        variable: Some("QDRANT_SNAPSHOTS_FILE"),
-        help: "Restore what this CSV file lists, in place of `snapshots` in the work directory; only read",
-    },
-    HostOption {
-        flag: CA_FILE,
-        value: "FILE",
-        variable: Some("QDRANT_CA_FILE"),
-        help: "Trust the certificates (PEM) in this file in place of the system's",
-    },
-    HostOption {
-        flag: EXTRA_CA_FILE,
-        value: "FILE",
-        variable: Some("QDRANT_EXTRA_CA_FILE"),
-        help: "Trust the certificates (PEM) in this file besides",
-    },
-    HostOption {
-        flag: CLIENT_CERT,
-        value: "FILE",
-        variable: Some("QDRANT_CLIENT_CERT"),
-        help: "Show this certificate (PEM, with those between it and its CA) to servers that ask for one",
-    },
-    HostOption { flag: CLIENT_KEY, value: "FILE", variable: Some("QDRANT_CLIENT_KEY"), help: "Its private key (PEM)" },
-    HostOption {
-        flag: ALLOW_HOST,
-        value: "RULE",
-        variable: Some("QDRANT_ALLOW_HOSTS"),
-        help: "Allow requests to more than the configured servers and the names below them: `name`, `*.name`, \
-               `10.0.0.0/8`, each with an optional `:port`; several with commas or by repeating the option",
-    },
-    HostOption {
-        flag: COMPONENT,
-        value: "FILE",
-        variable: None,
-        help: "Run this component in place of the built-in one: as it is or compressed by gzip, at most 64MiB",
-    },
-    HostOption {
-        flag: MEMORY_LIMIT,
-        value: "SIZE",
-        variable: Some("QDRANT_MEMORY_LIMIT"),
-        help: "How much memory the component may have, 16MiB to 4GiB; 256MiB by default",
-    },
-    HostOption {
-        flag: DEADLINE,
-        value: "DURATION",
-        variable: Some("QDRANT_RUN_DEADLINE"),
-        help: "End the run with exit code 124 after this time: `3600`, `90s`, `60m`, `2h`; none by default",
-    },
-];
-
 const SMALLEST_MEMORY: u64 = 16 << 20;
 const LARGEST_MEMORY: u64 = 4 << 30;
 
@@ -134,10 +58,13 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command,
         None => {}
     }
     let (given, rest) = split(arguments).map_err(CliError::Usage)?;
+    if let Some(command) = own_command(&rest, &given, environment) {
+        return command;
+    }
     let (task, settings) = match command_line::parse(&rest).map_err(|error| CliError::Usage(error.to_string()))? {
         Invocation::Run { task, settings } => (task, settings),
-        Invocation::Print(text) if rest.iter().any(|argument| argument == "--version" || argument == "-V") => {
-            return Ok(Command::Print(text));
+        Invocation::Print(_) if rest.iter().any(|argument| argument == "--version" || argument == "-V") => {
+            return Ok(Command::Print(version::line()));
         }
         Invocation::Print(text) => return Ok(Command::Print(with_options(&text))),
     };
@@ -147,6 +74,36 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command,
     let mut options = options(task, &given, environment).map_err(CliError::Configuration)?;
     options.settings.extend(settings);
     Ok(Command::Run(Box::new(options)))
+}
+
+/// A command that prints something about the program itself; `None` where the words are for a task.
+fn own_command(rest: &[String], given: &Given, environment: &Environment) -> Option<Result<Command, CliError>> {
+    let (name, arguments) = rest.split_first()?;
+    let command = COMMANDS.iter().find(|command| command.name == name)?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let usage = format!("Usage: qdrant-backup {} {}", command.name, command.arguments);
+    let printed = match (command.name, arguments.as_slice()) {
+        (_, ["--help" | "-h"]) => Some(format!("{}\n\n{}", usage.trim_end(), command.help)),
+        ("config", ["show", output @ ..]) => shown_as(output, environment).map(|json| {
+            let given =
+                given.iter().filter_map(|(option, value)| Some((option.variable?, option.flag, value.as_str())));
+            config::show(environment, &given.collect::<Vec<_>>(), json)
+        }),
+        ("completions", [shell]) => completions::script(shell),
+        ("man", []) => Some(man::page()),
+        _ => None,
+    };
+    Some(printed.map(Command::Print).ok_or_else(|| CliError::Usage(usage.trim_end().to_owned())))
+}
+
+/// True for JSON; `None` for words that are not accepted.
+fn shown_as(output: &[&str], environment: &Environment) -> Option<bool> {
+    match output {
+        [] => Some(environment.get("QDRANT_OUTPUT").is_some_and(|value| value.eq_ignore_ascii_case("json"))),
+        ["--output", "json"] | ["--output=json"] => Some(true),
+        ["--output", "table"] | ["--output=table"] => Some(false),
+        _ => None,
+    }
 }
 
 /// The host's part of the help.
@@ -159,6 +116,13 @@ pub fn help() -> String {
         }
         if let Some(variable) = option.variable {
             text.push_str(&format!("          [env: {variable}]\n"));
+        }
+    }
+    text.push_str("\nAbout the program itself:\n");
+    for command in COMMANDS.iter().take(3) {
+        text.push_str(&format!("  {} {}\n", command.name, command.arguments).replace(" \n", "\n"));
+        for line in wrap(command.help, 90) {
+            text.push_str(&format!("          {line}\n"));
         }
     }
     text.push('\n');
@@ -501,6 +465,31 @@ mod tests {
             assert!(option.variable.is_none_or(|variable| text.contains(variable)), "{}", option.flag);
         }
         assert!(text.contains("create_snap") && text.lines().all(|line| line.len() <= 120), "{text}");
+    }
+
+    #[test]
+    fn what_is_asked_of_the_program_itself_is_printed() {
+        let printed = |arguments: &[&str]| match parse_with(arguments, &[("QDRANT_HTTP_PORT", "7000")]) {
+            Ok(Command::Print(text)) => text,
+            other => panic!("{arguments:?}: {other:?}"),
+        };
+        assert!(printed(&["config", "show"]).contains("QDRANT_HTTP_PORT = 7000\n    from: variable"));
+        assert!(printed(&["--work-dir", "/w", "config", "show"]).contains("QDRANT_WORK_DIR = /w\n    from: option"));
+        assert!(printed(&["config", "show", "--output", "json"]).starts_with('{'));
+        assert!(printed(&["completions", "bash"]).contains("complete -F"));
+        assert!(printed(&["man"]).starts_with(".TH"));
+        assert!(printed(&["--version"]).contains("wasmtime"));
+        assert!(printed(&["config", "--help"]).contains("secrets are masked"));
+        for wrong in [&["config"][..], &["config", "set"], &["completions"], &["completions", "tcsh"], &["man", "x"]] {
+            assert!(usage(wrong).starts_with("Usage: qdrant-backup "), "{wrong:?}");
+        }
+        for command in COMMANDS.iter().skip(3) {
+            assert!(
+                delivery::help().contains(&format!("  {} {}\n", command.name, command.arguments)),
+                "{}",
+                command.name
+            );
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ mod files;
 mod oci;
 
 use configmap::Entry;
-use files::{read, sha256, write};
+pub use files::sha256;
+use files::{read, write};
 
 /// The name of the component as a file.
 const NAME: &str = "qdrant-backup.wasm";

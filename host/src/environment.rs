@@ -139,7 +139,7 @@ mod tests {
         let of_host =
             VARIABLES.iter().filter(|variable| variable.scope == Scope::Host || variable.name == SNAPSHOTS_FILE);
         let mut listed: Vec<_> = of_host.map(|variable| variable.name).collect();
-        let mut options: Vec<_> = crate::cli::OPTIONS.iter().filter_map(|option| option.variable).collect();
+        let mut options: Vec<_> = crate::table::OPTIONS.iter().filter_map(|option| option.variable).collect();
         listed.sort_unstable();
         options.sort_unstable();
         assert_eq!(listed, options);

@@ -3,7 +3,8 @@
 //! [`execute`], or [`perform`] where they show what happens, cancel a run, or want its report.
 //!
 //! ```text
-//! cli, environment, options   what a run is given
+//! cli, table, environment, options   what a run is given
+//! config, completions, man, version  what the program says of itself
 //! run, signals                one run, from its options to its exit code
 //! sandbox                     the component and all that it may touch
 //! egress, client              where requests may go, and how they get there
@@ -14,18 +15,23 @@
 
 pub mod cli;
 pub mod client;
+mod completions;
 mod component_file;
+mod config;
 pub mod delivery;
 pub mod egress;
 pub mod environment;
 mod io;
+mod man;
 mod messages;
 mod options;
 mod run;
 mod sandbox;
 mod signals;
+mod table;
 pub mod termination;
 mod units;
+mod version;
 
 pub use environment::Environment;
 pub use io::{Captured, Io};

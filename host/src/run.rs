@@ -61,7 +61,8 @@ pub fn run(options: &Options, io: &Io) -> u8 {
             () = tokio::time::sleep(GRACE) => {}
             _ = signals.wait() => {}
         }
-        messages.error(&format!("stopped by {}; the state files are consistent, run the task again to go on", stop.name()));
+        messages
+            .error(&format!("stopped by {}; the state files are consistent, run the task again to go on", stop.name()));
         stop.exit_code()
     });
     // A name look-up can't be cancelled; a file that is being written gets its time.

@@ -6,7 +6,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use http::HeaderValue;
 use time::OffsetDateTime;
+use time::macros::format_description;
 
 /// A date and what the monotonic clock said then.
 static START: LazyLock<(OffsetDateTime, std::time::Instant)> =
@@ -23,4 +25,12 @@ pub fn now() -> OffsetDateTime {
 /// Waits for the clock's next second: names of snapshots and backup sets tell two runs apart by it.
 pub async fn another_second() {
     tokio::time::sleep(Duration::from_nanos(1_000_000_000 - u64::from(now().nanosecond()))).await;
+}
+
+/// A time as the header `Date` has it.
+pub fn http_date(at: OffsetDateTime) -> HeaderValue {
+    let form =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let text = at.format(form).expect("a date");
+    HeaderValue::from_str(&text).expect("a header")
 }

@@ -19,6 +19,7 @@ pub mod qdrant;
 pub mod real;
 pub mod s3;
 pub mod scenarios;
+pub mod schema;
 mod scratch;
 pub mod site;
 pub mod tools;

@@ -9,13 +9,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, DATE, HOST};
 use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Bytes};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::faults::Body;
 
 type Answer = Pin<Box<dyn Future<Output = io::Result<Response<Body>>> + Send>>;
@@ -125,6 +126,7 @@ fn as_on_the_wire(request: &mut Request<Bytes>, authority: &str) {
 
 /// What a transport adds to an answer.
 fn as_received(mut answer: Response<Body>, method: &Method) -> Response<Body> {
+    answer.headers_mut().entry(DATE).or_insert_with(|| clock::http_date(clock::now()));
     if method == Method::HEAD {
         return answer.map(|_| UnsyncBoxBody::new(Empty::new().map_err(|never| match never {})));
     }

@@ -31,8 +31,13 @@ export!(Embedded);
 impl wit::Guest for Embedded {
     fn run(request: wit::Request) -> Result<wit::Report, wit::Error> {
         let started = wasip2::clocks::monotonic_clock::now();
-        let variables: Vec<(String, String)> =
+        let mut variables: Vec<(String, String)> =
             request.settings.into_iter().map(|setting| (setting.name, setting.value)).collect();
+        if let wit::Task::ListSets(wit::ListOptions { json: true })
+        | wit::Task::ListSources(wit::ListOptions { json: true }) = &request.task
+        {
+            variables.push(("QDRANT_OUTPUT".to_owned(), "json".to_owned()));
+        }
         let run = crate::Run { task: task(request.task), variables, snapshots: request.snapshots };
         let outcome = run.to_end(Rc::new(Standard));
         let milliseconds = wasip2::clocks::monotonic_clock::now().saturating_sub(started) / 1_000_000;
@@ -54,8 +59,8 @@ fn task(task: wit::Task) -> Task {
         wit::Task::VerifySets => Task::Verify,
         wit::Task::Drill => Task::Drill,
         wit::Task::PinSet(options) => Task::Pin { set: options.set, remove: options.remove },
-        wit::Task::ListSets(options) => Task::ListSets { json: options.json },
-        wit::Task::ListSources(options) => Task::ListSources { json: options.json },
+        wit::Task::ListSets(_) => Task::ListSets,
+        wit::Task::ListSources(_) => Task::ListSources,
         wit::Task::RecoverAliases => Task::RecoverAliases,
         wit::Task::Reset(options) => Task::Reset { keep_backup: options.keep_backup },
     }

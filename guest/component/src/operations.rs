@@ -70,11 +70,11 @@ impl wit::Guest for Operations {
     }
 
     fn list_sets(request: wit::Request) -> Result<Vec<wit::SetInfo>, wit::Error> {
-        Ok(list(Task::ListSets { json: true }, request)?.iter().map(set).collect())
+        Ok(list(Task::ListSets, request)?.iter().map(set).collect())
     }
 
     fn list_sources(request: wit::Request) -> Result<Vec<wit::SourceInfo>, wit::Error> {
-        Ok(list(Task::ListSources { json: true }, request)?.iter().map(source).collect())
+        Ok(list(Task::ListSources, request)?.iter().map(source).collect())
     }
 
     fn start(task: wit::Task, request: wit::Request) -> Result<wit::Job, wit::Error> {
@@ -154,7 +154,10 @@ fn run(task: wit::Task, request: wit::Request) -> Result<wit::Report, wit::Error
 /// looked for.
 fn list(task: Task, request: wit::Request) -> Result<Vec<Value>, wit::Error> {
     let kept = Rc::new(Kept::default());
-    prepared(task, Vec::new(), request)?.to_end(kept.clone()).map_err(error)?;
+    let mut run = prepared(task, Vec::new(), request)?;
+    // The last of a name counts.
+    run.variables.push(("QDRANT_OUTPUT".to_owned(), "json".to_owned()));
+    run.to_end(kept.clone()).map_err(error)?;
     let text = kept.data.take();
     serde_json::from_str(&text).map_err(|why| plain(Code::Unsupported, why.to_string()))
 }

@@ -103,7 +103,6 @@ pub fn words(task: &Task) -> Vec<String> {
     let mut add = |word: &str| words.push(word.to_owned());
     match task {
         Task::Prune { legacy: true } => add("--legacy"),
-        Task::ListSets { json: true } | Task::ListSources { json: true } => add("--output=json"),
         Task::Reset { keep_backup: true } => add("--bkp=true"),
         Task::Pin { set, remove } => {
             add(set);
@@ -239,8 +238,6 @@ mod tests {
     fn a_task_s_words_are_understood_as_it() {
         let mut tasks = vec![
             Task::Prune { legacy: true },
-            Task::ListSets { json: true },
-            Task::ListSources { json: true },
             Task::Reset { keep_backup: true },
             Task::Pin { set: "2026-01-29".to_owned(), remove: true },
         ];

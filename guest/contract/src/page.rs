@@ -17,7 +17,8 @@ pub fn check(page: &str, table: &str) -> Result<(), Box<dyn Error>> {
         std::fs::write(path, format!("{before}{begin}{mark}\n{table}{end}{after}"))?;
     } else if now != table {
         return Err(format!(
-            "docs/{page}.md is stale; `UPDATE_DOCS=1 cargo test -p qdrant-backup-contract the_page` writes it:\n{table}"
+            "docs/{page}.md is stale; `UPDATE_DOCS=1 cargo test -p {} the_page` writes it:\n{table}",
+            env!("CARGO_PKG_NAME")
         )
         .into());
     }

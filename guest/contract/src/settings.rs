@@ -42,7 +42,8 @@ pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
 pub use words::{
-    Addressing, Algorithm, ArchiveCheck, ContentCheck, CredentialChoice, LogFormat, ReportFormat, RestorePlacement, Transfer,
+    Addressing, Algorithm, ArchiveCheck, ContentCheck, CredentialChoice, LogFormat, Output, ReportFormat,
+    RestorePlacement, Transfer,
 };
 
 /// All settings of a run, checked.
@@ -151,6 +152,10 @@ pub struct Settings {
     pub share: Option<Share>,
     /// `QDRANT_SNAPSHOTS_FILE`: the CSV file to restore from, if it isn't `snapshots` in the work directory.
     pub snapshots_file: Option<String>,
+    /// `QDRANT_BACKUP_WARN_SHRINK`: from how many percent of lost points on a collection is warned of.
+    pub warn_shrink: u64,
+    /// `QDRANT_OUTPUT`: how lists are printed on standard output.
+    pub output: Output,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
 }

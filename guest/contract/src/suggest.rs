@@ -32,12 +32,14 @@ mod tests {
         for (word, name) in [
             ("backup", "create_snap_shards"),
             ("bakcup", "create_snap_shards"),
-            ("restore", "recover_snap_shards"),
+            ("restroe", "restore"),
+            ("recover", "restore"),
             ("list", "list_sets"),
             ("lsit", "list_sets"),
             ("creat_snap", "create_snap"),
             ("recover-snap", "recover_snap"),
-            ("check", "verify"),
+            ("chekc", "check"),
+            ("preflight", "check"),
             ("get_aliases", "get_colla"),
         ] {
             assert_eq!(suggested(word), Some(name), "{word}");

@@ -134,12 +134,8 @@ const DRY_RUN: TaskOption = TaskOption {
 const OUTPUT: TaskOption = TaskOption {
     name: "output",
     value: Some("table|json"),
-    help: "a table for people (the default), or one JSON array",
-    take: |order, value| {
-        let (Task::ListSets { json } | Task::ListSources { json }) = &mut order.task else { return false };
-        *json = value == "json";
-        matches!(value, "json" | "table")
-    },
+    help: "a table for people (the default), or JSON for programs",
+    take: |order, value| order.set("QDRANT_OUTPUT", value) && matches!(value, "json" | "table"),
 };
 
 const LEGACY: TaskOption = TaskOption {
@@ -217,6 +213,30 @@ const TASK: Row = Row {
 };
 
 tasks! {
+    /// `check`: what a backup and a restore need, without doing either.
+    Check => Row {
+        name: "check",
+        synonyms: &["preflight", "doctor", "diagnose", "test", "status", "health", "ping"],
+        options: &[OUTPUT],
+        summary: "check everything that a backup and a restore need, without doing either",
+        details: "Looks at what is configured: the settings, the work directory, the bucket with every right that is needed,\n\
+                  each peer of QDRANT_SOURCE_HOSTS and QDRANT_RESTORE_HOSTS by its own address, versions, clocks, the key's\n\
+                  rights, and whether Qdrant can fetch a link. Leaves nothing behind. Ends with 0 where nothing fails.",
+        ..TASK
+    };
+    /// `restore`: each collection from its newest good backup of either kind, then the aliases.
+    Restore => Row {
+        name: "restore",
+        synonyms: &["recover", "import", "load", "restore_backup"],
+        options: &[DRY_RUN],
+        needs: Needs { restore: true, bucket: BucketUse::Always, ..Needs::NOTHING },
+        inputs: &[Input::Collections],
+        summary: "restore each collection from its newest good backup, of either kind, then the aliases",
+        details: "Restores into QDRANT_RESTORE_HOSTS. Of each collection the newest backup is taken that is whole, a set or\n\
+                  snapshots of the whole collection, and named in the log. `recover_snap_shards` restores sets alone, and\n\
+                  `recover_snap` snapshots of whole collections alone, or those in the file `snapshots`.",
+        ..TASK
+    };
     /// `create_snap`: a snapshot of each collection on each peer, the aliases, a manifest.
     CreateSnapshots => Row {
         name: "create_snap",
@@ -260,7 +280,7 @@ tasks! {
     /// `recover_snap_shards`: collections from sets, then the aliases.
     RecoverSets => Row {
         name: "recover_snap_shards",
-        synonyms: &["restore", "recover", "import", "load", "recover_set", "restore_set", "restore_backup"],
+        synonyms: &["recover_set", "restore_set", "restore_sets"],
         options: &[DRY_RUN],
         needs: Needs { restore: true, bucket: BucketUse::Always, ..Needs::NOTHING },
         inputs: &[Input::Collections],
@@ -270,10 +290,7 @@ tasks! {
         ..TASK
     };
     /// `list_sets`: the sets in the bucket.
-    ListSets {
-        /// One JSON array in place of a table.
-        json: bool,
-    } => Row {
+    ListSets => Row {
         name: "list_sets",
         aliases: &["list"],
         synonyms: &["ls", "sets", "show", "backups", "list_backups", "snapshots", "list_snapshots"],
@@ -284,10 +301,7 @@ tasks! {
         ..TASK
     };
     /// `list_sources`: whose backups there are.
-    ListSources {
-        /// One JSON array in place of a table.
-        json: bool,
-    } => Row {
+    ListSources => Row {
         name: "list_sources",
         synonyms: &["sources", "clusters"],
         options: &[OUTPUT],
@@ -318,7 +332,7 @@ tasks! {
     /// `verify`: checks that the sets in the bucket are whole.
     Verify => Row {
         name: "verify",
-        synonyms: &["check", "validate", "test", "scrub", "verify_sets", "verify_snap"],
+        synonyms: &["validate", "scrub", "verify_sets", "verify_snap"],
         needs: Needs { bucket: BucketUse::Always, ..Needs::NOTHING },
         summary: "verify the sets in the bucket: every snapshot is there and unchanged",
         details: "Every snapshot is there as it was made and is walked to its end; QDRANT_VERIFY_PERCENT of them are read whole\n\
@@ -403,8 +417,8 @@ tasks! {
     /// `get_colla`: the aliases of the source, into `collection_aliases`.
     GetAliases => Row {
         name: "get_colla",
-        aliases: &["get_collection_alias"],
-        synonyms: &["aliases", "get_aliases", "list_aliases"],
+        aliases: &["aliases", "get_collection_alias"],
+        synonyms: &["get_aliases", "list_aliases"],
         needs: Needs { source: true, bucket: BucketUse::WithAliases, ..Needs::NOTHING },
         summary: "list the aliases into the file `collection_aliases` (and the bucket)",
         details: "Into the bucket only with BACKUP_COLLECTION_ALIASES_ON_S3=true: `collection_aliases_store/collection_aliases`\n\

@@ -11,6 +11,7 @@
 //! | record | the manifest, of what is good by [`crate::sets::quality`] | `set.rs`, `generation.rs` |
 //! | retain | what no rule keeps is removed | `prune` |
 
+pub(crate) mod change;
 mod check;
 mod generation;
 mod look;
@@ -100,27 +101,43 @@ pub async fn back_up_set(
     whole
 }
 
-/// Reports the peers that can't be asked. Each is a failure of the run, even where other peers hold the same shards; one
+/// A peer that can't be asked.
+pub(crate) struct Missed {
+    /// Which one.
+    pub peer: Missing,
+    /// Where no shard of any collection is on it, so that a backup is complete without it: what is to be said of it.
+    pub needless: Option<String>,
+}
+
+/// The peers of a source that can't be asked. Each is a failure of a backup, even where other peers hold the same shards; one
 /// that holds none of any collection is missed by nobody, which is told.
-async fn missing_peers(context: &Context, cluster: &Cluster) {
+pub(crate) async fn missed(cluster: &Cluster) -> Vec<Missed> {
     if cluster.missing.is_empty() {
-        return;
+        return Vec::new();
     }
     let holders = holders(cluster).await;
-    for missing in &cluster.missing {
-        match (missing.id, &holders) {
-            (Some(id), Ok(holders)) if !holders.contains(&id) => {
-                let why = format!(
-                    "peer {id} can't be asked, and no shard of any collection is on it: the backup is complete without it, \
-                     and a restore into this cluster is not possible: {}; {}",
-                    missing.cause,
-                    Missing::remedy(id)
-                );
-                context.log.warn(Some(&missing.host), &why);
-            }
-            (id, _) => {
-                let item = Item::failed("cluster", missing.error()).host(&missing.host);
-                let item = if let Some(id) = id { item.name(format!("peer {id}")) } else { item };
+    let missed = cluster.missing.iter().map(|peer| {
+        let needless = peer.id.filter(|id| holders.as_ref().is_ok_and(|holders| !holders.contains(id))).map(|id| {
+            format!(
+                "peer {id} can't be asked, and no shard of any collection is on it: the backup is complete without it, and \
+                 a restore into this cluster is not possible: {}; {}",
+                peer.cause,
+                Missing::remedy(id)
+            )
+        });
+        Missed { peer: peer.clone(), needless }
+    });
+    missed.collect()
+}
+
+/// Reports the peers that can't be asked.
+async fn missing_peers(context: &Context, cluster: &Cluster) {
+    for Missed { peer, needless } in missed(cluster).await {
+        match needless {
+            Some(why) => context.log.warn(Some(&peer.host), &why),
+            None => {
+                let item = Item::failed("cluster", peer.error()).host(&peer.host);
+                let item = if let Some(id) = peer.id { item.name(format!("peer {id}")) } else { item };
                 context.reporter.report(item);
             }
         }

@@ -1,6 +1,10 @@
 //! Why something could not be done: the one error type of the program.
 
+mod explained;
+
 use std::fmt;
+
+pub use explained::Explained;
 
 /// What went wrong: the thing, the cause, and what to do next. Its code can be searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,11 @@ impl Error {
     /// What to do next; empty where the cause says it.
     pub fn what_to_do(&self) -> &str {
         &self.advice
+    }
+
+    /// What it is about and its cause, without what to do next.
+    pub fn reason(&self) -> String {
+        if self.thing.is_empty() { self.cause.clone() } else { format!("{}: {}", self.thing, self.cause) }
     }
 
     /// True where nothing is known of the thing, as opposed to something bad being known of it: it could not be asked.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! tasks            one module a task: what a person asks for
-//! backup, restore, prune  the procedures; their plans are values, made before anything is changed
+//! backup, restore, prune, check  the procedures; their plans are values, made before anything is changed
 //! content          what points are: their digest, and where two of them differ
 //! qdrant, s3       the two servers, as typed calls; credentials: the keys for the second
 //! sets, lock       backup sets: their manifests, in the bucket; who is at work
@@ -21,6 +21,7 @@ use qdrant_backup_contract::{printable, settings, timestamp};
 mod aliases;
 pub mod archive;
 pub mod backup;
+mod check;
 mod clusters;
 mod concurrent;
 pub mod content;
@@ -59,6 +60,7 @@ pub mod source;
 pub mod state_files;
 pub mod store;
 mod summary;
+mod table;
 pub mod tasks;
 
 /// The tool and its version, as manifests name it.

@@ -9,9 +9,9 @@ mod stream;
 mod upload;
 pub mod version;
 
-pub use api::{CONSENSUS_TRIES, SnapshotDescription};
+pub use api::{CONSENSUS_TRIES, Reach, SnapshotDescription};
 pub use client::Client;
 pub use collection::{CollectionInfo, Layout, Replica, ShardReplicas};
-pub use discovery::{Cluster, Missing, Peer, discover_source, discover_target};
+pub use discovery::{Cluster, Discovered, Missing, Peer, discover_source, discover_target};
 pub use error::QdrantError;
 pub use stream::Streamed;

@@ -1,6 +1,6 @@
 //! How a run goes: items as they end, progress, and the summary.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,13 +17,15 @@ pub struct Reporter {
     clock: Rc<dyn Clock>,
     started: Duration,
     items: RefCell<Vec<Item>>,
+    /// Items are shown elsewhere: in the table that was asked for.
+    shown: Cell<bool>,
 }
 
 impl Reporter {
     /// The reporter of a run that begins now.
     pub fn new(ports: &Ports, log: &Log) -> Self {
         let clock = Rc::clone(&ports.clock);
-        Self { log: log.clone(), started: clock.monotonic(), clock, items: RefCell::default() }
+        Self { log: log.clone(), started: clock.monotonic(), clock, items: RefCell::default(), shown: Cell::default() }
     }
 
     /// How long the run has taken so far.
@@ -42,6 +44,12 @@ impl Reporter {
     /// Reports several things.
     pub fn report_all(&self, items: impl IntoIterator<Item = Item>) {
         items.into_iter().for_each(|item| self.report(item));
+    }
+
+    /// Reports things that a table on standard output shows: in the report alone.
+    pub fn enter(&self, items: impl IntoIterator<Item = Item>) {
+        self.items.borrow_mut().extend(items);
+        self.shown.set(true);
     }
 
     /// True until the first report.
@@ -90,7 +98,7 @@ impl Reporter {
         let (done, failed, skipped) = (report.done(), report.failed(), report.skipped());
         let bytes = report::total(report.items.iter().filter_map(|item| item.bytes));
         let elapsed = self.elapsed();
-        if failed > 1 {
+        if failed > 1 && !self.shown.get() {
             self.log.error(None, "what failed:");
             for item in report.items.iter().filter(|item| item.is_failed()) {
                 self.log_item(item);

@@ -5,7 +5,10 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -13,7 +16,7 @@ use http::header::RETRY_AFTER;
 use time::OffsetDateTime;
 
 use crate::log::Log;
-use crate::ports::{Clock, HttpError, Ports};
+use crate::ports::{Clock, HttpError, LocalBoxFuture, Ports};
 use crate::settings::{LogFormat, Settings};
 use crate::timestamp;
 
@@ -127,7 +130,7 @@ impl Retries {
     pub(crate) async fn run<T, E: Fault>(&self, mut call: impl AsyncFnMut() -> Result<T, E>) -> Result<T, E> {
         let mut tries = Tries { begun: self.clock.monotonic(), failed: None, number: 0 };
         loop {
-            match call().await {
+            match self.attended(call()).await {
                 Ok(value) => {
                     self.answered();
                     return Ok(value);
@@ -137,6 +140,33 @@ impl Retries {
                     None => return Err(fault),
                 },
             }
+        }
+    }
+
+    /// Waits for `call`. A server that has not answered once is told of while it does not: most often nobody is there.
+    async fn attended<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        let mut silence: Option<LocalBoxFuture<'_, ()>> = None;
+        poll_fn(|context| {
+            if let Poll::Ready(ended) = call.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            let silence = silence.get_or_insert_with(|| self.clock.sleep(SILENT));
+            if silence.as_mut().poll(context).is_ready() {
+                *silence = Box::pin(std::future::pending());
+                self.tell_of_silence();
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn tell_of_silence(&self) {
+        let mut state = self.state.borrow_mut();
+        if !state.answered && state.told.is_none() {
+            state.told = Some(self.clock.monotonic());
+            let seconds = SILENT.as_secs();
+            self.log.warn(None, &format!("{} has not answered yet, after {seconds} s; waiting", self.server));
         }
     }
 
@@ -182,7 +212,8 @@ impl Retries {
         }
         let pause = backoff(self.clock.as_ref(), tries.number).max(fault.retry_after().unwrap_or_default()).min(left);
         self.log.waiting(&fault.to_string());
-        let long = now.saturating_sub(tries.begun) + pause >= SILENT;
+        // Who has not answered once will most often not do so: that is said at once.
+        let long = !state.answered || now.saturating_sub(tries.begun) + pause >= SILENT;
         if long && state.told.is_none_or(|told| now.saturating_sub(told) >= TELL_EVERY) {
             state.told = Some(now);
             let waited = now.saturating_sub(since).as_secs();
@@ -221,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::ports::nothing::Nothing;
-    use crate::ports::{Console, Http, LocalBoxFuture, Request, Response};
+    use crate::ports::{Console, Http, Request, Response};
 
     /// Time that passes by sleeping alone, and the lines of the log with their moments.
     #[derive(Default)]
@@ -346,6 +377,36 @@ mod tests {
         let (world, retries) = place(300);
         outage(&world, &retries, Failure(Nature::Answer, None), 1).0.unwrap_err();
         assert_eq!(outage(&world, &retries, PASSING, u64::MAX).1.last(), Some(&300));
+    }
+
+    #[test]
+    fn who_has_not_answered_once_is_told_at_once() {
+        let (world, retries) = place(300);
+        outage(&world, &retries, PASSING, 1).0.unwrap();
+        let lines = world.lines.take();
+        assert!(
+            lines.first().is_some_and(|(at, line)| *at == 0 && line.contains("waiting for it to pass")),
+            "{lines:?}"
+        );
+        // One that takes the connection and says nothing.
+        let (world, retries) = place(300);
+        let mut slow = pin!(retries.run(async || {
+            std::future::pending::<()>().await;
+            Err::<(), Failure>(PASSING)
+        }));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(slow.as_mut().poll(&mut context).is_pending());
+        let lines = world.lines.take();
+        assert!(lines.len() == 1 && lines[0].0 <= 2 && lines[0].1.contains("S3 has not answered yet"), "{lines:?}");
+        // One that is there may take its time.
+        let (world, retries) = place(300);
+        answered(&world, &retries);
+        let mut slow = pin!(retries.run(async || {
+            std::future::pending::<()>().await;
+            Err::<(), Failure>(PASSING)
+        }));
+        assert!(slow.as_mut().poll(&mut context).is_pending());
+        assert!(world.lines.take().is_empty());
     }
 
     #[test]

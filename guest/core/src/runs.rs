@@ -157,22 +157,26 @@ async fn read(store: &dyn ObjectStore, listed: &Listed) -> Result<Option<RunReco
     Ok(Some(record))
 }
 
-/// The newest run that backed up everything of `source`, of those whose beginning and id pass `takes`.
+/// The newest run of these kinds that backed up everything of `source`, of those whose beginning and id pass `takes`.
 ///
 /// # Errors
 /// The bucket can't be read.
 pub(crate) async fn newest(
     store: &dyn ObjectStore,
     source: &SourceId,
-    kind: Kind,
+    kinds: &[Kind],
     takes: &dyn Fn(OffsetDateTime, &str) -> bool,
 ) -> Result<Option<RunRecord>, Error> {
-    for listed in list(store, source, kind).await?.iter().filter(|listed| takes(listed.started, &listed.run)) {
-        if let Some(record) = read(store, listed).await? {
-            return Ok(Some(record));
+    let mut newest: Option<RunRecord> = None;
+    for kind in kinds {
+        for listed in list(store, source, *kind).await?.iter().filter(|listed| takes(listed.started, &listed.run)) {
+            if let Some(record) = read(store, listed).await? {
+                newest = newest.filter(|newest| newest.started() >= record.started()).or(Some(record));
+                break;
+            }
         }
     }
-    Ok(None)
+    Ok(newest)
 }
 
 /// All runs that backed up everything of `source`, the newest first.

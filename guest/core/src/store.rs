@@ -117,6 +117,26 @@ pub trait ObjectStore {
         Ok(())
     }
 
+    /// By how much the store's clock is ahead of ours; `None` where it does not tell.
+    fn clock_ahead(&self) -> Option<time::Duration> {
+        None
+    }
+
+    /// False where the store is known not to obey a condition, after [`ObjectStore::check_writable`].
+    fn obeys_conditions(&self) -> bool {
+        true
+    }
+
+    /// An object whose key begins with `prefix`; `None` where there is none.
+    ///
+    /// # Errors
+    /// They can't be listed.
+    async fn first(&self, prefix: &str) -> Result<Option<Object>, Error> {
+        let mut first = None;
+        self.list(prefix, &mut |object| first = first.take().or(Some(object))).await?;
+        Ok(first)
+    }
+
     /// Stores a small object in `folder` of the tool's own objects and deletes it, so that who may not write there, or can't, is told before work of
     /// hours is begun, and the store's way of refusing conditions is known. Where it can't be deleted it stays: no list
     /// of manifests takes it for one. `unique` tells it from those of other runs.

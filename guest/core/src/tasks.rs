@@ -1,5 +1,6 @@
 //! The tasks: what a person asks for, one module each.
 
+mod check;
 mod compare;
 mod create_sets;
 mod create_snapshots;
@@ -14,7 +15,8 @@ mod recover_aliases;
 mod recover_sets;
 mod recover_snapshots;
 mod reset;
-mod table;
+mod restore;
+mod targets;
 mod verify;
 
 use std::pin::pin;
@@ -74,12 +76,15 @@ pub fn run_until<'a>(
 ) -> LocalBoxFuture<'a, Result<Report, RunError>> {
     Box::pin(async move {
         let row = task.row();
-        let (settings, notes) = settings::from_variables(variables, row.needs).map_err(RunError::Configuration)?;
+        let (mut settings, notes) = settings::from_variables(variables, row.needs).map_err(RunError::Configuration)?;
+        if task == Task::Check {
+            crate::check::adjust(&mut settings);
+        }
         let mut context = Context::new(ports, settings);
         notes.iter().for_each(|note| context.log.warn(None, note));
         let ended = {
             // Dropped at the end of the block, and all that it was at.
-            let work = pin!(work(&mut context, &task, snapshots));
+            let work = pin!(work(&mut context, &task, snapshots, &notes));
             match select(work, cancelled).await {
                 Either::Left((ended, _)) => Some(ended),
                 Either::Right(((), _)) => None,
@@ -106,11 +111,11 @@ pub fn run_until<'a>(
 }
 
 /// What is done between the look at the settings and the report.
-async fn work(context: &mut Context, task: &Task, snapshots: Option<String>) -> Result<(), Error> {
+async fn work(context: &mut Context, task: &Task, snapshots: Option<String>, notes: &[String]) -> Result<(), Error> {
     let row = task.row();
     let chosen = prepare(context, row.inputs, row.needs, snapshots).await;
     begin(context, row.name).await;
-    carry_out(context, task, chosen?).await
+    carry_out(context, task, chosen?, notes).await
 }
 
 /// Lets go of what a cancelled run holds, and says so.
@@ -126,6 +131,7 @@ fn carry_out<'a>(
     context: &'a Context,
     task: &'a Task,
     chosen: Vec<state_files::Snapshot>,
+    notes: &'a [String],
 ) -> LocalBoxFuture<'a, Result<(), Error>> {
     // Boxed, each a function of its own: in one, numbers of variables and places in it are long ones.
     match task {
@@ -136,13 +142,18 @@ fn carry_out<'a>(
         Task::CreateSnapshots => Box::pin(create_snapshots::run(context)),
         Task::CreateSets => Box::pin(create_sets::run(context)),
         Task::RecoverSets => Box::pin(recover_sets::run(context)),
+        Task::Restore => Box::pin(restore::run(context)),
         Task::Prune { legacy } => Box::pin(prune::run(context, *legacy)),
         Task::Compare => Box::pin(compare::run(context)),
         Task::Drill => Box::pin(drill::run(context)),
         Task::Verify => Box::pin(verify::run(context)),
         Task::Pin { set, remove } => Box::pin(prune::pin(context, set, *remove)),
-        Task::ListSets { json } => Box::pin(list_sets::run(context, *json)),
-        Task::ListSources { json } => Box::pin(list_sources::run(context, *json)),
+        Task::ListSets => Box::pin(list_sets::run(context)),
+        Task::ListSources => Box::pin(list_sources::run(context)),
+        Task::Check => Box::pin(async {
+            check::run(context, notes).await;
+            Ok(())
+        }),
         Task::RecoverSnapshots => Box::pin(recover_snapshots::run(context, chosen)),
         Task::RecoverAliases => Box::pin(recover_aliases::run(context)),
         Task::Reset { keep_backup } => Box::pin(reset::run(context, *keep_backup)),

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let setting =
         |setting: &operations::Setting| tasks::Setting { name: setting.name.clone(), value: setting.value.clone() };
     let request = tasks::Request {
-        task: named(task)
+        task: named(task, &request.settings)
             .ok_or_else(|| format!("the component is of an older release and has no `{}`", task.name()))?,
         settings: request.settings.iter().map(setting).collect(),
         snapshots: request.snapshots.clone(),
@@ -89,7 +89,8 @@ fn error(error: tasks::Error) -> operations::Error {
 }
 
 /// The task as that version has it, if it does.
-fn named(task: &Task) -> Option<tasks::Task> {
+fn named(task: &Task, settings: &[operations::Setting]) -> Option<tasks::Task> {
+    let json = settings.iter().any(|setting| setting.name == "QDRANT_OUTPUT" && setting.value == "json");
     Some(match task {
         Task::GetCollections => tasks::Task::GetCollections,
         Task::GetSnapshots => tasks::Task::GetSnapshots,
@@ -103,8 +104,8 @@ fn named(task: &Task) -> Option<tasks::Task> {
         Task::Verify => tasks::Task::VerifySets,
         Task::Drill => tasks::Task::Drill,
         Task::Pin { set, remove } => tasks::Task::PinSet(tasks::PinOptions { set: set.clone(), remove: *remove }),
-        Task::ListSets { json } => tasks::Task::ListSets(tasks::ListOptions { json: *json }),
-        Task::ListSources { json } => tasks::Task::ListSources(tasks::ListOptions { json: *json }),
+        Task::ListSets => tasks::Task::ListSets(tasks::ListOptions { json }),
+        Task::ListSources => tasks::Task::ListSources(tasks::ListOptions { json }),
         Task::RecoverAliases => tasks::Task::RecoverAliases,
         Task::Reset { keep_backup } => tasks::Task::Reset(tasks::ResetOptions { keep_backup: *keep_backup }),
         #[allow(unreachable_patterns)]

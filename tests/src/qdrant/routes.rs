@@ -48,7 +48,10 @@ struct Call {
 
 /// Answers a request.
 pub async fn answer(node: Node, request: Request<Bytes>) -> Answer {
-    Some(respond(node, request).await)
+    let date = clock::http_date(clock::now() + node.cluster.options.ahead);
+    let mut response = respond(node, request).await;
+    response.headers_mut().insert("date", date);
+    Some(response)
 }
 
 async fn respond(node: Node, request: Request<Bytes>) -> Response<Body> {

@@ -8,6 +8,7 @@ mod aliases;
 mod attacks;
 mod backup;
 mod changes;
+mod check;
 mod content;
 mod credentials;
 mod cross;

@@ -6,6 +6,8 @@
 mod backup;
 mod beside;
 mod cancel;
+mod change;
+mod check;
 mod choice;
 mod cluster_state;
 mod content;
@@ -22,6 +24,7 @@ mod identity_changes;
 mod levels;
 mod locks;
 mod marked;
+mod newest;
 mod old_bucket;
 mod one_key_space;
 mod outages;

@@ -121,6 +121,8 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
         pod: reader.get(&HOSTNAME),
         share: share(reader),
         snapshots_file: reader.get(&QDRANT_SNAPSHOTS_FILE),
+        warn_shrink: reader.get(&QDRANT_BACKUP_WARN_SHRINK),
+        output: reader.get(&QDRANT_OUTPUT),
         log_format: reader.get(&LOG_FORMAT),
     }
 }
@@ -683,8 +685,8 @@ mod tests {
     #[test]
     fn an_error_says_what_is_accepted() {
         for (name, value, accepted) in [
-            ("CURL_TIMEOUT", "abc", "`abc` is not a duration such as 3600, 3600s, 60m or 1h"),
-            ("CURL_TIMEOUT", "8d", "`8d` is not a duration from 1s to 7d"),
+            ("CURL_TIMEOUT", "abc", "`abc` is not a duration such as 3600, 3600s, 60m or 1h; accepted is 1s to 7d"),
+            ("CURL_TIMEOUT", "8d", "`8d` is out of range; accepted is 1s to 7d"),
             ("QDRANT_SNAPSHOTS_PER_PEER", "0", "`0` is not a number from 1 to 64"),
             ("QDRANT_ARCHIVE_CHECK", "half", "`half` is not one of full, tail, none"),
             ("QDRANT_WAIT_ON_TASK", "maybe", "`maybe` is neither true nor false"),

@@ -233,14 +233,15 @@ impl Setting<Duration> {
             _ => Duration::ZERO,
         };
         let read = |variable: &Variable, text: &str| {
-            let time = duration::parse(text)?;
-            match variable.accepts {
-                Accepts::Durations { least, most } if !(least..=most).contains(&time) => Err(format!(
-                    "`{text}` is not a duration from {} to {}",
-                    duration::show(least),
-                    duration::show(most)
-                )),
-                _ => Ok(time),
+            let time = duration::parse(text);
+            match (variable.accepts, time) {
+                (Accepts::Durations { least, most }, time)
+                    if !time.as_ref().is_ok_and(|time| (least..=most).contains(time)) =>
+                {
+                    let why = time.err().unwrap_or_else(|| format!("`{text}` is out of range"));
+                    Err(format!("{why}; accepted is {} to {}", duration::show(least), duration::show(most)))
+                }
+                (_, time) => time,
             }
         };
         Self { variable: Variable::new(name, Default::Duration(default), accepts, meaning), default: default_of, read }

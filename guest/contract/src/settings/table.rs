@@ -16,7 +16,8 @@ use super::values::{
     restore_id, server, session_name, utc, word,
 };
 use super::words::{
-    Addressing, Algorithm, ArchiveCheck, ContentCheck, CredentialChoice, LogFormat, ReportFormat, RestorePlacement, Transfer,
+    Addressing, Algorithm, ArchiveCheck, ContentCheck, CredentialChoice, LogFormat, Output, ReportFormat,
+    RestorePlacement, Transfer,
 };
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -105,7 +106,7 @@ settings! {
         "move the aliases of a collection to the one that was restored beside it, once that is verified");
     QDRANT_RESTORE_DROP_OLD: bool = flag(false, "then delete the old collection, where no alias leads to it any more");
     QDRANT_RESTORE_BEFORE: Option<OffsetDateTime> = parsed("", "2026-01-29, 2026-01-29T12:00:00Z", utc,
-        "`recover_snap_shards` takes the newest set that was begun before this timestamp (UTC)");
+        "`recover_snap_shards` and `restore` take the newest backup that was begun before this timestamp (UTC)");
     QDRANT_VERIFY_TOLERANCE_PCT: Option<u64> = optional_number("1; 0 where the counts before and after are equal", 0..=100,
         "by how many percent a shard's points may differ from its counts around the backup; a difference is reported and not called verified");
     QDRANT_REQUIRE_VERIFIED: bool = flag(false,
@@ -150,6 +151,8 @@ settings! {
         "how `create_snap_shards` gets snapshots into the bucket: Qdrant stores them there, or sends them to this program; auto finds out");
     QDRANT_BACKUP_UNCHECKED: bool = flag(false,
         "`create_snap` without QDRANT_S3_... is a success, although it is not checked whether the snapshots are in the bucket");
+    QDRANT_BACKUP_WARN_SHRINK: u64 = number(20, 0..=100,
+        "a set in which a collection has lost more than this percentage of the points of its last set is warned of; 100: never");
     QDRANT_BACKUP_LABEL: Option<String> = text("", "text", "a note that is stored in the manifests");
     HOSTNAME: Option<String> = text("a random number", "name",
         "the pod's name, a part of its sets' ids; Kubernetes sets it");
@@ -174,6 +177,8 @@ settings! {
         "how long a restored cluster may take to settle");
     QDRANT_VERIFY_POLL_INTERVAL_SECONDS: Duration = duration(Duration::from_secs(5), SECOND..=HOUR,
         "the longest pause between two looks at it");
+    QDRANT_OUTPUT: Output = choice(
+        "`--output`: lists on standard output as tables for people, or as JSON by the schemas in docs/schemas");
     LOG_FORMAT: LogFormat = choice("log lines for people, or one JSON object a line");
     AWS_ACCESS_KEY_ID: Option<String> = text("", "text", "taken where QDRANT_S3_ACCESS_KEY_ID is not set");
     AWS_SECRET_ACCESS_KEY: Option<Secret> = secret("", "taken where QDRANT_S3_SECRET_ACCESS_KEY is not set");

@@ -126,6 +126,16 @@ impl Transfer {
     }
 }
 
+/// `QDRANT_OUTPUT`: how lists are printed on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
 /// `QDRANT_RESTORE_PLACEMENT`: which peers the shards of a restored set are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RestorePlacement {
@@ -185,6 +195,10 @@ impl Word for CredentialChoice {
 impl Word for Transfer {
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("storage", Self::Storage), ("stream", Self::Stream)];
+}
+
+impl Word for Output {
+    const WORDS: &'static [(&'static str, Self)] = &[("table", Self::Table), ("json", Self::Json)];
 }
 
 impl Word for LogFormat {

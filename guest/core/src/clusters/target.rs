@@ -23,7 +23,7 @@ impl Targets {
 }
 
 /// Why a peer or a host can't be restored into; of a peer that may be gone for good, how to go on without it.
-fn unusable(missing: &Missing) -> Error {
+pub(crate) fn unusable(missing: &Missing) -> Error {
     let Some(id) = missing.id else { return missing.error() };
     let cause = format!(
         "peer {id} is a member of the cluster and can't be used, so that Qdrant may place shards on it that never get \

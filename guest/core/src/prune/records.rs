@@ -87,7 +87,7 @@ async fn unneeded(
     }
     let is_old = |object: &Object, age: Duration| object.last_modified.is_some_and(|stored| now - stored > age);
     let mut probes = Vec::new();
-    for folder in [places::SET_MANIFESTS, places::SNAPSHOT_MANIFESTS] {
+    for folder in [places::SET_MANIFESTS, places::SNAPSHOT_MANIFESTS, places::STREAMED] {
         let mut note = |object: Object| {
             if is_old(&object, grace) {
                 probes.push(object);
@@ -108,7 +108,7 @@ async fn unneeded(
         ("aliases of runs that have no backup left", undated(aliases)),
         ("records of restores that ended more than 30 days ago", ended(store, restores, now, &backups).await?),
         ("locks of runs that were killed more than a day ago", lock::stale(context, store).await?),
-        ("probes of backups that may not delete", probes),
+        ("probes of backups and checks that may not delete, or were killed", probes),
     ];
     // What lies at the root of the bucket may be somebody else's.
     let places = store.places();

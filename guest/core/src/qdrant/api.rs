@@ -30,6 +30,15 @@ pub struct SnapshotDescription {
     pub checksum: Option<String>,
 }
 
+/// Whether a server can fetch what a link leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It has fetched the very object.
+    Fetched,
+    /// It could not: its own words.
+    NotFetched(QdrantError),
+}
+
 /// `GET /`: what the server is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct ServerVersion {
@@ -257,6 +266,23 @@ impl Client {
         let path = format!("/collections/{}/snapshots/recover?wait=true", segment(collection));
         let body = json!({"location": location.reveal(), "priority": "no_sync"});
         self.confirm(Method::PUT, &path, &body, Effect::Work).await
+    }
+
+    /// Whether this peer can fetch `link`, whose object has the SHA-256 `sha256`: it is told to recover `collection`, which
+    /// is not there, from an object with another checksum. It fetches the object, sees that, and does nothing.
+    ///
+    /// # Errors
+    /// It does not say: the key is refused, or something else came before.
+    pub async fn try_link(&self, collection: &str, link: &PresignedUrl, sha256: &str) -> Result<Reach, QdrantError> {
+        const NO_OBJECT_S: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+        let path = format!("/collections/{}/snapshots/recover?wait=true", segment(collection));
+        let body = json!({"location": link.reveal(), "priority": "no_sync", "checksum": NO_OBJECT_S});
+        match self.confirm(Method::PUT, &path, &body, Effect::Once).await {
+            Err(error) if error.says(sha256) => Ok(Reach::Fetched),
+            Err(error) if error.refuses_links() => Ok(Reach::NotFetched(error)),
+            Err(error) => Err(error),
+            Ok(()) => Err(self.error(&Method::PUT, &path, QdrantErrorKind::Shape("ok to what can't be".to_owned()))),
+        }
     }
 
     /// How many snapshots of a collection this peer is making; `None` where the server can't tell (before 1.16).

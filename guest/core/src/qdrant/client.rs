@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_lock::Semaphore;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
@@ -18,6 +18,7 @@ use crate::decode;
 use crate::ports::{HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::retry::{self, Fault, Nature, Retries};
 use crate::settings::{Host, Secret, Settings};
+use crate::timestamp;
 
 /// What may stand in a path segment without escapes (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -113,6 +114,15 @@ impl Client {
         self.answered_as
             .get()
             .is_some_and(|(answered, when)| answered == id && self.ports.clock.monotonic().saturating_sub(when) < FRESH)
+    }
+
+    /// By how much the server's clock is ahead of ours; `None` where it does not tell. Asked once.
+    pub async fn clock_ahead(&self) -> Result<Option<time::Duration>, QdrantError> {
+        let failed = |kind| self.error(&Method::GET, "/", kind);
+        let request = self.request(&Method::GET, "/", None, Effect::Idempotent).map_err(failed)?;
+        let answer = self.ports.http.send(request).await.map_err(|error| failed(QdrantErrorKind::Http(error)))?;
+        let date = answer.headers.get(DATE).and_then(|date| timestamp::read_http(date.to_str().ok()?));
+        Ok(date.map(|date| date - self.ports.clock.now()))
     }
 
     /// Sends a call and returns the `result` of its envelope; `None` for an answer without one (202).

@@ -69,6 +69,11 @@ impl QdrantError {
         }
     }
 
+    /// True where the server's own words have `text`.
+    pub(super) fn says(&self, text: &str) -> bool {
+        matches!(&self.kind, QdrantErrorKind::Status { text: said, .. } if said.contains(text))
+    }
+
     /// True for 400 and 409: what is asked for can't be, such as to create what is there.
     pub fn is_refused(&self) -> bool {
         matches!(self.status(), Some(400 | 409))

@@ -25,7 +25,8 @@ pub(crate) struct Wanted {
     pub required: bool,
 }
 
-/// What is meant for `cluster`: of its own source, or of the one that is chosen.
+/// What is meant for `cluster`: of its own source, or of the one that is chosen. `kinds`: whose newest run of everything says
+/// what there was.
 ///
 /// # Errors
 /// The bucket can't be read, nothing is meant, or it can't be told whose backups are.
@@ -33,6 +34,7 @@ pub(crate) async fn wanted(
     context: &Context,
     bucket: &dyn ObjectStore,
     cluster: &Cluster,
+    kinds: &[Kind],
 ) -> Result<(Whose, BTreeMap<String, Wanted>), Error> {
     let all = sets::list(bucket).await?;
     if all.is_empty() {
@@ -61,7 +63,7 @@ pub(crate) async fn wanted(
     }
     if everything && let Some(source) = &whose.source {
         let takes = |started, run: &str| passes(settings, started, run);
-        if let Some(run) = runs::newest(bucket, &source.id, Kind::Sets, &takes).await? {
+        if let Some(run) = runs::newest(bucket, &source.id, kinds, &takes).await? {
             context.reporter.report_all(keep_listed(&mut wanted, &run, settings));
         }
     }

@@ -9,21 +9,21 @@ use crate::runs::{self, Kind};
 use crate::source::Source;
 use crate::store::ObjectStore;
 
-/// Tells what the cluster of the source had when all of it was backed up last, by backups of this `kind`, and the target
+/// Tells what the cluster of the source had when all of it was backed up last, by backups of these `kinds`, and the target
 /// has not; sets it where that is wanted.
 pub(crate) async fn restore_cluster_state(
     context: &Context,
     bucket: &dyn ObjectStore,
     cluster: &Cluster,
     source: Option<&Source>,
-    kind: Kind,
+    kinds: &[Kind],
 ) {
     let Some(source) = source else { return };
     let settings = &context.settings;
-    let newest = match kind {
-        Kind::Sets => runs::newest(bucket, &source.id, kind, &|started, run| passes(settings, started, run)).await,
-        Kind::Snapshots => runs::newest(bucket, &source.id, kind, &|_, _| true).await,
-    };
+    // Snapshots of whole collections are chosen by their own names.
+    let by_moment = kinds.contains(&Kind::Sets);
+    let takes = |started, run: &str| !by_moment || passes(settings, started, run);
+    let newest = runs::newest(bucket, &source.id, kinds, &takes).await;
     match newest {
         Ok(run) => {
             if let Some(recorded) = run.and_then(|run| run.cluster) {

@@ -11,7 +11,7 @@ use crate::qdrant::version::parse;
 ///
 /// # Errors
 /// The target is older than the source, or more than one minor version newer.
-pub(super) fn check(versions: Option<Vec<&str>>, target: &Cluster) -> Result<Option<String>, Error> {
+pub(crate) fn check(versions: Option<Vec<&str>>, target: &Cluster) -> Result<Option<String>, Error> {
     let Some(versions) = versions else {
         return Ok(Some("without a manifest the version of Qdrant that made the snapshots is not known".to_owned()));
     };

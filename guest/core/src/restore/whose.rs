@@ -189,7 +189,10 @@ pub(crate) async fn of_target(
     }
     let source = chosen?.map(|(source, why)| {
         let host = cluster.host.to_string();
-        context.log.info(Some(&host), &format!("restoring backups of the source {source}: {}", why.text()));
+        // Who restores of both kinds asks twice.
+        if context.source_of(&cluster.host).as_ref() != Some(&source) {
+            context.log.info(Some(&host), &format!("restoring backups of the source {source}: {}", why.text()));
+        }
         context.note_source(&cluster.host, &source);
         source
     });

@@ -71,7 +71,7 @@ impl Bucket {
             places: Places::new(&settings.backup_prefix, false),
             retries,
             dialect: Rc::default(),
-            ahead: time::Duration::ZERO,
+            ahead: None,
         };
         let below = |prefix: &str| if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let manifests = format!("{}/", places::SET_MANIFESTS);
@@ -94,13 +94,19 @@ impl Bucket {
 
     /// Lists at most one key that begins with `prefix`, and sees what time it is there.
     async fn probe(&mut self, prefix: &str) -> Result<(), S3Error> {
+        let (head, _) = self.list_one(prefix).await?;
+        let date = header(&head, &DATE).and_then(timestamp::read_http);
+        self.ahead = date.map(|date| date - self.ports.clock.now());
+        Ok(())
+    }
+
+    /// At most one object whose key begins with `prefix`.
+    async fn list_one(&self, prefix: &str) -> Result<(HeaderMap, Option<Object>), S3Error> {
         let query = format!("list-type=2&max-keys=1&prefix={}", encode_query(prefix));
         let call = Call { query, ..Call::new(Method::GET, "") };
         let (head, page) = self.receive(&call, PAGE_LIMIT).await?;
-        parse_page(&page).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
-        let date = header(&head, &DATE).and_then(timestamp::read_http);
-        self.ahead = date.map_or(time::Duration::ZERO, |date| date - self.ports.clock.now());
-        Ok(())
+        let page = parse_page(&page).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))?;
+        Ok((head, page.objects.into_iter().next()))
     }
 
     /// The size and ETag of an object by its first byte, for what the answer to a HEAD does not say: it has no body in
@@ -297,8 +303,20 @@ impl ObjectStore for Bucket {
         }
     }
 
+    async fn first(&self, prefix: &str) -> Result<Option<Object>, Error> {
+        Ok(self.list_one(prefix).await?.1)
+    }
+
+    fn obeys_conditions(&self) -> bool {
+        self.dialect.has_conditions()
+    }
+
+    fn clock_ahead(&self) -> Option<time::Duration> {
+        self.ahead
+    }
+
     fn check_clock(&self) -> Result<(), Error> {
-        let seconds = self.ahead.whole_seconds();
+        let seconds = self.ahead.unwrap_or_default().whole_seconds();
         if seconds.unsigned_abs() <= MOST_APART {
             return Ok(());
         }

@@ -49,6 +49,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         let run = Box::pin(async move {
             runs::note(context, cluster, Kind::Sets).await;
             let backed_up = backup::back_up_set(context, bucket, cluster, collections, set).await;
+            // Before anything older is removed.
+            backup::change::tell(context, bucket, cluster, set, &backed_up).await;
             // Only after a success: a backup that fails never costs an old one.
             let keep = &context.settings.keep;
             if keep.has_rules() || !keep.dropped.is_zero() {

@@ -11,6 +11,7 @@ use crate::marker::{Marker, SCRATCH};
 use crate::qdrant::{Client, Cluster};
 use crate::report::Item;
 use crate::restore::{self, Backup, Evidence, SetSelection};
+use crate::runs::Kind;
 use crate::sets::DrillRecord;
 use crate::settings::RestorePlacement;
 use crate::store::ObjectStore;
@@ -34,7 +35,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
 }
 
 async fn drill(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -> Result<(), Error> {
-    let (whose, wanted) = restore::wanted(context, bucket, cluster).await?;
+    let (whose, wanted) = restore::wanted(context, bucket, cluster, &[Kind::Sets]).await?;
     clear(context, cluster).await?;
     // One after another: the target has to have room for one collection and not for all.
     for (collection, wanted) in wanted {

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::table;
-use crate::error::Error;
-
 use crate::concurrent;
 use crate::context::Context;
+use crate::error::Error;
 use crate::printable;
 use crate::report::Item;
 use crate::runs::{self, Kind, RunRecord};
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, DrillRecord, Found, Level, SetManifest};
+use crate::settings::Output;
 use crate::source::catalogue::{Catalogue, Origin};
 use crate::source::{self, Source, SourceId};
 use crate::store::ObjectStore;
+use crate::table;
 
 /// How many manifests are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -57,7 +57,7 @@ impl Listed {
     }
 }
 
-pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
     let mut all = sets::list(bucket).await?;
     all.retain(|collection, _| context.settings.collections.takes(collection));
@@ -78,11 +78,11 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
     .await;
     listed.sort_by(|left, right| (&left.collection, &left.set).cmp(&(&right.collection, &right.set)));
     let whose = Whose::take(context, bucket, &listed).await?;
-    let text = if json {
+    let text = if context.settings.output == Output::Json {
         let entries = listed.iter().map(|listed| entry(&whose, listed));
         format!("{}\n", printable::json(&serde_json::Value::Array(entries.collect())))
     } else {
-        table::columns(&rows(&whose, &listed))
+        table::columns(&HEADS, rows(&whose, &listed))
     };
     context.ports.console.data(&text);
     if !listed.is_empty() && !context.reporter.has_reported_nothing() {
@@ -124,7 +124,7 @@ impl Whose {
         let catalogue = Catalogue::new(&records, origins);
         let mut runs = BTreeMap::new();
         for entry in catalogue.entries() {
-            let run = runs::newest(bucket, &entry.source.id, Kind::Sets, &|_, _| true).await?;
+            let run = runs::newest(bucket, &entry.source.id, &[Kind::Sets], &|_, _| true).await?;
             runs.extend(run.map(|run| (entry.source.id.clone(), run)));
         }
         Ok(Self { catalogue, runs })
@@ -170,11 +170,11 @@ fn entry(whose: &Whose, listed: &Listed) -> serde_json::Value {
     })
 }
 
-fn rows(whose: &Whose, listed: &[Listed]) -> Vec<[String; 11]> {
-    let heads =
-        ["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "LEVEL", "DRILLED", "SOURCE", "DROPPED", "LABEL"];
-    let mut rows = vec![heads.map(str::to_owned)];
-    rows.extend(listed.iter().map(|listed| {
+const HEADS: [&str; 11] =
+    ["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "LEVEL", "DRILLED", "SOURCE", "DROPPED", "LABEL"];
+
+fn rows(whose: &Whose, listed: &[Listed]) -> Vec<Vec<String>> {
+    let rows = listed.iter().map(|listed| {
         let Listed { collection, set, manifest, drill, .. } = listed;
         let label = manifest.source.as_ref().and_then(|source| source.label.clone()).unwrap_or_default();
         let checksums = if manifest.has_checksums() { "yes" } else { "no" };
@@ -191,6 +191,7 @@ fn rows(whose: &Whose, listed: &[Listed]) -> Vec<[String; 11]> {
             if whose.is_dropped(manifest) == Some(true) { "yes".to_owned() } else { String::new() },
             label,
         ]
-    }));
-    rows
+        .to_vec()
+    });
+    rows.collect()
 }

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::table;
 use crate::context::Context;
 use crate::error::Error;
 use crate::printable;
 use crate::restore::{self, Survey};
+use crate::settings::Output;
 use crate::source::catalogue::Entry;
+use crate::table;
 use crate::timestamp;
 use std::collections::BTreeSet;
 
@@ -22,17 +23,15 @@ struct Listed<'a> {
     seen_at: Option<&'a str>,
 }
 
-pub(super) async fn run(context: &Context, json: bool) -> Result<(), Error> {
+pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
     let survey = restore::all_sources(context, bucket).await?;
     let listed: Vec<Listed<'_>> = survey.catalogue.entries().iter().map(|entry| listed(&survey, entry)).collect();
-    let text = if json {
+    let text = if context.settings.output == Output::Json {
         format!("{}\n", printable::json(&Value::Array(listed.iter().map(fields).collect())))
     } else {
-        let mut rows =
-            vec![["SOURCE", "NAME", "PEERS", "COLLECTIONS", "SETS", "SNAPSHOTS", "NEWEST", "SEEN"].map(str::to_owned)];
-        rows.extend(listed.iter().map(row));
-        table::columns(&rows)
+        let heads = ["SOURCE", "NAME", "PEERS", "COLLECTIONS", "SETS", "SNAPSHOTS", "NEWEST", "SEEN"];
+        table::columns(&heads, listed.iter().map(row).collect())
     };
     context.ports.console.data(&text);
     if listed.is_empty() {
@@ -76,7 +75,7 @@ fn fields(listed: &Listed<'_>) -> Value {
     })
 }
 
-fn row(listed: &Listed<'_>) -> [String; 8] {
+fn row(listed: &Listed<'_>) -> Vec<String> {
     [
         listed.entry.source.id.to_string(),
         listed.entry.source.name.clone(),
@@ -87,4 +86,5 @@ fn row(listed: &Listed<'_>) -> [String; 8] {
         listed.newest.map(|at| timestamp::RFC3339.write(at)).unwrap_or_else(|| "-".to_owned()),
         listed.seen_at.unwrap_or("no record").to_owned(),
     ]
+    .to_vec()
 }

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::targets;
 use crate::aliases;
-use crate::clusters::source;
 use crate::clusters::target::{self, Needs};
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
-use crate::lock::{self, Work};
 use crate::qdrant::Cluster;
 use crate::report::Item;
 use crate::restore::{self, Backup, SetSelection, Wanted};
@@ -26,21 +25,13 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let targets = target::find(context, Needs::EveryPeer).await?;
     context.reporter.report_all(targets.missing_items());
     for cluster in &targets.clusters {
-        // What is chosen under the lock is not pruned meanwhile.
-        let run = Box::pin(async move {
-            if let Err(cause) = restore_into(context, bucket, cluster).await {
-                context.reporter.report(source::failed(cluster, cause));
-            }
-        });
-        if let Err(cause) = lock::while_held(context, Work::Restore, Some(cluster), run).await {
-            context.reporter.report(source::failed(cluster, cause));
-        }
+        targets::under_its_lock(context, cluster, Box::pin(restore_into(context, bucket, cluster))).await;
     }
     Ok(())
 }
 
 async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Cluster) -> Result<(), Error> {
-    let (whose, wanted) = restore::wanted(context, bucket, cluster).await?;
+    let (whose, wanted) = restore::wanted(context, bucket, cluster, &[Kind::Sets]).await?;
     restore::no_two_in_one(wanted.keys(), &context.settings.rename)?;
     let mut selections = BTreeMap::new();
     let mut failed = BTreeSet::new();
@@ -73,12 +64,12 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
                 .report_all(restore::drop_replaced(context, cluster, &backups, backup, &moved, &looked).await);
         }
     }
-    restore::restore_cluster_state(context, bucket, cluster, whose.source.as_ref(), Kind::Sets).await;
+    restore::restore_cluster_state(context, bucket, cluster, whose.source.as_ref(), &[Kind::Sets]).await;
     Ok(())
 }
 
 /// The set that one collection is restored from, under its name on the target.
-async fn choose(
+pub(super) async fn choose(
     context: &Context,
     bucket: &dyn ObjectStore,
     whose: &restore::Whose,

@@ -6,12 +6,11 @@ use std::rc::Rc;
 
 use async_lock::Semaphore;
 
+use super::targets;
 use crate::aliases;
-use crate::clusters::source::failed;
 use crate::clusters::target::{self, Needs};
 use crate::context::Context;
 use crate::generations::{self, BucketArchive};
-use crate::lock::{self, Work};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::qdrant::Cluster;
 use crate::report::Item;
@@ -31,15 +30,7 @@ pub(super) async fn run(context: &Context, chosen: Vec<state_files::Snapshot>) -
     context.reporter.report_all(targets.missing_items());
     let chosen = &chosen;
     for cluster in &targets.clusters {
-        // What is chosen under the lock is not pruned meanwhile.
-        let run = Box::pin(async move {
-            if let Err(cause) = restore_into(context, bucket, cluster, chosen).await {
-                context.reporter.report(failed(cluster, cause));
-            }
-        });
-        if let Err(cause) = lock::while_held(context, Work::Restore, Some(cluster), run).await {
-            context.reporter.report(failed(cluster, cause));
-        }
+        targets::under_its_lock(context, cluster, Box::pin(restore_into(context, bucket, cluster, chosen))).await;
     }
     Ok(())
 }
@@ -50,26 +41,13 @@ async fn restore_into(
     cluster: &Cluster,
     chosen: &[state_files::Snapshot],
 ) -> Result<(), Error> {
-    let mut samples = Samples::default();
-    let mut archives = archives(context, bucket, chosen, &mut samples).await?;
-    let whose = if chosen.is_empty() {
-        let whose = restore::of_target(context, bucket, cluster, restore::KnownSets::NONE, Some(&samples)).await?;
-        of_source(context, bucket, &whose, &mut archives).await?;
-        Some(whose)
+    let (whose, archives) = if chosen.is_empty() {
+        let (whose, archives) = candidates(context, bucket, cluster, &[Kind::Snapshots]).await?;
+        (Some(whose), archives)
     } else {
         // Who names archives has chosen whose they are.
-        None
+        (None, archives(context, bucket, chosen, &mut Samples::default()).await?)
     };
-    if archives.is_empty() {
-        return Err(match whose.filter(restore::Whose::others_have_backups) {
-            Some(whose) => {
-                let cause = "the bucket has no selected snapshots of it, but some of other sources";
-                Error::new(Code::NothingSelected, whose.name(), cause)
-                    .advice("`list_sources` lists the sources, QDRANT_RESTORE_SOURCE selects one")
-            }
-            None => nothing_found(context),
-        });
-    }
     let archives = &archives;
     let permits = &Semaphore::new(CHOICES_AT_ONCE);
     let mut choices = archives.iter().map(|(collection, archives)| {
@@ -85,8 +63,35 @@ async fn restore_into(
         Some(whose) => whose.source.clone(),
         None => made_by(context, bucket, archives).await?,
     };
-    restore::restore_cluster_state(context, bucket, cluster, source.as_ref(), Kind::Snapshots).await;
+    restore::restore_cluster_state(context, bucket, cluster, source.as_ref(), &[Kind::Snapshots]).await;
     Ok(())
+}
+
+/// The archives of the target's source, or of the one that is chosen, by collection. `kinds`: whose newest run of everything
+/// says what there was.
+///
+/// # Errors
+/// There are none, the bucket can't be read, or it can't be told whose backups are meant.
+pub(super) async fn candidates(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    kinds: &[Kind],
+) -> Result<(restore::Whose, ByCollection), Error> {
+    let mut samples = Samples::default();
+    let mut found = archives(context, bucket, &[], &mut samples).await?;
+    let whose = restore::of_target(context, bucket, cluster, restore::KnownSets::NONE, Some(&samples)).await?;
+    of_source(context, bucket, &whose, kinds, &mut found).await?;
+    if !found.is_empty() {
+        return Ok((whose, found));
+    }
+    Err(if whose.others_have_backups() {
+        let cause = "the bucket has no selected snapshots of it, but some of other sources";
+        Error::new(Code::NothingSelected, whose.name(), cause)
+            .advice("`list_sources` lists the sources, QDRANT_RESTORE_SOURCE selects one")
+    } else {
+        nothing_found(context)
+    })
 }
 
 /// Leaves the archives of the source, by the peers in their names, and of these what was there when everything was backed
@@ -95,6 +100,7 @@ async fn of_source(
     context: &Context,
     bucket: &dyn ObjectStore,
     whose: &restore::Whose,
+    kinds: &[Kind],
     all: &mut ByCollection,
 ) -> Result<(), Error> {
     for (collection, archives) in all.iter_mut() {
@@ -115,7 +121,7 @@ async fn of_source(
     let lines = state_files::chosen_collections(context.ports.files.as_ref())?;
     let everything = lines.is_empty() && settings.collections.include.is_empty() && settings.snapshot_filter.is_empty();
     let Some(source) = whose.source.as_ref().filter(|_| everything) else { return Ok(()) };
-    let Some(run) = runs::newest(bucket, &source.id, Kind::Snapshots, &|_, _| true).await? else { return Ok(()) };
+    let Some(run) = runs::newest(bucket, &source.id, kinds, &|_, _| true).await? else { return Ok(()) };
     all.retain(|collection, archives| {
         let since = archives.as_ref().is_ok_and(|archives| {
             archives.iter().any(|archive| run.started().is_none_or(|started| archive.started >= started))
@@ -154,7 +160,7 @@ async fn made_by(
 }
 
 /// The newest backup among the archives of one collection that can be restored.
-async fn choose(
+pub(super) async fn choose(
     context: &Context,
     bucket: &dyn ObjectStore,
     collection: &str,

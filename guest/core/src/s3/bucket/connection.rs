@@ -50,7 +50,7 @@ pub struct Bucket {
     pub(super) retries: Retries,
     pub(super) dialect: Rc<Dialect>,
     /// By how much the store's clock is ahead of ours, as far as it tells.
-    pub(super) ahead: time::Duration,
+    pub(super) ahead: Option<time::Duration>,
 }
 
 /// One call before it is signed.
