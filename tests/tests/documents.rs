@@ -414,3 +414,32 @@ fn every_version_is_that_of_the_workspace() {
     let tags = read("k8s/common/kustomization.yaml");
     assert_eq!(tags.matches(&format!("newTag: {version}\n")).count(), 2, "{tags}");
 }
+
+/// The program's own options are a table in its source; docs/settings.md has each with its variable.
+#[test]
+fn every_global_option_is_on_the_page_of_settings() {
+    let page = std::fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let (_, options) = page.split_once("## Global options").unwrap();
+    let mut source = String::new();
+    let mut folders = vec![root().join("host/src")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                source.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let between = |begin: &str| -> BTreeSet<String> {
+        source.split(begin).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+    };
+    let flags: BTreeSet<String> =
+        between("&str = \"--").into_iter().filter(|flag| !flag.is_empty()).map(|flag| format!("`--{flag}")).collect();
+    let variables: BTreeSet<String> =
+        between("variable: Some(\"").into_iter().map(|variable| format!("`{variable}`")).collect();
+    assert!(flags.len() >= 10 && variables.len() >= 9, "{flags:?} {variables:?}");
+    let missing: Vec<&String> =
+        flags.iter().chain(&variables).filter(|name| !options.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "docs/settings.md lacks {missing:?}");
+}

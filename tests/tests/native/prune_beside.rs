@@ -31,7 +31,7 @@ async fn site(task: &str, local_snapshots: bool) -> Site {
     site
 }
 
-/// A run in a work directory of its own, so many hours from now.
+/// A run in a work directory of its own, some hours from now.
 async fn run(site: &Site, after: u32, arguments: &[&str], settings: &[(&str, &str)]) -> Run {
     tokio::time::sleep(after * HOUR).await;
     let work = TempDir::new().unwrap();

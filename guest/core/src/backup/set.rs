@@ -198,7 +198,7 @@ impl<'a> Job<'a> {
         if snapshots.shards.is_empty() && !looked.layout.shards.is_empty() {
             return Err(Ended::Failed(missing(&snapshots.missing)));
         }
-        self.step("looking whether it has changed meanwhile");
+        self.step("checking whether it has changed meanwhile");
         let (after, unchanged) = join(count(), looked.unchanged(self.cluster, self.collection)).await;
         at_rest(&unchanged?)?;
         let points = Points { before, after };
