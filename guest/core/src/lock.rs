@@ -315,7 +315,7 @@ async fn watch(context: &Context, bucket: &dyn ObjectStore, other: &Other) -> Re
     let all = others(context, bucket, |_| ()).await?.into_iter().map(|(other, _)| other);
     let same: Vec<Other> = all.filter(|lock| run.is_some() && text(&lock.content, "token") == run).collect();
     let who = describe(other);
-    context.log.info(None, &format!("{who}: waiting to see whether it is still at work"));
+    context.log.info(None, &format!("{who}: waiting for its heartbeat"));
     let started = clock.monotonic();
     while clock.monotonic().saturating_sub(started) < SILENCE {
         clock.sleep(LOOK).await;
@@ -369,7 +369,7 @@ async fn remove_stale(
     other: &Other,
     keys: &[String],
 ) -> Result<(), Error> {
-    context.log.warn(None, &format!("{}: it has been silent, and its lock is removed", describe(other)));
+    context.log.warn(None, &format!("{}: no heartbeat, its stale lock is removed", describe(other)));
     for key in keys {
         bucket.delete(key).await?;
     }

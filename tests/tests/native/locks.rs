@@ -91,7 +91,7 @@ async fn the_lock_of_a_killed_run_heals_itself() {
     let killed = tokio::time::timeout(Duration::from_secs(30), run(&site, 0, &SETS, &[POD])).await;
     assert!(killed.is_err() && site.s3.keys("run_locks/").len() == 1);
     let started = clock::now();
-    run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["waiting for its heartbeat", "silent"]);
+    run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["waiting for its heartbeat", "its stale lock is removed"]);
     assert!(clock::now() - started > time::Duration::seconds(65));
 }
 
@@ -109,7 +109,7 @@ async fn a_killed_run_is_watched_once_whatever_it_held() {
     assert!(killed.is_err() && site.s3.keys("run_locks/").len() == 2, "{:?}", site.s3.keys("run_locks/"));
     let started = clock::now();
     let next = run(&site, 0, &SETS, &[keep]).await.expect(0);
-    assert_eq!(next.stderr.matches("waiting to see").count(), 1, "{}", next.stderr);
+    assert_eq!(next.stderr.matches("waiting for its heartbeat").count(), 1, "{}", next.stderr);
     assert!(clock::now() - started < time::Duration::seconds(80));
     assert!(site.s3.keys("run_locks/").is_empty());
     assert_eq!(manifests(&site).len(), 1);
@@ -127,7 +127,7 @@ async fn a_run_that_ends_while_it_is_watched_is_not_called_silent() {
     };
     let (second, ()) = tokio::join!(run(&site, 0, &SETS, &[]), released);
     let second = second.expect(0).says(&["waiting for its heartbeat"]);
-    assert!(!second.stderr.contains("silent"), "{}", second.stderr);
+    assert!(!second.stderr.contains("stale lock"), "{}", second.stderr);
 }
 
 #[tokio::test(start_paused = true)]

@@ -113,7 +113,7 @@ async fn what_a_killed_backup_has_left_goes_with_its_lock() {
     let dry = site.run_with(&["prune_snap", "--dry-run"], &SHORT).await.expect(0);
     assert!(dry.stdout.contains("sweep\tdocs"), "{}", dry.stdout);
     assert_eq!(site.s3.keys("run_locks/").len(), 1);
-    site.run_with(&PRUNE, &SHORT).await.expect(0).says(&["it has been silent, and its lock is removed"]);
+    site.run_with(&PRUNE, &SHORT).await.expect(0).says(&["no heartbeat, its stale lock is removed"]);
     assert_eq!(snapshots(&site), before);
     assert!(site.s3.keys("run_locks/").is_empty());
 }

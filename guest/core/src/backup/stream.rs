@@ -311,7 +311,7 @@ pub(super) async fn abort_leftovers(context: &Context, bucket: &dyn ObjectStore,
     };
     if let Err(error) = bucket.list_uploads(&prefix, &mut note).await {
         let what = format!(
-            "whether parts of uploads that were not ended are left in the bucket is not known: {error}; a lifecycle rule \
+            "it is not known whether parts of uploads that were not ended are left in the bucket: {error}; a lifecycle rule \
              of the bucket (AbortIncompleteMultipartUpload) removes them as well"
         );
         context.log.warn(None, &what);

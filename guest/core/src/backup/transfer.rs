@@ -68,7 +68,7 @@ impl<'a> Transfer<'a> {
             None => transfer.first = transfer.smallest(collections).await,
         }
         if transfer.is_stream() {
-            transfer.say("snapshots of shards are sent through this program into the bucket");
+            transfer.say("snapshots of shards are streamed through this program into the bucket");
         }
         transfer
     }
@@ -156,7 +156,9 @@ impl<'a> Transfer<'a> {
             } else {
                 error.to_string()
             };
-            self.say(&format!("{what}; from now on snapshots of shards are sent through this program into the bucket"));
+            self.say(&format!(
+                "{what}; from now on snapshots of shards are streamed through this program into the bucket"
+            ));
             self.remember(settings::Transfer::Stream).await;
         }
         true

@@ -70,8 +70,7 @@ async fn leave_foreign(
     orphans.retain(|orphan| !foreign.contains(&plain(snapshot_of(&orphan.key))));
     let why = (!foreign.is_empty()).then(|| {
         format!(
-            "{} orphaned snapshots are left: they are not known to be of a source of this place, and may be named by \
-             manifests that can't be seen from here",
+            "{} orphaned snapshots are left: their source is not known here, and manifests that can't be seen from here may name them",
             foreign.len()
         )
     });

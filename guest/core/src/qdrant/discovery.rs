@@ -304,7 +304,7 @@ impl Cluster {
 
     /// What to tell of the versions of its peers.
     pub fn version_warnings(&self) -> Vec<String> {
-        version::warnings(&self.peers)
+        version::warnings(self.peers.iter().map(|peer| peer.version.as_str()).collect())
     }
 
     /// True where every peer keeps `metadata` of collections (Qdrant 1.16 and later).

@@ -1,6 +1,6 @@
 //! Versions of Qdrant: which are supported, and what is said of others. docs/versions.md shows what was tried.
 
-use super::Peer;
+use std::collections::BTreeSet;
 
 /// The oldest minor version that is supported: the first that keeps `metadata` of collections, which marks what a restore
 /// has begun.
@@ -45,9 +45,8 @@ pub fn unsupported(version: &str) -> Option<String> {
     })
 }
 
-/// What to tell of the versions of a cluster's peers: those that are not supported, once each, and that they differ.
-pub(super) fn warnings(peers: &[Peer]) -> Vec<String> {
-    let versions: std::collections::BTreeSet<&str> = peers.iter().map(|peer| peer.version.as_str()).collect();
+/// What to tell of the versions of a cluster's peers: those that are not supported, and that they differ.
+pub(super) fn warnings(versions: BTreeSet<&str>) -> Vec<String> {
     let mut warnings: Vec<String> = versions.iter().filter_map(|version| unsupported(version)).collect();
     if versions.len() > 1 {
         warnings.push(format!(
