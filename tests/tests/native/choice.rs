@@ -67,9 +67,9 @@ async fn a_choice_that_means_nothing_is_no_success() {
         let site = two().await;
         let with = |name, value| [(name, value)];
         for (settings, says) in [
-            (with("QDRANT_COLLECTIONS", "typo*"), "means none of the source's 2 collections"),
+            (with("QDRANT_COLLECTIONS", "typo*"), "selects none of the source's 2 collections"),
             (with("QDRANT_COLLECTIONS", "a,typo"), "the source has no collection `typo`"),
-            (with("QDRANT_COLLECTIONS_EXCLUDE", "*"), "means none of the source's 2 collections"),
+            (with("QDRANT_COLLECTIONS_EXCLUDE", "*"), "selects none of the source's 2 collections"),
         ] {
             failed(site.run_with(&[task], &settings).await).says(&[says]);
         }
@@ -78,7 +78,7 @@ async fn a_choice_that_means_nothing_is_no_success() {
         write(&site, ",a\n,typo\n");
         failed(site.run(&[task]).await).says(&["the source has no collection `typo`"]);
         write(&site, "http://elsewhere:6333,a\n");
-        failed(site.run(&[task]).await).says(&["means none of the source's 2 collections"]);
+        failed(site.run(&[task]).await).says(&["selects none of the source's 2 collections"]);
     }
 }
 
@@ -86,7 +86,7 @@ async fn a_choice_that_means_nothing_is_no_success() {
 async fn a_backup_that_nobody_looked_up_is_no_success() {
     let site = two().await;
     let none = [("QDRANT_S3_ENDPOINT_URL", ""), ("BACKUP_COLLECTION_ALIASES_ON_S3", "false")];
-    site.run_with(&["create_snap"], &none).await.expect(3).says(&["is not checked", "QDRANT_BACKUP_UNCHECKED=true"]);
+    site.run_with(&["create_snap"], &none).await.expect(3).says(&["are not checked", "QDRANT_BACKUP_UNCHECKED=true"]);
     let wanted = [none[0], none[1], ("QDRANT_BACKUP_UNCHECKED", "true")];
-    site.run_with(&["create_snap"], &wanted).await.expect(0).says(&["is not checked"]);
+    site.run_with(&["create_snap"], &wanted).await.expect(0).says(&["are not checked"]);
 }

@@ -70,7 +70,7 @@ async fn a_cluster_state_that_cannot_be_asked_or_set_is_told() {
     let site = site().await;
     let denied = || Wrong::Status(403, json!({"status": {"error": "Global access is required"}}).to_string());
     site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/quotas", 1, denied()));
-    site.run(&["create_snap_shards"]).await.expect(0).says(&["a restore can't tell of it: its quotas"]);
+    site.run(&["create_snap_shards"]).await.expect(0).says(&["so a restore can't compare it: its quotas"]);
     let target = site.more(Options { faults: site.s3.faults().clone(), ..version("1.19.0") }).await;
     let host = target.hosts()[0].clone();
     let into = [("QDRANT_RESTORE_HOSTS", host.as_str()), APPLY];

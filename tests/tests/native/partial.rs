@@ -216,7 +216,7 @@ async fn deleted_again_is_said_only_of_what_was() {
     let run = failed(site.run(&["create_snap_shards"]).await).says(&["deleted again"]);
     assert!(site.s3.keys("snapshots/docs/").is_empty(), "{}", run.stderr);
     site.s3.faults().add(Chosen::Qdrant, fault(Method::DELETE, "/snapshots/", 99, Wrong::Status(403, "{}".to_owned())));
-    let run = failed(site.run(&["create_snap_shards"]).await).says(&["not deleted", "AccessDenied"]);
+    let run = failed(site.run(&["create_snap_shards"]).await).says(&["could not be deleted", "AccessDenied"]);
     assert!(!run.stderr.contains("deleted again"), "{}", run.stderr);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 2);
 }
