@@ -187,6 +187,7 @@ async fn two_clusters_are_compared_whatever_their_layout_is() {
     let all = [("QDRANT_RESTORE_HOSTS", host.as_str()), ("QDRANT_RESTORE_RENAME", "docs=papers")];
     let sample = [all[0], all[1], SAMPLE[0], SAMPLE[1]];
     failed(site.run_with(&["compare"], &all[..1]).await).says(&["it is not there"]);
+    failed(site.run(&["compare"]).await).says(&["it is source and target"]);
     // Without one point, and then with all of them.
     there.fill("papers", 0, 699).await;
     failed(site.run_with(&["compare"], &all).await).says(&["point 699 is not on the target"]);
