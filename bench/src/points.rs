@@ -335,10 +335,13 @@ impl Bench {
     /// What a comparison of content costs: every point is read on both sides, which are one server here.
     pub fn content(&self, table: &mut Table) {
         let points = if self.quick { 20_000 } else { 1_000_000 };
-        let options = Options { peers: 1, spread: 1, collections: 1, latency: Duration::ZERO, points, ..PEERS };
+        let options = Options { peers: 1, spread: 1, collections: 2, latency: Duration::ZERO, points, ..PEERS };
         let pairs: Vec<(Run, Run)> = (0..self.times(3))
             .map(|_| {
-                let own = self.once(Who::Program, "compare", options, 1).run;
+                let other =
+                    [("QDRANT_COLLECTIONS", "*-00000"), ("QDRANT_RESTORE_RENAME", "collection-00000=collection-00001")];
+                let other = other.map(|(name, value)| (name, value.to_owned()));
+                let own = self.with(&self.command(Who::Program, "compare"), options, 1, &other).run;
                 (own, self.once(Who::Native, "scroll", options, 1).run)
             })
             .collect();

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use qdrant_backup_core::archive::{LOG_START, has_log_entries};
 use qdrant_backup_core::content::{Digest, Sample, hash};
 use qdrant_edge::{CountRequest, EdgeShard, Record, ScrollRequest, VectorInternal, VectorStructInternal};
 use serde_json::{Value, json};
@@ -68,8 +69,7 @@ fn read_all(archive: &Path, folder: &Path, sample: u64) -> Result<Found, String>
     Ok(Found { points, indexes, content: is_whole.then_some((all, sample)) })
 }
 
-/// True where the write-ahead log has entries: Qdrant applies them to the segments when it takes the archive, and the engine
-/// does not. Archives of shards have empty logs: 8 bytes, and no first entry's length behind them.
+/// True where the write-ahead log has entries, which the engine does not read. Archives of shards have empty logs.
 fn has_log(folder: &Path) -> io::Result<bool> {
     let wal = folder.join("wal");
     if !wal.exists() {
@@ -77,8 +77,8 @@ fn has_log(folder: &Path) -> io::Result<bool> {
     }
     for file in fs::read_dir(wal)? {
         let mut start = Vec::new();
-        File::open(file?.path())?.take(16).read_to_end(&mut start)?;
-        if start.iter().skip(8).any(|byte| *byte != 0) {
+        File::open(file?.path())?.take(LOG_START).read_to_end(&mut start)?;
+        if has_log_entries(&start) {
             return Ok(true);
         }
     }

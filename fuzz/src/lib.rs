@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod archive;
+mod content;
 mod csv;
 mod manifest;
 mod naming;
@@ -30,6 +31,7 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "content", check: content::check, examples: content::examples },
     Target { name: "csv", check: csv::check, examples: csv::examples },
     Target { name: "s3-answers", check: s3::check, examples: s3::examples },
     Target { name: "s3-keys", check: s3::check_keys, examples: naming::examples },

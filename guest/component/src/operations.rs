@@ -196,7 +196,8 @@ fn prepared(task: Task, options: Vec<(String, String)>, request: wit::Request) -
     let needs = task.row().needs;
     let mut fields = vec![
         ("QDRANT_SOURCE_HOSTS", hosts.clone().filter(|_| needs.source || !needs.restore)),
-        ("QDRANT_RESTORE_HOSTS", hosts.filter(|_| needs.restore)),
+        // With what a source is compared is another cluster, and said by a setting.
+        ("QDRANT_RESTORE_HOSTS", hosts.filter(|_| needs.restore && !needs.source)),
         ("QDRANT_API_KEY", api_key),
         ("QDRANT_COLLECTIONS", list(collections)),
     ];

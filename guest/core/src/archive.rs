@@ -7,6 +7,7 @@
 mod assembly;
 mod description;
 mod error;
+mod log;
 mod passing;
 mod points;
 mod shard_folder;
@@ -16,6 +17,7 @@ mod walk;
 pub use assembly::Assembly;
 pub use description::{ArchiveDescription, ShardDescription, ShardKeyMapping};
 pub use error::ArchiveError;
+pub use log::{LOG_START, has_log_entries};
 pub use passing::{Passed, Passing};
 pub use shard_folder::Piece;
 

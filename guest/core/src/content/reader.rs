@@ -9,8 +9,8 @@ use crate::qdrant::{Client, QdrantError};
 /// How many bytes a page is to have, about: in memory it takes some times as much.
 const PAGE_BYTES: u64 = 1 << 20;
 
-/// How many points the first page has, of whose size nothing is known.
-const FIRST: u64 = 16;
+/// How many points the first page has, of whose size nothing is known: a point of a thousand vectors takes megabytes.
+const FIRST: u64 = 2;
 
 /// The most points of a page.
 const MOST: u64 = 10_000;

@@ -9,8 +9,8 @@ use super::{Digest, Sample, point};
 use crate::context::Context;
 use crate::error::{Code, Error};
 
-/// How many points of a sample are read at a time.
-const SAMPLED_AT_ONCE: usize = 32;
+/// How many points of a sample are read at a time, however large they are.
+const SAMPLED_AT_ONCE: usize = 4;
 
 /// How often it is told how far the reading is.
 const TOLD_EVERY: Duration = Duration::from_secs(10);

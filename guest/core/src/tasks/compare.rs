@@ -73,6 +73,17 @@ async fn compare(
         ContentCheck::Sample => Extent::Sample(context.settings.sample_points),
         ContentCheck::Off | ContentCheck::Full => Extent::Full,
     };
+    let address = |cluster: &Cluster| cluster.peers.iter().map(Peer::address).collect::<BTreeSet<_>>();
+    if name == new_name && !address(source).is_disjoint(&address(target)) {
+        // It would be equal to itself.
+        return Err(Error::new(Code::Configuration, target.host.to_string(), "it is source and target")
+            .advice("compare it with another one (`--with`, QDRANT_RESTORE_HOSTS)"));
+    }
+    if source.distributed && !source.ids().is_disjoint(&target.ids()) {
+        let text =
+            "source and target have a peer id in common: they are one cluster, or one is a copy of the other's volumes";
+        context.log.warn(Some(&target.host.to_string()), text);
+    }
     let here = digest(context, source, name, extent).await?;
     if here == digest(context, target, new_name, extent).await? {
         return Ok(here.points());
