@@ -76,6 +76,10 @@ def main():
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, frame: asked.append(number))
     job = operations.call("start", task, request)
+    if isinstance(job, Record):
+        # Of a result whose two sides have different types Python gets the value without its tag.
+        print(f"{job.code}: {job.message}", file=sys.stderr)
+        sys.exit(1)
     cancelled = False
     while True:
         for event in operations.call("[method]job.wait", job, 500):

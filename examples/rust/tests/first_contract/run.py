@@ -30,9 +30,9 @@ def record(**fields):
 
 names = [name for name in os.environ if name.isupper() and name != "PATH"]
 settings = [record(name=name, value=os.environ[name]) for name in names if not name.startswith(("LC_", "PYTHON"))]
+# A variant whose cases have different types comes without its tags: a report, a text, or a list of problems.
 answer = run(store, record(task=Variant(task), settings=settings, snapshots=None))
-report = getattr(answer, "payload", answer)
-if isinstance(report, Variant):
-    for problem in report.payload if isinstance(report.payload, list) else [report.payload]:
-        print(getattr(problem, "__dict__", problem))
-sys.exit(0 if getattr(report, "status", None) == "done" else 1)
+answer = getattr(answer, "payload", answer)
+for told in answer if isinstance(answer, list) else [answer]:
+    print(getattr(told, "__dict__", told))
+sys.exit(0 if getattr(answer, "status", None) == "done" else 1)
