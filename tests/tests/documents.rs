@@ -311,7 +311,7 @@ fn wrong_with_cargo(arguments: &[String]) -> Option<String> {
         arguments.windows(2).filter(|pair| pair[0] == option).map(|pair| &pair[1]).collect()
     };
     let manifests: Vec<String> =
-        ["guest/component", "guest/contract", "guest/core", "host", "native", "drill", "tests"]
+        ["guest/component", "guest/contract", "guest/core", "host", "native", "drill", "tests", "examples/rust"]
             .iter()
             .map(|folder| std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap())
             .collect();
