@@ -11,11 +11,16 @@ name=qdrant-backup-$version
 out=dist/release
 rm -rf $out && mkdir -p $out
 
-# Packs files or folders, the same bytes each time: pack ARCHIVE FOLDER NAME...
+# Packs files or folders, the same bytes each time: plain FOLDER NAME..., pack ARCHIVE FOLDER NAME...
+plain() {
+    local folder=$1
+    shift
+    tar --create --directory "$folder" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX "$@"
+}
 pack() {
-    local archive=$1 folder=$2
-    shift 2
-    tar --create --directory "$folder" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner "$@" | gzip --no-name --best >"$out/$archive"
+    local archive=$1
+    shift
+    plain "$@" | gzip --no-name --best >"$out/$archive"
 }
 # What is left out is said at the end.
 left=()
@@ -40,7 +45,9 @@ pack "$name-chart.tgz" charts qdrant-backup
 echo "== the image"
 if command -v buildah >/dev/null; then
     make image IMAGE="qdrant-backup:$version"
-    buildah push --quiet --format oci "qdrant-backup:$version" "oci-archive:$out/$name-image-$arch.tar:qdrant-backup:$version"
+    buildah push --quiet --format oci "qdrant-backup:$version" "oci:$work/image:qdrant-backup:$version"
+    # An OCI archive; buildah's own has the times of its files.
+    plain "$work/image" . >"$out/$name-image-$arch.tar"
 else
     left+=("the image: buildah is not installed")
 fi

@@ -26,7 +26,7 @@ pub struct Bench {
 const SCRIPT_WALL: f64 = 0.43;
 const SCRIPT_CPU: f64 = 0.32;
 
-/// A shard's archive in a request.
+/// A shard's snapshot in a request.
 const UPLOAD: &str = "POST /collections/{c}/shards/{s}/snapshots/upload";
 
 /// What is run.
@@ -297,7 +297,7 @@ impl Bench {
         );
     }
 
-    /// What streams through the component: an archive that is read for its checksum.
+    /// What streams through the component: a snapshot that is read for its checksum.
     pub fn throughput(&self, table: &mut Table) {
         let data = if self.quick { 32 << 20 } else { 512 << 20 };
         let options = Options { peers: 1, spread: 1, collections: 1, latency: Duration::ZERO, data, ..PEERS };

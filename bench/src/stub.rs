@@ -112,7 +112,7 @@ impl Stub {
     }
 }
 
-/// The archive that is there before a restore of one collection.
+/// The snapshot that is there before a restore of one collection.
 pub fn first_archive() -> String {
     format!("{}/{}", qdrant::name(0), qdrant::archive_name(0, 0, 0))
 }
@@ -161,7 +161,7 @@ async fn answer(
     let path: Vec<String> = head.uri.path().split('/').filter(|part| !part.is_empty()).map(ToOwned::to_owned).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let body = match path.last() {
-        // An archive, which nobody looks at.
+        // A snapshot, which nobody looks at.
         Some(&"upload") => {
             while let Some(frame) = body.frame().await {
                 drop(frame.unwrap());

@@ -1,4 +1,4 @@
-//! An archive from the bucket into a file.
+//! A snapshot from the bucket into a file.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,7 +9,7 @@ use qdrant_backup_core::sets::SetShard;
 use qdrant_backup_core::store::ObjectStore;
 use sha2::{Digest, Sha256};
 
-/// Writes the archive of `shard` into `file`, piece by piece.
+/// Writes the snapshot of `shard` into `file`, piece by piece.
 ///
 /// # Errors
 /// It can't be read or written, or it is not what the manifest says.

@@ -1,4 +1,4 @@
-//! `qdrant-backup-drill`: opens every archive of the newest sets in Qdrant's own engine, without any cluster.
+//! `qdrant-backup-drill`: opens every snapshot of the newest sets in Qdrant's own engine, without any cluster.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Objects that claim to be archives.
+//! Objects that claim to be snapshots.
 
 use qdrant_backup_core::archive;
 use tar::{Builder, Header};

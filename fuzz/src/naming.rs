@@ -1,4 +1,4 @@
-//! Names of collections and archives, keys, and the globs that choose among them.
+//! Names of collections and snapshots, keys, and the globs that choose among them.
 
 use qdrant_backup_contract::settings::Choice;
 use qdrant_backup_core::naming::{

@@ -65,7 +65,7 @@ pub fn check(bytes: &[u8]) {
         assert!(!error.to_string().contains(SECRET));
     }
     for key in keys {
-        // Only names that we could have written ourselves are taken for archives and manifests.
+        // Only names that we could have written ourselves are taken for snapshots and manifests.
         if let Some(name) = snapshot_of_key("snapshots", &key) {
             assert!(name.to_string().starts_with(&name.collection));
         }

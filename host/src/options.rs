@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// 256 MiB. A run keeps lists, not archives, in memory: 1,500 objects take a few MiB.
+    /// 256 MiB. A run keeps lists, not snapshots, in memory: 1,500 objects take a few MiB.
     pub const DEFAULT_MEMORY_LIMIT: u64 = 256 << 20;
 
     /// `task` in the current directory, without settings, with the default limits.

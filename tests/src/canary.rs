@@ -124,7 +124,7 @@ impl Canaries {
         }
     }
 
-    /// Panics where an object in the bucket has one of them in it, or in its key. Archives are Qdrant's own.
+    /// Panics where an object in the bucket has one of them in it, or in its key. Snapshots are Qdrant's own.
     #[track_caller]
     pub fn are_not_in_bucket(&self, s3: &S3) {
         for key in s3.keys("") {

@@ -260,7 +260,7 @@ async fn a_deleted_restore_pod_ends_in_time_and_its_successor_goes_on() {
     let before = client.contents().await;
     site.run(&["create_snap"]).await.expect(0);
     client.wipe().await;
-    // Qdrant reads its second archive for longer than the pod lives.
+    // Qdrant reads its second snapshot for longer than the pod lives.
     site.s3.fail(s3::Fault {
         method: Some(http::Method::GET),
         uri: "X-Amz-Signature".to_owned(),

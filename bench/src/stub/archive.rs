@@ -1,4 +1,4 @@
-//! Archives of the form that Qdrant writes, their data nothing but zeros.
+//! Snapshots of the form that Qdrant writes, their data nothing but zeros.
 
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub fn config(spread: usize) -> Value {
     })
 }
 
-/// An archive without the zeros of its data, which lie between `head` and `tail`.
+/// A snapshot without the zeros of its data, which lie between `head` and `tail`.
 struct Archive {
     head: Vec<u8>,
     zeros: u64,

@@ -21,7 +21,7 @@ fn number(name: &str) -> Option<usize> {
     name.strip_prefix("collection-")?.parse().ok()
 }
 
-/// The name of an archive of all that `peer` has of a collection, made `seconds` after the beginning of 2026.
+/// The name of a snapshot of all that `peer` has of a collection, made `seconds` after the beginning of 2026.
 pub fn archive_name(number: usize, peer: usize, seconds: i64) -> String {
     format!("{}-{}-{}.snapshot", name(number), id(peer), moment(seconds))
 }
@@ -154,7 +154,7 @@ fn scrolled(points: u64, body: &Bytes) -> Answer {
     Answer { body: text.into(), ..plain(Value::Null) }
 }
 
-/// Makes an archive.
+/// Makes a snapshot.
 fn stored(state: &State, collection: usize, peer: usize, shard: Option<usize>) -> Answer {
     let seconds = OffsetDateTime::now_utc().unix_timestamp() - 1_767_225_600;
     let folder = name(collection);

@@ -16,19 +16,19 @@ pub const POINTS: u64 = 100;
 pub struct Options {
     /// How many peers the cluster has.
     pub peers: usize,
-    /// How many collections the source has, or the bucket has archives of.
+    /// How many collections the source has, or the bucket has snapshots of.
     pub collections: usize,
     /// How many peers hold a part of each collection.
     pub spread: usize,
     /// How long every call takes.
     pub latency: Duration,
-    /// True: the collections are there; false: only their archives are, for a restore.
+    /// True: the collections are there; false: only their snapshots are, for a restore.
     pub source: bool,
     /// How long a collection's replicas are not active after it was created or recovered.
     pub settle: Duration,
-    /// How many bytes of data each archive has.
+    /// How many bytes of data each snapshot has.
     pub data: u64,
-    /// False: the peers fetch no archives, all have to be sent to them.
+    /// False: the peers fetch no snapshots, all have to be sent to them.
     pub links: bool,
     /// How many points each shard has to be scrolled.
     pub points: u64,

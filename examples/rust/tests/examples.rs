@@ -281,7 +281,7 @@ async fn python_and_node_run_the_first_contract_as_well() {
         Runner::new("node", &[script.to_str().unwrap(), site.work.path().to_str().unwrap()], TempDir::new().unwrap());
     for runner in [with_python, with_node] {
         let sets = site.s3.keys("backup_manifests/").len();
-        // A slip of the pen must not cost a backup that was to be a look.
+        // A typing error must not cost a backup that was to be a look.
         let output = runner.command(&["create-sets"], &site, &[("QDRANT_DRYRUN", "true")]).output().await.unwrap();
         assert!(!output.status.success() && text(&output).contains("QDRANT_DRY_RUN"), "{}", text(&output));
         assert_eq!(site.s3.keys("backup_manifests/").len(), sets);

@@ -1,6 +1,6 @@
-//! The manifest of one collection's backup: what was there, and which archives hold it.
+//! The manifest of one collection's backup: what was there, and which snapshots hold it.
 //!
-//! It is written last, so that its presence means that every shard has an archive that was found in the bucket.
+//! It is written last, so that its presence means that every shard has a snapshot that was found in the bucket.
 //! Readers ignore fields they do not know; a change that old readers would misread raises `schema_version`.
 
 use serde::{Deserialize, Serialize};
@@ -18,12 +18,12 @@ pub const FOLDER: &str = places::SNAPSHOT_MANIFESTS;
 /// The schema written, and the newest one read.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// A manifest of archives of whole collections, one for each peer.
+/// A manifest of snapshots of whole collections, one for each peer.
 #[derive(Clone, Debug, Serialize, PartialEq, Deserialize)]
 pub struct Manifest {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// When the last archive was proven, RFC 3339 in UTC.
+    /// When the last snapshot was proven, RFC 3339 in UTC.
     pub created_at: String,
     /// The tool and its version.
     pub created_by: String,
@@ -37,13 +37,13 @@ pub struct Manifest {
     pub config: Value,
     /// `payload_schema` of `GET /collections/{c}`.
     pub payload_schema: BTreeMap<String, Value>,
-    /// Every shard with its replicas, those without an archive included.
+    /// Every shard with its replicas, those without a snapshot included.
     pub shards: Vec<ManifestShard>,
-    /// The exact number of points in the collection, before and after the archives were made.
+    /// The exact number of points in the collection, before and after the snapshots were made.
     pub points: Points,
     /// The aliases of the collection.
     pub aliases: Vec<String>,
-    /// The archives.
+    /// The snapshots.
     pub archives: Vec<ManifestArchive>,
     /// The id of the source; missing in manifests of version 0.1.0, and where the source has no record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub struct ManifestShard {
     pub replicas: BTreeMap<String, String>,
 }
 
-/// Exact counts around the making of an archive; equal ones mean that the archive holds just so many.
+/// Exact counts around the making of a snapshot; equal ones mean that the snapshot holds just so many.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq, Deserialize)]
 pub struct Points {
     /// Before; missing where the server refuses exact counts.
@@ -97,13 +97,13 @@ pub struct Points {
 }
 
 impl Points {
-    /// The number an archive must hold, where nothing was written meanwhile.
+    /// The number a snapshot must hold, where nothing was written meanwhile.
     pub fn exact(self) -> Option<u64> {
         self.before.filter(|before| self.after == Some(*before))
     }
 }
 
-/// An archive in the bucket.
+/// A snapshot in the bucket.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq, Deserialize)]
 pub struct ManifestArchive {
     /// Object key.

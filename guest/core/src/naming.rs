@@ -64,8 +64,8 @@ impl fmt::Display for SnapshotName {
     }
 }
 
-/// The name of an archive of one shard: `{collection}-shard-{shard}-{timestamp}.snapshot`. It does not say which peer made
-/// it, so that two archives of one shard within a second have one name.
+/// The name of a snapshot of one shard: `{collection}-shard-{shard}-{timestamp}.snapshot`. It does not say which peer made
+/// it, so that two snapshots of one shard within a second have one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardSnapshotName {
     /// The shard.
@@ -75,7 +75,7 @@ pub struct ShardSnapshotName {
 }
 
 impl ShardSnapshotName {
-    /// Reads the name of an archive of a shard of `collection`.
+    /// Reads the name of a snapshot of a shard of `collection`.
     pub fn parse(collection: &str, name: &str) -> Option<Self> {
         let rest = name.strip_prefix(collection)?.strip_prefix("-shard-")?.strip_suffix(EXTENSION)?;
         let (shard, timestamp) = rest.split_once('-')?;
@@ -84,17 +84,17 @@ impl ShardSnapshotName {
     }
 }
 
-/// The key under which Qdrant stores the archive `name` of a shard of `collection`.
+/// The key under which Qdrant stores the snapshot `name` of a shard of `collection`.
 pub fn shard_snapshot_key(prefix: &str, collection: &str, shard: u32, name: &str) -> String {
     format!("{}{}", shard_folder(prefix, collection, shard), escape_segment(name))
 }
 
-/// The prefix of the keys of all archives of a shard.
+/// The prefix of the keys of all snapshots of a shard.
 fn shard_folder(prefix: &str, collection: &str, shard: u32) -> String {
     format!("{}{shard}/", shards_folder(prefix, collection))
 }
 
-/// The prefix of the keys of all shard archives of a collection.
+/// The prefix of the keys of all shard snapshots of a collection.
 pub fn shards_folder(prefix: &str, collection: &str) -> String {
     let separator = if prefix.is_empty() { "" } else { "/" };
     format!("{prefix}{separator}{}/shards/", escape_segment(collection))

@@ -6,7 +6,7 @@
 
 /// The manifests of sets.
 pub const SET_MANIFESTS: &str = "backup_manifests";
-/// The manifests of archives of whole collections.
+/// The manifests of snapshots of whole collections.
 pub const SNAPSHOT_MANIFESTS: &str = "snapshot_manifests";
 /// The aliases.
 pub const ALIASES: &str = "collection_aliases_store";

@@ -26,7 +26,7 @@ const LIMIT: usize = 32 << 20;
 pub enum Kind {
     /// Sets.
     Sets,
-    /// Archives of whole collections.
+    /// Snapshots of whole collections.
     Snapshots,
 }
 

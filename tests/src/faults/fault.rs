@@ -24,7 +24,7 @@ pub enum Place {
 pub enum Who {
     /// The program.
     Program,
-    /// The stand-in for Qdrant, which writes archives to the bucket and reads them.
+    /// The stand-in for Qdrant, which writes snapshots to the bucket and reads them.
     Qdrant,
     /// A test.
     Test,

@@ -1,4 +1,4 @@
-//! Archives in Qdrant's layout: of a whole collection as one peer holds it, and of a shard.
+//! Snapshots in Qdrant's layout: of a whole collection as one peer holds it, and of a shard.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use super::collection::{Collection, Shard};
 use super::replica::append;
 use crate::scratch;
 
-/// An archive of what `peer` holds of `collection`: every shard is named, only its own have data.
+/// A snapshot of what `peer` holds of `collection`: every shard is named, only its own have data.
 pub fn pack_collection(collection: &mut Collection, peer: u64) -> Vec<u8> {
     let folder = scratch::folder(collection.memory);
     let write = |name: &str, content: Value| fs::write(folder.path().join(name), content.to_string()).expect("a file");
@@ -36,7 +36,7 @@ pub fn pack_collection(collection: &mut Collection, peer: u64) -> Vec<u8> {
     tar_of(folder.path())
 }
 
-/// An archive of one replica.
+/// A snapshot of one replica.
 pub fn pack_replica(shard: &mut Shard, peer: u64, memory: bool, ballast: usize) -> Vec<u8> {
     let folder = scratch::folder(memory);
     pack_shard(shard, peer, folder.path());
@@ -66,7 +66,7 @@ fn tar_of(folder: &Path) -> Vec<u8> {
     tar.into_inner().expect("a tar")
 }
 
-/// Unpacks an archive.
+/// Unpacks a snapshot.
 ///
 /// # Errors
 /// It isn't one, in Qdrant's words.
@@ -79,7 +79,7 @@ pub fn unpack(bytes: &[u8], memory: bool) -> Result<TempDir, String> {
     Ok(folder)
 }
 
-/// A JSON file of an unpacked archive.
+/// A JSON file of an unpacked snapshot.
 pub fn table(folder: &Path, name: &str) -> Result<Value, String> {
     let text = fs::read(folder.join(name)).map_err(|error| format!("{name}: {error}"))?;
     serde_json::from_slice(&text).map_err(|error| format!("{name}: {error}"))

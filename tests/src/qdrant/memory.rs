@@ -1,4 +1,4 @@
-//! Points in memory, for native runs: what the core sees of an archive is the same, and nothing costs time.
+//! Points in memory, for native runs: what the core sees of a snapshot is the same, and nothing costs time.
 
 use std::collections::BTreeMap;
 use std::fs;

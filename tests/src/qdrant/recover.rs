@@ -1,4 +1,4 @@
-//! Recovering from an archive, with all that goes wrong when it is done the naive way.
+//! Recovering from a snapshot, with all that goes wrong when it is done the naive way.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -79,7 +79,7 @@ fn priority(body: &Value) -> Result<Priority, Refusal> {
     }
 }
 
-/// Fetches the archive by one plain GET.
+/// Fetches the snapshot by one plain GET.
 async fn download(cluster: &Cluster, body: &Value) -> Result<Vec<u8>, Refusal> {
     let location = body["location"].as_str().ok_or_else(|| bad_format("missing field `location`"))?;
     let checksum = body["checksum"].as_str();
@@ -245,7 +245,7 @@ fn activate(cluster: &Arc<Cluster>, name: &str, id: u32, peer: u64, others: &BTr
     }
 }
 
-/// A missing collection is created from the archive, its shards anywhere; with custom sharding it has none.
+/// A missing collection is created from the snapshot, its shards anywhere; with custom sharding it has none.
 fn create_from(cluster: &Cluster, name: &str, folder: &Path, config: &Value) -> Result<(), Refusal> {
     let mut body = config["params"].clone();
     if let Some(fields) = body.as_object_mut() {

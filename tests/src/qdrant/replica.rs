@@ -31,16 +31,16 @@ pub trait Engine: Send {
     /// True where nothing was ever written.
     fn is_empty(&self) -> bool;
 
-    /// True where its archives are small.
+    /// True where its snapshots are small.
     fn is_small(&self) -> bool;
 
     /// Has nothing any more.
     fn clear(&mut self);
 
-    /// Writes the data files of a shard archive into `folder`: `segments/<id>.tar`, `wal/`, `newest_clocks.json`.
+    /// Writes the data files of a shard snapshot into `folder`: `segments/<id>.tar`, `wal/`, `newest_clocks.json`.
     fn pack(&mut self, folder: &Path);
 
-    /// Takes the data of a shard archive that was unpacked into `folder`, in place of what was there.
+    /// Takes the data of a shard snapshot that was unpacked into `folder`, in place of what was there.
     fn unpack(&mut self, folder: &Path) -> Result<(), String>;
 }
 

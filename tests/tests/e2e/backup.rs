@@ -151,7 +151,7 @@ async fn a_wrong_key_a_wrong_bucket_and_a_wrong_host_are_told_apart() {
     }
 }
 
-/// 1,000 collections, by seven pods and by fewer: each share is what the others leave. Only the seven make archives,
+/// 1,000 collections, by seven pods and by fewer: each share is what the others leave. Only the seven make snapshots,
 /// which takes the stand-in half a minute; the others list them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pods_of_an_indexed_job_share_the_collections() {

@@ -119,7 +119,7 @@ async fn peers_of_different_versions_are_told() {
     site.s3.faults().add(Chosen::Class("GET qdrant /".to_owned()), Fault { skip: 1, times: 1, ..fault() });
     site.run(&["create_snap"]).await.expect(0).says(&["different versions of Qdrant (1.17.2, 1.18.3)"]);
     site.source.client().wipe().await;
-    // And a peer that is older than the one that made the archives is not given them.
+    // And a peer that is older than the one that made the snapshots is not given them.
     site.s3.faults().add(Chosen::Class("GET qdrant /".to_owned()), fault());
     site.run(&["recover_snap"]).await.expect(1).says(&["Qdrant 1.17.2 is older than 1.18.3"]);
     assert!(site.source.client().collections().await.is_empty());

@@ -1,4 +1,4 @@
-//! Archives of the stand-in are Qdrant's: with `QDRANT_BIN`, real servers restore them.
+//! Snapshots of the stand-in are Qdrant's: with `QDRANT_BIN`, real servers restore them.
 
 use qdrant_backup_tests::client::{Client, assert_same};
 use qdrant_backup_tests::qdrant::{Options, Qdrant};

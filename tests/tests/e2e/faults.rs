@@ -16,7 +16,7 @@ async fn a_peer_that_is_down_is_a_failure_whatever_others_hold() {
     site.source.stop_peer(2).await;
     site.run_with(&["create_snap"], &[("CURL_TIMEOUT", "5")]).await.expect(3).says(&["connection refused"]);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 2);
-    // All shards are in the two archives, and the restore needs no third.
+    // All shards are in the two snapshots, and the restore needs no third.
     site.source.start_peer(2).await;
     client.wipe().await;
     site.run(&["reset"]).await.expect(0);
@@ -55,7 +55,7 @@ async fn replicas_archived_at_different_moments_are_made_equal() {
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1, "replication_factor": 2})).await;
     client.fill("docs", 0, 50).await;
-    // As when points are written while the archives are made.
+    // As when points are written while the snapshots are made.
     site.source.stand_in().write_to_one_replica("docs", 0, 1, &[point(50), point(51)]);
     site.run(&["create_snap"]).await.expect(0);
     client.wipe().await;

@@ -39,7 +39,7 @@ async fn archives_of_different_lives_of_a_collection() {
     site.run(&["create_snap"]).await.expect(0);
     client.wipe().await;
     site.run(&["reset"]).await.expect(0);
-    // Two archives of one life and one of the other, without manifests, as a careless copy leaves them.
+    // Two snapshots of one life and one of the other, without manifests, as a careless copy leaves them.
     for key in site.s3.keys("snapshot_manifests/") {
         site.s3.delete(&key);
     }

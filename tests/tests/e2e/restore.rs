@@ -25,7 +25,7 @@ async fn nothing_is_asked_that_was_answered_already() {
     };
     site.s3.faults().clear();
     site.run(&["create_snap"]).await.expect(0);
-    // Each peer's name is in its archive's.
+    // Each peer's name is in its snapshot's.
     assert_eq!(calls("GET qdrant /collections/{collection}/cluster"), 2);
     assert_eq!(calls("POST qdrant /collections/{collection}/snapshots"), 3);
     assert_eq!(calls("POST qdrant /collections/{collection}/shards/{shard}/points/count"), 2 * 3);
@@ -248,7 +248,7 @@ async fn settings_that_come_last_are_back_too() {
     assert_eq!(client.content("docs").await, before);
 }
 
-/// An archive as a real Qdrant wrote it, of a peer of a cluster that is gone.
+/// A snapshot as a real Qdrant wrote it, of a peer of a cluster that is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_archives_of_a_real_server_are_restored() {
     let site = Site::cluster(2).await;

@@ -11,7 +11,7 @@ use qdrant_backup_tests::site::{Run, Site};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// Holds the first archive that is asked for.
+/// Holds the first snapshot that is asked for.
 fn first_archive(site: &Site) -> Hold {
     Hold::before(&site.s3, Chosen::Qdrant, http::Method::POST, "/snapshots")
 }
@@ -182,7 +182,7 @@ async fn a_manifest_whose_answer_is_lost_lists_no_lost_archives() {
     site.run(&["create_snap_shards"]).await.expect(0);
     assert_eq!(sets(&site, "docs").len(), 1);
     another_second().await;
-    // Every time: what was stored is taken back, and then its archives.
+    // Every time: what was stored is taken back, and then its snapshots.
     site.s3.fail(lost(http::Method::PUT, 999));
     let run = site.run(&["create_snap_shards"]).await;
     assert!(run.code != 0, "{}", run.stderr);
@@ -190,7 +190,7 @@ async fn a_manifest_whose_answer_is_lost_lists_no_lost_archives() {
     assert_eq!((sets(&site, "docs").len(), site.s3.keys("snapshots/docs/").len()), (1, 2), "{}", run.stderr);
     site.run(&["verify"]).await.expect(0);
     another_second().await;
-    // And where it can't even be looked up, the archives stay with it.
+    // And where it can't even be looked up, the snapshots stay with it.
     site.s3.fail(lost(http::Method::PUT, 999));
     site.s3.fail(Fault { wrong: Wrong::Reset, ..lost(http::Method::GET, 999) });
     let run = site.run(&["create_snap_shards"]).await;
@@ -218,7 +218,7 @@ async fn a_set_stores_each_shard_once_whatever_the_replication_factor() {
         let whole = bytes(&format!("snapshots/rf{factor}/")) - set;
         let ratio = whole as f64 / set as f64;
         println!("replication factor {factor}: snapshots {whole} bytes, a set {set} bytes, {ratio:.2} to 1");
-        // What an archive says of shards that are not in it weighs a little, too.
+        // What a snapshot says of shards that are not in it weighs a little, too.
         assert!((ratio - factor as f64).abs() < 0.35, "replication factor {factor}: {ratio:.2}");
     }
 }

@@ -220,7 +220,7 @@ async fn the_list_is_for_people_and_for_programs() {
     assert_eq!(run.stdout.lines().count(), 3);
 }
 
-/// A manifest as the bash script writes it, of archives that its Qdrant made.
+/// A manifest as the bash script writes it, of snapshots that its Qdrant made.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_of_the_bash_script_is_restored() {
     let site = Site::cluster(2).await;
@@ -372,7 +372,7 @@ async fn reports_and_metrics_are_for_programs_and_outlive_failures() {
     site.run_with(&["create_snap_shards"], &settings).await.expect(0);
     let report: Value = serde_json::from_str(&site.file("report.json")).unwrap();
     assert_eq!((&report["report_version"], &report["status"], &report["done"]), (&json!(1), &json!("done"), &json!(3)));
-    // Two archives, the set, and that retention keeps it.
+    // Two snapshots, the set, and that retention keeps it.
     assert_eq!(report["items"].as_array().unwrap().len(), 4);
     assert_eq!(site.s3.get("run_reports/create_snap_shards.json").unwrap(), site.file("report.json").into_bytes());
     let line = |start: &str| site.file("metrics.prom").lines().find(|line| line.starts_with(start)).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Archives that go through the program, because Qdrant can't fetch or can't use them as they are.
+//! Snapshots that go through the program, because Qdrant can't fetch or can't use them as they are.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use qdrant_backup_tests::site::Site;
 use serde_json::json;
 use tempfile::TempDir;
 
-/// The archive requests at the bucket that are broken off after so many bytes.
+/// The snapshot requests at the bucket that are broken off after so many bytes.
 fn cut_short(bytes: usize, times: usize) -> Fault {
     let uri = "/snapshots/docs/".to_owned();
     Fault { method: Some(http::Method::GET), uri, skip: 0, times, wrong: Wrong::Truncate(bytes) }
@@ -105,7 +105,7 @@ async fn an_archive_that_can_not_be_read_to_its_end_restores_nothing() {
 async fn an_archive_whose_name_is_too_long_for_a_link_is_sent() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
-    // Qdrant unpacks what it fetches into a folder of the archive's name and 16 letters more.
+    // Qdrant unpacks what it fetches into a folder of the snapshot's name and 16 letters more.
     let name = "n".repeat(205);
     client.create(&name, json!({"shard_number": 1})).await;
     client.fill(&name, 0, 30).await;

@@ -18,7 +18,7 @@ use crate::{after, edited, failed, fault, filled, manifest_keys};
 const KINDS: [(&str, &str); 2] =
     [("create_snap", "/docs/snapshots"), ("create_snap_shards", "/docs/shards/0/snapshots")];
 
-/// Archives are not looked into: what is checked besides has to suffice.
+/// Snapshots are not looked into: what is checked besides has to suffice.
 const UNREAD: (&str, &str) = ("QDRANT_ARCHIVE_CHECK", "none");
 
 #[tokio::test(start_paused = true)]

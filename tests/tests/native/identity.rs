@@ -124,7 +124,7 @@ async fn backups_without_a_source_s_id_are_told_apart_by_peers() {
         two.run_first(&[task], &[("BACKUP_COLLECTION_ALIASES_ON_S3", "false")]).await.expect(0);
         assert_eq!(points(&two.first()).await, [11, 22], "{task}");
     }
-    // Without manifests, whole collections are told apart by the peers in the archives' names, and what these say of others.
+    // Without manifests, whole collections are told apart by the peers in the snapshots' names, and what these say of others.
     two.site.s3.keys("snapshot_manifests/").iter().for_each(|key| two.site.s3.delete(key));
     let stranger = two.site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
     let run = two.run_at(&stranger.hosts()[0], &["recover_snap"], &[]).await.expect(1);

@@ -31,7 +31,7 @@ async fn an_archive_that_a_kept_set_names_too_stays() {
     let site = sets(2).await;
     let [older, newer] = manifest_keys(&site).try_into().unwrap();
     let shared = manifests(&site)[0].shards.clone();
-    // As two sets of one second name the same archives.
+    // As two sets of one second name the same snapshots.
     let bytes = site.s3.get(&older).unwrap();
     let of_older: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     change(&site, &newer, |manifest| manifest["shards"] = of_older["shards"].clone());
@@ -111,7 +111,7 @@ async fn nothing_is_pruned_while_a_restore_runs() {
         let site = sets(2).await;
         let keys = manifest_keys(&site);
         let mut target = site.more(qdrant_backup_tests::qdrant::Options { peers: 1, ..Default::default() }).await;
-        // A restore that stays at its first archive until the other run has ended.
+        // A restore that stays at its first snapshot until the other run has ended.
         let over = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&over);
         let held = Wrong::Before(Event::new(move || {

@@ -1,4 +1,4 @@
-//! An archive that is put together from pieces of an object while it is sent, in constant memory.
+//! A snapshot that is put together from pieces of an object while it is sent, in constant memory.
 
 use super::Piece;
 use crate::error::Error;

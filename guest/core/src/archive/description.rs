@@ -1,4 +1,4 @@
-//! The tables of an archive as values.
+//! The tables of a snapshot as values.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::walk::{Entry, Keep};
 
-/// What an archive of a collection says about itself.
+/// What a snapshot of a collection says about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArchiveDescription {
     /// `config.json`: the parameters and configuration of the collection.
@@ -24,20 +24,20 @@ pub struct ArchiveDescription {
     pub payload_indexes: BTreeMap<String, Value>,
     /// Which shards belong to which shard key.
     pub shard_keys: Vec<ShardKeyMapping>,
-    /// Every shard of the collection, those included that the archive has no data for.
+    /// Every shard of the collection, those included that the snapshot has no data for.
     pub shards: BTreeMap<u32, ShardDescription>,
 }
 
-/// A shard as the peer saw it when it made the archive.
+/// A shard as the peer saw it when it made the snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardDescription {
-    /// True when the archive has its data.
+    /// True when the snapshot has its data.
     pub has_data: bool,
-    /// The peer that made the archive.
+    /// The peer that made the snapshot.
     pub this_peer: u64,
     /// Peer to the state of its replica, such as `Active`.
     pub replicas: BTreeMap<u64, String>,
-    /// How many bytes of the archive are its data.
+    /// How many bytes of the snapshot are its data.
     pub bytes: u64,
 }
 
@@ -65,7 +65,7 @@ struct PayloadIndex {
     schema: BTreeMap<String, Value>,
 }
 
-/// All of the files that describe an archive.
+/// All of the files that describe a snapshot.
 pub(super) fn tables(path: &str) -> Keep {
     let is_table = matches!(path, "config.json" | "payload_index.json" | "shard_key_mapping.json")
         || shard_of(path).is_some_and(|(_, file)| file == REPLICA_STATE);

@@ -1,15 +1,15 @@
-//! Why an archive is no use.
+//! Why a snapshot is no use.
 
 use std::fmt;
 
 use crate::error::{Code, Error};
 
-/// Why an archive can't be described.
+/// Why a snapshot can't be described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArchiveError {
     /// It can't be read.
     Unreadable(Error),
-    /// It is damaged, or not an archive of a collection: says where and what.
+    /// It is damaged, or not a snapshot of a collection: says where and what.
     Broken(String),
 }
 

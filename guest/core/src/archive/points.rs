@@ -38,7 +38,7 @@ impl Source for Inner<'_> {
 /// the engine's format does not tell.
 ///
 /// # Errors
-/// The archive can't be read, or is not whole.
+/// The snapshot can't be read, or is not whole.
 pub(super) async fn any(source: &dyn Source, folder: &str) -> Result<Option<bool>, ArchiveError> {
     let segments = format!("{folder}segments/");
     let mut known = true;

@@ -1,4 +1,4 @@
-//! The folder of one shard in an archive of a collection, as an archive of that shard: the same files without
+//! The folder of one shard in a snapshot of a collection, as a snapshot of that shard: the same files without
 //! `<shard>/` before their names. Nothing is unpacked: the headers are written anew, all else is copied.
 
 use tar::{EntryType, Header};
@@ -6,7 +6,7 @@ use tar::{EntryType, Header};
 use super::error::ArchiveError;
 use super::walk::{BLOCK, Entry};
 
-/// A piece of an archive that is put together.
+/// A piece of a snapshot that is put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// These bytes.
@@ -30,7 +30,7 @@ impl Piece {
     }
 }
 
-/// The archive of `shard`, from the entries of an archive of its collection.
+/// The snapshot of `shard`, from the entries of a snapshot of its collection.
 ///
 /// # Errors
 /// It has no data of the shard, or a name that can't be shortened.

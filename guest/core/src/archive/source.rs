@@ -1,4 +1,4 @@
-//! Where an archive is read from.
+//! Where a snapshot is read from.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -8,7 +8,7 @@ use super::error::ArchiveError;
 use crate::ports::LocalBoxFuture;
 use crate::store::ObjectStore;
 
-/// Where an archive's bytes come from.
+/// Where a snapshot's bytes come from.
 pub(super) trait Source {
     /// How many bytes there are, where that is known before the last one has come.
     fn total(&self) -> Option<u64>;

@@ -8,21 +8,21 @@ use super::source::Source;
 /// A tar is made of blocks of this size.
 pub(super) const BLOCK: u64 = 512;
 
-/// How much is read at a time: the tables of an archive lie close together.
+/// How much is read at a time: the tables of a snapshot lie close together.
 const WINDOW: usize = 32 << 10;
 
 /// The largest table, and the largest extended header.
 const TABLE_LIMIT: u64 = 16 << 20;
 
-/// More entries than any archive has: a shard has a few for each segment and each piece of its WAL.
+/// More entries than any snapshot has: a shard has a few for each segment and each piece of its WAL.
 const ENTRY_LIMIT: usize = 1_000_000;
 
-/// A file in an archive.
+/// A file in a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     /// Its path, without a leading `./`.
     pub path: String,
-    /// The bytes it takes in the archive, which are fewer than its own for a file with holes.
+    /// The bytes it takes in the snapshot, which are fewer than its own for a file with holes.
     pub size: u64,
     /// Its header, where it was wanted.
     pub header: Option<Vec<u8>>,
@@ -45,7 +45,7 @@ pub(super) enum Keep {
     Content,
 }
 
-/// Lists an archive; of each path what `wanted` says is kept.
+/// Lists a snapshot; of each path what `wanted` says is kept.
 ///
 /// # Errors
 /// It can't be read, is damaged, or does not end as a tar has to.
@@ -271,7 +271,7 @@ mod tests {
         if path.ends_with(".json") { Keep::Content } else { Keep::Place }
     }
 
-    /// What is found where the archive can be read anywhere; and the same has to be found where it comes in pieces.
+    /// What is found where the snapshot can be read anywhere; and the same has to be found where it comes in pieces.
     fn list(bytes: Vec<u8>) -> (Result<Vec<Entry>, ArchiveError>, usize) {
         let came = fed(&bytes, 700);
         let source = Memory { bytes, reads: RefCell::default() };
@@ -281,7 +281,7 @@ mod tests {
         (entries, reads)
     }
 
-    /// What is found where the archive comes in pieces of `size` bytes.
+    /// What is found where the snapshot comes in pieces of `size` bytes.
     fn fed(bytes: &[u8], size: usize) -> Result<Vec<Entry>, ArchiveError> {
         let feed = super::super::source::Feed::default();
         let mut walking = Box::pin(walk(&feed, &wanted));

@@ -1,4 +1,4 @@
-//! The archives in the bucket, and which of them belong together.
+//! The snapshots in the bucket, and which of them belong together.
 
 use crate::error::Error;
 use std::cmp::Ordering;
@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use crate::naming::{self, SnapshotFilter};
 use crate::store::ObjectStore;
 
-/// An archive of a whole collection, made by one peer.
+/// A snapshot of a whole collection, made by one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketArchive {
     /// The collection whose folder it is in.
@@ -28,7 +28,7 @@ pub struct BucketArchive {
     pub stored: Option<OffsetDateTime>,
 }
 
-/// All archives of whole collections in the bucket whose names pass `filter`, by collection and time.
+/// All snapshots of whole collections in the bucket whose names pass `filter`, by collection and time.
 ///
 /// # Errors
 /// The bucket can't be listed.
@@ -44,7 +44,7 @@ pub fn by_time(archives: &mut [BucketArchive]) {
     archives.sort_by(BucketArchive::order);
 }
 
-/// Calls `each` for every archive of a whole collection in the bucket whose name passes `filter`. Those of one collection
+/// Calls `each` for every snapshot of a whole collection in the bucket whose name passes `filter`. Those of one collection
 /// come one after another.
 ///
 /// # Errors
@@ -76,15 +76,15 @@ pub async fn each_archive_in(
         .await
 }
 
-/// How long after one peer's archive was stored the next peer's may have begun, in the same backup.
+/// How long after one peer's snapshot was stored the next peer's may have begun, in the same backup.
 const SLACK: Duration = Duration::minutes(10);
 
 /// No snapshot is stored more slowly than this, in bytes a second: bounds what a copied bucket's dates say.
 const SLOWEST: u64 = 2 << 20;
 
-/// Divides the archives of one collection into the backups they were made by, newest first.
+/// Divides the snapshots of one collection into the backups they were made by, newest first.
 ///
-/// One backup has each peer at most once, and its archives follow closely on one another: the next one began
+/// One backup has each peer at most once, and its snapshots follow closely on one another: the next one began
 /// before, or shortly after, the one before was stored. So a peer that failed in the newest backup is not
 /// quietly taken from last week's.
 pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> {
@@ -108,7 +108,7 @@ pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> 
     generations
 }
 
-/// Sorts the archives of one collection.
+/// Sorts the snapshots of one collection.
 pub(crate) fn newest_first(archives: &mut [BucketArchive]) {
     archives.sort_by(BucketArchive::order);
     archives.reverse();

@@ -24,7 +24,7 @@ pub struct Described {
 
 impl Described {
     /// The shards it has data for, and whether that data is good: a replica that was not active when the
-    /// archive was made may lack points.
+    /// snapshot was made may lack points.
     pub fn shards(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
         self.description.shards.iter().filter(|(_, shard)| shard.has_data).map(|(id, shard)| {
             let good = shard.replicas.get(&shard.this_peer).is_none_or(|state| state == "Active");

@@ -92,12 +92,12 @@ impl Client {
         &self.host
     }
 
-    /// Notes that the server could not fetch an archive by a link: to find that out again may take it minutes.
+    /// Notes that the server could not fetch a snapshot by a link: to find that out again may take it minutes.
     pub(crate) fn note_refused_link(&self) {
         self.refuses_links.set(true);
     }
 
-    /// True where the server could not fetch an archive by a link before.
+    /// True where the server could not fetch a snapshot by a link before.
     pub(crate) fn has_refused_link(&self) -> bool {
         self.refuses_links.get()
     }

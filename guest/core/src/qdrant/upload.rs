@@ -1,4 +1,4 @@
-//! An archive sent to a peer by ourselves, where it can't fetch it from S3.
+//! A snapshot sent to a peer by ourselves, where it can't fetch it from S3.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::ports::{Body, HttpError, LocalBoxFuture};
 const SLOWEST: u64 = 1 << 20;
 
 impl Client {
-    /// Sends this peer an archive of `length` bytes to put in place of its replica of a shard, as `recover_shard` does
-    /// by a link. Never repeated by itself: the archive has to be read anew.
+    /// Sends this peer a snapshot of `length` bytes to put in place of its replica of a shard, as `recover_shard` does
+    /// by a link. Never repeated by itself: the snapshot has to be read anew.
     ///
-    /// Qdrant spools it to a file of its own and deletes it afterwards. (An archive of a whole collection, sent the same
+    /// Qdrant spools it to a file of its own and deletes it afterwards. (A snapshot of a whole collection, sent the same
     /// way, would stay on the peer's disk.)
     pub async fn upload_shard(
         &self,

@@ -1,4 +1,4 @@
-//! What a collection is restored from: archives of whole collections, or a set.
+//! What a collection is restored from: snapshots of whole collections, or a set.
 
 use super::plan::{Plan, Target};
 use super::selection::Selection;
@@ -8,9 +8,9 @@ use crate::error::Error;
 
 /// A chosen backup of one collection.
 pub enum Backup {
-    /// Archives that peers made of their parts.
+    /// Snapshots that peers made of their parts.
     Archives(Selection),
-    /// One archive of each shard.
+    /// One snapshot of each shard.
     Set(SetSelection),
 }
 
@@ -39,7 +39,7 @@ impl Backup {
         }
     }
 
-    /// The versions of Qdrant that made the archives; `None` where nobody wrote them down.
+    /// The versions of Qdrant that made the snapshots; `None` where nobody wrote them down.
     pub(super) fn versions(&self) -> Option<Vec<&str>> {
         let (peers, one) = match self {
             Self::Archives(selection) => (selection.manifest.as_ref().map(|manifest| &manifest.peers), None),
@@ -59,7 +59,7 @@ impl Backup {
         }
     }
 
-    /// The names of its archives.
+    /// The names of its snapshots.
     pub(super) fn names(&self) -> Vec<&str> {
         match self {
             Self::Archives(selection) => {

@@ -128,8 +128,8 @@ impl fmt::Display for Failure {
 }
 
 impl Sending<'_> {
-    /// Gives the peer the archive. After a lost answer the peer is watched until it is at no recovery any more. Only
-    /// where the data is not there then, it is given the archive again.
+    /// Gives the peer the snapshot. After a lost answer the peer is watched until it is at no recovery any more. Only
+    /// where the data is not there then, it is given the snapshot again.
     async fn recover(&self) -> Result<Option<String>, Error> {
         let &Self { job: &Job { context, plan, .. }, client, recovery } = self;
         let _permit = context.limits.peer(client.host()).await;
@@ -167,7 +167,7 @@ impl Sending<'_> {
         Err(lost.map_or_else(never, Error::from))
     }
 
-    /// Tells the peer where to fetch the archive.
+    /// Tells the peer where to fetch the snapshot.
     async fn link(&self) -> Result<(), Failure> {
         let &Self { job: &Job { context, store, plan, .. }, client, recovery } = self;
         // Made just now: its validity counts from here, and Qdrant fetches at once.
@@ -180,7 +180,7 @@ impl Sending<'_> {
         answer.map_err(Failure::Qdrant)
     }
 
-    /// Sends the archive, shard by shard.
+    /// Sends the snapshot, shard by shard.
     async fn upload(&self) -> Result<(), Failure> {
         let &Self { job: &Job { store: bucket, .. }, recovery, .. } = self;
         let before = |error: archive::ArchiveError| Failure::Before(error.into());
@@ -198,7 +198,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Sends `pieces` of the object as the archive of a shard; anew where the peer says that it is busy.
+    /// Sends `pieces` of the object as the snapshot of a shard; anew where the peer says that it is busy.
     async fn send(&self, shard: u32, stored: u64, pieces: &[Piece], checksum: Option<&str>) -> Result<(), Failure> {
         let &Self { job: &Job { store: bucket, plan, .. }, client, recovery } = self;
         let sent = client.retries().run(async || {

@@ -7,12 +7,12 @@ use crate::report::Item;
 use crate::sets::quality;
 use crate::store::ObjectStore;
 
-/// The archives to restore one collection from.
+/// The snapshots to restore one collection from.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The collection.
     pub collection: String,
-    /// Its archives with what each says about itself.
+    /// Its snapshots with what each says about itself.
     pub archives: Vec<Described>,
     /// The manifest that lists them, where there is one.
     pub manifest: Option<Manifest>,
@@ -20,7 +20,7 @@ pub struct Selection {
     pub skipped: Vec<Item>,
 }
 
-/// Chooses from all archives of one collection. An older backup is taken only in place of one that is known to be no
+/// Chooses from all snapshots of one collection. An older backup is taken only in place of one that is known to be no
 /// whole one, and not of one that can't be read right now.
 ///
 /// # Errors

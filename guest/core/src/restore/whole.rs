@@ -76,7 +76,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
     })
 }
 
-/// Names the backup that consists of just these archives.
+/// Names the backup that consists of just these snapshots.
 fn backup_of(recoveries: &[Recovery]) -> String {
     let names: BTreeSet<&str> = recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
     let digest = Sha256::digest(names.into_iter().collect::<Vec<_>>().join("\n"));
@@ -113,7 +113,7 @@ fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Pla
     (placement, stale)
 }
 
-/// Gives every archive with data to a peer of the target: its own where that is among them, else one that has
+/// Gives every snapshot with data to a peer of the target: its own where that is among them, else one that has
 /// as few of the same shards as possible, then as few bytes.
 fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
     let mut archives: Vec<&Described> =
@@ -142,7 +142,7 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         }
         recoveries.push((archive, recovery(selection, archive, peer)));
     }
-    // Of two archives with the same shard on one peer the later wins: those with doubtful data go first.
+    // Of two snapshots with the same shard on one peer the later wins: those with doubtful data go first.
     recoveries.sort_by_key(|(archive, recovery)| {
         (recovery.peer, archive.shards().all(|(_, good)| good), archive.archive.started)
     });
@@ -164,7 +164,7 @@ fn spoils(later: &Described, earlier: &Described) -> bool {
     later.shards().any(|(shard, is_good)| !is_good && good.contains(&shard))
 }
 
-/// A server without clustering takes an archive only where it has every shard (Qdrant: "Can't restore snapshot in local
+/// A server without clustering takes a snapshot only where it has every shard (Qdrant: "Can't restore snapshot in local
 /// mode with missing data at shard"). Where none has, it gets the shards one by one, each from a good replica.
 fn for_one_server(selection: &Selection, archives: &[&Described], peer: u64) -> Vec<Recovery> {
     let good_shards = |archive: &Described| archive.shards().filter(|(_, good)| *good).count();

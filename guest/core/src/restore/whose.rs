@@ -18,13 +18,13 @@ use crate::source::choice::{Why, choose};
 use crate::source::{self, Record, Source};
 use crate::store::ObjectStore;
 
-/// How many archives of a peer that no source is known to have are read for the other peers of its cluster.
+/// How many snapshots of a peer that no source is known to have are read for the other peers of its cluster.
 const READ_OF_A_PEER: usize = 3;
 
-/// How many archives are read at the same time.
+/// How many snapshots are read at the same time.
 const AT_ONCE: usize = 8;
 
-/// The newest archives of each peer, by which its cluster is found, and how many it has.
+/// The newest snapshots of each peer, by which its cluster is found, and how many it has.
 #[derive(Default)]
 pub(crate) struct Samples(BTreeMap<u64, OfPeer>);
 
@@ -36,7 +36,7 @@ struct OfPeer {
 }
 
 impl Samples {
-    /// Takes note of an archive.
+    /// Takes note of a snapshot.
     pub(crate) fn note(&mut self, archive: &BucketArchive) {
         let of_peer = self.0.entry(archive.peer).or_default();
         of_peer.count += 1;
@@ -45,7 +45,7 @@ impl Samples {
         of_peer.newest.truncate(READ_OF_A_PEER);
     }
 
-    /// Every peer with the number of its archives, and when the newest was begun.
+    /// Every peer with the number of its snapshots, and when the newest was begun.
     pub(crate) fn peers(&self) -> impl Iterator<Item = (u64, u64, Option<OffsetDateTime>)> {
         self.0.iter().map(|(peer, of)| (*peer, of.count, of.newest.first().map(|archive| archive.started)))
     }
@@ -60,7 +60,7 @@ impl Samples {
         Ok(samples)
     }
 
-    /// What the archives say of where they come from. An archive names all peers that hold replicas of its collection;
+    /// What the snapshots say of where they come from. A snapshot names all peers that hold replicas of its collection;
     /// it is read only where no record knows the peer that made it.
     async fn origins(&self, bucket: &dyn ObjectStore, records: &[Record]) -> Vec<Origin> {
         let recorded: BTreeSet<u64> = records.iter().flat_map(Record::peers).collect();
@@ -92,7 +92,7 @@ pub(crate) struct Survey {
     pub records: Vec<Record>,
     /// Every set.
     pub sets: Vec<Headed>,
-    /// The archives of whole collections.
+    /// The snapshots of whole collections.
     pub archives: Samples,
     /// The sources.
     pub catalogue: Catalogue,

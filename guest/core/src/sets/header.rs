@@ -1,5 +1,5 @@
 //! What a manifest says of where it comes from: read from all of them, before any is judged. A manifest that could not be
-//! restored here, such as one whose archives lie under another prefix, still says whose it is.
+//! restored here, such as one whose snapshots lie under another prefix, still says whose it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -132,7 +132,7 @@ pub struct SetManifest {
     /// The number of points, exact where `source.points` says so.
     #[serde(default)]
     pub points_count: u64,
-    /// The whole `result` of `GET /collections/{c}`, as it was before the first archive.
+    /// The whole `result` of `GET /collections/{c}`, as it was before the first snapshot.
     pub collection_config: Value,
     /// The names of the collection's aliases.
     #[serde(default)]
@@ -159,22 +159,22 @@ pub struct SetManifest {
     pub missing: Vec<u32>,
 }
 
-/// One shard and its archive.
+/// One shard and its snapshot.
 #[derive(Clone, Debug, Serialize, PartialEq, Deserialize)]
 pub struct SetShard {
     /// Shard id.
     pub id: u32,
-    /// The archive's name, given by Qdrant.
+    /// The snapshot's name, given by Qdrant.
     pub snapshot_name: String,
-    /// The archive's key.
+    /// The snapshot's key.
     pub s3_key: String,
-    /// The archive's size in bytes.
+    /// The snapshot's size in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// The archive's ETag, opaque.
+    /// The snapshot's ETag, opaque.
     #[serde(default)]
     pub etag: String,
-    /// SHA-256 of the archive, 64 hexadecimal digits; empty where it was not computed.
+    /// SHA-256 of the snapshot, 64 hexadecimal digits; empty where it was not computed.
     #[serde(default)]
     pub checksum: String,
     /// The peer that made it.
@@ -192,7 +192,7 @@ pub struct SetShard {
     /// How the snapshot got into the bucket: `stream`, where this program has stored it, and not Qdrant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<String>,
-    /// Exact counts of the replica around the making of the archive.
+    /// Exact counts of the replica around the making of the snapshot.
     #[serde(default)]
     pub points: Points,
 }
@@ -302,7 +302,7 @@ impl SetManifest {
         })
     }
 
-    /// The bytes of all archives.
+    /// The bytes of all snapshots.
     pub fn bytes(&self) -> u64 {
         total(self.shards.iter().filter_map(|shard| shard.size))
     }
@@ -312,7 +312,7 @@ impl SetManifest {
         SetId(self.backup_set_id.clone())
     }
 
-    /// The exact number of points that the archives hold, where nothing was written meanwhile.
+    /// The exact number of points that the snapshots hold, where nothing was written meanwhile.
     pub fn exact_points(&self) -> Option<u64> {
         self.shards.iter().try_fold(0_u64, |points, shard| Some(points.saturating_add(shard.points.exact()?)))
     }
@@ -333,7 +333,7 @@ impl SetManifest {
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// True when a checksum of every archive is known.
+    /// True when a checksum of every snapshot is known.
     pub fn has_checksums(&self) -> bool {
         self.shards.iter().all(|shard| !shard.checksum.is_empty())
     }

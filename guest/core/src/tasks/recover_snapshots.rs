@@ -1,4 +1,4 @@
-//! `recover_snap`: collections from their archives, then the aliases.
+//! `recover_snap`: collections from their snapshots, then the aliases.
 
 use crate::error::{Code, Error};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use crate::source::{self, Source};
 use crate::state_files;
 use crate::store::ObjectStore;
 
-/// How many collections' archives are read at the same time, of each the first 32 KiB and more: what they say of
+/// How many collections' snapshots are read at the same time, of each the first 32 KiB and more: what they say of
 /// themselves is small, and much faster read than restored.
 const CHOICES_AT_ONCE: usize = 16;
 
@@ -45,7 +45,7 @@ async fn restore_into(
         let (whose, archives) = candidates(context, bucket, cluster, &[Kind::Snapshots]).await?;
         (Some(whose), archives)
     } else {
-        // Who names archives has chosen whose they are.
+        // Who names snapshots has chosen whose they are.
         (None, archives(context, bucket, chosen, &mut Samples::default()).await?)
     };
     let archives = &archives;
@@ -67,7 +67,7 @@ async fn restore_into(
     Ok(())
 }
 
-/// The archives of the target's source, or of the one that is chosen, by collection. `kinds`: whose newest run of everything
+/// The snapshots of the target's source, or of the one that is chosen, by collection. `kinds`: whose newest run of everything
 /// says what there was.
 ///
 /// # Errors
@@ -94,7 +94,7 @@ pub(super) async fn candidates(
     })
 }
 
-/// Leaves the archives of the source, by the peers in their names, and of these what was there when everything was backed
+/// Leaves the snapshots of the source, by the peers in their names, and of these what was there when everything was backed
 /// up last. A collection that a person named and that has none is a failure.
 async fn of_source(
     context: &Context,
@@ -159,7 +159,7 @@ async fn made_by(
     Ok(source::matching(&records, &peers).ok().flatten().map(source::Record::source))
 }
 
-/// The newest backup among the archives of one collection that can be restored.
+/// The newest backup among the snapshots of one collection that can be restored.
 pub(super) async fn choose(
     context: &Context,
     bucket: &dyn ObjectStore,
@@ -200,7 +200,7 @@ pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<sta
 
 pub(super) type ByCollection = BTreeMap<String, Result<Vec<BucketArchive>, Error>>;
 
-/// The archives to choose from, by collection: the named ones, or all in the bucket that pass the filter.
+/// The snapshots to choose from, by collection: the named ones, or all in the bucket that pass the filter.
 async fn archives(
     context: &Context,
     bucket: &dyn ObjectStore,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::json;
 use time::OffsetDateTime;
 
-/// The archive of `peer`, which holds `shards`; `states` is the layout: shard to peer to state.
+/// The snapshot of `peer`, which holds `shards`; `states` is the layout: shard to peer to state.
 fn archive(peer: u64, states: &BTreeMap<u32, BTreeMap<u64, String>>, config: Value) -> Described {
     let shards: BTreeMap<u32, ShardDescription> = states
         .iter()
@@ -148,7 +148,7 @@ impl Numbers {
     }
 }
 
-/// Whatever the source's layout and the target's peers: every archive with data is used exactly once, nothing goes
+/// Whatever the source's layout and the target's peers: every snapshot with data is used exactly once, nothing goes
 /// to a peer outside the target, every shard ends up with data, every replica the plan promises is one it makes,
 /// and the layout can be reached.
 #[test]
@@ -199,7 +199,7 @@ fn every_archive_is_used_once_and_nothing_leaves_the_target() {
     }
 }
 
-/// A replica that was not active is fed, as the layout wants it, and made anew unless a good archive comes after it;
+/// A replica that was not active is fed, as the layout wants it, and made anew unless a good snapshot comes after it;
 /// each shard has a place whose data can be trusted.
 #[test]
 fn what_was_not_active_is_never_trusted_alone() {
@@ -223,7 +223,7 @@ fn what_was_not_active_is_never_trusted_alone() {
         let plan = match plan(&selection(archives.clone()), &cluster(&target)) {
             Ok(plan) => plan,
             Err(cause) => {
-                // With a peer for every archive there is always a way.
+                // With a peer for every snapshot there is always a way.
                 assert!(
                     cause.to_string().contains("replicas that were not active") && target.len() < archives.len(),
                     "{cause}"
