@@ -10,7 +10,7 @@ use crate::{filled, manifests};
 
 /// Runs a task with `--output json`, and holds what it prints against the schema.
 async fn printed(site: &Site, schema: &str, arguments: &[&str]) -> Value {
-    let run = site.run(&[arguments, &["--output", "json"]].concat()).await;
+    let run = site.run_with(&[arguments, &["--output", "json"]].concat(), &[("QDRANT_RESTORE_FORCE", "true")]).await;
     let found = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stdout));
     conforms(schema, &found);
     found
