@@ -40,7 +40,7 @@ async fn the_quick_start_backs_up_and_restores() {
     let backup = commands("qdrant-backup backup");
     assert!(run(&site, &backup).await >= 2, "{backup:?}");
     client.wipe().await;
-    let restore = commands("qdrant-backup recover_snap_shards");
+    let restore = commands("qdrant-backup restore");
     assert!(run(&site, &restore).await >= 2, "{restore:?}");
     qdrant_backup_tests::client::assert_same(&client.contents().await, &before);
     assert_eq!(client.aliases().await.len(), 1);
