@@ -134,7 +134,7 @@ const DRY_RUN: TaskOption = TaskOption {
 const OUTPUT: TaskOption = TaskOption {
     name: "output",
     value: Some("table|json"),
-    help: "a table for people (the default), or JSON for programs",
+    help: "lists and plans for people (the default), or as JSON for programs",
     take: |order, value| order.set("QDRANT_OUTPUT", value) && matches!(value, "json" | "table"),
 };
 
@@ -228,7 +228,7 @@ tasks! {
     Restore => Row {
         name: "restore",
         synonyms: &["recover", "import", "load", "restore_backup"],
-        options: &[DRY_RUN],
+        options: &[DRY_RUN, OUTPUT],
         needs: Needs { restore: true, bucket: BucketUse::Always, ..Needs::NOTHING },
         inputs: &[Input::Collections],
         summary: "restore each collection from its newest good backup, of either kind, then the aliases",
@@ -241,7 +241,7 @@ tasks! {
     CreateSnapshots => Row {
         name: "create_snap",
         aliases: &["create_snapshot"],
-        options: &[DRY_RUN],
+        options: &[DRY_RUN, OUTPUT],
         needs: Needs { source: true, bucket: BucketUse::IfSet, ..Needs::NOTHING },
         inputs: &[Input::Collections],
         summary: "back up: a snapshot of each collection on each peer, the aliases, a manifest",
@@ -254,7 +254,7 @@ tasks! {
     RecoverSnapshots => Row {
         name: "recover_snap",
         aliases: &["recover_snapshot"],
-        options: &[DRY_RUN],
+        options: &[DRY_RUN, OUTPUT],
         needs: Needs { restore: true, bucket: BucketUse::Always, ..Needs::NOTHING },
         inputs: &[Input::Collections, Input::Choice],
         summary: "restore: collections from their snapshots, then the aliases",
@@ -269,7 +269,7 @@ tasks! {
         name: "create_snap_shards",
         aliases: &["backup"],
         synonyms: &["back_up", "create", "save", "dump", "export", "create_set", "create_backup"],
-        options: &[DRY_RUN],
+        options: &[DRY_RUN, OUTPUT],
         needs: Needs { source: true, bucket: BucketUse::Always, ..Needs::NOTHING },
         inputs: &[Input::Collections],
         summary: "back up as a set: one checked snapshot of each shard, a manifest; then prune",
@@ -281,7 +281,7 @@ tasks! {
     RecoverSets => Row {
         name: "recover_snap_shards",
         synonyms: &["recover_set", "restore_set", "restore_sets"],
-        options: &[DRY_RUN],
+        options: &[DRY_RUN, OUTPUT],
         needs: Needs { restore: true, bucket: BucketUse::Always, ..Needs::NOTHING },
         inputs: &[Input::Collections],
         summary: "restore from sets, into any topology with the same number of shards",
@@ -318,7 +318,7 @@ tasks! {
     } => Row {
         name: "prune_snap",
         aliases: &["prune"],
-        options: &[LEGACY, DRY_RUN],
+        options: &[LEGACY, DRY_RUN, OUTPUT],
         needs: Needs { bucket: BucketUse::Always, ..Needs::NOTHING },
         inputs: &[Input::Collections],
         removes: true,
@@ -333,6 +333,7 @@ tasks! {
     Verify => Row {
         name: "verify",
         synonyms: &["validate", "scrub", "verify_sets", "verify_snap"],
+        options: &[OUTPUT],
         needs: Needs { bucket: BucketUse::Always, ..Needs::NOTHING },
         summary: "verify the sets in the bucket: every snapshot is there and unchanged",
         details: "Every snapshot is there as it was made and is walked to its end; QDRANT_VERIFY_PERCENT of them are read whole\n\
@@ -343,7 +344,7 @@ tasks! {
     Drill => Row {
         name: "drill",
         synonyms: &["rehearse", "test_restore", "restore_test", "restore_drill"],
-        options: &[INTO, DRY_RUN],
+        options: &[INTO, DRY_RUN, OUTPUT],
         needs: Needs { restore: true, bucket: BucketUse::Always, ..Needs::NOTHING },
         summary: "restore the newest sets under scratch names, verify them, drop them",
         details: "Every collection that a drill makes is called `qdrant-backup-drill-...`, and deleted whatever happens, by the\n\
@@ -430,7 +431,7 @@ tasks! {
         name: "recover_colla",
         aliases: &["recover_collection_alias"],
         synonyms: &["recover_aliases", "restore_aliases"],
-        options: &[DRY_RUN],
+        options: &[DRY_RUN, OUTPUT],
         needs: Needs { restore: true, bucket: BucketUse::WithAliases, ..Needs::NOTHING },
         summary: "restore the aliases alone",
         details: "From the file `collection_aliases`, or with BACKUP_COLLECTION_ALIASES_ON_S3=true from the bucket\n\

@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use serde_json::json;
+
 use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::held::Held;
@@ -14,7 +16,7 @@ use crate::ports::{Files, Ports, read_only};
 use crate::printable;
 use crate::reporter::Reporter;
 use crate::run_id::RunId;
-use crate::settings::{Host, ReportTo, Settings};
+use crate::settings::{Host, Output, ReportTo, Settings};
 use crate::source::{Source, Turn};
 use crate::store::ObjectStore;
 
@@ -38,6 +40,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// How much each peer does at a time.
     pub limits: Limits,
+    /// The steps of a dry run, where they are printed as JSON.
+    steps: RefCell<Vec<Vec<String>>>,
     /// The bucket, where the task uses one.
     pub store: Option<Rc<dyn ObjectStore>>,
     /// What this run has to let go of, however it ends.
@@ -53,7 +57,7 @@ impl Context {
             settings.report = ReportTo::default();
         }
         let log = Log::new(&ports, &settings);
-        let reporter = Reporter::new(&ports, &log);
+        let reporter = Reporter::new(&ports, &log, settings.dry_run);
         let limits = Limits::new(settings.snapshots_per_peer, settings.memory_limit);
         let token = ports.clock.random();
         let run = RunId::of_this(ports.clock.as_ref(), &settings);
@@ -67,6 +71,7 @@ impl Context {
             log,
             reporter,
             limits,
+            steps: RefCell::default(),
             store: None,
             held: Held::default(),
         }
@@ -141,9 +146,21 @@ impl Context {
     /// In a dry run: a line of the plan on standard output, its cells between tabs.
     pub fn plan(&self, cells: &[&str]) {
         if self.settings.dry_run {
+            if self.settings.output == Output::Json {
+                self.steps.borrow_mut().push(cells.iter().map(|cell| (*cell).to_owned()).collect());
+                return;
+            }
             let cells: Vec<_> = cells.iter().map(|cell| printable::visible(cell)).collect();
             self.ports.console.data(&format!("{}\n", cells.join("\t")));
             self.ports.console.event(Event::Planned(cells.into_iter().map(Cow::into_owned).collect()));
+        }
+    }
+
+    /// In a dry run whose plan is wanted as JSON: prints it.
+    pub fn end_plan(&self, task: &str) {
+        if self.settings.dry_run && self.settings.output == Output::Json {
+            let plan = json!({"version": 1, "task": task, "steps": self.steps.take()});
+            self.ports.console.data(&format!("{}\n", printable::json(&plan)));
         }
     }
 }

@@ -19,13 +19,21 @@ pub struct Reporter {
     items: RefCell<Vec<Item>>,
     /// Items are shown elsewhere: in the table that was asked for.
     shown: Cell<bool>,
+    dry_run: bool,
 }
 
 impl Reporter {
-    /// The reporter of a run that begins now.
-    pub fn new(ports: &Ports, log: &Log) -> Self {
+    /// The reporter of a run that begins now; `dry_run`: what would be done is on standard output already.
+    pub fn new(ports: &Ports, log: &Log, dry_run: bool) -> Self {
         let clock = Rc::clone(&ports.clock);
-        Self { log: log.clone(), started: clock.monotonic(), clock, items: RefCell::default(), shown: Cell::default() }
+        Self {
+            log: log.clone(),
+            started: clock.monotonic(),
+            clock,
+            items: RefCell::default(),
+            shown: Cell::default(),
+            dry_run,
+        }
     }
 
     /// How long the run has taken so far.
@@ -68,6 +76,10 @@ impl Reporter {
     }
 
     fn log_item(&self, item: &Item) {
+        let is_planned = |cause: &String| self.dry_run && cause.starts_with("would be ");
+        if item.is_skipped() && item.cause.as_ref().is_some_and(is_planned) {
+            return;
+        }
         let host = item.host.as_deref();
         let mut text = item.kind.to_owned();
         match &item.collection {
@@ -128,6 +140,19 @@ fn seconds(elapsed: Duration) -> String {
     format!("{}.{} s", elapsed.as_secs(), elapsed.subsec_millis() / 100)
 }
 
+/// How long ago something was, for people: in the largest unit that there are two of.
+pub fn age(elapsed: time::Duration) -> String {
+    let seconds = elapsed.whole_seconds();
+    match seconds {
+        // A minute's difference is nobody's wrong clock.
+        ..-60 => "in the future".to_owned(),
+        ..120 => format!("{}s", seconds.max(0)),
+        ..7_200 => format!("{}m", seconds / 60),
+        ..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// Bytes for people: one decimal and a binary unit.
 pub fn size(bytes: u64) -> String {
     let mut power = 0;
@@ -162,5 +187,11 @@ mod tests {
         assert_eq!(size(556_544), "543.5 KiB");
         assert_eq!(size(u64::MAX), "15.9 EiB");
         assert_eq!(seconds(Duration::from_millis(61_250)), "61.2 s");
+    }
+
+    #[test]
+    fn ages_are_for_people() {
+        let ages = [-61, -60, 0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|at| age(time::Duration::seconds(at)));
+        assert_eq!(ages, ["in the future", "0s", "0s", "119s", "2m", "119m", "2h", "47h", "2d"]);
     }
 }

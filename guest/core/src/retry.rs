@@ -166,7 +166,7 @@ impl Retries {
         if !state.answered && state.told.is_none() {
             state.told = Some(self.clock.monotonic());
             let seconds = SILENT.as_secs();
-            self.log.warn(None, &format!("{} has not answered yet, after {seconds} s; waiting", self.server));
+            self.log.warn(None, &format!("{} has not answered yet, after {seconds} s", self.server));
         }
     }
 
@@ -385,7 +385,7 @@ mod tests {
         outage(&world, &retries, PASSING, 1).0.unwrap();
         let lines = world.lines.take();
         assert!(
-            lines.first().is_some_and(|(at, line)| *at == 0 && line.contains("waiting for it to pass")),
+            lines.first().is_some_and(|(at, line)| *at == 0 && line.contains("S3 answered 503; retrying, 0 s of 60 s")),
             "{lines:?}"
         );
         // One that takes the connection and says nothing.

@@ -105,6 +105,12 @@ pub fn run_until<'a>(
             Ok(()) => {}
         }
         let report = context.reporter.finish();
+        match task {
+            // Its own table and JSON are printed already.
+            Task::Check => {}
+            Task::Verify => verify::print(&context, &report),
+            _ => context.end_plan(row.name),
+        }
         publish(&context, row.name, &report).await;
         Ok(report)
     })

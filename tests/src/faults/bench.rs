@@ -77,7 +77,7 @@ pub const JOBS: [Job; 22] = [
         settings: &AS_BACKED_UP,
         start: Start::Wiped,
     },
-    Job { name: "list_sets", task: "list_sets", options: &[], settings: &[], start: Start::Stored },
+    Job { name: "list_sets", task: "list_sets", options: &["--output", "json"], settings: &[], start: Start::Stored },
     Job { name: "verify", task: "verify", options: &[], settings: &[], start: Start::Stored },
     Job { name: "drill", task: "drill", options: &[], settings: &[], start: Start::Stored },
     Job { name: "prune_snap", task: "prune_snap", options: &["--legacy"], settings: &[], start: Start::Stored },

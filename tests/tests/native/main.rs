@@ -28,6 +28,7 @@ mod newest;
 mod old_bucket;
 mod one_key_space;
 mod outages;
+mod output;
 mod partial;
 mod placement;
 mod prefixes;

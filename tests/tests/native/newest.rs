@@ -80,7 +80,7 @@ async fn one_that_can_not_be_asked_gives_way_to_none() {
     }
     let run = site.run(&["restore"]).await;
     assert_ne!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("no older one is taken in its place"), "{}", run.stderr);
+    assert!(run.stderr.contains("no older one is used instead"), "{}", run.stderr);
     assert!(!site.source.client().collections().await.contains("docs"));
 }
 
@@ -96,7 +96,7 @@ async fn what_the_newest_run_of_either_kind_missed_stays_away() {
     site.run(&["create_snap_shards"]).await.expect(0);
     client.wipe().await;
     site.forget_lists();
-    site.run(&["restore"]).await.expect(0).says(&["it was not there any more", "QDRANT_COLLECTIONS=gone"]);
+    site.run(&["restore"]).await.expect(0).says(&["it no longer existed when", "QDRANT_COLLECTIONS=gone"]);
     assert_eq!(client.collections().await, ["docs".to_owned()].into());
 }
 

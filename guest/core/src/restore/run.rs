@@ -18,7 +18,8 @@ use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
-use crate::report::Item;
+use crate::report::{self, Item};
+use crate::reporter::size;
 use crate::store::ObjectStore;
 
 /// Chooses the backup of one collection when its turn comes: what archives say of themselves is not kept for
@@ -212,7 +213,7 @@ async fn decided(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
     let asked = Asked { restore: job.restore, force: job.context.settings.restore_force };
     let decision = decide(&found, job.plan, asked)?;
     if job.context.settings.dry_run {
-        return Ok(Ended::Would(would(job, &decision)));
+        return Ok(Ended::Would(would(job, &decision, found.points())));
     }
     let start = match decision {
         Decision::Begin(start) => start,
@@ -280,7 +281,7 @@ async fn left(job: &Job<'_>, record: &Record, points: u64) -> Result<Ended, Erro
 }
 
 /// Tells the plan, line by line, and what it begins with.
-fn would(job: &Job<'_>, decision: &Decision) -> &'static str {
+fn would(job: &Job<'_>, decision: &Decision, there: u64) -> &'static str {
     let (context, plan, host) = (job.context, job.plan, job.cluster.host.to_string());
     let what = match decision {
         Decision::Begin(Start::Create) => "created and restored",
@@ -293,7 +294,10 @@ fn would(job: &Job<'_>, decision: &Decision) -> &'static str {
         Decision::Begin(Start::Replace) => "deleted, created and restored",
         Decision::Leave(_) | Decision::Look(_) => "left as it is: it was restored before",
     };
-    context.plan(&["restore", &plan.collection, &host, what]);
+    let there = format!("{there} points there now");
+    let bytes = report::total(plan.recoveries.iter().map(|recovery| recovery.bytes));
+    let much = format!("{} snapshots, {}", plan.recoveries.len(), size(bytes));
+    context.plan(&["restore", &plan.collection, &host, what, &there, &much]);
     if !matches!(decision, Decision::Begin(_)) {
         return what;
     }

@@ -1,14 +1,16 @@
 //! `list_sets`: what sets there are, and how good each is as far as a look at the bucket's list of its snapshots tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
+use time::OffsetDateTime;
 
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
 use crate::printable;
-use crate::report::Item;
+use crate::report::{Item, total};
+use crate::reporter::{age, size};
 use crate::runs::{self, Kind, RunRecord};
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, DrillRecord, Found, Level, SetManifest};
@@ -17,6 +19,7 @@ use crate::source::catalogue::{Catalogue, Origin};
 use crate::source::{self, Source, SourceId};
 use crate::store::ObjectStore;
 use crate::table;
+use crate::timestamp;
 
 /// How many manifests are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -82,7 +85,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         let entries = listed.iter().map(|listed| entry(&whose, listed));
         format!("{}\n", printable::json(&serde_json::Value::Array(entries.collect())))
     } else {
-        table::columns(&HEADS, rows(&whose, &listed))
+        let now = context.ports.clock.now();
+        table::columns(&HEADS, rows(&whose, &listed, now)) + &totals(&listed)
     };
     context.ports.console.data(&text);
     if !listed.is_empty() && !context.reporter.has_reported_nothing() {
@@ -142,14 +146,16 @@ impl Whose {
     }
 }
 
-/// The fields of `--output json`; documented in docs/monitoring.md.
+/// The fields of `--output json`; docs/schemas/list_sets.json.
 fn entry(whose: &Whose, listed: &Listed) -> serde_json::Value {
     let Listed { manifest, drill, .. } = listed;
     let source = manifest.source.as_ref();
     let origin = whose.source(manifest);
     json!({
+        "version": 1,
         "collection": manifest.collection,
         "set": manifest.backup_set_id,
+        "started_at": manifest.id().started().map(|at| timestamp::RFC3339.write(at)),
         "source_id": origin.map(|source| source.id.as_str()),
         "source_name": origin.map(|source| source.name.as_str()),
         "run_id": manifest.run_id,
@@ -170,10 +176,32 @@ fn entry(whose: &Whose, listed: &Listed) -> serde_json::Value {
     })
 }
 
-const HEADS: [&str; 11] =
-    ["COLLECTION", "SET", "SHARDS", "POINTS", "BYTES", "SHA-256", "LEVEL", "DRILLED", "SOURCE", "DROPPED", "LABEL"];
+const HEADS: [&str; 12] = [
+    "COLLECTION",
+    "SET",
+    "AGE",
+    "SHARDS",
+    "POINTS",
+    "SIZE",
+    "SHA-256",
+    "LEVEL",
+    "DRILLED",
+    "SOURCE",
+    "DROPPED",
+    "LABEL",
+];
 
-fn rows(whose: &Whose, listed: &[Listed]) -> Vec<Vec<String>> {
+/// What all of them are together.
+fn totals(listed: &[Listed]) -> String {
+    let collections: BTreeSet<&String> = listed.iter().map(|one| &one.collection).collect();
+    let bytes = total(listed.iter().map(|one| one.manifest.bytes()));
+    match listed.len() {
+        0 => String::new(),
+        sets => format!("\n{sets} sets of {} collections, {}\n", collections.len(), size(bytes)),
+    }
+}
+
+fn rows(whose: &Whose, listed: &[Listed], now: OffsetDateTime) -> Vec<Vec<String>> {
     let rows = listed.iter().map(|listed| {
         let Listed { collection, set, manifest, drill, .. } = listed;
         let label = manifest.source.as_ref().and_then(|source| source.label.clone()).unwrap_or_default();
@@ -181,9 +209,10 @@ fn rows(whose: &Whose, listed: &[Listed]) -> Vec<Vec<String>> {
         [
             collection.clone(),
             set.clone(),
+            manifest.id().started().map(|started| age(now - started)).unwrap_or_default(),
             manifest.shard_count.to_string(),
             manifest.points_count.to_string(),
-            manifest.bytes().to_string(),
+            size(manifest.bytes()),
             checksums.to_owned(),
             listed.level().to_owned(),
             drill.as_ref().map(|drill| drill.restored_at.clone()).unwrap_or_default(),

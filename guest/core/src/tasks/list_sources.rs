@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use crate::context::Context;
 use crate::error::Error;
 use crate::printable;
+use crate::reporter::age;
 use crate::restore::{self, Survey};
 use crate::settings::Output;
 use crate::source::catalogue::Entry;
@@ -30,8 +31,9 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let text = if context.settings.output == Output::Json {
         format!("{}\n", printable::json(&Value::Array(listed.iter().map(fields).collect())))
     } else {
-        let heads = ["SOURCE", "NAME", "PEERS", "COLLECTIONS", "SETS", "SNAPSHOTS", "NEWEST", "SEEN"];
-        table::columns(&heads, listed.iter().map(row).collect())
+        let heads = ["SOURCE", "NAME", "PEERS", "COLLECTIONS", "SETS", "SNAPSHOTS", "NEWEST", "AGE", "SEEN"];
+        let now = context.ports.clock.now();
+        table::columns(&heads, listed.iter().map(|listed| row(listed, now)).collect())
     };
     context.ports.console.data(&text);
     if listed.is_empty() {
@@ -59,9 +61,10 @@ fn listed<'a>(survey: &'a Survey, entry: &'a Entry) -> Listed<'a> {
     }
 }
 
-/// The fields of `--output json`; documented in docs/identity.md.
+/// The fields of `--output json`; docs/schemas/list_sources.json.
 fn fields(listed: &Listed<'_>) -> Value {
     json!({
+        "version": 1,
         "source_id": listed.entry.source.id.as_str(),
         "source_name": listed.entry.source.name,
         "recorded": listed.entry.recorded,
@@ -75,7 +78,7 @@ fn fields(listed: &Listed<'_>) -> Value {
     })
 }
 
-fn row(listed: &Listed<'_>) -> Vec<String> {
+fn row(listed: &Listed<'_>, now: OffsetDateTime) -> Vec<String> {
     [
         listed.entry.source.id.to_string(),
         listed.entry.source.name.clone(),
@@ -84,6 +87,7 @@ fn row(listed: &Listed<'_>) -> Vec<String> {
         listed.sets.to_string(),
         listed.snapshots.to_string(),
         listed.newest.map(|at| timestamp::RFC3339.write(at)).unwrap_or_else(|| "-".to_owned()),
+        listed.newest.map(|at| age(now - at)).unwrap_or_default(),
         listed.seen_at.unwrap_or("no record").to_owned(),
     ]
     .to_vec()

@@ -3,14 +3,18 @@
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::places;
-use crate::report::{Item, Outcome};
+use crate::printable;
+use crate::report::{Item, Outcome, Report};
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, Found, SetHeader, SetManifest, SetShard};
+use crate::settings::Output;
 use crate::source;
 use crate::source::place::Here;
 use crate::store::ObjectStore;
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 /// The object that counts the runs that read only a part, so that each reads another.
 const ROUND: &str = "round";
@@ -70,6 +74,33 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         tally.report(context, item.collection(collection).name(set.id.as_str()), started);
     }
     tally.check()
+}
+
+/// What was found, as JSON where that is wanted. The log has it for people.
+pub(super) fn print(context: &Context, report: &Report) {
+    if context.settings.output != Output::Json {
+        return;
+    }
+    let sets: Vec<Value> = report
+        .items
+        .iter()
+        .map(|item| {
+            json!({
+                "collection": item.collection,
+                "set": item.name,
+                "outcome": match item.outcome {
+                    Outcome::Done => "verified",
+                    Outcome::Skipped => "not looked at",
+                    Outcome::Failed(_) => "failed",
+                },
+                "bytes": item.bytes,
+                "finding": item.cause,
+                "code": item.code().map(Code::name),
+            })
+        })
+        .collect();
+    let text = printable::json(&json!({"version": 1, "sets": sets}));
+    context.ports.console.data(&format!("{text}\n"));
 }
 
 /// True for a set whose snapshots lie below another prefix than this run's: whose it is has to be asked.

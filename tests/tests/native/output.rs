@@ -1,0 +1,66 @@
+//! What is printed for programs is as its schema says, and what is printed for people can be read.
+
+use std::time::Duration;
+
+use qdrant_backup_tests::schema::conforms;
+use qdrant_backup_tests::site::{Run, Site};
+use serde_json::Value;
+
+use crate::{filled, manifests};
+
+/// Runs a task with `--output json`, and holds what it prints against the schema.
+async fn printed(site: &Site, schema: &str, arguments: &[&str]) -> Value {
+    let run = site.run_with(&[arguments, &["--output", "json"]].concat(), &[("QDRANT_RESTORE_FORCE", "true")]).await;
+    let found = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stdout));
+    conforms(schema, &found);
+    found
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_printed_for_programs_is_as_its_schema_says() {
+    let site = filled(1).await;
+    site.run(&["create_snap"]).await.expect(0);
+    site.run(&["create_snap_shards"]).await.expect(0);
+    assert_eq!(printed(&site, "list_sets", &["list"]).await[0]["collection"], "docs");
+    assert_eq!(printed(&site, "list_sources", &["list_sources"]).await[0]["sets"], 1);
+    let verified = printed(&site, "verify", &["verify"]).await;
+    assert_eq!(verified["sets"][0]["outcome"], "verified");
+    for task in ["create_snap", "create_snap_shards", "prune", "restore", "recover_snap", "recover_snap_shards"] {
+        let plan = printed(&site, "plan", &[task, "--dry-run"]).await;
+        assert!(!plan["steps"].as_array().unwrap().is_empty(), "{task}: {plan}");
+    }
+    let key = manifests(&site)[0].shards[0].s3_key.clone();
+    site.s3.delete(&key);
+    let failed = printed(&site, "verify", &["verify"]).await;
+    assert_eq!(
+        (&failed["sets"][0]["outcome"], &failed["sets"][0]["code"]),
+        (&"failed".into(), &"snapshot-missing".into())
+    );
+    assert_eq!(printed(&site, "list_sets", &["list"]).await[0]["level"], "damaged");
+}
+
+fn lines<'a>(run: &'a Run, with: &str) -> Vec<&'a str> {
+    run.stdout.lines().chain(run.stderr.lines()).filter(|line| line.contains(with)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_says_each_step_once_and_how_much_it_is() {
+    let site = filled(1).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let plan = site.run_with(&["restore", "--dry-run"], &[("QDRANT_RESTORE_FORCE", "true")]).await.expect(0);
+    let [step] = lines(&plan, "deleted, created and restored").try_into().unwrap_or_else(|all| panic!("{all:#?}"));
+    assert!(step.starts_with("restore\tdocs\t") && step.contains("\t40 points there now\t2 snapshots, "), "{step}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_has_ages_sizes_and_a_total() {
+    let site = filled(1).await;
+    for _ in 0..2 {
+        site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_RETENTION_SETS", "9")]).await.expect(0);
+        tokio::time::sleep(Duration::from_secs(3 * 86_400)).await;
+    }
+    let table = site.run(&["list"]).await.expect(0).stdout;
+    for says in [" 6d ", " 3d ", " KiB", "\n2 sets of 1 collections, "] {
+        assert!(table.contains(says), "{says} is not in {table}");
+    }
+}
