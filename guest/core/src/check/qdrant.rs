@@ -178,7 +178,7 @@ fn fits(context: &Context, versions: &BTreeSet<String>, target: &Cluster) -> Row
         Err(error) if context.settings.skip_version_check => {
             Row::warning(TARGET, WHAT, format!("{}: not refused (QDRANT_SKIP_VERSION_CHECK)", error.reason()))
         }
-        Err(error) => Row::failed(TARGET, WHAT, error.advice("QDRANT_SKIP_VERSION_CHECK=true restores all the same")),
+        Err(error) => Row::failed(TARGET, WHAT, error.advice("QDRANT_SKIP_VERSION_CHECK=true restores anyway")),
     }
 }
 
