@@ -136,14 +136,18 @@ fn read_within(mut source: impl Read, limit: usize) -> io::Result<Vec<u8>> {
     }
 }
 
-/// `component`, compressed as `gzip -9` does it. Without a time and a name, so that the same component gives the same bytes.
+/// `component`, compressed by gzip as far as that goes, which takes seconds. Without a time and a name, so that the same
+/// component gives the same bytes.
 ///
 /// # Errors
 /// None that is known: it is written to memory.
 pub fn compress(component: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(component)?;
-    encoder.finish()
+    // More iterations take longer and save nothing that matters.
+    let options =
+        zopfli::Options { iteration_count: NonZeroU64::new(5).unwrap_or(NonZeroU64::MIN), ..Default::default() };
+    let mut compressed = Vec::new();
+    zopfli::compress(options, zopfli::Format::Gzip, component, &mut compressed)?;
+    Ok(compressed)
 }
 
 #[cfg(test)]
