@@ -20,8 +20,27 @@ const AREA: &str = "bucket";
 /// Probes that are older were left by a check that was killed: none takes so long.
 const LEFT: Duration = Duration::from_secs(3600);
 
-/// What is in a probe.
-const CONTENT: &[u8] = b"qdrant-backup check: may be deleted\n";
+/// The file in a probe, and what is in it.
+const FILE: (&str, &[u8]) = ("qdrant-backup-check", b"a probe of `qdrant-backup check`: may be deleted\n");
+
+/// More than a probe has.
+const LIMIT: usize = 8 << 10;
+
+/// What is in a probe: an archive, as Qdrant unpacks what it fetches while it fetches it.
+fn content() -> Result<Vec<u8>, Error> {
+    const BLOCK: usize = 512;
+    let (name, text) = FILE;
+    let mut header = tar::Header::new_ustar();
+    let named = header.set_path(name);
+    named.map_err(|error| Error::new(Code::Unsupported, "the probe", error.to_string()))?;
+    header.set_size(text.len() as u64);
+    header.set_mode(0o600);
+    header.set_cksum();
+    let mut bytes = [header.as_bytes(), text].concat();
+    // Up to the next block, and two empty ones at the end.
+    bytes.resize(bytes.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
+    Ok(bytes)
+}
 
 /// An object that is there to be read, by Qdrant as well.
 pub(super) struct Probe {
@@ -67,9 +86,16 @@ pub(super) async fn try_all(context: &Context, bucket: &dyn ObjectStore, rows: &
         rows.push(Row::warning(AREA, "conditions", finding));
     }
     rows.push(snapshots(bucket).await);
-    rows.push(multipart(context, bucket).await);
+    let content = match content() {
+        Ok(content) => content,
+        Err(error) => {
+            rows.push(Row::failed(AREA, "put", error));
+            return None;
+        }
+    };
+    rows.push(multipart(context, bucket, &content).await);
     let key = bucket.places().ours(&format!("{SET_MANIFESTS}/{WRITE_CHECK}{:016x}", context.ports.clock.random()));
-    match bucket.put(&key, "text/plain", CONTENT.to_vec()).await {
+    match bucket.put(&key, "application/x-tar", content.clone()).await {
         Err(error) => {
             rows.push(Row::failed(AREA, "put", error));
             // It may be there all the same.
@@ -79,21 +105,21 @@ pub(super) async fn try_all(context: &Context, bucket: &dyn ObjectStore, rows: &
         }
         Ok(()) => rows.push(Row::ok(AREA, "put", format!("`{key}`"))),
     }
-    let read = bucket.get(&key, 1 << 10).await;
+    let read = bucket.get(&key, LIMIT).await;
     rows.push(Row::of(
         AREA,
         "get",
-        read.and_then(|read| same(&key, read.as_deref(), CONTENT)).map(|()| "the same bytes"),
+        read.and_then(|read| same(&key, read.as_deref(), &content)).map(|()| "the same bytes"),
     ));
     let (start, length) = (7, 6);
-    let part = CONTENT.get(start..start + length).unwrap_or_default();
+    let part = content.get(start..start + length).unwrap_or_default();
     let read = bucket.range(&key, start as u64, length).await;
     rows.push(Row::of(
         AREA,
         "ranged get",
         read.and_then(|read| same(&key, Some(&read), part)).map(|()| "the same bytes"),
     ));
-    let sha256 = Sha256::digest(CONTENT).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
     Some(Probe { key, sha256 })
 }
 
@@ -175,19 +201,19 @@ async fn snapshots(bucket: &dyn ObjectStore) -> Row {
 }
 
 /// An upload in parts, by which streamed snapshots get into the bucket.
-async fn multipart(context: &Context, bucket: &dyn ObjectStore) -> Row {
+async fn multipart(context: &Context, bucket: &dyn ObjectStore, content: &[u8]) -> Row {
     const WHAT: &str = "multipart";
     let key = bucket.places().ours(&format!("{STREAMED}/{WRITE_CHECK}{:016x}", context.ports.clock.random()));
     let upload = match bucket.begin_upload(&key).await {
         Ok(upload) => upload,
         Err(error) => return without_multipart(context, error),
     };
-    let stored = upload_in(bucket, &upload).await;
+    let stored = upload_in(bucket, &upload, content).await;
     if stored.is_err() {
         let _ = bucket.abort_upload(&upload).await;
     }
     let read = match stored {
-        Ok(()) => bucket.get(&key, 1 << 10).await.and_then(|read| same(&key, read.as_deref(), CONTENT)),
+        Ok(()) => bucket.get(&key, LIMIT).await.and_then(|read| same(&key, read.as_deref(), content)),
         Err(error) => Err(error),
     };
     // Whatever became of it. That it can't be deleted is told by the other probe.
@@ -199,8 +225,8 @@ async fn multipart(context: &Context, bucket: &dyn ObjectStore) -> Row {
     }
 }
 
-async fn upload_in(bucket: &dyn ObjectStore, upload: &Upload) -> Result<(), Error> {
-    let part = bucket.put_part(upload, 1, CONTENT).await?;
+async fn upload_in(bucket: &dyn ObjectStore, upload: &Upload, content: &[u8]) -> Result<(), Error> {
+    let part = bucket.put_part(upload, 1, content).await?;
     bucket.complete_upload(upload, &[part]).await.map(drop)
 }
 
@@ -225,4 +251,20 @@ fn same(key: &str, read: Option<&[u8]>, stored: &[u8]) -> Result<(), Error> {
         None => "stored, and not there",
     };
     Err(Error::new(Code::StoreAnswer, format!("`{key}`"), cause))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Qdrant 1.19 unpacks an archive while it fetches it, and tells the checksum of one that it could unpack.
+    #[test]
+    fn a_probe_is_an_archive_of_one_file() {
+        let content = content().unwrap();
+        assert!(content.len() <= LIMIT);
+        let mut archive = tar::Archive::new(content.as_slice());
+        let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+        assert_eq!(names.collect::<Vec<_>>(), [FILE.0]);
+    }
 }
