@@ -146,9 +146,9 @@ pub fn age(elapsed: time::Duration) -> String {
     match seconds {
         // A minute's difference is nobody's wrong clock.
         ..-60 => "in the future".to_owned(),
-        ..120 => format!("{}s", seconds.max(0)),
-        ..7_200 => format!("{}m", seconds / 60),
-        ..172_800 => format!("{}h", seconds / 3_600),
+        -60..120 => format!("{}s", seconds.max(0)),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
 }

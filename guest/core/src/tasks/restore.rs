@@ -52,7 +52,7 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
     let names: BTreeSet<&String> = sets.keys().chain(snapshots.keys()).collect();
-    restore::no_two_in_one(names.into_iter(), &context.settings.rename)?;
+    restore::no_two_in_one(names, &context.settings.rename)?;
     // Another name is given to sets alone.
     snapshots.retain(|collection, _| !context.settings.rename.iter().any(|(old, _)| old == collection));
     if let Some(before) = context.settings.restore_before {
