@@ -2,12 +2,11 @@
 //! the name.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::num::NonZeroU64;
 use std::path::Path;
 
-use flate2::Compression;
 use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
 
 use crate::units::show_size;
 
