@@ -53,5 +53,8 @@ async fn a_check_of_names_that_are_none_ends_soon() {
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
     let failures = rows(&run.stdout, "failure");
     assert!(failures.iter().any(|row| row.starts_with("source: http://no-such-host.invalid")), "{failures:#?}");
-    assert!(failures.iter().any(|row| row.starts_with("bucket: list: http://no-such-store.invalid")), "{failures:#?}");
+    assert!(
+        failures.iter().any(|row| row.starts_with("bucket: list: S3 at http://no-such-store.invalid")),
+        "{failures:#?}"
+    );
 }

@@ -61,7 +61,7 @@ async fn a_named_restore_that_has_ended_does_nothing_more() {
     run("job-1", "deleting it to restore it").await;
     assert_eq!(client.content("docs").await, before);
     client.fill("docs", 60, 70).await;
-    run("job-1", "this restore (job-1) ended for it").await;
+    run("job-1", "this restore (job-1) has ended for it").await;
     assert_eq!(client.count(0, "docs").await, 50, "written after it had ended");
     run("job-2", "deleting it to restore it").await;
     assert_eq!(client.content("docs").await, before);

@@ -216,8 +216,8 @@ async fn a_dry_run_says_what_a_real_one_would_do_and_does_nothing() {
     let plan = site.run(&["recover_snap_shards", "--dry-run"]).await.expect(0).stdout;
     for line in [
         "restore\tdocs\t",
-        "place\tdocs\tshard 0\tpeers ",
-        "recover\tdocs\tpeer ",
+        "place\tdocs\tshard 0\t1 of the peers",
+        "recover\tdocs\teach of its peers\t",
         "index\tdocs\tcity\t",
         "alias\tdocs\tlive\t",
     ] {

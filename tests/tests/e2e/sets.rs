@@ -206,7 +206,8 @@ async fn the_list_is_for_people_and_for_programs() {
     site.run_with(&["create_snap_shards"], &[("QDRANT_BACKUP_LABEL", "weekly"), ("HOSTNAME", "pod-1")]).await.expect(0);
     let table = site.run(&["list_sets"]).await.expect(0).stdout;
     let lines: Vec<&str> = table.lines().collect();
-    assert!(lines.len() == 3 && lines[0].starts_with("COLLECTION"), "{table}");
+    assert!(lines.len() == 5 && lines[0].starts_with("COLLECTION"), "{table}");
+    assert!(lines[4].starts_with("2 sets of 2 collections, "), "{table}");
     assert!(lines[1].starts_with("docs ") && lines[1].ends_with("weekly"), "{table}");
     let list = site.run_with(&["list_sets", "--output", "json"], &[("QDRANT_COLLECTIONS", "do*")]).await.expect(0);
     let list: Value = serde_json::from_str(&list.stdout).unwrap();
@@ -217,7 +218,7 @@ async fn the_list_is_for_people_and_for_programs() {
     // One that can't be read is told, and the others are listed.
     site.s3.put("backup_manifests/docs/2020-01-01T00-00-00Z-x.json", b"{".to_vec());
     let run = site.run(&["list_sets"]).await.expect(3).says(&["can't be used"]);
-    assert_eq!(run.stdout.lines().count(), 3);
+    assert_eq!(run.stdout.lines().count(), 5);
 }
 
 /// A manifest as the bash script writes it, of snapshots that its Qdrant made.
@@ -333,7 +334,7 @@ async fn beside_switched_and_the_old_one_dropped_only_when_asked() {
         .await
         .expect(2)
         .says(&["QDRANT_RESTORE_SWITCH_ALIASES"]);
-    site.run_with(&["recover_snap_shards"], &[rename]).await.expect(0).says(&["was restored beside"]);
+    site.run_with(&["recover_snap_shards"], &[rename]).await.expect(0).says(&["the restore was beside it"]);
     assert_eq!(client.aliases().await["live"], "docs");
     let switch = ("QDRANT_RESTORE_SWITCH_ALIASES", "true");
     site.run_with(&["recover_snap_shards"], &[rename, switch]).await.expect(0);

@@ -73,7 +73,10 @@ impl Row {
         let error = error.into();
         let verdict = if error.code() == Code::DryRun { Verdict::Unknown } else { Verdict::Failure };
         let row = Self { code: Some(error.code()), ..Self::new(verdict, area, what, error.reason()) };
-        row.advice(error.what_to_do())
+        match error.what_to_do() {
+            "" => row.advice(format!("usual causes: {}", error.code().explained().cause)),
+            advice => row.advice(advice),
+        }
     }
 
     /// Ok with what `answer` says, or failed by its error.

@@ -303,9 +303,10 @@ fn would(job: &Job<'_>, decision: &Decision, there: u64) -> &'static str {
     }
     for (shard, peers) in &plan.wanted {
         let peers: Vec<String> = peers.iter().map(u64::to_string).collect();
-        let places = match plan.free {
-            true => format!("{} of the peers, as Qdrant chooses", peers.len()),
-            false => format!("peers {}", peers.join("+")),
+        let places = if plan.free {
+            format!("{} of the peers, as Qdrant chooses", peers.len())
+        } else {
+            format!("peers {}", peers.join("+"))
         };
         context.plan(&["place", &plan.collection, &format!("shard {shard}"), &places]);
     }
