@@ -88,6 +88,7 @@ fn lints_are_allowed_away_only_where_it_is_argued() {
     const ARGUED: &[(&str, &str)] = &[
         // Generated: exports under fixed names.
         ("guest/component/src/embedded.rs", "unsafe_code, missing_docs"),
+        ("guest/component/src/operations.rs", "unsafe_code, missing_docs"),
         // Machine code that was compiled with the program.
         ("host/src/sandbox/precompiled.rs", "unsafe_code"),
         ("host/src/sandbox/bindings.rs", "missing_docs"),
