@@ -152,6 +152,8 @@ pub fn compress(component: &[u8]) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::sandbox::COMPONENT;
 
