@@ -1,5 +1,5 @@
 //! The built component asks for what the worlds in `wit/` say and for nothing else.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::Path;
 

@@ -272,7 +272,7 @@ fn wrong_with(words: &[String], makefile: &Makefile) -> Option<String> {
     let count = assigned.clone().count();
     let is_make = words.get(count).is_some_and(|program| program == "make");
     for name in assigned.filter_map(|word| word.split_once('=')).map(|(name, _)| name) {
-        if !is_known(name, false) && !(is_make && makefile.has_variable(name)) {
+        if !(is_known(name, false) || is_make && makefile.has_variable(name)) {
             return Some(format!("{name} is no setting"));
         }
     }

@@ -43,7 +43,7 @@ impl wasip2::exports::cli::run::Guest for Command {
         }
         ours.extend(settings);
         let run = crate::Run { task, variables: ours, snapshots: None };
-        match run.to_end(Rc::new(Standard)) {
+        match run.run_to_end(Rc::new(Standard)) {
             Ok(report) if report.status().exit_code() == 0 => Ok(()),
             Ok(_) => Err(()),
             Err(RunError::Configuration(problems)) => {

@@ -39,7 +39,7 @@ impl wit::Guest for Embedded {
             variables.push(("QDRANT_OUTPUT".to_owned(), "json".to_owned()));
         }
         let run = crate::Run { task: task(request.task), variables, snapshots: request.snapshots };
-        let outcome = run.to_end(Rc::new(Standard));
+        let outcome = run.run_to_end(Rc::new(Standard));
         let milliseconds = wasip2::clocks::monotonic_clock::now().saturating_sub(started) / 1_000_000;
         outcome.map(|outcome| report(outcome, milliseconds)).map_err(error)
     }

@@ -50,7 +50,7 @@ impl Run {
     }
 
     /// Runs it to its end.
-    fn to_end(self, console: Rc<dyn Console>) -> Result<Report, RunError> {
+    fn run_to_end(self, console: Rc<dyn Console>) -> Result<Report, RunError> {
         executor::block_on(self.begin(console, Box::pin(std::future::pending())))
     }
 }

@@ -64,7 +64,7 @@ impl wit::Guest for Operations {
         // The last of a name counts.
         run.variables.push(("QDRANT_DRY_RUN".to_owned(), "true".to_owned()));
         let kept = Rc::new(Kept::default());
-        let report = run.to_end(kept.clone()).map_err(error)?;
+        let report = run.run_to_end(kept.clone()).map_err(error)?;
         refuse(report)?;
         Ok(kept.plan.take().into_iter().map(plan_step).collect())
     }
@@ -146,7 +146,7 @@ impl wit::GuestJob for Job {
 /// Runs a task to its end, for those who want one call.
 fn run(task: wit::Task, request: wit::Request) -> Result<wit::Report, wit::Error> {
     let started = monotonic_clock::now();
-    let ended = prepare(task, request)?.to_end(Rc::new(Standard));
+    let ended = prepare(task, request)?.run_to_end(Rc::new(Standard));
     ended.map(|ended| report(ended, started)).map_err(error)
 }
 
@@ -157,7 +157,7 @@ fn list(task: Task, request: wit::Request) -> Result<Vec<Value>, wit::Error> {
     let mut run = prepared(task, Vec::new(), request)?;
     // The last of a name counts.
     run.variables.push(("QDRANT_OUTPUT".to_owned(), "json".to_owned()));
-    run.to_end(kept.clone()).map_err(error)?;
+    run.run_to_end(kept.clone()).map_err(error)?;
     let text = kept.data.take();
     serde_json::from_str(&text).map_err(|why| plain(Code::Unsupported, why.to_string()))
 }

@@ -35,7 +35,8 @@ fn kinds() -> Value {
 }
 
 fn point(number: u64) -> Value {
-    let id = if number % 3 == 0 { json!(format!("5C56C793-69F3-4FBF-87E6-{number:012X}")) } else { json!(number) };
+    let id =
+        if number.is_multiple_of(3) { json!(format!("5C56C793-69F3-4FBF-87E6-{number:012X}")) } else { json!(number) };
     let mut vectors = json!({
         "cosine": vector(8, number),
         "half": vector(8, number + 1),
@@ -50,7 +51,7 @@ fn point(number: u64) -> Value {
     });
     // Not every point has every vector.
     for (name, every) in [("half", 4), ("parts", 5), ("words", 6), ("bytes", 7), ("cosine", 9)] {
-        if number % every == 0 {
+        if number.is_multiple_of(every) {
             vectors.as_object_mut().unwrap().remove(name);
         }
     }
