@@ -16,12 +16,19 @@ fn set_up(what: &str, programs: &[&str]) -> Output {
             .unwrap_or_else(|| PathBuf::from("/bin/true"));
         symlink(found, folder.path().join(program)).unwrap();
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/set-up.sh");
+    // A tree in which nothing was installed yet.
+    let (from, tree) = (Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), tempfile::tempdir().unwrap());
+    for file in ["scripts/set-up.sh", "rust-toolchain.toml", "tests/requirements.txt", "tests/kubernetes/tools.txt"] {
+        let copy = tree.path().join(file);
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(from.join(file), copy).unwrap();
+    }
     Command::new(folder.path().join("bash"))
-        .arg(script)
+        .arg(tree.path().join("scripts/set-up.sh"))
         .arg(what)
         .env("PATH", folder.path())
         .env_remove("QDRANT_BACKUP_PYTHON")
+        .env_remove("CARGO_TARGET_DIR")
         .output()
         .unwrap()
 }
