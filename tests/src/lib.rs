@@ -22,4 +22,5 @@ pub mod scenarios;
 pub mod schema;
 mod scratch;
 pub mod site;
+pub mod test_names;
 pub mod tools;

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use qdrant_backup_tests::test_names;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
@@ -31,18 +33,7 @@ fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for folder in ["guest", "host", "drill", "fuzz", "tests"] {
         for (_, text) in sources(folder) {
-            let mut is_test = false;
-            for line in text.lines().map(str::trim) {
-                if line.starts_with("#[") {
-                    is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-                } else if !line.starts_with("//") {
-                    let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
-                    if let Some((name, _)) = name.filter(|_| is_test).and_then(|name| name.split_once('(')) {
-                        names.insert(name.to_owned());
-                    }
-                    is_test = false;
-                }
-            }
+            names.extend(test_names::of(&text).into_iter().map(str::to_owned));
         }
     }
     names

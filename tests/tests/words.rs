@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use qdrant_backup_tests::test_names;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
@@ -90,21 +92,9 @@ fn no_phrase_that_was_replaced_comes_back() {
 fn names_of_tests_have_at_most_60_characters() {
     let (mut tests, mut long) = (0, Vec::new());
     for (path, text) in files(&["rs"]) {
-        let mut is_test = false;
-        for line in text.lines().map(str::trim) {
-            if line.starts_with("#[") {
-                is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-            } else if !line.starts_with("//") {
-                let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
-                if let Some((name, _)) = name.filter(|_| is_test).and_then(|name| name.split_once('(')) {
-                    tests += 1;
-                    if name.chars().count() > 60 {
-                        long.push(format!("{path}: {name}"));
-                    }
-                }
-                is_test = false;
-            }
-        }
+        let names = test_names::of(&text);
+        tests += names.len();
+        long.extend(names.iter().filter(|name| name.chars().count() > 60).map(|name| format!("{path}: {name}")));
     }
     assert!(long.is_empty(), "{long:#?}");
     assert!(tests > 700, "{tests}");

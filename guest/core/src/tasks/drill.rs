@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use super::targets;
 use crate::clusters::source;
-use crate::clusters::target::{self, Needs};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::lock::{self, Work};
@@ -19,9 +19,7 @@ use crate::timestamp;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
-    let targets = target::find(context, Needs::EveryPeer).await?;
-    context.reporter.report_all(targets.missing_items());
-    for cluster in &targets.clusters {
+    for cluster in &targets::found(context).await? {
         let run = Box::pin(async move {
             if let Err(cause) = drill(context, bucket, cluster).await {
                 context.reporter.report(source::failed(cluster, cause));

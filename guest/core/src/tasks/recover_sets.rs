@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use super::targets;
 use crate::aliases;
-use crate::clusters::target::{self, Needs};
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
@@ -22,9 +21,7 @@ const SELECTIONS_AT_ONCE: usize = 8;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
-    let targets = target::find(context, Needs::EveryPeer).await?;
-    context.reporter.report_all(targets.missing_items());
-    for cluster in &targets.clusters {
+    for cluster in &targets::found(context).await? {
         targets::under_its_lock(context, cluster, Box::pin(restore_into(context, bucket, cluster))).await;
     }
     Ok(())

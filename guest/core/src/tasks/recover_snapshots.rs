@@ -8,7 +8,6 @@ use async_lock::Semaphore;
 
 use super::targets;
 use crate::aliases;
-use crate::clusters::target::{self, Needs};
 use crate::context::Context;
 use crate::generations::{self, BucketArchive};
 use crate::naming::{SnapshotFilter, SnapshotName};
@@ -26,10 +25,8 @@ const CHOICES_AT_ONCE: usize = 16;
 
 pub(super) async fn run(context: &Context, chosen: Vec<state_files::Snapshot>) -> Result<(), Error> {
     let bucket = context.store()?;
-    let targets = target::find(context, Needs::EveryPeer).await?;
-    context.reporter.report_all(targets.missing_items());
     let chosen = &chosen;
-    for cluster in &targets.clusters {
+    for cluster in &targets::found(context).await? {
         targets::under_its_lock(context, cluster, Box::pin(restore_into(context, bucket, cluster, chosen))).await;
     }
     Ok(())

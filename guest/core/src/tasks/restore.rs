@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 use super::recover_snapshots::{self, ByCollection};
 use super::{recover_sets, targets};
 use crate::aliases;
-use crate::clusters::target::{self, Needs};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::qdrant::Cluster;
@@ -33,9 +32,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         return Err(Error::new(Code::Configuration, "QDRANT_RESTORE_DROP_OLD", "`restore` does not know it")
             .advice("`recover_snap_shards` restores sets, and drops what they replace"));
     }
-    let targets = target::find(context, Needs::EveryPeer).await?;
-    context.reporter.report_all(targets.missing_items());
-    for cluster in &targets.clusters {
+    for cluster in &targets::found(context).await? {
         targets::under_its_lock(context, cluster, Box::pin(restore_into(context, bucket, cluster))).await;
     }
     Ok(())
