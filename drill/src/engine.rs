@@ -1,18 +1,18 @@
-//! An archive in Qdrant's own engine.
+//! A snapshot in Qdrant's own engine.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use qdrant_backup_core::archive::{LOG_START, has_log_entries};
 use qdrant_backup_core::content::{Digest, Sample, hash};
+use qdrant_backup_core::snapshot_file::{LOG_START, has_log_entries};
 use qdrant_edge::{CountRequest, EdgeShard, Record, ScrollRequest, VectorInternal, VectorStructInternal};
 use serde_json::{Value, json};
 
 /// The engine, and its version.
 pub(super) const ENGINE: &str = "qdrant-edge 0.7.2";
 
-/// What an archive holds.
+/// What a snapshot holds.
 pub(super) struct Found {
     /// Points, counted and read.
     pub points: u64,
@@ -25,20 +25,20 @@ pub(super) struct Found {
 /// Points read at a time.
 const PAGE: usize = 1000;
 
-/// Opens `archive` in the new folder `folder` and reads every point with its payload and vectors; `sample` of them are a
+/// Opens `snapshot` in the new folder `folder` and reads every point with its payload and vectors; `sample` of them are a
 /// sample.
 ///
 /// # Errors
 /// The engine does not take it, or does not give back what it counts.
-pub(super) fn read(archive: &Path, folder: &Path, sample: u64) -> Result<Found, String> {
+pub(super) fn read(snapshot: &Path, folder: &Path, sample: u64) -> Result<Found, String> {
     // The engine panics on some files that are not as it wrote them.
-    let opened = std::panic::catch_unwind(|| read_all(archive, folder, sample));
+    let opened = std::panic::catch_unwind(|| read_all(snapshot, folder, sample));
     opened.unwrap_or_else(|_| Err(format!("Qdrant's engine ({ENGINE}) crashes on it")))
 }
 
-fn read_all(archive: &Path, folder: &Path, sample: u64) -> Result<Found, String> {
+fn read_all(snapshot: &Path, folder: &Path, sample: u64) -> Result<Found, String> {
     let refused = |what: &str, why: String| format!("Qdrant's engine ({ENGINE}) can't {what} it: {why}");
-    EdgeShard::unpack_snapshot(archive, folder).map_err(|why| refused("unpack", why.to_string()))?;
+    EdgeShard::unpack_snapshot(snapshot, folder).map_err(|why| refused("unpack", why.to_string()))?;
     let is_whole = !has_log(folder).map_err(|why| refused("read the log of", why.to_string()))?;
     let engine = EdgeShard::load(folder, None).map_err(|why| refused("open", why.to_string()))?;
     let counted = engine.count(CountRequest { filter: None, exact: true });
@@ -69,7 +69,7 @@ fn read_all(archive: &Path, folder: &Path, sample: u64) -> Result<Found, String>
     Ok(Found { points, indexes, content: is_whole.then_some((all, sample)) })
 }
 
-/// True where the write-ahead log has entries, which the engine does not read. Archives of shards have empty logs.
+/// True where the write-ahead log has entries, which the engine does not read. Snapshots of shards have empty logs.
 fn has_log(folder: &Path) -> io::Result<bool> {
     let wal = folder.join("wal");
     if !wal.exists() {

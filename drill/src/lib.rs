@@ -1,4 +1,4 @@
-//! Proves that the archives of backup sets can be opened: each is fetched, its SHA-256 held against the manifest, opened
+//! Proves that the snapshots of backup sets can be opened: each is fetched, its SHA-256 held against the manifest, opened
 //! in Qdrant's own storage engine, counted, and every point read with payload and vectors. The digest of the points is
 //! written beside the manifest, for restores to be held against. No cluster is needed.
 //!
@@ -28,7 +28,7 @@ use qdrant_backup_core::store::ObjectStore;
 pub use native::ports;
 
 const HELP: &str =
-    "Opens every archive of backup sets in Qdrant's own engine, without any cluster: fetches it, compares its SHA-256,
+    "Opens every snapshot of backup sets in Qdrant's own engine, without any cluster: fetches it, compares its SHA-256,
 counts its points and reads each of them. What it has read is noted beside the set (`<set>.drill`), so that a restore with
 QDRANT_VERIFY_CONTENT can be compared with the backup; QDRANT_VERIFY_SAMPLE_POINTS has to be the same then.
 
@@ -38,7 +38,7 @@ Usage: qdrant-backup-drill [--all]
 
 The settings are environment variables, as for qdrant-backup: QDRANT_S3_... for the bucket, QDRANT_COLLECTIONS,
 QDRANT_SNAPSHOT_DATETIME_FILTER and QDRANT_RESTORE_BEFORE to choose, QDRANT_REPORT_... and QDRANT_METRICS_... for other
-programs, QDRANT_CA_FILE, and QDRANT_WORK_DIR, which needs room for the largest archive twice.
+programs, QDRANT_CA_FILE, and QDRANT_WORK_DIR, which needs room for the largest snapshot twice.
 
 Exit codes: 0 all is readable, 1 nothing is, 2 wrong command line or settings, 3 some of it is not.";
 
@@ -129,7 +129,7 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, all: bo
         .advice("look at QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER"))
 }
 
-/// Opens the archives of one set: an item for each, one for the set.
+/// Opens the snapshots of one set: an item for each, one for the set.
 async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collection: &str, set: &Found) -> Vec<Item> {
     let started = context.reporter.elapsed();
     let elapsed = || context.reporter.elapsed().saturating_sub(started);
@@ -143,10 +143,10 @@ async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collec
     items
 }
 
-/// Opens the archives of one set; `each` gets an item for every one. Says what is in them.
+/// Opens the snapshots of one set; `each` gets an item for every one. Says what is in them.
 ///
 /// # Errors
-/// The set can't be used, or one of its archives.
+/// The set can't be used, or one of its snapshots.
 async fn open_all(
     context: &Context,
     bucket: &dyn ObjectStore,
@@ -242,9 +242,9 @@ async fn open(
         .prefix("drill-")
         .tempdir_in(work)
         .map_err(|why| Error::new(Code::WorkDirectory, "a folder in it", why.to_string()))?;
-    let archive = folder.path().join("archive.tar");
-    fetch::fetch(bucket, shard, &archive).await?;
-    let found = engine::read(&archive, &folder.path().join("shard"), sample).map_err(damaged)?;
+    let snapshot = folder.path().join("snapshot.tar");
+    fetch::fetch(bucket, shard, &snapshot).await?;
+    let found = engine::read(&snapshot, &folder.path().join("shard"), sample).map_err(damaged)?;
     if let Some(expected) = shard.points.exact().filter(|expected| *expected != found.points) {
         return Err(damaged(format!("it holds {} points and its manifest says {expected}", found.points)));
     }

@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod archive;
 mod content;
 mod csv;
 mod manifest;
@@ -18,6 +17,7 @@ mod qdrant;
 mod redact;
 mod s3;
 mod settings;
+mod snapshot_file;
 
 /// A kind of input.
 pub struct Target {
@@ -41,7 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "times", check: settings::check_times, examples: settings::time_examples },
     Target { name: "globs", check: naming::check_globs, examples: naming::glob_examples },
     Target { name: "names", check: naming::check, examples: naming::examples },
-    Target { name: "archives", check: archive::check, examples: archive::examples },
+    Target { name: "snapshots", check: snapshot_file::check, examples: snapshot_file::examples },
     Target { name: "manifests", check: manifest::check, examples: manifest::examples },
     Target { name: "sets", check: manifest::check_set, examples: manifest::set_examples },
     Target { name: "plans", check: plan::check, examples: plan::examples },

@@ -46,7 +46,7 @@ pub fn check(bytes: &[u8]) {
         assert_eq!(ShardSnapshotName::parse(collection, &file).map(|name| name.shard), Some(7));
         let key = shard_snapshot_key(prefix, collection, 7, &file);
         assert!(key.starts_with(&shards_folder(prefix, collection)));
-        assert_eq!(snapshot_of_key(prefix, &key), None, "the archive of a shard is not a collection's");
+        assert_eq!(snapshot_of_key(prefix, &key), None, "the snapshot of a shard is not a collection's");
     }
     let id = SetId::new(started, other);
     assert_eq!(SetId::of_key(&id.key(collection)), Some((collection.to_owned(), id.clone())));

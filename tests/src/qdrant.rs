@@ -1,8 +1,8 @@
 //! A stand-in for a Qdrant server or cluster: the recorded REST API on top of Qdrant's own storage engine.
 //!
-//! Points, payloads, indexes and archives are real; consensus is one lock. Every peer has an address of its own and the
+//! Points, payloads, indexes and snapshots are real; consensus is one lock. Every peer has an address of its own and the
 //! same port, as pods have. What goes wrong on real servers goes wrong here: a forgotten peer leaves empty shards behind
-//! answers of 200, an archive of a collection with custom sharding restores nothing into a missing one, replicas are
+//! answers of 200, a snapshot of a collection with custom sharding restores nothing into a missing one, replicas are
 //! killed and copied by a restore with the wrong priority.
 
 mod answer;
@@ -116,8 +116,8 @@ pub struct Work {
     pub collection: String,
     /// The shard; none for all that the peer has.
     pub shard: Option<u32>,
-    /// The archive: made, or put in place.
-    pub archive: String,
+    /// The snapshot: made, or put in place.
+    pub snapshot: String,
     /// True where it was put in place.
     pub recovery: bool,
 }
@@ -182,7 +182,7 @@ impl Qdrant {
         self.cluster.options.faults.add(Chosen::Qdrant, fault);
     }
 
-    /// What was done so far: every archive that was made, every one that was put in place.
+    /// What was done so far: every snapshot that was made, every one that was put in place.
     pub fn work(&self) -> Vec<Work> {
         self.cluster.state().done.clone()
     }

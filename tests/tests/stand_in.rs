@@ -104,8 +104,8 @@ impl Replay {
         if let Some(location) = body.as_ref().and_then(|body| body["location"].as_str()).map(str::to_owned) {
             let location = self.location(&location, note).await;
             if note.contains("good checksum") {
-                let (_, archive) = qdrant_backup_tests::http_client::get(&location).await.unwrap();
-                body.as_mut().unwrap()["checksum"] = json!(sha256(&archive));
+                let (_, snapshot) = qdrant_backup_tests::http_client::get(&location).await.unwrap();
+                body.as_mut().unwrap()["checksum"] = json!(sha256(&snapshot));
             }
             body.as_mut().unwrap()["location"] = json!(location);
         }
@@ -259,7 +259,7 @@ async fn the_recorded_faults_are_answered_alike() {
     }
 }
 
-/// A cluster with a collection, its archives by peer, and the collection gone.
+/// A cluster with a collection, its snapshots by peer, and the collection gone.
 async fn lost(replication_factor: u64, lag: Duration) -> (S3, Qdrant, Client, Vec<String>) {
     let s3 = S3::start().await;
     let qdrant = Qdrant::start(Options { s3: Some(access(&s3)), lag, ..Options::default() }).await;
@@ -301,7 +301,7 @@ async fn a_forgotten_peer_leaves_empty_shards_that_look_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_archives_to_one_host_pile_up_there() {
+async fn all_snapshots_to_one_host_pile_up_there() {
     let (_s3, _qdrant, client, urls) = lost(1, Options::default().lag).await;
     for url in &urls {
         assert_eq!(recover(&client, 1, url, "snapshot").await, 200);

@@ -42,8 +42,8 @@ pub use table::VARIABLES;
 pub use unknown::unknown_names;
 pub use values::Addresses;
 pub use words::{
-    Addressing, Algorithm, ArchiveCheck, ContentCheck, CredentialChoice, LogFormat, Output, ReportFormat,
-    RestorePlacement, Transfer,
+    Addressing, Algorithm, ContentCheck, CredentialChoice, LogFormat, Output, ReportFormat, RestorePlacement,
+    SnapshotCheck, Transfer,
 };
 
 /// All settings of a run, checked.
@@ -110,7 +110,7 @@ pub struct Settings {
     pub sample_points: u64,
     /// Where the report of the run goes, besides the log.
     pub report: ReportTo,
-    /// How many percent of the archives `verify` reads whole.
+    /// How many percent of the snapshots `verify` reads whole.
     pub verify_percent: u64,
     /// Say what would be done, and do nothing of it.
     pub dry_run: bool,
@@ -130,8 +130,8 @@ pub struct Settings {
     pub drop_old: bool,
     /// `QDRANT_RESTORE_BEFORE`: only sets that were begun before this moment.
     pub restore_before: Option<OffsetDateTime>,
-    /// `QDRANT_ARCHIVE_CHECK`: how much of each shard archive is read before it counts.
-    pub archive_check: ArchiveCheck,
+    /// `QDRANT_ARCHIVE_CHECK`: how much of each shard snapshot is read before it counts.
+    pub snapshot_check: SnapshotCheck,
     /// `QDRANT_SNAPSHOT_TRANSFER`: how the snapshots of shards get into the bucket.
     pub transfer: Transfer,
     /// `QDRANT_MEMORY_LIMIT`: how much memory the host lets this component have, in bytes.

@@ -3,7 +3,7 @@
 mod found;
 mod quality;
 
-pub use found::{BucketArchive, archives_in, by_time, each_archive_in, generations};
+pub use found::{BucketSnapshot, by_time, each_snapshot_in, generations, snapshots_in};
 pub use quality::{Described, complete, of_generation};
 
 use std::cmp::Reverse;
@@ -20,7 +20,7 @@ const LIMIT: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct Generation {
     /// The newest first.
-    pub snapshots: Vec<BucketArchive>,
+    pub snapshots: Vec<BucketSnapshot>,
     /// The manifest that lists them. Without one they were grouped by their times.
     pub manifest: Option<Manifest>,
 }
@@ -40,7 +40,7 @@ impl Generation {
 pub async fn of_collection(
     store: &dyn ObjectStore,
     collection: &str,
-    snapshots: Vec<BucketArchive>,
+    snapshots: Vec<BucketSnapshot>,
     enough: usize,
 ) -> Result<Vec<Generation>, Error> {
     let mut generations = Vec::new();
@@ -52,9 +52,9 @@ pub async fn of_collection(
         }
         let Some(manifest) = read(store, collection, &key, bytes).await? else { continue };
         let there = |key: &String| rest.iter().find(|snapshot| snapshot.key == *key).cloned();
-        let found: Option<Vec<BucketArchive>> = manifest.archives.iter().map(|listed| there(&listed.key)).collect();
+        let found: Option<Vec<BucketSnapshot>> = manifest.snapshots.iter().map(|listed| there(&listed.key)).collect();
         let Some(mut snapshots) = found.filter(|found| !found.is_empty()) else { continue };
-        let keys: BTreeSet<&str> = manifest.archives.iter().map(|listed| listed.key.as_str()).collect();
+        let keys: BTreeSet<&str> = manifest.snapshots.iter().map(|listed| listed.key.as_str()).collect();
         rest.retain(|snapshot| !keys.contains(snapshot.key.as_str()));
         found::newest_first(&mut snapshots);
         complete += usize::from(manifest.missing.is_empty());
@@ -66,7 +66,7 @@ pub async fn of_collection(
     Ok(generations)
 }
 
-fn generations_by_time(snapshots: Vec<BucketArchive>) -> impl Iterator<Item = Generation> {
+fn generations_by_time(snapshots: Vec<BucketSnapshot>) -> impl Iterator<Item = Generation> {
     found::generations(snapshots).into_iter().map(|snapshots| Generation { snapshots, manifest: None })
 }
 

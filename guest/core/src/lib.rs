@@ -9,7 +9,7 @@
 //! content          what points are: their digest, and where two of them differ
 //! qdrant, s3       the two servers, as typed calls; credentials: the keys for the second
 //! sets, lock       backup sets: their manifests, in the bucket; who is at work
-//! archive, manifest, state_files, naming   what is read and written: archives, JSON, CSV, keys
+//! snapshot, manifest, state_files, naming   what is read and written: snapshots, JSON, CSV, keys
 //! report, event, metrics, log, redact  what goes out; what comes in is of `qdrant-backup-contract`
 //! ports            HTTP, clock, files, console
 //! ```
@@ -19,7 +19,6 @@
 use qdrant_backup_contract::{printable, settings, timestamp};
 
 mod aliases;
-pub mod archive;
 pub mod backup;
 mod check;
 mod clusters;
@@ -56,6 +55,7 @@ pub mod run_id;
 pub mod runs;
 pub mod s3;
 pub mod sets;
+pub mod snapshot_file;
 pub mod source;
 pub mod state_files;
 pub mod store;

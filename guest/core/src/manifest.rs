@@ -43,8 +43,9 @@ pub struct Manifest {
     pub points: Points,
     /// The aliases of the collection.
     pub aliases: Vec<String>,
-    /// The snapshots.
-    pub archives: Vec<ManifestArchive>,
+    /// The snapshots; the format says `archives`.
+    #[serde(rename = "archives")]
+    pub snapshots: Vec<ManifestSnapshot>,
     /// The id of the source; missing in manifests of version 0.1.0, and where the source has no record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_id: Option<String>,
@@ -105,7 +106,7 @@ impl Points {
 
 /// A snapshot in the bucket.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq, Deserialize)]
-pub struct ManifestArchive {
+pub struct ManifestSnapshot {
     /// Object key.
     pub key: String,
     /// Snapshot name.
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_under_writes_has_no_exact_count() {
+    fn a_snapshot_under_writes_has_no_exact_count() {
         assert_eq!(Points { before: Some(5), after: Some(5) }.exact(), Some(5));
         assert_eq!(Points { before: Some(5), after: Some(6) }.exact(), None);
         assert_eq!(Points { before: None, after: None }.exact(), None);

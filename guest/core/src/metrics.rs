@@ -155,7 +155,7 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
     for item in &report.items {
         let Some(collection) = &item.collection else { continue };
         let (bytes, done, failed) = collections.entry(collection.as_str()).or_default();
-        // A set has the bytes of its archives again.
+        // A set has the bytes of its snapshots again.
         *bytes = bytes.saturating_add(item.bytes.filter(|_| item.kind == "snapshot").unwrap_or_default());
         *done |= item.is_done();
         *failed |= item.is_failed();

@@ -13,7 +13,7 @@ pub struct Report {
     pub items: Vec<Item>,
 }
 
-/// One thing that was to be done: an archive of one peer, a collection restored, an alias, a file.
+/// One thing that was to be done: a snapshot of one peer, a collection restored, an alias, a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// How it ended.

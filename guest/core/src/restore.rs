@@ -46,7 +46,7 @@ pub(crate) use candidates::{Wanted, no_set, wanted};
 pub(crate) use cluster_state::restore_cluster_state;
 pub use expected::{Bounds, Kind};
 pub use layout::{Placement, Step, Transfer, next_steps};
-pub use plan::{Plan, Recovery, Role, ShardArchive, Target};
+pub use plan::{Plan, Recovery, Role, ShardSnapshot, Target};
 pub(crate) use record::ended;
 pub use run::{Choice, Evidence, Restored, given, restore};
 pub use selection::{Selection, select};

@@ -1,4 +1,4 @@
-//! Backup sets: one archive of each shard, and a manifest that describes the whole and makes it a set.
+//! Backup sets: one snapshot of each shard, and a manifest that describes the whole and makes it a set.
 //!
 //! A set is there when its manifest is: it is written last, and deleted first. Sets of the bash script are the same
 //! (`schema_version` 2), and it reads ours: what we add it does not look at.

@@ -55,8 +55,8 @@ fn folder(key: &str) -> String {
     let last = parts.last().copied().unwrap_or_default();
     let kind = match (parts[0], last) {
         (_, "") => "",
-        (_, last) if last.ends_with(".snapshot") => "{archive}",
-        (_, last) if last.ends_with(".snapshot.checksum") => "{archive}.checksum",
+        (_, last) if last.ends_with(".snapshot") => "{snapshot}",
+        (_, last) if last.ends_with(".snapshot.checksum") => "{snapshot}.checksum",
         (_, last) if last.ends_with(".json") => "{json}",
         (_, last) if last.ends_with(".pin") => "{pin}",
         (_, last) if last.ends_with(".drill") => "{drill}",

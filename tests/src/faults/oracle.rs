@@ -95,7 +95,7 @@ pub async fn always(bench: &mut Bench, job: Job, run: &Run, work: &Path, took: D
         }
     }
     for one in bench.work().iter().filter(|one| one.recovery && one.shard.is_none()) {
-        let made_by = SnapshotName::parse(&one.collection, &one.archive).map(|name| name.peer);
+        let made_by = SnapshotName::parse(&one.collection, &one.snapshot).map(|name| name.peer);
         if made_by != Some(one.peer) {
             return Err(format!("{one:?}: a snapshot on another peer than its own"));
         }
@@ -116,21 +116,21 @@ fn readable(work: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Every manifest lists archives that are there, whole, and that hold all of the collection.
+/// Every manifest lists snapshots that are there, whole, and that hold all of the collection.
 fn manifests(bench: &Bench) -> Result<(), String> {
     let s3 = &bench.site.s3;
     for key in s3.keys("snapshot_manifests/") {
         let manifest = Manifest::parse(&s3.get(&key).unwrap_or_default()).map_err(|why| format!("`{key}`: {why}"))?;
         let mut covered = BTreeSet::new();
-        for archive in &manifest.archives {
-            let bytes = s3.get(&archive.key).map(|bytes| bytes.len() as u64);
-            if bytes != Some(archive.bytes) {
+        for snapshot in &manifest.snapshots {
+            let bytes = s3.get(&snapshot.key).map(|bytes| bytes.len() as u64);
+            if bytes != Some(snapshot.bytes) {
                 return Err(format!(
                     "`{key}` lists `{}` of {} bytes, and there are {bytes:?}",
-                    archive.key, archive.bytes
+                    snapshot.key, snapshot.bytes
                 ));
             }
-            covered.extend(archive.shards.keys().copied());
+            covered.extend(snapshot.shards.keys().copied());
         }
         if covered != manifest.shards.iter().map(|shard| shard.id).collect() {
             return Err(format!("`{key}` does not have all shards"));
@@ -158,7 +158,7 @@ fn manifests(bench: &Bench) -> Result<(), String> {
     Ok(())
 }
 
-/// Every line of `snapshots` names an archive that is there.
+/// Every line of `snapshots` names a snapshot that is there.
 fn named(bench: &Bench, work: &Path) -> Result<(), String> {
     let text = std::fs::read(work.join(state_files::SNAPSHOTS)).unwrap_or_default();
     for line in state_files::parse_snapshots(state_files::SNAPSHOTS, &text).map_err(|error| error.to_string())? {
@@ -280,7 +280,7 @@ pub async fn complete(
             let same = client.contents().await == bench.contents && client.aliases().await == bench.aliases;
             holds(same, || "the target is not as it was before the drill".to_owned())
         }
-        // An archive that outlived its manifest belongs to no set any more, and is swept when it is old enough.
+        // A snapshot that outlived its manifest belongs to no set any more, and is swept when it is old enough.
         "prune_snap" if again && now.keys.is_superset(&clean.keys) => {
             let mut left = now.keys.difference(&clean.keys).filter(|key| !key.contains("/shards/"));
             left.next().map_or(Ok(()), |key| Err(format!("`{key}` is left in the bucket")))
@@ -299,7 +299,7 @@ pub async fn complete(
     }
 }
 
-/// No archive was made, and none was put in place, a second time.
+/// No snapshot was made, and none was put in place, a second time.
 ///
 /// # Errors
 /// Names the ones that were.
@@ -308,8 +308,8 @@ pub fn nothing_twice(done: &[Work], recoveries: bool) -> Result<(), String> {
     // A replacement beside a collection that fails is dropped, and made anew.
     let lasting = |one: &&Work| !one.collection.starts_with("qdrant-backup-beside-");
     for one in done.iter().filter(|one| one.recovery == recoveries).filter(lasting) {
-        let archive = if recoveries { one.archive.as_str() } else { "" };
-        *times.entry((one.peer, &one.collection, one.shard, archive)).or_default() += 1;
+        let snapshot = if recoveries { one.snapshot.as_str() } else { "" };
+        *times.entry((one.peer, &one.collection, one.shard, snapshot)).or_default() += 1;
     }
     let twice: Vec<_> = times.into_iter().filter(|(_, times)| *times > 1).collect();
     let what = if recoveries { "put in place" } else { "made" };

@@ -252,7 +252,7 @@ impl Collection {
             };
             schema.insert(field.clone(), shown);
         }
-        // What the segments have counts, also where it came with an archive and was never asked for here.
+        // What the segments have counts, also where it came with a snapshot and was never asked for here.
         for replica in self.shards.keys().filter_map(|shard| self.reader(*shard, peer)) {
             schema.extend(replica.engine.indexes());
         }

@@ -136,7 +136,7 @@ impl Engine for Edge {
         tar.finish().map_err(|error| error.to_string())?;
         EdgeShard::unpack_snapshot(&archive, &self.path()).map_err(|error| error.to_string())?;
         fs::remove_file(&archive).map_err(|error| error.to_string())?;
-        // What was written and not yet applied to the segments is in the WAL; the stand-in's archives have none.
+        // What was written and not yet applied to the segments is in the WAL; the stand-in's snapshots have none.
         let wal = self.path().join("wal");
         fs::remove_dir_all(&wal).and_then(|()| fs::create_dir(&wal)).map_err(|error| error.to_string())?;
         let config: EdgeConfig = serde_json::from_value(self.config.clone()).map_err(|error| error.to_string())?;

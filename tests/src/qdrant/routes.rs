@@ -439,13 +439,13 @@ impl Node {
         let _running = Running::snapshot(self, &name);
         tokio::time::sleep(self.cluster.options.work).await;
         let (file, bytes) = self.pack(&name, shard)?;
-        // The limit of the file system on which Qdrant builds the archive first.
+        // The limit of the file system on which Qdrant builds the snapshot first.
         if file.len() > 255 {
             return Err(failure("failed to create temporary file: File name too long (os error 36)"));
         }
         let path = format!("{}/{}", snapshots_folder(&name, shard), naming::escape_segment(&file));
         let made = self.storage.put(peer, &path, &file, bytes).await.map_err(|error| failure(&error))?;
-        self.note(Work { peer, collection: name, shard, archive: file, recovery: false });
+        self.note(Work { peer, collection: name, shard, snapshot: file, recovery: false });
         Ok(made)
     }
 
@@ -470,8 +470,8 @@ impl Node {
                 Some(shard) => recover::recover_shard(&node.cluster, node.peer().id, &name, shard, &body).await,
             }?;
             let location = body["location"].as_str().unwrap_or_default().split('?').next().unwrap_or_default();
-            let archive = location.rsplit('/').next().unwrap_or_default().to_owned();
-            node.note(Work { peer: node.peer().id, collection: name, shard, archive, recovery: true });
+            let snapshot = location.rsplit('/').next().unwrap_or_default().to_owned();
+            node.note(Work { peer: node.peer().id, collection: name, shard, snapshot, recovery: true });
             Ok(outcome)
         });
         if call.query.get("wait").is_some_and(|wait| wait == "false") {

@@ -155,7 +155,7 @@ async fn a_server_that_repeats_what_it_was_sent_gives_nothing_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_in_a_bucket_make_no_files_and_no_lines_of_their_own() {
     let site = Site::cluster(1).await;
-    let archive = |collection: &str| format!("{collection}-1-2026-01-29-11-44-22.snapshot");
+    let snapshot = |collection: &str| format!("{collection}-1-2026-01-29-11-44-22.snapshot");
     let hostile = [
         "..",
         ".",
@@ -172,7 +172,7 @@ async fn keys_in_a_bucket_make_no_files_and_no_lines_of_their_own() {
     ];
     for collection in hostile {
         site.s3.put(
-            &qdrant_backup_core::naming::snapshot_key("snapshots", collection, &archive(collection)),
+            &qdrant_backup_core::naming::snapshot_key("snapshots", collection, &snapshot(collection)),
             vec![0; 2048],
         );
     }
@@ -201,7 +201,7 @@ async fn keys_in_a_bucket_make_no_files_and_no_lines_of_their_own() {
         let known = |name: &&str| line.collection == name.replace(['\n', '\r'], " ") || line.collection == name.trim();
         assert!(hostile.iter().any(known), "{line:?}");
     }
-    // None is an archive: every restore of them is refused, each in lines of the log's own form.
+    // None is a snapshot: every restore of them is refused, each in lines of the log's own form.
     let run = site.run_in(&work, &["recover_snap"], &[]).await.expect(1);
     for line in run.stderr.lines() {
         assert!(line.starts_with('['), "{line:?}");
@@ -217,7 +217,7 @@ async fn keys_in_a_bucket_make_no_files_and_no_lines_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manifest_of_another_one_s_archive_deletes_nothing() {
+async fn a_manifest_of_another_one_s_snapshot_deletes_nothing() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     for name in ["docs", "other"] {

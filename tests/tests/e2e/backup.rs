@@ -53,18 +53,18 @@ async fn every_peer_that_holds_a_part_is_asked_and_nobody_else() {
 
     let [manifest] = manifests(&site, "docs").try_into().unwrap();
     assert_eq!((manifest.points.before, manifest.points.after), (Some(300), Some(300)));
-    assert_eq!((manifest.archives.len(), manifest.shards.len(), manifest.peers.len()), (3, 6, 3));
+    assert_eq!((manifest.snapshots.len(), manifest.shards.len(), manifest.peers.len()), (3, 6, 3));
     assert_eq!(manifest.aliases, ["docs-live"]);
     assert!(manifest.payload_schema.contains_key("city") && manifest.payload_schema.contains_key("n"));
     assert!(manifest.peers.iter().all(|peer| peer.version.starts_with("1.")));
-    for archive in &manifest.archives {
-        assert_eq!(site.s3.get(&archive.key).unwrap().len() as u64, archive.bytes);
+    for snapshot in &manifest.snapshots {
+        assert_eq!(site.s3.get(&snapshot.key).unwrap().len() as u64, snapshot.bytes);
     }
     // Each shard counted on each of its peers: twice 300 points with replication factor 2.
     let counted: u64 = manifest
-        .archives
+        .snapshots
         .iter()
-        .flat_map(|archive| archive.shards.values())
+        .flat_map(|snapshot| snapshot.shards.values())
         .map(|points| points.exact().unwrap())
         .sum();
     assert_eq!(counted, 600);
@@ -100,7 +100,7 @@ async fn one_host_of_several_without_discovery_is_incomplete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_waiting_an_archive_is_made_when_it_is_found() {
+async fn without_waiting_a_snapshot_is_made_when_it_is_found() {
     let site = Site::cluster(2).await;
     site.source.client().create("docs", json!({"shard_number": 2})).await;
     site.source.client().fill("docs", 0, 40).await;

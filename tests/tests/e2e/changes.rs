@@ -127,7 +127,7 @@ async fn peers_of_different_versions_are_told() {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its transfers take as long as the test wants")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_set_waits_for_a_transfer_and_archives_do_without_the_copy() {
+async fn a_set_waits_for_a_transfer_and_snapshots_do_without_the_copy() {
     let mut site = Site::start(Options { peers: 2, lag: Duration::from_secs(4), ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;

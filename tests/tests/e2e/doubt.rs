@@ -58,12 +58,12 @@ async fn an_older_backup_is_no_substitute_for_an_unread_one() {
     let manifest = newest("backup_manifests/docs/");
     unread("recover_snap_shards", manifest.clone(), Method::GET, denied()).await;
     unread("recover_snap_shards", manifest, Method::GET, Wrong::Answer(page())).await;
-    let archive = newest("snapshots/docs/shards/0/");
-    unread("recover_snap_shards", archive, Method::HEAD, denied()).await;
-    let archives = site.s3.keys("snapshots/docs/docs-");
+    let snapshot = newest("snapshots/docs/shards/0/");
+    unread("recover_snap_shards", snapshot, Method::HEAD, denied()).await;
+    let snapshots = site.s3.keys("snapshots/docs/docs-");
     // The time at the end of a name, from the year on.
     let moment = |key: &String| key[key.len() - "2026-01-01-00-00-00.snapshot".len()..].to_owned();
-    let of_newest = archives.iter().max_by_key(|key| moment(key)).unwrap().clone();
+    let of_newest = snapshots.iter().max_by_key(|key| moment(key)).unwrap().clone();
     unread("recover_snap", of_newest, Method::GET, denied()).await;
 }
 

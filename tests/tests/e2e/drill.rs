@@ -1,4 +1,4 @@
-//! `qdrant-backup-drill`: archives in Qdrant's own engine.
+//! `qdrant-backup-drill`: snapshots in Qdrant's own engine.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ fn failures(report: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_archive_of_every_kind_of_collection_is_opened_and_read() {
+async fn snapshots_of_every_kind_of_collection_are_opened_and_read() {
     let site = Site::cluster(3).await;
     assert_eq!(drill(&site, &[], &[]).await.0, 1, "no set is no proof");
     fill_every_kind(&site.source.client()).await;
@@ -71,8 +71,8 @@ async fn what_the_engine_or_the_manifest_contradicts_is_found() {
     assert!(failures(&report)[0].contains("no payload index on `never`"), "{report:#}");
 
     // A tar that is whole, with a segment that is not: only the engine can tell.
-    let archive = &manifest.shards[0].s3_key;
-    let bytes = site.s3.get(archive).unwrap();
+    let snapshot = &manifest.shards[0].s3_key;
+    let bytes = site.s3.get(snapshot).unwrap();
     let mut broken = tar::Builder::new(Vec::new());
     for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
         let mut entry = entry.unwrap();
@@ -97,7 +97,7 @@ async fn what_the_engine_or_the_manifest_contradicts_is_found() {
         manifest["shards"][0]["checksum"] = json!(sha256(&broken));
     };
     changed(&as_broken);
-    site.s3.put_with_etag(archive, broken.clone(), &manifest.shards[0].etag);
+    site.s3.put_with_etag(snapshot, broken.clone(), &manifest.shards[0].etag);
     site.run(&["verify"]).await.expect(0);
     let (code, report) = drill(&site, &[], &[]).await;
     assert_eq!(code, 3, "{report:#}");
@@ -111,9 +111,9 @@ async fn what_the_engine_or_the_manifest_contradicts_is_found() {
     assert!(failures(&report).iter().any(|cause| cause.contains("its SHA-256 is")), "{report:#}");
 }
 
-/// Archives as a real Qdrant wrote them.
+/// Snapshots as a real Qdrant wrote them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recorded_archive_of_a_real_server_is_opened() {
+async fn a_recorded_snapshot_of_a_real_server_is_opened() {
     let site = Site::cluster(1).await;
     let name = "docs-shard-0-2026-11-22-09-32-18.snapshot";
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/qdrant-1.18.3/archives").join(name);

@@ -31,7 +31,7 @@ async fn a_shard_without_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn archives_of_different_lives_of_a_collection() {
+async fn snapshots_of_different_lives_of_a_collection() {
     let (site, client) = backed_up().await;
     another_second().await;
     client.create("docs", json!({"shard_number": 3})).await;
@@ -54,7 +54,7 @@ async fn archives_of_different_lives_of_a_collection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_was_not_stored_whole() {
+async fn a_snapshot_that_was_not_stored_whole() {
     let (site, client) = backed_up().await;
     let key = site.s3.keys("snapshots/docs/")[0].clone();
     let mut bytes = site.s3.get(&key).unwrap();
@@ -68,7 +68,7 @@ async fn an_archive_that_was_not_stored_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn something_that_is_no_archive() {
+async fn something_that_is_no_snapshot() {
     let (site, client) = backed_up().await;
     for key in site.s3.keys("snapshot_manifests/") {
         site.s3.delete(&key);

@@ -62,7 +62,7 @@ async fn everything_is_back_on_its_peers_under_its_aliases() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn archives_without_a_manifest_are_enough() {
+async fn snapshots_without_a_manifest_are_enough() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
     fill_every_kind(&client).await;
@@ -250,7 +250,7 @@ async fn settings_that_come_last_are_back_too() {
 
 /// A snapshot as a real Qdrant wrote it, of a peer of a cluster that is gone.
 #[tokio::test(flavor = "multi_thread")]
-async fn recorded_archives_of_a_real_server_are_restored() {
+async fn recorded_snapshots_of_a_real_server_are_restored() {
     let site = Site::cluster(2).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/qdrant-1.18.3/archives");
     for file in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {

@@ -35,7 +35,7 @@ fn everything(site: &Site) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_sets_stay_and_the_others_go_with_their_archives() {
+async fn the_last_sets_stay_and_the_others_go_with_their_snapshots() {
     let site = with_sets(3).await;
     let before = everything(&site);
     let plan = site.run_with(&["prune_snap", "--dry-run"], &KEEP_ONE).await.expect(0);
@@ -169,12 +169,12 @@ async fn a_locked_object_is_told_and_the_rest_goes() {
     });
     // The list of the run's collections goes: no set of that run is left.
     site.run_with(&["prune_snap"], &KEEP_ONE).await.expect(3).says(&["only partly removed", "Object is locked"]);
-    assert_eq!(sets(&site, "docs").len(), 1, "the manifest went first: no set lacks an archive");
+    assert_eq!(sets(&site, "docs").len(), 1, "the manifest went first: no set lacks a snapshot");
     assert!(site.s3.get(&locked).is_some() && site.s3.get(&first.shards[1].s3_key).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whole_collection_archives_are_pruned_when_asked() {
+async fn whole_collection_snapshots_are_pruned_when_asked() {
     let site = with_sets(1).await;
     for _ in 0..3 {
         another_second().await;

@@ -12,13 +12,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// Holds the first snapshot that is asked for.
-fn first_archive(site: &Site) -> Hold {
+fn first_snapshot(site: &Site) -> Hold {
     Hold::before(&site.s3, Chosen::Qdrant, http::Method::POST, "/snapshots")
 }
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its snapshots take as long as the test wants")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_looked_up_and_no_archive_is_made_twice() {
+async fn a_lost_answer_is_looked_up_and_no_snapshot_is_made_twice() {
     let site = Site::start(Options { peers: 2, work: Duration::from_millis(2500), ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
@@ -79,7 +79,7 @@ async fn shards_that_move_meanwhile_are_noticed() {
     let from = *placed[&0].keys().next().unwrap();
     let peers = site.source.stand_in().peers();
     let (from, to) = (peers[from].id, peers[1 - from].id);
-    let begun = first_archive(&site);
+    let begun = first_snapshot(&site);
     let moving = async {
         begun.reached().await;
         let body = json!({"replicate_shard": {"shard_id": 0, "from_peer_id": from, "to_peer_id": to}});
@@ -99,7 +99,7 @@ async fn writes_go_on_and_the_set_says_that_its_counts_are_not_exact() {
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;
     client.fill("docs", 0, 100).await;
-    let begun = first_archive(&site);
+    let begun = first_snapshot(&site);
     let writing = async {
         begun.reached().await;
         client.fill("docs", 100, 130).await;
@@ -165,7 +165,7 @@ async fn a_count_that_is_not_exact_is_held_to_the_tolerance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manifest_whose_answer_is_lost_lists_no_lost_archives() {
+async fn a_manifest_whose_answer_is_lost_lists_no_lost_snapshots() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 2})).await;

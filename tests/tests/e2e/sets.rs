@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_archive_a_shard_its_checksum_and_a_manifest_of_it_all() {
+async fn one_snapshot_a_shard_its_checksum_and_a_manifest_of_it_all() {
     let site = Site::cluster(3).await;
     let client = site.source.client();
     fill_every_kind(&client).await;
@@ -181,11 +181,11 @@ async fn changed_bytes_of_the_same_size_are_refused_by_their_checksum() {
     let key = SetId::folder("docs");
     let [key] = site.s3.keys(&key).try_into().unwrap();
     let mut manifest: Value = serde_json::from_slice(&site.s3.get(&key).unwrap()).unwrap();
-    let archive = manifest["shards"][0]["s3_key"].as_str().unwrap().to_owned();
-    let mut bytes = site.s3.get(&archive).unwrap();
+    let snapshot = manifest["shards"][0]["s3_key"].as_str().unwrap().to_owned();
+    let mut bytes = site.s3.get(&snapshot).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    site.s3.put(&archive, bytes.clone());
+    site.s3.put(&snapshot, bytes.clone());
     site.run(&["recover_snap_shards"]).await.expect(1).says(&["its SHA-256 is", "it is not the one that was made"]);
     // Even where the ETag is of no help.
     manifest["shards"][0]["etag"] = json!(&sha256(&bytes)[..32]);

@@ -43,7 +43,7 @@ async fn a_server_without_clustering_gets_the_shards_of_all_peers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_links_are_refused_the_archives_are_sent() {
+async fn where_links_are_refused_the_snapshots_are_sent() {
     let site = Site::start(Options { peers: 2, url_recovery: false, ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 3, "replication_factor": 2})).await;
@@ -64,7 +64,7 @@ async fn where_links_are_refused_the_archives_are_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_breaks_off_while_it_is_sent_goes_on() {
+async fn a_snapshot_that_breaks_off_while_it_is_sent_goes_on() {
     let site = Site::start(Options { peers: 1, url_recovery: false, ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1})).await;
@@ -78,7 +78,7 @@ async fn an_archive_that_breaks_off_while_it_is_sent_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_can_not_be_read_to_its_end_restores_nothing() {
+async fn a_snapshot_that_can_not_be_read_to_its_end_restores_nothing() {
     let site = Site::start(Options { peers: 1, url_recovery: false, ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1})).await;
@@ -102,7 +102,7 @@ async fn an_archive_that_can_not_be_read_to_its_end_restores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_whose_name_is_too_long_for_a_link_is_sent() {
+async fn a_snapshot_whose_name_is_too_long_for_a_link_is_sent() {
     let site = Site::cluster(1).await;
     let client = site.source.client();
     // Qdrant unpacks what it fetches into a folder of the snapshot's name and 16 letters more.

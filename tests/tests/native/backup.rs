@@ -22,7 +22,7 @@ const KINDS: [(&str, &str); 2] =
 const UNREAD: (&str, &str) = ("QDRANT_ARCHIVE_CHECK", "none");
 
 #[tokio::test(start_paused = true)]
-async fn an_archive_has_the_size_that_qdrant_says() {
+async fn a_snapshot_has_the_size_that_qdrant_says() {
     for (task, uri) in KINDS {
         for lie in [1, -1] {
             let site = filled(1).await;
@@ -42,7 +42,7 @@ async fn an_archive_has_the_size_that_qdrant_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_archive_is_not_replaced_while_it_is_checked() {
+async fn a_snapshot_is_not_replaced_while_it_is_checked() {
     let site = filled(1).await;
     let store = site.s3.store();
     // Another one of the same size, when the first byte was read.
@@ -60,7 +60,7 @@ async fn an_archive_is_not_replaced_while_it_is_checked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_archives_of_one_second_have_two_names() {
+async fn two_snapshots_of_one_second_have_two_names() {
     for (task, uri) in KINDS {
         let site = filled(1).await;
         let client = site.source.client();
@@ -80,7 +80,7 @@ async fn two_archives_of_one_second_have_two_names() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_archive_that_took_the_place_of_another_is_told() {
+async fn a_snapshot_that_took_the_place_of_another_is_told() {
     // It has to be made within the second of another one.
     if Dialect::of_environment().is_some_and(|dialect| dialect.is_busy()) {
         return;

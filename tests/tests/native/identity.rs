@@ -303,10 +303,10 @@ async fn keys_for_one_prefix_are_enough() {
     }
     // The sets at the root may be of this collection: what they name looks like orphans, and is none.
     tokio::time::sleep(std::time::Duration::from_secs(30 * 86_400)).await;
-    let archives = site.s3.keys("snapshots/docs/shards/");
+    let snapshots = site.s3.keys("snapshots/docs/shards/");
     let any = [prefix[0], ("QDRANT_SWEEP_DELETE_CAP_PCT", "1000"), ("QDRANT_BACKUP_RETENTION_SETS", "100")];
     site.run_with(&["prune_snap"], &any).await.expect(0).says(&["may not list the manifests at the root"]);
-    assert_eq!(site.s3.keys("snapshots/docs/shards/"), archives);
+    assert_eq!(site.s3.keys("snapshots/docs/shards/"), snapshots);
 }
 
 /// What is not meant is not read: a bucket of years has thousands of sets.

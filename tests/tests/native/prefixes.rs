@@ -64,8 +64,8 @@ async fn an_own_set_under_another_prefix_is_looked_at() {
     let run = two.run_first(&["verify"], &[]).await.expect(0).says(&[&format!("needs QDRANT_S3_KEY_PREFIX={THEIRS}")]);
     assert_eq!(run.stderr.matches("done: set of").count(), 4, "{}", run.stderr);
     // A choice of collections changes nothing about whose they are.
-    let archive = two.site.s3.keys(&format!("{THEIRS}/v2/shards/0/")).remove(0);
-    two.site.s3.delete(&archive);
+    let snapshot = two.site.s3.keys(&format!("{THEIRS}/v2/shards/0/")).remove(0);
+    two.site.s3.delete(&snapshot);
     two.run_first(&["verify"], &[]).await.expect(3).says(&["the object is missing"]);
     two.run_first(&["verify"], &[("QDRANT_COLLECTIONS", "v2")]).await.expect(3).says(&["the object is missing"]);
     // Of version 0.1.0: its peers say whose it is.

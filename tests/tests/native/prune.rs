@@ -27,7 +27,7 @@ async fn sets(number: usize) -> Site {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_archive_that_a_kept_set_names_too_stays() {
+async fn a_snapshot_that_a_kept_set_names_too_stays() {
     let site = sets(2).await;
     let [older, newer] = manifest_keys(&site).try_into().unwrap();
     let shared = manifests(&site)[0].shards.clone();
@@ -44,7 +44,7 @@ async fn an_archive_that_a_kept_set_names_too_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn archives_stay_while_a_manifest_cannot_be_read() {
+async fn snapshots_stay_while_a_manifest_cannot_be_read() {
     let site = sets(2).await;
     let [older, newer] = manifest_keys(&site).try_into().unwrap();
     let of_newer = manifests(&site)[1].shards.clone();
@@ -59,18 +59,18 @@ async fn archives_stay_while_a_manifest_cannot_be_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn archives_stay_where_there_is_no_set_at_all() {
+async fn snapshots_stay_where_there_is_no_set_at_all() {
     let site = sets(1).await;
     tokio::time::sleep(Duration::from_secs(3 * 86_400)).await;
-    let archives = site.s3.keys("snapshots/");
+    let snapshots = site.s3.keys("snapshots/");
     manifest_keys(&site).iter().for_each(|key| site.s3.delete(key));
     let settings = [KEEP_ONE, ("QDRANT_SWEEP_DELETE_CAP_PCT", "100")];
     site.run_with(&["prune_snap"], &settings).await.expect(0).says(&["manifests may have been lost"]);
-    assert_eq!(site.s3.keys("snapshots/"), archives);
+    assert_eq!(site.s3.keys("snapshots/"), snapshots);
 }
 
 #[tokio::test(start_paused = true)]
-async fn archives_of_a_backup_that_may_be_running_stay() {
+async fn snapshots_of_a_backup_that_may_be_running_stay() {
     let site = sets(1).await;
     let orphan = {
         let shards = &manifests(&site)[0].shards;
@@ -88,7 +88,7 @@ async fn archives_of_a_backup_that_may_be_running_stay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_set_with_a_missing_or_shortened_archive_is_no_good_one() {
+async fn a_set_with_a_missing_or_shortened_snapshot_is_no_good_one() {
     for is_missing in [true, false] {
         let site = sets(2).await;
         let keys = manifest_keys(&site);

@@ -72,8 +72,8 @@ async fn the_total_is_that_of_the_backup() {
         let [key] = site.s3.keys("snapshot_manifests/docs/").try_into().unwrap();
         change(&site, &key, |manifest| {
             manifest["points"] = json!({"before": points, "after": points});
-            for archive in manifest["archives"].as_array_mut().unwrap() {
-                for counted in archive["shards"].as_object_mut().unwrap().values_mut() {
+            for snapshot in manifest["archives"].as_array_mut().unwrap() {
+                for counted in snapshot["shards"].as_object_mut().unwrap().values_mut() {
                     *counted = json!({"before": null, "after": null});
                 }
             }

@@ -110,7 +110,7 @@ fn settings(reader: &mut Reader, needs: Needs) -> Settings {
             legacy_runs: reader.get(&QDRANT_LEGACY_KEEP_RUNS),
         },
         restore_before: reader.get(&QDRANT_RESTORE_BEFORE),
-        archive_check: reader.get(&QDRANT_ARCHIVE_CHECK),
+        snapshot_check: reader.get(&QDRANT_ARCHIVE_CHECK),
         transfer: reader.get(&QDRANT_SNAPSHOT_TRANSFER),
         memory_limit: reader.memory_limit,
         label: reader.get(&QDRANT_BACKUP_LABEL),

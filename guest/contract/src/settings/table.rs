@@ -16,8 +16,8 @@ use super::values::{
     restore_id, server, session_name, utc, word,
 };
 use super::words::{
-    Addressing, Algorithm, ArchiveCheck, ContentCheck, CredentialChoice, LogFormat, Output, ReportFormat,
-    RestorePlacement, Transfer,
+    Addressing, Algorithm, ContentCheck, CredentialChoice, LogFormat, Output, ReportFormat, RestorePlacement,
+    SnapshotCheck, Transfer,
 };
 
 /// The longest validity that S3 accepts for a presigned URL (AWS, "Authenticating Requests: Using Query
@@ -145,7 +145,7 @@ settings! {
         "how many percent of the snapshots each `verify` reads for their SHA-256; with 10, ten runs read all");
     QDRANT_DRY_RUN: bool = flag(false,
         "`--dry-run`: print on standard output what would be created, restored or deleted, and change nothing, whatever the task");
-    QDRANT_ARCHIVE_CHECK: ArchiveCheck = choice(
+    QDRANT_ARCHIVE_CHECK: SnapshotCheck = choice(
         "how a new snapshot is checked: full: read whole for its SHA-256; tail: walked to its end; none: found with its size");
     QDRANT_SNAPSHOT_TRANSFER: Transfer = choice(
         "how `create_snap_shards` gets snapshots into the bucket: Qdrant stores them there, or sends them to this program; auto finds out");

@@ -52,9 +52,9 @@ impl Word for ReportFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("json", Self::Json), ("markdown", Self::Markdown)];
 }
 
-/// `QDRANT_ARCHIVE_CHECK`: how a new archive is proven.
+/// `QDRANT_ARCHIVE_CHECK`: how a new snapshot is proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ArchiveCheck {
+pub enum SnapshotCheck {
     /// Read whole: its structure to the end, and its SHA-256, which Qdrant compares at the restore.
     #[default]
     Full,
@@ -64,7 +64,7 @@ pub enum ArchiveCheck {
     None,
 }
 
-impl ArchiveCheck {
+impl SnapshotCheck {
     /// Its name, as the setting's value.
     pub fn name(self) -> &'static str {
         match self {
@@ -169,7 +169,7 @@ impl Word for Algorithm {
     ];
 }
 
-impl Word for ArchiveCheck {
+impl Word for SnapshotCheck {
     const WORDS: &'static [(&'static str, Self)] = &[("full", Self::Full), ("tail", Self::Tail), ("none", Self::None)];
 }
 

@@ -2,13 +2,13 @@
 //! can't be used is removed again.
 
 use super::snapshot::{Created, Subject};
-use crate::archive;
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::qdrant::{Client, SnapshotDescription};
 use crate::report::{Item, Outcome};
 use crate::sets::quality::made_by;
-use crate::settings::ArchiveCheck;
+use crate::settings::SnapshotCheck;
+use crate::snapshot_file;
 use crate::store::ObjectStore;
 
 /// A snapshot that was checked; without a bucket, one that Qdrant says it has made.
@@ -78,10 +78,10 @@ impl<'a> Created<'a> {
         let key = self.subject.key(bucket.key_prefix(), name);
         let stat = bucket.stat(&key).await?.ok_or_else(|| not_there(self.client, bucket, name, &key))?;
         let size = self.description.size;
-        let check = context.settings.archive_check;
+        let check = context.settings.snapshot_check;
         // All snapshots of a whole collection are walked together when they are recorded.
-        let is_walked = self.subject.shard.is_some() && check != ArchiveCheck::None;
-        let walked = if is_walked { Some(archive::check_shard(bucket, &key, stat.bytes).await) } else { None };
+        let is_walked = self.subject.shard.is_some() && check != SnapshotCheck::None;
+        let walked = if is_walked { Some(snapshot_file::check_shard(bucket, &key, stat.bytes).await) } else { None };
         if let Some(Ok(peer)) = walked {
             let of_key = |error: Error| Wanting { error: error.of(format!("the object `{key}`")), ours: false };
             made_by(peer, own_id).map_err(of_key)?;
@@ -92,8 +92,8 @@ impl<'a> Created<'a> {
         }
         walked.transpose().map_err(Error::from)?;
         let mut checksum = String::new();
-        if is_walked && check == ArchiveCheck::Full {
-            checksum = archive::sha256(bucket, &key, size).await.map_err(Error::from)?;
+        if is_walked && check == SnapshotCheck::Full {
+            checksum = snapshot_file::sha256(bucket, &key, size).await.map_err(Error::from)?;
         }
         // Looked up after all of it: a snapshot that was replaced meanwhile is not the one that was checked.
         if is_walked && bucket.stat(&key).await?.as_ref() != Some(&stat) {

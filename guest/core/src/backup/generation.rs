@@ -15,13 +15,13 @@ use super::snapshot::{Subject, known};
 use crate::context::Context;
 use crate::encode;
 use crate::error::{Code, Error};
-use crate::generations::{BucketArchive, Generation, of_generation};
-use crate::manifest::{Manifest, ManifestArchive, ManifestPeer, ManifestShard, Points, SCHEMA_VERSION};
+use crate::generations::{BucketSnapshot, Generation, of_generation};
+use crate::manifest::{Manifest, ManifestPeer, ManifestShard, ManifestSnapshot, Points, SCHEMA_VERSION};
 use crate::naming::SnapshotName;
 use crate::qdrant::{Cluster, Layout, Peer};
 use crate::report::Item;
 use crate::sets::quality;
-use crate::settings::ArchiveCheck;
+use crate::settings::SnapshotCheck;
 use crate::state_files;
 use crate::store::ObjectStore;
 use crate::timestamp;
@@ -219,14 +219,14 @@ impl<'a> Job<'a> {
 
     /// Records what is found to be good: every snapshot is looked up once more, walked, and held against the others.
     async fn recorded(&self, bucket: &dyn ObjectStore, key: &str, mut manifest: Manifest) -> Result<(), Error> {
-        if self.context.settings.archive_check != ArchiveCheck::None {
-            let snapshots = manifest.archives.iter().filter_map(|listed| found(self.collection, listed)).collect();
+        if self.context.settings.snapshot_check != SnapshotCheck::None {
+            let snapshots = manifest.snapshots.iter().filter_map(|listed| found(self.collection, listed)).collect();
             let generation = Generation { snapshots, manifest: Some(manifest.clone()) };
             let described = of_generation(bucket, &generation).await;
             let described = described.map_err(|wrong| quality::as_one(&wrong).of("the snapshots are not good"))?;
             manifest.uuid = described.first().and_then(|one| one.description.uuid.clone());
         }
-        for listed in &manifest.archives {
+        for listed in &manifest.snapshots {
             if bucket.size(&listed.key).await? != Some(listed.bytes) {
                 let cause = "it is gone again, or of another size";
                 return Err(Error::new(Code::SnapshotMissing, format!("the object `{}`", listed.key), cause));
@@ -265,7 +265,7 @@ impl<'a> Job<'a> {
                 .map(|(peer, replica)| (id_of(peer).to_string(), replica.state.clone()))
                 .collect(),
         });
-        let archives = taken.iter().map(|taken| ManifestArchive {
+        let snapshots = taken.iter().map(|taken| ManifestSnapshot {
             key: taken.snapshot.stored.as_ref().map(|stored| stored.key.clone()).unwrap_or_default(),
             name: taken.snapshot.name.clone(),
             bytes: taken.snapshot.bytes,
@@ -286,7 +286,7 @@ impl<'a> Job<'a> {
             shards: shards.collect(),
             points,
             aliases: looked.peer.client.aliases_of(self.collection).await?,
-            archives: archives.collect(),
+            snapshots: snapshots.collect(),
             source_id: whose.as_ref().map(|source| source.id.to_string()),
             source_name: whose.map(|source| source.name),
             run_id: Some(self.context.run.to_string()),
@@ -297,9 +297,9 @@ impl<'a> Job<'a> {
 }
 
 /// A snapshot that a manifest lists, as a listing of the bucket has it.
-fn found(collection: &str, listed: &ManifestArchive) -> Option<BucketArchive> {
+fn found(collection: &str, listed: &ManifestSnapshot) -> Option<BucketSnapshot> {
     let name = SnapshotName::parse(collection, &listed.name)?;
-    Some(BucketArchive {
+    Some(BucketSnapshot {
         collection: collection.to_owned(),
         name: listed.name.clone(),
         key: listed.key.clone(),

@@ -419,7 +419,7 @@ impl<'a> Job<'a> {
                 created_at: timestamp::RFC3339.write(self.context.ports.clock.now()),
                 seconds: self.now().saturating_sub(started).as_secs(),
                 label: self.context.settings.label.clone(),
-                check: Some(self.context.settings.archive_check.name().to_owned()),
+                check: Some(self.context.settings.snapshot_check.name().to_owned()),
             }),
             collection_config: config,
             missing: snapshots.missing.keys().copied().collect(),

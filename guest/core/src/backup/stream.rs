@@ -10,13 +10,13 @@ use futures_util::future::{Either, select};
 use super::check::{Checked, NewSnapshot, Stored};
 use super::snapshot::Subject;
 use super::transfer::Transfer;
-use crate::archive::{self, Passed, Passing};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::qdrant::{Client, QdrantError, Streamed};
 use crate::sets::StreamedKey;
 use crate::sets::quality::made_by;
-use crate::settings::ArchiveCheck;
+use crate::settings::SnapshotCheck;
+use crate::snapshot_file::{self, Passed, Passing};
 use crate::store::{ObjectStore, Part, Upload};
 
 /// How large the parts are, one attempt after another: with the first ones an upload ends at 78 GiB, with the last ones at
@@ -173,10 +173,10 @@ impl<'a> Stream<'a> {
     /// What is stored has to be what has passed: a tar from its beginning to its end, made by the peer that was asked.
     async fn check(&self, passed: &Passed) -> Result<(), Error> {
         made_by(passed.peer, self.own_id)?;
-        if self.context.settings.archive_check == ArchiveCheck::None {
+        if self.context.settings.snapshot_check == SnapshotCheck::None {
             return Ok(());
         }
-        let stored = archive::check_shard(self.bucket, &self.key, passed.bytes).await;
+        let stored = snapshot_file::check_shard(self.bucket, &self.key, passed.bytes).await;
         made_by(stored.map_err(|error| Error::from(error).of(format!("the object `{}`", self.key)))?, passed.peer)
     }
 
@@ -251,7 +251,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn not_whole(&self, broken: archive::ArchiveError) -> Failed {
+    fn not_whole(&self, broken: snapshot_file::SnapshotFileError) -> Failed {
         let error = Error::from(broken).of("the snapshot that the peer has sent");
         Failed::Passing(error.advice("see the log of the Qdrant pod: it says there why it gave up"))
     }

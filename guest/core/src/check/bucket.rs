@@ -26,7 +26,7 @@ const FILE: (&str, &[u8]) = ("qdrant-backup-check", b"a probe of `qdrant-backup 
 /// More than a probe has.
 const LIMIT: usize = 8 << 10;
 
-/// What is in a probe: an archive, as Qdrant unpacks what it fetches while it fetches it.
+/// What is in a probe: a snapshot, as Qdrant unpacks what it fetches while it fetches it.
 fn content() -> Result<Vec<u8>, Error> {
     const BLOCK: usize = 512;
     let (name, text) = FILE;
@@ -258,13 +258,13 @@ fn same(key: &str, read: Option<&[u8]>, stored: &[u8]) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// Qdrant 1.19 unpacks an archive while it fetches it, and tells the checksum of one that it could unpack.
+    /// Qdrant 1.19 unpacks a snapshot while it fetches it, and tells the checksum of one that it could unpack.
     #[test]
-    fn a_probe_is_an_archive_of_one_file() {
+    fn a_probe_is_a_snapshot_of_one_file() {
         let content = content().unwrap();
         assert!(content.len() <= LIMIT);
-        let mut archive = tar::Archive::new(content.as_slice());
-        let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+        let mut snapshot = tar::Archive::new(content.as_slice());
+        let names = snapshot.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
         assert_eq!(names.collect::<Vec<_>>(), [FILE.0]);
     }
 }

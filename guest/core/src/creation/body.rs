@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// The least `full_scan_threshold` that the API takes (Qdrant, `HnswConfigDiff`).
 const LEAST_FULL_SCAN: u64 = 10;
 
-/// The body that creates the collection, and the one that finishes it, from `config.json` of an archive or `config` of
+/// The body that creates the collection, and the one that finishes it, from `config.json` of a snapshot or `config` of
 /// `GET /collections/{c}`.
 ///
 /// # Errors

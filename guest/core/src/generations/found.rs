@@ -11,7 +11,7 @@ use crate::store::ObjectStore;
 
 /// A snapshot of a whole collection, made by one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BucketArchive {
+pub struct BucketSnapshot {
     /// The collection whose folder it is in.
     pub collection: String,
     /// Snapshot name.
@@ -32,16 +32,16 @@ pub struct BucketArchive {
 ///
 /// # Errors
 /// The bucket can't be listed.
-pub async fn archives_in(bucket: &dyn ObjectStore, filter: &SnapshotFilter) -> Result<Vec<BucketArchive>, Error> {
-    let mut archives = Vec::new();
-    each_archive_in(bucket, filter, &mut |archive| archives.push(archive)).await?;
-    by_time(&mut archives);
-    Ok(archives)
+pub async fn snapshots_in(bucket: &dyn ObjectStore, filter: &SnapshotFilter) -> Result<Vec<BucketSnapshot>, Error> {
+    let mut snapshots = Vec::new();
+    each_snapshot_in(bucket, filter, &mut |snapshot| snapshots.push(snapshot)).await?;
+    by_time(&mut snapshots);
+    Ok(snapshots)
 }
 
 /// Sorts by collection and time.
-pub fn by_time(archives: &mut [BucketArchive]) {
-    archives.sort_by(BucketArchive::order);
+pub fn by_time(snapshots: &mut [BucketSnapshot]) {
+    snapshots.sort_by(BucketSnapshot::order);
 }
 
 /// Calls `each` for every snapshot of a whole collection in the bucket whose name passes `filter`. Those of one collection
@@ -49,10 +49,10 @@ pub fn by_time(archives: &mut [BucketArchive]) {
 ///
 /// # Errors
 /// The bucket can't be listed; `each` may have been called for some.
-pub async fn each_archive_in(
+pub async fn each_snapshot_in(
     bucket: &dyn ObjectStore,
     filter: &SnapshotFilter,
-    each: &mut dyn FnMut(BucketArchive),
+    each: &mut dyn FnMut(BucketSnapshot),
 ) -> Result<(), Error> {
     let prefix = bucket.key_prefix().to_owned();
     let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
@@ -61,7 +61,7 @@ pub async fn each_archive_in(
             let Some(found) = naming::snapshot_of_key(&prefix, &object.key) else { return };
             let name = found.to_string();
             if filter.matches(&name) {
-                each(BucketArchive {
+                each(BucketSnapshot {
                     // Not as listed: some servers undo the escapes within keys.
                     key: naming::snapshot_key(&prefix, &found.collection, &name),
                     collection: found.collection,
@@ -87,34 +87,34 @@ const SLOWEST: u64 = 2 << 20;
 /// One backup has each peer at most once, and its snapshots follow closely on one another: the next one began
 /// before, or shortly after, the one before was stored. So a peer that failed in the newest backup is not
 /// quietly taken from last week's.
-pub fn generations(mut archives: Vec<BucketArchive>) -> Vec<Vec<BucketArchive>> {
-    newest_first(&mut archives);
-    let mut generations: Vec<Vec<BucketArchive>> = Vec::new();
+pub fn generations(mut snapshots: Vec<BucketSnapshot>) -> Vec<Vec<BucketSnapshot>> {
+    newest_first(&mut snapshots);
+    let mut generations: Vec<Vec<BucketSnapshot>> = Vec::new();
     let mut peers = BTreeSet::new();
-    for archive in archives {
+    for snapshot in snapshots {
         let joins = generations
             .last()
             .and_then(|generation| generation.last())
-            .is_some_and(|earliest| !peers.contains(&archive.peer) && earliest.started - archive.ended() <= SLACK);
+            .is_some_and(|earliest| !peers.contains(&snapshot.peer) && earliest.started - snapshot.ended() <= SLACK);
         match generations.last_mut() {
-            Some(generation) if joins => generation.push(archive.clone()),
+            Some(generation) if joins => generation.push(snapshot.clone()),
             _ => {
                 peers.clear();
-                generations.push(vec![archive.clone()]);
+                generations.push(vec![snapshot.clone()]);
             }
         }
-        peers.insert(archive.peer);
+        peers.insert(snapshot.peer);
     }
     generations
 }
 
 /// Sorts the snapshots of one collection.
-pub(crate) fn newest_first(archives: &mut [BucketArchive]) {
-    archives.sort_by(BucketArchive::order);
-    archives.reverse();
+pub(crate) fn newest_first(snapshots: &mut [BucketSnapshot]) {
+    snapshots.sort_by(BucketSnapshot::order);
+    snapshots.reverse();
 }
 
-impl BucketArchive {
+impl BucketSnapshot {
     fn order(&self, other: &Self) -> Ordering {
         (&self.collection, self.started, &self.name).cmp(&(&other.collection, other.started, &other.name))
     }
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
     use time::macros::datetime;
 
-    fn archive(peer: u64, started: OffsetDateTime, seconds: i64) -> BucketArchive {
-        BucketArchive {
+    fn snapshot(peer: u64, started: OffsetDateTime, seconds: i64) -> BucketSnapshot {
+        BucketSnapshot {
             collection: "docs".to_owned(),
             name: format!("docs-{peer}-{}", started.unix_timestamp()),
             key: String::new(),
@@ -144,32 +144,32 @@ mod tests {
         }
     }
 
-    fn peers(generations: &[Vec<BucketArchive>]) -> Vec<BTreeSet<u64>> {
-        generations.iter().map(|generation| generation.iter().map(|archive| archive.peer).collect()).collect()
+    fn peers(generations: &[Vec<BucketSnapshot>]) -> Vec<BTreeSet<u64>> {
+        generations.iter().map(|generation| generation.iter().map(|snapshot| snapshot.peer).collect()).collect()
     }
 
     #[test]
     fn weekly_backups_are_told_apart() {
         let (old, new) = (datetime!(2026-01-22 11:44:22 UTC), datetime!(2026-01-29 11:44:22 UTC));
         let found = generations(vec![
-            archive(1, old, 2),
-            archive(2, old + Duration::seconds(3), 2),
-            archive(1, new, 2),
-            archive(2, new + Duration::seconds(3), 2),
+            snapshot(1, old, 2),
+            snapshot(2, old + Duration::seconds(3), 2),
+            snapshot(1, new, 2),
+            snapshot(2, new + Duration::seconds(3), 2),
         ]);
         assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2])]);
-        assert!(found.first().is_some_and(|newest| newest.iter().all(|archive| archive.started >= new)));
+        assert!(found.first().is_some_and(|newest| newest.iter().all(|snapshot| snapshot.started >= new)));
     }
 
     #[test]
     fn a_peer_that_failed_is_not_taken_from_last_week() {
         let (old, new) = (datetime!(2026-01-22 11:44:22 UTC), datetime!(2026-01-29 11:44:22 UTC));
         let found = generations(vec![
-            archive(1, old, 1),
-            archive(2, old, 1),
-            archive(3, old, 1),
-            archive(1, new, 1),
-            archive(2, new, 1),
+            snapshot(1, old, 1),
+            snapshot(2, old, 1),
+            snapshot(3, old, 1),
+            snapshot(1, new, 1),
+            snapshot(2, new, 1),
         ]);
         assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])]);
     }
@@ -177,18 +177,18 @@ mod tests {
     #[test]
     fn one_after_the_other_for_hours_is_still_one_backup() {
         let start = datetime!(2026-01-29 00:00 UTC);
-        let mut second = archive(1, start, 7200);
+        let mut second = snapshot(1, start, 7200);
         second.bytes = 100 << 30;
-        let found = generations(vec![second, archive(2, start + Duration::hours(2), 10)]);
+        let found = generations(vec![second, snapshot(2, start + Duration::hours(2), 10)]);
         assert_eq!(peers(&found), [BTreeSet::from([1, 2])]);
     }
 
     #[test]
     fn the_dates_of_a_copied_bucket_do_not_join_backups() {
         let (old, new) = (datetime!(2026-01-22 11:44:22 UTC), datetime!(2026-01-29 11:44:22 UTC));
-        let mut copied = archive(3, old, 1);
+        let mut copied = snapshot(3, old, 1);
         copied.stored = Some(datetime!(2026-03-01 00:00 UTC));
-        let found = generations(vec![copied, archive(1, new, 1)]);
+        let found = generations(vec![copied, snapshot(1, new, 1)]);
         assert_eq!(peers(&found), [BTreeSet::from([1]), BTreeSet::from([3])]);
     }
 
@@ -196,15 +196,19 @@ mod tests {
     fn a_backup_repeated_within_minutes_is_two() {
         let start = datetime!(2026-01-29 11:44:22 UTC);
         let again = start + Duration::minutes(1);
-        let found =
-            generations(vec![archive(1, start, 1), archive(2, start, 1), archive(1, again, 1), archive(2, again, 1)]);
+        let found = generations(vec![
+            snapshot(1, start, 1),
+            snapshot(2, start, 1),
+            snapshot(1, again, 1),
+            snapshot(2, again, 1),
+        ]);
         assert_eq!(peers(&found), [BTreeSet::from([1, 2]), BTreeSet::from([1, 2])]);
     }
 
     /// Whatever is in the bucket: nothing is left out and nothing used twice, no backup has a peer twice, and the newest
     /// comes first.
     #[test]
-    fn every_archive_belongs_to_one_backup_which_has_each_peer_once() {
+    fn every_snapshot_is_in_one_backup_which_has_each_peer_once() {
         let mut state = 7_u64;
         let mut below = |limit: u64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -214,27 +218,27 @@ mod tests {
         let moments =
             [datetime!(0000-01-01 00:00 UTC), datetime!(2026-01-29 11:44:22 UTC), datetime!(9999-12-31 23:59:59 UTC)];
         for _ in 0..2000 {
-            let archives: Vec<BucketArchive> = (0..below(12))
+            let snapshots: Vec<BucketSnapshot> = (0..below(12))
                 .map(|number| {
                     let moment = moments[below(3) as usize];
                     let started = moment.saturating_sub(Duration::seconds(below(7200) as i64));
                     let stored = [None, Some(started), Some(moments[below(3) as usize])][below(3) as usize];
                     let bytes = [0, 1 << 30, u64::MAX][below(3) as usize];
-                    BucketArchive { name: number.to_string(), bytes, stored, ..archive(1 + below(4), started, 0) }
+                    BucketSnapshot { name: number.to_string(), bytes, stored, ..snapshot(1 + below(4), started, 0) }
                 })
                 .collect();
-            let found = generations(archives.clone());
-            let mut used: Vec<&str> = found.iter().flatten().map(|archive| archive.name.as_str()).collect();
-            let mut all: Vec<&str> = archives.iter().map(|archive| archive.name.as_str()).collect();
+            let found = generations(snapshots.clone());
+            let mut used: Vec<&str> = found.iter().flatten().map(|snapshot| snapshot.name.as_str()).collect();
+            let mut all: Vec<&str> = snapshots.iter().map(|snapshot| snapshot.name.as_str()).collect();
             used.sort_unstable();
             all.sort_unstable();
             assert_eq!(used, all);
             for generation in &found {
-                let peers: BTreeSet<u64> = generation.iter().map(|archive| archive.peer).collect();
+                let peers: BTreeSet<u64> = generation.iter().map(|snapshot| snapshot.peer).collect();
                 assert_eq!(peers.len(), generation.len(), "{generation:?}");
             }
             let newest: Vec<_> =
-                found.iter().map(|generation| generation.iter().map(|archive| archive.started).max()).collect();
+                found.iter().map(|generation| generation.iter().map(|snapshot| snapshot.started).max()).collect();
             assert!(newest.is_sorted_by(|left, right| left >= right), "{found:?}");
         }
     }

@@ -6,20 +6,20 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use super::{BucketArchive, Generation};
-use crate::archive::{self, ArchiveDescription};
+use super::{BucketSnapshot, Generation};
 use crate::creation;
 use crate::error::{Code, Error};
 use crate::sets::quality::made_by;
+use crate::snapshot_file::{self, SnapshotDescription};
 use crate::store::ObjectStore;
 
 /// A snapshot and what it says about itself.
 #[derive(Clone, Debug)]
 pub struct Described {
     /// The object.
-    pub archive: BucketArchive,
+    pub snapshot: BucketSnapshot,
     /// Its tables.
-    pub description: ArchiveDescription,
+    pub description: SnapshotDescription,
 }
 
 impl Described {
@@ -62,7 +62,7 @@ pub async fn of_generation(store: &dyn ObjectStore, generation: &Generation) -> 
         None => Ok(described),
         Some(other) => Err(vec![Error::new(
             Code::SnapshotDamaged,
-            format!("`{}`", other.archive.name),
+            format!("`{}`", other.snapshot.name),
             "it is of another collection of this name than the one that was backed up",
         )]),
     }
@@ -75,8 +75,8 @@ fn partial(generation: &Generation) -> Option<Error> {
     (!missing.is_empty()).then(|| Error::new(Code::Incomplete, "", format!("it is partial: it lacks shard {shards}")))
 }
 
-fn of_another_size(generation: &Generation, snapshot: &BucketArchive) -> Option<Error> {
-    let listed = generation.manifest.as_ref()?.archives.iter().find(|listed| listed.key == snapshot.key)?;
+fn of_another_size(generation: &Generation, snapshot: &BucketSnapshot) -> Option<Error> {
+    let listed = generation.manifest.as_ref()?.snapshots.iter().find(|listed| listed.key == snapshot.key)?;
     (listed.bytes != snapshot.bytes).then(|| {
         let cause = format!(
             "it has {} bytes and its manifest says {}: it is not the snapshot that was made",
@@ -86,14 +86,14 @@ fn of_another_size(generation: &Generation, snapshot: &BucketArchive) -> Option<
     })
 }
 
-async fn describe(store: &dyn ObjectStore, snapshot: &BucketArchive) -> Result<Described, Error> {
+async fn describe(store: &dyn ObjectStore, snapshot: &BucketSnapshot) -> Result<Described, Error> {
     let thing = || format!("`{}`", snapshot.name);
-    let description = archive::describe(store, &snapshot.key, snapshot.bytes).await;
+    let description = snapshot_file::describe(store, &snapshot.key, snapshot.bytes).await;
     let description = description.map_err(|error| Error::from(error).of(thing()))?;
     for shard in description.shards.values().filter(|shard| shard.has_data) {
         made_by(shard.this_peer, snapshot.peer).map_err(|error| error.of(thing()))?;
     }
-    Ok(Described { archive: snapshot.clone(), description })
+    Ok(Described { snapshot: snapshot.clone(), description })
 }
 
 /// Holds what the snapshots say of the collection against what Qdrant can be told.
@@ -112,17 +112,17 @@ fn can_be_made(snapshots: &[Described]) -> Result<(), Error> {
 ///
 /// # Errors
 /// Says what is missing, or which of them do not belong together.
-pub fn complete(archives: &[Described]) -> Result<(), Error> {
+pub fn complete(snapshots: &[Described]) -> Result<(), Error> {
     let incomplete = |cause: String| Error::new(Code::Incomplete, "", cause);
-    let Some(first) = archives.first() else { return Err(incomplete("there is no snapshot".to_owned())) };
-    for other in archives {
+    let Some(first) = snapshots.first() else { return Err(incomplete("there is no snapshot".to_owned())) };
+    for other in snapshots {
         let (a, b) = (&first.description, &other.description);
         if a.uuid != b.uuid {
             let cause = format!(
                 "`{}` and `{}` come from different collections of this name (uuid {} and {}): from two clusters with \
                  one bucket, or from before and after the collection was made anew",
-                first.archive.name,
-                other.archive.name,
+                first.snapshot.name,
+                other.snapshot.name,
                 a.uuid.as_deref().unwrap_or("none"),
                 b.uuid.as_deref().unwrap_or("none"),
             );
@@ -130,12 +130,12 @@ pub fn complete(archives: &[Described]) -> Result<(), Error> {
         }
         if a.shards.keys().ne(b.shards.keys()) || a.shard_number != b.shard_number {
             let cause =
-                format!("`{}` and `{}` disagree on the collection's shards", first.archive.name, other.archive.name);
+                format!("`{}` and `{}` disagree on the collection's shards", first.snapshot.name, other.snapshot.name);
             return Err(incomplete(cause));
         }
     }
     let good: BTreeSet<u32> =
-        archives.iter().flat_map(Described::shards).filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
+        snapshots.iter().flat_map(Described::shards).filter(|(_, good)| *good).map(|(shard, _)| shard).collect();
     let missing: Vec<String> =
         first.description.shards.keys().filter(|shard| !good.contains(shard)).map(u32::to_string).collect();
     if !missing.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::delete;
 use crate::context::Context;
 use crate::error::Error;
-use crate::generations::{self, BucketArchive, Generation};
+use crate::generations::{self, BucketSnapshot, Generation};
 use crate::lock::{BackupAtWork, BackupsAtWork, Maker, Work};
 use crate::naming::SnapshotFilter;
 use crate::report::Item;
@@ -24,8 +24,8 @@ pub async fn prune_legacy(
     bucket: &dyn ObjectStore,
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<(), Error> {
-    let mut all: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
-    for snapshot in generations::archives_in(bucket, &SnapshotFilter::new("")).await? {
+    let mut all: BTreeMap<String, Vec<BucketSnapshot>> = BTreeMap::new();
+    for snapshot in generations::snapshots_in(bucket, &SnapshotFilter::new("")).await? {
         if wanted(&snapshot.collection) {
             all.entry(snapshot.collection.clone()).or_default().push(snapshot);
         }
@@ -59,7 +59,7 @@ fn spare(
     records: &[Record],
     collection: &str,
     doomed: Vec<Generation>,
-) -> Vec<BucketArchive> {
+) -> Vec<BucketSnapshot> {
     let mut going = Vec::new();
     for Generation { snapshots, manifest } in doomed {
         let by = at_work.iter().find(|backup| match &manifest {
@@ -88,7 +88,7 @@ async fn doomed(
     context: &Context,
     bucket: &dyn ObjectStore,
     collection: &str,
-    snapshots: Vec<BucketArchive>,
+    snapshots: Vec<BucketSnapshot>,
 ) -> Result<Vec<Generation>, Error> {
     let mut generations = generations::of_collection(bucket, collection, snapshots, usize::MAX).await?;
     generations.reverse();
@@ -122,7 +122,7 @@ async fn remove(
     context: &Context,
     bucket: &dyn ObjectStore,
     collection: &str,
-    doomed: Vec<BucketArchive>,
+    doomed: Vec<BucketSnapshot>,
 ) -> Result<(), Error> {
     if context.settings.dry_run {
         for snapshot in &doomed {
@@ -149,7 +149,7 @@ async fn remove(
 async fn forget(bucket: &dyn ObjectStore, collection: &str, keys: &BTreeSet<&str>) -> Result<(), Error> {
     for (key, bytes) in generations::manifests(bucket, collection).await? {
         let Some(manifest) = generations::read(bucket, collection, &key, bytes).await? else { continue };
-        if manifest.archives.iter().any(|listed| keys.contains(listed.key.as_str())) {
+        if manifest.snapshots.iter().any(|listed| keys.contains(listed.key.as_str())) {
             bucket.delete(&key).await?;
         }
     }

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inventory::{Inventory, plain, snapshot_of};
-use crate::archive::{self, ArchiveError};
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{BackupsAtWork, Maker};
 use crate::report::Item;
 use crate::sets::{self, StreamedKey};
+use crate::snapshot_file::{self, SnapshotFileError};
 use crate::source::{self, Record};
 use crate::store::{Object, ObjectStore};
 
@@ -83,12 +83,12 @@ async fn maker(bucket: &dyn ObjectStore, known: &Known, object: &Object) -> Opti
     if streamed.as_ref().is_some_and(|streamed| !known.sources.contains(&streamed.source)) {
         return None;
     }
-    match (archive::check_shard(bucket, &object.key, object.bytes).await, streamed) {
+    match (snapshot_file::check_shard(bucket, &object.key, object.bytes).await, streamed) {
         (Ok(peer), _) if !known.peers.contains(&peer) => None,
-        (Err(ArchiveError::Unreadable(_)), _) => None,
+        (Err(SnapshotFileError::Unreadable(_)), _) => None,
         (_, Some(streamed)) => Some(Maker::Source(streamed.source)),
         (Ok(peer), None) => Some(Maker::Peer(peer)),
-        (Err(ArchiveError::Broken(_)), None) => Some(Maker::Unknown),
+        (Err(SnapshotFileError::Broken(_)), None) => Some(Maker::Unknown),
     }
 }
 

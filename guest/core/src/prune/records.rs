@@ -141,8 +141,8 @@ impl Backups<'_> {
             started.extend(sets.iter().filter_map(|set| set.id.started()));
             names.extend(sets.iter().map(|set| format!("{collection}/{}", set.id)));
         }
-        let mut note = |snapshot: generations::BucketArchive| started.extend([snapshot.started]);
-        generations::each_archive_in(self.store, &SnapshotFilter::new(""), &mut note).await?;
+        let mut note = |snapshot: generations::BucketSnapshot| started.extend([snapshot.started]);
+        generations::each_snapshot_in(self.store, &SnapshotFilter::new(""), &mut note).await?;
         Ok(self.listed.get_or_init(|| Listed { sets: names, started }))
     }
 }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::inventory::{Inventory, Listed};
 use crate::context::Context;
 use crate::error::{Code, Error};
-use crate::generations::{self, BucketArchive};
+use crate::generations::{self, BucketSnapshot};
 use crate::naming::SnapshotFilter;
 use crate::qdrant::{Cluster, discover_source};
 use crate::report::Item;
@@ -146,8 +146,8 @@ impl Scope {
     /// The bucket can't be listed.
     pub async fn sources_here(&self, store: &dyn ObjectStore) -> Result<BTreeSet<SourceId>, Error> {
         let mut peers = BTreeSet::new();
-        let mut note = |snapshot: BucketArchive| peers.extend([snapshot.peer]);
-        generations::each_archive_in(store, &SnapshotFilter::new(""), &mut note).await?;
+        let mut note = |snapshot: BucketSnapshot| peers.extend([snapshot.peer]);
+        generations::each_snapshot_in(store, &SnapshotFilter::new(""), &mut note).await?;
         let mut here = self.here.borrow().clone();
         let of = self.records.iter().filter(|record| !record.peers().is_disjoint(&peers));
         here.extend(of.map(|record| record.id.clone()));

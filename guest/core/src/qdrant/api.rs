@@ -218,7 +218,7 @@ impl Client {
         self.read(Method::GET, &path, None, Effect::Idempotent).await
     }
 
-    /// Makes an archive of this peer's own replica of a shard. `None`: accepted, not done yet.
+    /// Makes a snapshot of this peer's own replica of a shard. `None`: accepted, not done yet.
     pub async fn create_shard_snapshot(
         &self,
         collection: &str,
@@ -229,7 +229,7 @@ impl Client {
         self.call(Method::POST, &path, None, Effect::Work).await
     }
 
-    /// The archives of a shard: of all peers where they are in S3, of this peer where on its disk.
+    /// The snapshots of a shard: of all peers where they are in S3, of this peer where on its disk.
     pub async fn shard_snapshots(&self, collection: &str, shard: u32) -> Result<Vec<SnapshotDescription>, QdrantError> {
         let path = format!("/collections/{}/shards/{shard}/snapshots", segment(collection));
         self.read(Method::GET, &path, None, Effect::Idempotent).await
@@ -243,7 +243,7 @@ impl Client {
         optional(self.read::<Value>(Method::DELETE, &path, None, Effect::Idempotent).await).map(drop)
     }
 
-    /// Makes this peer fetch a shard archive and put it in place of its replica. Other peers' replicas are left
+    /// Makes this peer fetch a shard snapshot and put it in place of its replica. Other peers' replicas are left
     /// alone (`no_sync`). With a checksum (SHA-256, 64 hexadecimal digits) Qdrant refuses any other bytes.
     pub async fn recover_shard(
         &self,
@@ -260,7 +260,7 @@ impl Client {
         self.confirm(Method::PUT, &path, &body, Effect::Work).await
     }
 
-    /// Makes this peer fetch a collection archive and put its shards in place. Other peers' replicas are left
+    /// Makes this peer fetch a collection snapshot and put its shards in place. Other peers' replicas are left
     /// alone (`no_sync`). The answer means that the work is done here, not that the cluster has settled.
     pub async fn recover(&self, collection: &str, location: &PresignedUrl) -> Result<(), QdrantError> {
         let path = format!("/collections/{}/snapshots/recover?wait=true", segment(collection));

@@ -57,7 +57,7 @@ impl QdrantError {
             if text.contains(&format!("Collection `{collection}` doesn't exist")))
     }
 
-    /// True when the peer can't fetch an archive by a link: it is configured not to, its file system has no room for the
+    /// True when the peer can't fetch a snapshot by a link: it is configured not to, its file system has no room for the
     /// name (Qdrant puts a link's last segment into the name of a folder), or the store does not let it, or can't be
     /// reached from there. Nothing was put in place then.
     pub fn refuses_links(&self) -> bool {
@@ -199,7 +199,7 @@ fn wider_rule(target: &str) -> String {
 /// What Qdrant says where `service.enable_snapshot_url_recovery` is off.
 const LINKS_DISABLED: &str = "recovery from remote URLs is disabled";
 
-/// True where Qdrant says that it could not read an archive from where a link leads.
+/// True where Qdrant says that it could not read a snapshot from where a link leads.
 fn not_fetched(text: &str) -> bool {
     text.contains("Failed to download") || text.contains("Http request error")
 }

@@ -22,7 +22,7 @@ impl Client {
         &self,
         collection: &str,
         shard: u32,
-        archive: &mut dyn Body,
+        snapshot: &mut dyn Body,
         length: u64,
         checksum: Option<&str>,
     ) -> Result<(), QdrantError> {
@@ -38,7 +38,7 @@ impl Client {
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"snapshot\"; filename=\"shard-{shard}.snapshot\"\r\n\
                  Content-Type: application/octet-stream\r\n\r\n"
             )),
-            archive,
+            snapshot,
             after: Some(format!("\r\n--{boundary}--\r\n")),
         };
         let around = [&parts.before, &parts.after].into_iter().flatten().map(String::len).sum::<usize>() as u64;
@@ -65,7 +65,7 @@ impl Client {
 /// A form with one file (RFC 7578).
 struct Parts<'a> {
     before: Option<String>,
-    archive: &'a mut dyn Body,
+    snapshot: &'a mut dyn Body,
     after: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl Body for Parts<'_> {
             if self.after.is_none() {
                 return Ok(None);
             }
-            match self.archive.chunk().await? {
+            match self.snapshot.chunk().await? {
                 Some(chunk) => Ok(Some(chunk)),
                 None => Ok(self.after.take().map(String::into_bytes)),
             }

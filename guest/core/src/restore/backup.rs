@@ -9,7 +9,7 @@ use crate::error::Error;
 /// A chosen backup of one collection.
 pub enum Backup {
     /// Snapshots that peers made of their parts.
-    Archives(Selection),
+    Snapshots(Selection),
     /// One snapshot of each shard.
     Set(SetSelection),
 }
@@ -18,7 +18,7 @@ impl Backup {
     /// The collection's name on the target.
     pub fn collection(&self) -> &str {
         match self {
-            Self::Archives(selection) => &selection.collection,
+            Self::Snapshots(selection) => &selection.collection,
             Self::Set(selection) => &selection.name,
         }
     }
@@ -26,7 +26,7 @@ impl Backup {
     /// Its name when it was backed up.
     pub fn was(&self) -> &str {
         match self {
-            Self::Archives(selection) => &selection.collection,
+            Self::Snapshots(selection) => &selection.collection,
             Self::Set(selection) => &selection.manifest.collection,
         }
     }
@@ -34,7 +34,7 @@ impl Backup {
     /// The aliases that a manifest names.
     pub fn aliases(&self) -> &[String] {
         match self {
-            Self::Archives(selection) => selection.manifest.as_ref().map_or(&[], |manifest| &manifest.aliases),
+            Self::Snapshots(selection) => selection.manifest.as_ref().map_or(&[], |manifest| &manifest.aliases),
             Self::Set(selection) => &selection.manifest.aliases,
         }
     }
@@ -42,7 +42,7 @@ impl Backup {
     /// The versions of Qdrant that made the snapshots; `None` where nobody wrote them down.
     pub(super) fn versions(&self) -> Option<Vec<&str>> {
         let (peers, one) = match self {
-            Self::Archives(selection) => (selection.manifest.as_ref().map(|manifest| &manifest.peers), None),
+            Self::Snapshots(selection) => (selection.manifest.as_ref().map(|manifest| &manifest.peers), None),
             Self::Set(selection) => {
                 let manifest = &selection.manifest;
                 (manifest.source.as_ref().map(|source| &source.peers), Some(manifest.qdrant_version.as_str()))
@@ -54,7 +54,7 @@ impl Backup {
 
     pub(super) fn plan(&self, target: &Target) -> Result<Plan, Error> {
         match self {
-            Self::Archives(selection) => plan(selection, target),
+            Self::Snapshots(selection) => plan(selection, target),
             Self::Set(selection) => selection.plan(target),
         }
     }
@@ -62,8 +62,8 @@ impl Backup {
     /// The names of its snapshots.
     pub(super) fn names(&self) -> Vec<&str> {
         match self {
-            Self::Archives(selection) => {
-                selection.archives.iter().map(|archive| archive.archive.name.as_str()).collect()
+            Self::Snapshots(selection) => {
+                selection.snapshots.iter().map(|snapshot| snapshot.snapshot.name.as_str()).collect()
             }
             Self::Set(selection) => {
                 selection.manifest.shards.iter().map(|shard| shard.snapshot_name.as_str()).collect()

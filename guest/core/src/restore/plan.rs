@@ -23,9 +23,9 @@ pub struct Plan {
     pub indexes: BTreeMap<String, Value>,
     /// The shard keys in the order in which they are created, each with its shard ids.
     pub shard_keys: Vec<ShardKey>,
-    /// The archives, each with the peer that gets it. Those of one peer go in this order, one after another.
+    /// The snapshots, each with the peer that gets it. Those of one peer go in this order, one after another.
     pub recoveries: Vec<Recovery>,
-    /// Where the archives bring the data: the layout before recovery.
+    /// Where the snapshots bring the data: the layout before recovery.
     pub placement: Placement,
     /// Replicas with data that can't be trusted: made anew from a good one.
     pub stale: Placement,
@@ -33,7 +33,7 @@ pub struct Plan {
     pub wanted: Placement,
     /// How many points the whole collection may have, as far as a manifest knows.
     pub total: Option<Bounds>,
-    /// The configuration that it had: `config` as `GET /collections/{c}` and an archive's `config.json` have it.
+    /// The configuration that it had: `config` as `GET /collections/{c}` and a snapshot's `config.json` have it.
     pub config: Value,
     /// The version of Qdrant that made it, where it is known.
     pub version: Option<String>,
@@ -104,7 +104,7 @@ impl Plan {
     }
 }
 
-/// One archive for one peer.
+/// One snapshot for one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
     /// The peer.
@@ -117,8 +117,8 @@ pub struct Recovery {
     pub bytes: u64,
     /// Its shards with the number of points that the manifest gives for them.
     pub shards: BTreeMap<u32, Option<Bounds>>,
-    /// For an archive of one shard.
-    pub shard: Option<ShardArchive>,
+    /// For a snapshot of one shard.
+    pub shard: Option<ShardSnapshot>,
 }
 
 impl Recovery {
@@ -129,14 +129,14 @@ impl Recovery {
     }
 }
 
-/// What is to be known of an archive of one shard.
+/// What is to be known of a snapshot of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardArchive {
+pub struct ShardSnapshot {
     /// The shard.
     pub id: u32,
     /// SHA-256, where the manifest has it: Qdrant refuses other bytes.
     pub checksum: Option<String>,
-    /// True where it is the shard's folder in an archive of the whole collection. Qdrant can't take it out of that, so
+    /// True where it is the shard's folder in a snapshot of the whole collection. Qdrant can't take it out of that, so
     /// it is sent.
     pub in_collection: bool,
 }

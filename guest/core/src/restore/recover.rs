@@ -11,11 +11,11 @@ use super::expected::Bounds;
 use super::job::Job;
 use super::place::Placed;
 use super::plan::{Plan, Recovery};
-use crate::archive::{self, Assembly, Piece};
 use crate::context::Context;
 use crate::qdrant::{Client, QdrantError};
 use crate::report::Item;
 use crate::retry::{Fault, Nature};
+use crate::snapshot_file::{self, Assembly, Piece};
 
 /// A collection whose replicas have their data.
 pub(super) struct Recovered {
@@ -183,7 +183,7 @@ impl Sending<'_> {
     /// Sends the snapshot, shard by shard.
     async fn upload(&self) -> Result<(), Failure> {
         let &Self { job: &Job { store: bucket, .. }, recovery, .. } = self;
-        let before = |error: archive::ArchiveError| Failure::Before(error.into());
+        let before = |error: snapshot_file::SnapshotFileError| Failure::Before(error.into());
         let gone = || Error::new(Code::SnapshotMissing, format!("the object `{}`", recovery.key), "it is gone");
         let stored = bucket.size(&recovery.key).await.map_err(Failure::Before)?;
         let stored = stored.ok_or_else(|| Failure::Before(gone()))?;
@@ -192,7 +192,8 @@ impl Sending<'_> {
             return self.send(shard.id, stored, &whole, shard.checksum.as_deref()).await;
         }
         for shard in recovery.shards.keys() {
-            let pieces = archive::shard_of_collection(bucket, &recovery.key, stored, *shard).await.map_err(before)?;
+            let pieces =
+                snapshot_file::shard_of_collection(bucket, &recovery.key, stored, *shard).await.map_err(before)?;
             self.send(*shard, stored, &pieces, None).await?;
         }
         Ok(())
@@ -202,10 +203,10 @@ impl Sending<'_> {
     async fn send(&self, shard: u32, stored: u64, pieces: &[Piece], checksum: Option<&str>) -> Result<(), Failure> {
         let &Self { job: &Job { store: bucket, plan, .. }, client, recovery } = self;
         let sent = client.retries().run(async || {
-            let mut archive = Assembly::new(bucket, &recovery.key, stored, pieces.to_vec());
-            let length = archive.length();
-            let answer = client.upload_shard(&plan.collection, shard, &mut archive, length, checksum).await;
-            match (answer, archive.failure()) {
+            let mut snapshot = Assembly::new(bucket, &recovery.key, stored, pieces.to_vec());
+            let length = snapshot.length();
+            let answer = client.upload_shard(&plan.collection, shard, &mut snapshot, length, checksum).await;
+            match (answer, snapshot.failure()) {
                 (Ok(()), _) => Ok(()),
                 (Err(_), Some(failure)) => Err(Failure::Before(failure.clone())),
                 (Err(error), None) => Err(Failure::Qdrant(error)),

@@ -22,7 +22,7 @@ use crate::report::{self, Item};
 use crate::reporter::size;
 use crate::store::ObjectStore;
 
-/// Chooses the backup of one collection when its turn comes: what archives say of themselves is not kept for
+/// Chooses the backup of one collection when its turn comes: what snapshots say of themselves is not kept for
 /// thousands of collections. An item says why there is none.
 pub type Choice<'a> = LocalBoxFuture<'a, Result<Rc<Backup>, Item>>;
 

@@ -1,7 +1,7 @@
 //! Which backup of a collection to restore: the newest good generation of its snapshots.
 
 use crate::error::{Code, Error};
-use crate::generations::{self, BucketArchive, Described, of_generation};
+use crate::generations::{self, BucketSnapshot, Described, of_generation};
 use crate::manifest::Manifest;
 use crate::report::Item;
 use crate::sets::quality;
@@ -13,7 +13,7 @@ pub struct Selection {
     /// The collection.
     pub collection: String,
     /// Its snapshots with what each says about itself.
-    pub archives: Vec<Described>,
+    pub snapshots: Vec<Described>,
     /// The manifest that lists them, where there is one.
     pub manifest: Option<Manifest>,
     /// Older or incomplete backups of the same collection, each named with the reason.
@@ -28,18 +28,18 @@ pub struct Selection {
 pub async fn select(
     bucket: &dyn ObjectStore,
     collection: &str,
-    archives: Vec<BucketArchive>,
+    snapshots: Vec<BucketSnapshot>,
 ) -> Result<Selection, Error> {
-    let mut candidates = generations::of_collection(bucket, collection, archives, 1).await?.into_iter();
+    let mut candidates = generations::of_collection(bucket, collection, snapshots, 1).await?.into_iter();
     let mut skipped = Vec::new();
     let mut refused = Vec::new();
     while let Some(generation) = candidates.next() {
         match of_generation(bucket, &generation).await {
-            Ok(archives) => {
+            Ok(snapshots) => {
                 let older = candidates.flat_map(|older| older.snapshots);
-                skipped.extend(older.map(|archive| skip(archive, "there is a newer backup")));
+                skipped.extend(older.map(|snapshot| skip(snapshot, "there is a newer backup")));
                 let manifest = generation.manifest;
-                return Ok(Selection { collection: collection.to_owned(), archives, manifest, skipped });
+                return Ok(Selection { collection: collection.to_owned(), snapshots, manifest, skipped });
             }
             Err(wrong) => {
                 let (names, cause) = (generation.names(), quality::as_one(&wrong));
@@ -48,7 +48,7 @@ pub async fn select(
                     return Err(cause.of(names).advice(advice));
                 }
                 let why = cause.to_string();
-                skipped.extend(generation.snapshots.into_iter().map(|archive| skip(archive, &why)));
+                skipped.extend(generation.snapshots.into_iter().map(|snapshot| skip(snapshot, &why)));
                 refused.push(format!("{names}: {cause}"));
             }
         }
@@ -56,6 +56,6 @@ pub async fn select(
     Err(Error::new(Code::Incomplete, "", format!("no backup of it can be restored: {}", refused.join("; "))))
 }
 
-fn skip(archive: BucketArchive, cause: &str) -> Item {
-    Item::skipped("snapshot", cause).collection(archive.collection).name(archive.name).bytes(archive.bytes)
+fn skip(snapshot: BucketSnapshot, cause: &str) -> Item {
+    Item::skipped("snapshot", cause).collection(snapshot.collection).name(snapshot.name).bytes(snapshot.bytes)
 }

@@ -1,4 +1,4 @@
-//! From a set to a plan: every replica gets the archive of its shard, all at once.
+//! From a set to a plan: every replica gets the snapshot of its shard, all at once.
 
 use crate::context::Context;
 use crate::error::{Code, Error};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::body;
 use super::expected::Bounds;
 use super::layout::Placement;
-use super::plan::{Plan, Recovery, Role, ShardArchive, Target, with_more_replicas};
+use super::plan::{Plan, Recovery, Role, ShardSnapshot, Target, with_more_replicas};
 use super::shard_keys::{note_replicas, of_shards, replicas_of};
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, Found, Level, RecordedContent, SetId, SetManifest};
@@ -166,7 +166,7 @@ impl SetSelection {
                     key: shard.s3_key.clone(),
                     bytes: shard.size.unwrap_or_default(),
                     shards: [(shard.id, Bounds::of(shard.points))].into_iter().collect(),
-                    shard: Some(ShardArchive {
+                    shard: Some(ShardSnapshot {
                         id: shard.id,
                         checksum: Some(shard.checksum.clone()).filter(|checksum| !checksum.is_empty()),
                         in_collection: false,
@@ -335,7 +335,7 @@ mod tests {
         assert!(selection.plan(&cluster(&[1])).unwrap_err().to_string().contains("which shard key"));
     }
 
-    /// Whatever the set's layout, its states, and the target's peers: every replica gets the archive of its own shard and
+    /// Whatever the set's layout, its states, and the target's peers: every replica gets the snapshot of its own shard and
     /// none twice, nothing goes to a peer outside the target, and there are as many replicas as there can be.
     #[test]
     fn every_replica_gets_the_snapshot_of_its_shard_in_the_target() {

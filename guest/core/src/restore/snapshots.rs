@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::job::Job;
 use super::plan::Recovery;
-use crate::archive;
 use crate::concurrent;
 use crate::error::{Code, Error};
+use crate::snapshot_file;
 
 /// How many snapshots are read at the same time.
 const AT_ONCE: usize = 4;
@@ -38,10 +38,10 @@ pub(super) async fn check(job: &Job<'_>) -> Result<(), Error> {
 
 async fn check_one(job: &Job<'_>, recovery: &Recovery) -> Result<(), Error> {
     let Some(expected) = recovery.shard.as_ref().and_then(|shard| shard.checksum.as_deref()) else {
-        archive::check_shard(job.store, &recovery.key, recovery.bytes).await?;
+        snapshot_file::check_shard(job.store, &recovery.key, recovery.bytes).await?;
         return Ok(());
     };
-    let found = archive::sha256(job.store, &recovery.key, recovery.bytes).await?;
+    let found = snapshot_file::sha256(job.store, &recovery.key, recovery.bytes).await?;
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
     }

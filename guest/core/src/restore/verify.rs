@@ -12,8 +12,8 @@ use super::equalise::{Counts, Equalised, counts_in};
 use super::expected::{Judgement, Kind};
 use super::job::Job;
 use super::settle;
-use crate::archive;
 use crate::error::{Code, Error};
+use crate::snapshot_file;
 
 /// How sure it is that a collection is as it was backed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,7 +204,7 @@ async fn ends_empty(job: &Job<'_>, shard: u32) -> Result<Option<String>, Error> 
         let in_collection = recovery.shard.as_ref().is_none_or(|shard| shard.in_collection);
         let folder = if in_collection { format!("{shard}/") } else { String::new() };
         let bytes = job.store.size(&recovery.key).await?.unwrap_or(recovery.bytes);
-        match archive::has_points(job.store, &recovery.key, bytes, &folder).await? {
+        match snapshot_file::has_points(job.store, &recovery.key, bytes, &folder).await? {
             Some(true) => {
                 let cause = format!("shard {shard} ends empty, and its snapshot `{}` has points", recovery.name);
                 return Err(failed(cause));

@@ -1,6 +1,6 @@
-//! Which version of Qdrant may restore which archive.
+//! Which version of Qdrant may restore which snapshot.
 //!
-//! Qdrant's rule: the same minor version or the next one; an archive of a newer version is not read, and minor
+//! Qdrant's rule: the same minor version or the next one; a snapshot of a newer version is not read, and minor
 //! versions are not skipped (Qdrant documentation, "Snapshots" and "Upgrades"). The server itself checks nothing.
 
 use crate::error::{Code, Error};

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::body;
 use super::expected::Bounds;
 use super::layout::Placement;
-use super::plan::{Plan, Recovery, Role, ShardArchive, Target, with_more_replicas};
+use super::plan::{Plan, Recovery, Role, ShardSnapshot, Target, with_more_replicas};
 use super::selection::Selection;
 use super::shard_keys::{in_order, note_replicas, replicas_of};
 use crate::error::{Code, Error};
@@ -22,7 +22,7 @@ use crate::sets::RecordedContent;
 /// # Errors
 /// It can't come out right: says why.
 pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
-    let first = selection.archives.first().ok_or_else(|| Error::new(Code::Incomplete, "", "there is no snapshot"))?;
+    let first = selection.snapshots.first().ok_or_else(|| Error::new(Code::Incomplete, "", "there is no snapshot"))?;
     let description = &first.description;
     target.takes(description.custom_sharding)?;
     let factor = usize::try_from(description.replication_factor).unwrap_or(1).max(1);
@@ -43,7 +43,7 @@ pub fn plan(selection: &Selection, target: &Target) -> Result<Plan, Error> {
              place of the good data of shard {shard}"
         );
         return Err(Error::new(Code::Unsupported, "", cause)
-            .advice(format!("restore it into a cluster of {} peers", selection.archives.len())));
+            .advice(format!("restore it into a cluster of {} peers", selection.snapshots.len())));
     }
     let wanted = with_more_replicas(&placement, &|shard| replicas_of(&shard_keys, shard, factor), &target.peers);
     let (create, finish) = body::of(&description.config)?;
@@ -95,8 +95,8 @@ fn differ(recoveries: &[Recovery]) -> bool {
 fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Placement) {
     let mut good_at: BTreeMap<(u32, u64), bool> = BTreeMap::new();
     for recovery in recoveries {
-        let archive = selection.archives.iter().find(|archive| archive.archive.key == recovery.key);
-        for (shard, good) in archive.into_iter().flat_map(Described::shards) {
+        let snapshot = selection.snapshots.iter().find(|snapshot| snapshot.snapshot.key == recovery.key);
+        for (shard, good) in snapshot.into_iter().flat_map(Described::shards) {
             if recovery.shards.contains_key(&shard) {
                 good_at.insert((shard, recovery.peer), good);
             }
@@ -116,21 +116,25 @@ fn placements(selection: &Selection, recoveries: &[Recovery]) -> (Placement, Pla
 /// Gives every snapshot with data to a peer of the target: its own where that is among them, else one that has
 /// as few of the same shards as possible, then as few bytes.
 fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
-    let mut archives: Vec<&Described> =
-        selection.archives.iter().filter(|archive| archive.shards().next().is_some()).collect();
+    let mut snapshots: Vec<&Described> =
+        selection.snapshots.iter().filter(|snapshot| snapshot.shards().next().is_some()).collect();
     if !target.distributed {
-        return for_one_server(selection, &archives, target.peers.first().copied().unwrap_or_default());
+        return for_one_server(selection, &snapshots, target.peers.first().copied().unwrap_or_default());
     }
     // Own peers first, then the largest: these leave the least choice.
-    archives.sort_by_key(|archive| {
-        (!target.peers.contains(&archive.archive.peer), std::cmp::Reverse(archive.archive.bytes), archive.archive.peer)
+    snapshots.sort_by_key(|snapshot| {
+        (
+            !target.peers.contains(&snapshot.snapshot.peer),
+            std::cmp::Reverse(snapshot.snapshot.bytes),
+            snapshot.snapshot.peer,
+        )
     });
     let mut given: BTreeMap<u64, (BTreeSet<u32>, u64)> =
         target.peers.iter().map(|peer| (*peer, (BTreeSet::new(), 0))).collect();
     let mut recoveries = Vec::new();
-    for archive in archives {
-        let shards: BTreeSet<u32> = archive.shards().map(|(shard, _)| shard).collect();
-        let own = Some(archive.archive.peer).filter(|peer| target.peers.contains(peer));
+    for snapshot in snapshots {
+        let shards: BTreeSet<u32> = snapshot.shards().map(|(shard, _)| shard).collect();
+        let own = Some(snapshot.snapshot.peer).filter(|peer| target.peers.contains(peer));
         let fewest = given
             .iter()
             .min_by_key(|(peer, (has, bytes))| (has.intersection(&shards).count(), *bytes, **peer))
@@ -138,18 +142,18 @@ fn assign(selection: &Selection, target: &Target) -> Vec<Recovery> {
         let Some(peer) = own.or(fewest) else { continue };
         if let Some((has, bytes)) = given.get_mut(&peer) {
             has.extend(&shards);
-            *bytes = bytes.saturating_add(archive.archive.bytes);
+            *bytes = bytes.saturating_add(snapshot.snapshot.bytes);
         }
-        recoveries.push((archive, recovery(selection, archive, peer)));
+        recoveries.push((snapshot, recovery(selection, snapshot, peer)));
     }
     // Of two snapshots with the same shard on one peer the later wins: those with doubtful data go first.
-    recoveries.sort_by_key(|(archive, recovery)| {
-        (recovery.peer, archive.shards().all(|(_, good)| good), archive.archive.started)
+    recoveries.sort_by_key(|(snapshot, recovery)| {
+        (recovery.peer, snapshot.shards().all(|(_, good)| good), snapshot.snapshot.started)
     });
     let mut ordered = Vec::new();
     while !recoveries.is_empty() {
-        let is_spoilt = |(archive, recovery): &(&Described, Recovery)| {
-            recoveries.iter().any(|(other, its)| its.peer == recovery.peer && spoils(other, archive))
+        let is_spoilt = |(snapshot, recovery): &(&Described, Recovery)| {
+            recoveries.iter().any(|(other, its)| its.peer == recovery.peer && spoils(other, snapshot))
         };
         // Where each spoils another there is no good order, and the plan is refused.
         let next = recoveries.iter().position(|one| !is_spoilt(one)).unwrap_or_default();
@@ -166,28 +170,28 @@ fn spoils(later: &Described, earlier: &Described) -> bool {
 
 /// A server without clustering takes a snapshot only where it has every shard (Qdrant: "Can't restore snapshot in local
 /// mode with missing data at shard"). Where none has, it gets the shards one by one, each from a good replica.
-fn for_one_server(selection: &Selection, archives: &[&Described], peer: u64) -> Vec<Recovery> {
-    let good_shards = |archive: &Described| archive.shards().filter(|(_, good)| *good).count();
-    let best = archives.iter().max_by_key(|archive| (good_shards(archive), archive.archive.started));
+fn for_one_server(selection: &Selection, snapshots: &[&Described], peer: u64) -> Vec<Recovery> {
+    let good_shards = |snapshot: &Described| snapshot.shards().filter(|(_, good)| *good).count();
+    let best = snapshots.iter().max_by_key(|snapshot| (good_shards(snapshot), snapshot.snapshot.started));
     let shards = || best.iter().flat_map(|best| best.description.shards.keys());
     if let Some(whole) = best.filter(|best| good_shards(best) == best.description.shards.len()) {
         return vec![recovery(selection, whole, peer)];
     }
     let mut recoveries = Vec::new();
     for id in shards() {
-        let holders = archives.iter().filter_map(|archive| {
-            let good = archive.shards().find(|(shard, _)| shard == id)?.1;
-            let all = recovery(selection, archive, peer);
+        let holders = snapshots.iter().filter_map(|snapshot| {
+            let good = snapshot.shards().find(|(shard, _)| shard == id)?.1;
+            let all = recovery(selection, snapshot, peer);
             let count = all.shards.get(id).copied().flatten();
             let most = count.map(|bounds| bounds.most);
-            let bytes = archive.description.shards.get(id).map_or(0, |shard| shard.bytes);
+            let bytes = snapshot.description.shards.get(id).map_or(0, |shard| shard.bytes);
             let one = Recovery {
                 bytes,
                 shards: [(*id, count)].into_iter().collect(),
-                shard: Some(ShardArchive { id: *id, checksum: None, in_collection: true }),
+                shard: Some(ShardSnapshot { id: *id, checksum: None, in_collection: true }),
                 ..all
             };
-            Some(((good, most, archive.archive.started), one))
+            Some(((good, most, snapshot.snapshot.started), one))
         });
         // Of good replicas the one with the most points has seen the most writes.
         let chosen = holders.max_by_key(|(worth, _)| *worth).map(|(_, one)| one);
@@ -196,19 +200,19 @@ fn for_one_server(selection: &Selection, archives: &[&Described], peer: u64) -> 
     recoveries
 }
 
-fn recovery(selection: &Selection, archive: &Described, peer: u64) -> Recovery {
+fn recovery(selection: &Selection, snapshot: &Described, peer: u64) -> Recovery {
     let listed = selection
         .manifest
         .as_ref()
-        .and_then(|manifest| manifest.archives.iter().find(|listed| listed.key == archive.archive.key));
+        .and_then(|manifest| manifest.snapshots.iter().find(|listed| listed.key == snapshot.snapshot.key));
     let expected =
         |shard: &u32| listed.and_then(|listed| listed.shards.get(shard)).and_then(|points| Bounds::of(*points));
     Recovery {
         peer,
-        name: archive.archive.name.clone(),
-        key: archive.archive.key.clone(),
-        bytes: archive.archive.bytes,
-        shards: archive.shards().map(|(shard, _)| (shard, expected(&shard))).collect(),
+        name: snapshot.snapshot.name.clone(),
+        key: snapshot.snapshot.key.clone(),
+        bytes: snapshot.snapshot.bytes,
+        shards: snapshot.shards().map(|(shard, _)| (shard, expected(&shard))).collect(),
         shard: None,
     }
 }

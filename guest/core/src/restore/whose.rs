@@ -3,16 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::generations::{BucketArchive, each_archive_in};
+use crate::generations::{BucketSnapshot, each_snapshot_in};
 use time::OffsetDateTime;
 
-use crate::archive;
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
 use crate::naming::SnapshotFilter;
 use crate::qdrant::Cluster;
 use crate::sets::{self, Headed};
+use crate::snapshot_file;
 use crate::source::catalogue::{Catalogue, Origin};
 use crate::source::choice::{Why, choose};
 use crate::source::{self, Record, Source};
@@ -32,22 +32,22 @@ pub(crate) struct Samples(BTreeMap<u64, OfPeer>);
 struct OfPeer {
     count: u64,
     /// The newest first.
-    newest: Vec<BucketArchive>,
+    newest: Vec<BucketSnapshot>,
 }
 
 impl Samples {
     /// Takes note of a snapshot.
-    pub(crate) fn note(&mut self, archive: &BucketArchive) {
-        let of_peer = self.0.entry(archive.peer).or_default();
+    pub(crate) fn note(&mut self, snapshot: &BucketSnapshot) {
+        let of_peer = self.0.entry(snapshot.peer).or_default();
         of_peer.count += 1;
-        of_peer.newest.push(archive.clone());
-        of_peer.newest.sort_by_key(|archive| std::cmp::Reverse(archive.started));
+        of_peer.newest.push(snapshot.clone());
+        of_peer.newest.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.started));
         of_peer.newest.truncate(READ_OF_A_PEER);
     }
 
     /// Every peer with the number of its snapshots, and when the newest was begun.
     pub(crate) fn peers(&self) -> impl Iterator<Item = (u64, u64, Option<OffsetDateTime>)> {
-        self.0.iter().map(|(peer, of)| (*peer, of.count, of.newest.first().map(|archive| archive.started)))
+        self.0.iter().map(|(peer, of)| (*peer, of.count, of.newest.first().map(|snapshot| snapshot.started)))
     }
 
     /// Lists the bucket's.
@@ -56,7 +56,7 @@ impl Samples {
     /// The bucket can't be listed.
     async fn take(bucket: &dyn ObjectStore) -> Result<Self, Error> {
         let mut samples = Self::default();
-        each_archive_in(bucket, &SnapshotFilter::new(""), &mut |archive| samples.note(&archive)).await?;
+        each_snapshot_in(bucket, &SnapshotFilter::new(""), &mut |snapshot| samples.note(&snapshot)).await?;
         Ok(samples)
     }
 
@@ -67,9 +67,9 @@ impl Samples {
         let mut origins = Vec::new();
         let work = self.0.iter().map(|(peer, of_peer)| async {
             let mut peers = BTreeSet::from([*peer]);
-            for archive in of_peer.newest.iter().filter(|_| !recorded.contains(peer)) {
+            for snapshot in of_peer.newest.iter().filter(|_| !recorded.contains(peer)) {
                 // One that can't be read leaves its peer on its own, which joins nothing that does not belong together.
-                if let Ok(told) = archive::describe(bucket, &archive.key, archive.bytes).await {
+                if let Ok(told) = snapshot_file::describe(bucket, &snapshot.key, snapshot.bytes).await {
                     peers.extend(told.shards.values().flat_map(|shard| shard.replicas.keys()));
                     break;
                 }
@@ -93,7 +93,7 @@ pub(crate) struct Survey {
     /// Every set.
     pub sets: Vec<Headed>,
     /// The snapshots of whole collections.
-    pub archives: Samples,
+    pub snapshots: Samples,
     /// The sources.
     pub catalogue: Catalogue,
 }
@@ -105,10 +105,10 @@ pub(crate) struct Survey {
 pub(crate) async fn all_sources(context: &Context, bucket: &dyn ObjectStore) -> Result<Survey, Error> {
     let records = source::list_allowed(context, bucket).await?;
     let sets = sets::headers(bucket, &sets::list(bucket).await?).await;
-    let archives = Samples::take(bucket).await?;
-    let origins = archives.origins(bucket, &records).await;
+    let snapshots = Samples::take(bucket).await?;
+    let origins = snapshots.origins(bucket, &records).await;
     let catalogue = Catalogue::new(&records, origins_of(&sets).into_iter().chain(origins));
-    Ok(Survey { records, sets, archives, catalogue })
+    Ok(Survey { records, sets, snapshots, catalogue })
 }
 
 /// Whose backups one target gets.
@@ -155,7 +155,7 @@ impl KnownSets<'_> {
     pub(crate) const NONE: Self = Self { sets: &[], all: false };
 }
 
-/// Finds whose backups `cluster` gets. `sets` and `archives` are what the caller has read already; where these do not
+/// Finds whose backups `cluster` gets. `sets` and `snapshots` are what the caller has read already; where these do not
 /// tell, the rest of the bucket is read.
 ///
 /// # Errors
@@ -165,14 +165,14 @@ pub(crate) async fn of_target(
     bucket: &dyn ObjectStore,
     cluster: &Cluster,
     sets: KnownSets<'_>,
-    archives: Option<&Samples>,
+    snapshots: Option<&Samples>,
 ) -> Result<Whose, Error> {
     let peers = source::peers(cluster).await?;
     let records = source::list_allowed(context, bucket).await?;
     let named = context.settings.restore_source.as_deref();
     let mut origins: Vec<Origin> = origins_of(sets.sets).into_iter().collect();
-    if let Some(archives) = archives {
-        origins.extend(archives.origins(bucket, &records).await);
+    if let Some(snapshots) = snapshots {
+        origins.extend(snapshots.origins(bucket, &records).await);
     }
     let mut catalogue = Catalogue::new(&records, origins.iter().cloned());
     let mut chosen = choose(&catalogue, &peers, named);
@@ -181,7 +181,7 @@ pub(crate) async fn of_target(
         if !sets.all {
             origins.extend(origins_of(&sets::headers(bucket, &sets::list(bucket).await?).await));
         }
-        if archives.is_none() {
+        if snapshots.is_none() {
             origins.extend(Samples::take(bucket).await?.origins(bucket, &records).await);
         }
         catalogue = Catalogue::new(&records, origins);

@@ -7,10 +7,10 @@ use std::fmt;
 
 use super::drilled::DrillRecord;
 use super::manifest::{SetManifest, SetShard};
-use crate::archive;
 use crate::concurrent;
 use crate::creation;
 use crate::error::{Code, Error};
+use crate::snapshot_file;
 use crate::store::{ObjectStore, Stat};
 
 /// How many snapshots are looked at at the same time.
@@ -188,7 +188,7 @@ async fn look(store: &dyn ObjectStore, shard: &SetShard, checked: bool, depth: D
     if depth == Depth::Presence {
         return Ok(Looked::There);
     }
-    let peer = archive::check_shard(store, &shard.s3_key, stat.bytes).await.map_err(Error::from)?;
+    let peer = snapshot_file::check_shard(store, &shard.s3_key, stat.bytes).await.map_err(Error::from)?;
     made_by(peer, shard.source_peer_id)?;
     let to_read = !shard.checksum.is_empty() && (!made || depth == Depth::Whole);
     Ok(if to_read { Looked::ToRead(stat) } else { Looked::Good })
@@ -196,7 +196,7 @@ async fn look(store: &dyn ObjectStore, shard: &SetShard, checked: bool, depth: D
 
 /// Why an object is not the snapshot that was made: where it is another peer's, that is what is to be said.
 async fn replaced(store: &dyn ObjectStore, shard: &SetShard, stat: &Stat, cause: &str) -> Error {
-    let peer = archive::check_shard(store, &shard.s3_key, stat.bytes).await;
+    let peer = snapshot_file::check_shard(store, &shard.s3_key, stat.bytes).await;
     let of_another = peer.ok().and_then(|peer| made_by(peer, shard.source_peer_id).err());
     of_another.unwrap_or_else(|| Error::new(Code::SnapshotDamaged, "", cause.to_owned()))
 }
@@ -217,7 +217,7 @@ pub(crate) fn made_by(peer: u64, asked: u64) -> Result<(), Error> {
 }
 
 async fn compare(store: &dyn ObjectStore, shard: &SetShard, stat: &Stat) -> Result<(), Error> {
-    let actual = archive::sha256(store, &shard.s3_key, stat.bytes).await.map_err(Error::from)?;
+    let actual = snapshot_file::sha256(store, &shard.s3_key, stat.bytes).await.map_err(Error::from)?;
     if actual.eq_ignore_ascii_case(&shard.checksum) {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::clusters::source;
 use crate::context::Context;
 use crate::error::Error;
-use crate::generations::{self, BucketArchive};
+use crate::generations::{self, BucketSnapshot};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ports::FileError;
 use crate::qdrant::Cluster;
@@ -87,15 +87,15 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), Error> {
     let chosen = state_files::chosen_collections(context.ports.files.as_ref())?;
     let chosen: BTreeSet<String> = chosen.into_iter().map(|line| line.collection).collect();
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
-    let mut list = List { context, archives: Vec::new(), text: String::new(), lines: 0 };
+    let mut list = List { context, snapshots: Vec::new(), text: String::new(), lines: 0 };
     list.clear()?;
     let mut written = Ok(());
-    let mut each = |archive: BucketArchive| {
-        if written.is_ok() && (chosen.is_empty() || chosen.contains(&archive.collection)) {
-            written = list.add(archive);
+    let mut each = |snapshot: BucketSnapshot| {
+        if written.is_ok() && (chosen.is_empty() || chosen.contains(&snapshot.collection)) {
+            written = list.add(snapshot);
         }
     };
-    let listed = generations::each_archive_in(bucket, &filter, &mut each).await;
+    let listed = generations::each_snapshot_in(bucket, &filter, &mut each).await;
     let listed = listed.and_then(|()| written.and_then(|()| list.end()).map_err(Error::from));
     if listed.is_err() {
         let _ = list.clear();
@@ -108,7 +108,7 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), Error> {
 struct List<'a> {
     context: &'a Context,
     /// The snapshots of one collection, which the bucket lists by peer.
-    archives: Vec<BucketArchive>,
+    snapshots: Vec<BucketSnapshot>,
     /// Lines that are not written yet.
     text: String,
     lines: usize,
@@ -123,20 +123,20 @@ impl List<'_> {
         self.context.ports.files.remove(Self::UNFINISHED).map(drop)
     }
 
-    fn add(&mut self, archive: BucketArchive) -> Result<(), FileError> {
+    fn add(&mut self, snapshot: BucketSnapshot) -> Result<(), FileError> {
         const ENOUGH: usize = 64 << 10;
-        if self.archives.first().is_some_and(|first| first.collection != archive.collection) {
+        if self.snapshots.first().is_some_and(|first| first.collection != snapshot.collection) {
             self.write_lines();
         }
-        self.archives.push(archive);
+        self.snapshots.push(snapshot);
         if self.text.len() > ENOUGH { self.write() } else { Ok(()) }
     }
 
     fn write_lines(&mut self) {
-        generations::by_time(&mut self.archives);
-        self.lines += self.archives.len();
-        for archive in self.archives.drain(..) {
-            let BucketArchive { collection, name: snapshot_name, .. } = archive;
+        generations::by_time(&mut self.snapshots);
+        self.lines += self.snapshots.len();
+        for snapshot in self.snapshots.drain(..) {
+            let BucketSnapshot { collection, name: snapshot_name, .. } = snapshot;
             let line = state_files::Snapshot { host: None, collection, snapshot_name };
             self.text.push_str(&state_files::snapshot_line(&line));
         }

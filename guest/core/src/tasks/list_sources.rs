@@ -48,15 +48,15 @@ fn listed<'a>(survey: &'a Survey, entry: &'a Entry) -> Listed<'a> {
         .sets
         .iter()
         .filter(|set| set.header.as_ref().is_some_and(|header| is_of(header.source_id.as_deref(), &header.peers)));
-    let archives = survey.archives.peers().filter(|(peer, ..)| is_of(None, &BTreeSet::from([*peer])));
-    let archives: Vec<_> = archives.collect();
+    let snapshots = survey.snapshots.peers().filter(|(peer, ..)| is_of(None, &BTreeSet::from([*peer])));
+    let snapshots: Vec<_> = snapshots.collect();
     let record = survey.records.iter().find(|record| record.id == entry.source.id);
     Listed {
         entry,
         collections: sets.clone().map(|set| set.collection.as_str()).collect(),
         sets: sets.clone().count() as u64,
-        snapshots: archives.iter().map(|(_, count, _)| count).sum(),
-        newest: sets.filter_map(|set| set.found.id.started()).chain(archives.iter().filter_map(|(.., at)| *at)).max(),
+        snapshots: snapshots.iter().map(|(_, count, _)| count).sum(),
+        newest: sets.filter_map(|set| set.found.id.started()).chain(snapshots.iter().filter_map(|(.., at)| *at)).max(),
         seen_at: record.map(|record| record.seen_at.as_str()),
     }
 }

@@ -9,7 +9,7 @@ use async_lock::Semaphore;
 use super::targets;
 use crate::aliases;
 use crate::context::Context;
-use crate::generations::{self, BucketArchive};
+use crate::generations::{self, BucketSnapshot};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::qdrant::Cluster;
 use crate::report::Item;
@@ -38,27 +38,27 @@ async fn restore_into(
     cluster: &Cluster,
     chosen: &[state_files::Snapshot],
 ) -> Result<(), Error> {
-    let (whose, archives) = if chosen.is_empty() {
-        let (whose, archives) = candidates(context, bucket, cluster, &[Kind::Snapshots]).await?;
-        (Some(whose), archives)
+    let (whose, snapshots) = if chosen.is_empty() {
+        let (whose, snapshots) = candidates(context, bucket, cluster, &[Kind::Snapshots]).await?;
+        (Some(whose), snapshots)
     } else {
         // Who names snapshots has chosen whose they are.
-        (None, archives(context, bucket, chosen, &mut Samples::default()).await?)
+        (None, snapshots(context, bucket, chosen, &mut Samples::default()).await?)
     };
-    let archives = &archives;
+    let snapshots = &snapshots;
     let permits = &Semaphore::new(CHOICES_AT_ONCE);
-    let mut choices = archives.iter().map(|(collection, archives)| {
+    let mut choices = snapshots.iter().map(|(collection, snapshots)| {
         let choice: Choice<'_> = Box::pin(async move {
             let _permit = permits.acquire().await;
-            choose(context, bucket, collection, archives).await
+            choose(context, bucket, collection, snapshots).await
         });
         (collection.clone(), choice)
     });
-    let restored = restore::restore(context, bucket, cluster, archives.len(), &mut || choices.next()).await;
-    aliases::restore_some(context, cluster, whose.as_ref(), &archives.keys().cloned().collect(), restored).await;
+    let restored = restore::restore(context, bucket, cluster, snapshots.len(), &mut || choices.next()).await;
+    aliases::restore_some(context, cluster, whose.as_ref(), &snapshots.keys().cloned().collect(), restored).await;
     let source = match &whose {
         Some(whose) => whose.source.clone(),
-        None => made_by(context, bucket, archives).await?,
+        None => made_by(context, bucket, snapshots).await?,
     };
     restore::restore_cluster_state(context, bucket, cluster, source.as_ref(), &[Kind::Snapshots]).await;
     Ok(())
@@ -76,7 +76,7 @@ pub(super) async fn candidates(
     kinds: &[Kind],
 ) -> Result<(restore::Whose, ByCollection), Error> {
     let mut samples = Samples::default();
-    let mut found = archives(context, bucket, &[], &mut samples).await?;
+    let mut found = snapshots(context, bucket, &[], &mut samples).await?;
     let whose = restore::of_target(context, bucket, cluster, restore::KnownSets::NONE, Some(&samples)).await?;
     of_source(context, bucket, &whose, kinds, &mut found).await?;
     if !found.is_empty() {
@@ -100,28 +100,28 @@ async fn of_source(
     kinds: &[Kind],
     all: &mut ByCollection,
 ) -> Result<(), Error> {
-    for (collection, archives) in all.iter_mut() {
-        let Ok(found) = archives else { continue };
+    for (collection, snapshots) in all.iter_mut() {
+        let Ok(found) = snapshots else { continue };
         let before = found.len();
-        found.retain(|archive| whose.is_of(None, &BTreeSet::from([archive.peer])));
+        found.retain(|snapshot| whose.is_of(None, &BTreeSet::from([snapshot.peer])));
         let named = context.settings.collections.names().any(|name| name == collection);
         if found.is_empty() && before > 0 && named {
-            *archives = Err(Error::new(
+            *snapshots = Err(Error::new(
                 Code::NothingSelected,
                 "",
                 format!("there is no snapshot of it in the backups of {}", whose.name()),
             ));
         }
     }
-    all.retain(|_, archives| archives.as_ref().map_or(true, |archives| !archives.is_empty()));
+    all.retain(|_, snapshots| snapshots.as_ref().map_or(true, |snapshots| !snapshots.is_empty()));
     let settings = &context.settings;
     let lines = state_files::chosen_collections(context.ports.files.as_ref())?;
     let everything = lines.is_empty() && settings.collections.include.is_empty() && settings.snapshot_filter.is_empty();
     let Some(source) = whose.source.as_ref().filter(|_| everything) else { return Ok(()) };
     let Some(run) = runs::newest(bucket, &source.id, kinds, &|_, _| true).await? else { return Ok(()) };
-    all.retain(|collection, archives| {
-        let since = archives.as_ref().is_ok_and(|archives| {
-            archives.iter().any(|archive| run.started().is_none_or(|started| archive.started >= started))
+    all.retain(|collection, snapshots| {
+        let since = snapshots.as_ref().is_ok_and(|snapshots| {
+            snapshots.iter().any(|snapshot| run.started().is_none_or(|started| snapshot.started >= started))
         });
         let there = since || run.collections.contains(collection);
         if !there {
@@ -149,10 +149,10 @@ async fn of_source(
 async fn made_by(
     context: &Context,
     bucket: &dyn ObjectStore,
-    archives: &ByCollection,
+    snapshots: &ByCollection,
 ) -> Result<Option<Source>, Error> {
     let records = source::list_allowed(context, bucket).await?;
-    let peers = archives.values().flatten().flatten().map(|archive| archive.peer).collect();
+    let peers = snapshots.values().flatten().flatten().map(|snapshot| snapshot.peer).collect();
     Ok(source::matching(&records, &peers).ok().flatten().map(source::Record::source))
 }
 
@@ -161,15 +161,15 @@ pub(super) async fn choose(
     context: &Context,
     bucket: &dyn ObjectStore,
     collection: &str,
-    archives: &Result<Vec<BucketArchive>, Error>,
+    snapshots: &Result<Vec<BucketSnapshot>, Error>,
 ) -> Result<Rc<Backup>, Item> {
-    let selection = match archives {
-        Ok(archives) => restore::select(bucket, collection, archives.clone()).await,
+    let selection = match snapshots {
+        Ok(snapshots) => restore::select(bucket, collection, snapshots.clone()).await,
         Err(cause) => Err(cause.clone()),
     };
     let mut selection = selection.map_err(|error| Item::failed("collection", error).collection(collection))?;
     context.reporter.report_all(std::mem::take(&mut selection.skipped));
-    Ok(Rc::new(Backup::Archives(selection)))
+    Ok(Rc::new(Backup::Snapshots(selection)))
 }
 
 /// The lines of the `snapshots` file, where there is one: given by the host, named by a setting, or in the work
@@ -195,29 +195,29 @@ pub(super) fn chosen(context: &Context, given: Option<String>) -> Result<Vec<sta
     Ok(lines)
 }
 
-pub(super) type ByCollection = BTreeMap<String, Result<Vec<BucketArchive>, Error>>;
+pub(super) type ByCollection = BTreeMap<String, Result<Vec<BucketSnapshot>, Error>>;
 
 /// The snapshots to choose from, by collection: the named ones, or all in the bucket that pass the filter.
-async fn archives(
+async fn snapshots(
     context: &Context,
     bucket: &dyn ObjectStore,
     chosen: &[state_files::Snapshot],
     samples: &mut Samples,
 ) -> Result<ByCollection, Error> {
     let filter = if chosen.is_empty() { context.settings.snapshot_filter.as_str() } else { "" };
-    let mut found: BTreeMap<String, Vec<BucketArchive>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<BucketSnapshot>> = BTreeMap::new();
     let filter = SnapshotFilter::new(filter);
     let mut passing = Vec::new();
-    let mut note = |archive: BucketArchive| {
-        samples.note(&archive);
-        if filter.matches(&archive.name) {
-            passing.push(archive);
+    let mut note = |snapshot: BucketSnapshot| {
+        samples.note(&snapshot);
+        if filter.matches(&snapshot.name) {
+            passing.push(snapshot);
         }
     };
-    generations::each_archive_in(bucket, &SnapshotFilter::new(""), &mut note).await?;
+    generations::each_snapshot_in(bucket, &SnapshotFilter::new(""), &mut note).await?;
     generations::by_time(&mut passing);
-    for archive in passing {
-        found.entry(archive.collection.clone()).or_default().push(archive);
+    for snapshot in passing {
+        found.entry(snapshot.collection.clone()).or_default().push(snapshot);
     }
     if chosen.is_empty() {
         let collections = state_files::chosen_collections(context.ports.files.as_ref())?;
@@ -230,27 +230,27 @@ async fn archives(
                 (collection.clone(), Err(Error::new(Code::NothingSelected, "", cause)))
             })
             .collect();
-        let mut archives: ByCollection =
-            found.into_iter().map(|(collection, archives)| (collection, Ok(archives))).collect();
-        archives.retain(|collection, _| {
+        let mut snapshots: ByCollection =
+            found.into_iter().map(|(collection, snapshots)| (collection, Ok(snapshots))).collect();
+        snapshots.retain(|collection, _| {
             (wanted.is_empty() || wanted.contains(collection)) && context.settings.collections.takes(collection)
         });
-        archives.extend(absent);
-        return Ok(archives);
+        snapshots.extend(absent);
+        return Ok(snapshots);
     }
-    let mut archives: ByCollection = BTreeMap::new();
+    let mut snapshots: ByCollection = BTreeMap::new();
     for line in chosen {
-        let entry = archives.entry(line.collection.clone()).or_insert_with(|| Ok(Vec::new()));
-        let archive = found
+        let entry = snapshots.entry(line.collection.clone()).or_insert_with(|| Ok(Vec::new()));
+        let snapshot = found
             .get(&line.collection)
-            .and_then(|archives| archives.iter().find(|archive| archive.name == line.snapshot_name));
-        match (entry, archive) {
-            (Ok(archives), Some(archive)) => archives.push(archive.clone()),
+            .and_then(|snapshots| snapshots.iter().find(|snapshot| snapshot.name == line.snapshot_name));
+        match (entry, snapshot) {
+            (Ok(snapshots), Some(snapshot)) => snapshots.push(snapshot.clone()),
             (entry @ Ok(_), None) => *entry = Err(not_found(context, bucket, line)),
             (Err(_), _) => {}
         }
     }
-    Ok(archives)
+    Ok(snapshots)
 }
 
 fn not_found(context: &Context, bucket: &dyn ObjectStore, line: &state_files::Snapshot) -> Error {

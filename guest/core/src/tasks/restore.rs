@@ -53,8 +53,8 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
     // Another name is given to sets alone.
     snapshots.retain(|collection, _| !context.settings.rename.iter().any(|(old, _)| old == collection));
     if let Some(before) = context.settings.restore_before {
-        for archives in snapshots.values_mut().flatten() {
-            archives.retain(|archive| archive.started < before);
+        for snapshots in snapshots.values_mut().flatten() {
+            snapshots.retain(|snapshot| snapshot.started < before);
         }
     }
     let all: BTreeSet<&String> = sets.keys().chain(snapshots.keys()).collect();
@@ -102,7 +102,7 @@ async fn choose(
     bucket: &dyn ObjectStore,
     whose: &Whose,
     collection: &str,
-    (sets, snapshots): (Option<&Wanted>, Option<&Result<Vec<crate::generations::BucketArchive>, Error>>),
+    (sets, snapshots): (Option<&Wanted>, Option<&Result<Vec<crate::generations::BucketSnapshot>, Error>>),
 ) -> Result<Rc<Backup>, Item> {
     let set = match sets.filter(|wanted| !wanted.sets.is_empty()) {
         None => Ok(None),
@@ -113,11 +113,11 @@ async fn choose(
         }),
     };
     let generation = match snapshots {
-        Some(Ok(archives)) if !archives.is_empty() => {
-            let archives = Ok(archives.clone());
-            recover_snapshots::choose(context, bucket, collection, &archives).await.map(|backup| {
+        Some(Ok(snapshots)) if !snapshots.is_empty() => {
+            let snapshots = Ok(snapshots.clone());
+            recover_snapshots::choose(context, bucket, collection, &snapshots).await.map(|backup| {
                 let started = match &*backup {
-                    Backup::Archives(selection) => selection.archives.iter().map(|one| one.archive.started).min(),
+                    Backup::Snapshots(selection) => selection.snapshots.iter().map(|one| one.snapshot.started).min(),
                     Backup::Set(_) => None,
                 };
                 let at = started.map(|at| timestamp::RFC3339.write(at)).unwrap_or_default();

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// The object that counts the runs that read only a part, so that each reads another.
 const ROUND: &str = "round";
 
-/// Which archives this run reads whole: one part of several.
+/// Which snapshots this run reads whole: one part of several.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     index: u64,
@@ -29,7 +29,7 @@ struct Part {
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
     let part = part(context, bucket).await?;
-    // Two sets may name one archive.
+    // Two sets may name one snapshot.
     let mut seen = BTreeSet::new();
     let mut all = sets::list(bucket).await?;
     all.retain(|collection, _| context.settings.collections.takes(collection));
@@ -180,7 +180,7 @@ async fn part(context: &Context, bucket: &dyn ObjectStore) -> Result<Option<Part
 }
 
 impl Part {
-    /// True when it is the turn of the archive `key`: the same at every run.
+    /// True when it is the turn of the snapshot `key`: the same at every run.
     fn has(self, key: &str) -> bool {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
         for byte in key.bytes() {
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_archive_has_its_turn_once_in_a_round() {
+    fn every_snapshot_has_its_turn_once_in_a_round() {
         let keys: Vec<String> = (0..1000).map(|number| format!("snapshots/docs/shards/0/{number}")).collect();
         for of in [1, 2, 3, 10, 100] {
             let turns = |key: &String| (0..of).filter(|index| Part { index: *index, of }.has(key)).count();

@@ -1,15 +1,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::archive::{ArchiveDescription, ShardDescription, ShardKeyMapping};
-use crate::generations::BucketArchive;
+use crate::generations::BucketSnapshot;
 use crate::restore::layout::next_steps;
+use crate::snapshot_file::{ShardDescription, ShardKeyMapping, SnapshotDescription};
 use serde_json::Value;
 use serde_json::json;
 use time::OffsetDateTime;
 
 /// The snapshot of `peer`, which holds `shards`; `states` is the layout: shard to peer to state.
-fn archive(peer: u64, states: &BTreeMap<u32, BTreeMap<u64, String>>, config: Value) -> Described {
+fn snapshot(peer: u64, states: &BTreeMap<u32, BTreeMap<u64, String>>, config: Value) -> Described {
     let shards: BTreeMap<u32, ShardDescription> = states
         .iter()
         .map(|(shard, replicas)| {
@@ -18,7 +18,7 @@ fn archive(peer: u64, states: &BTreeMap<u32, BTreeMap<u64, String>>, config: Val
         })
         .collect();
     Described {
-        archive: BucketArchive {
+        snapshot: BucketSnapshot {
             collection: "docs".to_owned(),
             name: format!("docs-{peer}"),
             key: format!("snapshots/docs/docs-{peer}"),
@@ -27,7 +27,7 @@ fn archive(peer: u64, states: &BTreeMap<u32, BTreeMap<u64, String>>, config: Val
             started: OffsetDateTime::UNIX_EPOCH,
             stored: None,
         },
-        description: ArchiveDescription {
+        description: SnapshotDescription {
             uuid: Some("u".to_owned()),
             shard_number: u32::try_from(states.len()).unwrap(),
             replication_factor: config.pointer("/params/replication_factor").and_then(Value::as_u64).unwrap_or(1)
@@ -45,8 +45,8 @@ fn config(replication_factor: u64) -> Value {
     json!({"params": {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 3, "replication_factor": replication_factor}})
 }
 
-fn selection(archives: Vec<Described>) -> Selection {
-    Selection { collection: "docs".to_owned(), archives, manifest: None, skipped: Vec::new() }
+fn selection(snapshots: Vec<Described>) -> Selection {
+    Selection { collection: "docs".to_owned(), snapshots, manifest: None, skipped: Vec::new() }
 }
 
 fn states(layout: &[&[u64]]) -> BTreeMap<u32, BTreeMap<u64, String>> {
@@ -65,8 +65,8 @@ fn given(plan: &Plan) -> Vec<(u64, &str)> {
 #[test]
 fn the_same_cluster_gets_everything_back_where_it_was() {
     let layout = states(&[&[1, 2], &[2, 3], &[3, 1]]);
-    let archives = [1, 2, 3].map(|peer| archive(peer, &layout, config(2)));
-    let plan = plan(&selection(archives.to_vec()), &cluster(&[1, 2, 3])).unwrap();
+    let snapshots = [1, 2, 3].map(|peer| snapshot(peer, &layout, config(2)));
+    let plan = plan(&selection(snapshots.to_vec()), &cluster(&[1, 2, 3])).unwrap();
     assert_eq!(given(&plan), [(1, "docs-1"), (2, "docs-2"), (3, "docs-3")]);
     let expected: Placement =
         [(0, [1, 2]), (1, [2, 3]), (2, [1, 3])].map(|(shard, peers)| (shard, peers.into())).into();
@@ -78,11 +78,11 @@ fn the_same_cluster_gets_everything_back_where_it_was() {
 fn a_snapshot_of_an_inactive_replica_goes_first_and_unverified() {
     let mut layout = states(&[&[1, 2]]);
     layout.get_mut(&0).unwrap().insert(1, "Dead".to_owned());
-    let archives = [1, 2].map(|peer| archive(peer, &layout, config(2)));
-    let one = plan(&selection(archives.to_vec()), &cluster(&[9])).unwrap();
+    let snapshots = [1, 2].map(|peer| snapshot(peer, &layout, config(2)));
+    let one = plan(&selection(snapshots.to_vec()), &cluster(&[9])).unwrap();
     assert_eq!(given(&one), [(9, "docs-1"), (9, "docs-2")]);
     assert!(one.stale.is_empty(), "the good one came last");
-    let two = plan(&selection(archives.to_vec()), &cluster(&[1, 2])).unwrap();
+    let two = plan(&selection(snapshots.to_vec()), &cluster(&[1, 2])).unwrap();
     assert_eq!(two.stale, Placement::from([(0, [1].into())]));
 }
 
@@ -90,17 +90,17 @@ fn a_snapshot_of_an_inactive_replica_goes_first_and_unverified() {
 fn one_server_takes_a_whole_snapshot_or_shard_by_shard() {
     let alone = Target { peers: [0].into(), distributed: false };
     let layout = states(&[&[1, 2], &[1, 2]]);
-    let archives = [1, 2].map(|peer| archive(peer, &layout, config(2)));
-    let whole = plan(&selection(archives.to_vec()), &alone).unwrap();
+    let snapshots = [1, 2].map(|peer| snapshot(peer, &layout, config(2)));
+    let whole = plan(&selection(snapshots.to_vec()), &alone).unwrap();
     assert_eq!(whole.recoveries.len(), 1);
     assert_eq!(whole.wanted, Placement::from([(0, [0].into()), (1, [0].into())]));
     let mut layout = states(&[&[1], &[2, 3], &[3]]);
     layout.get_mut(&1).unwrap().insert(3, "Dead".to_owned());
-    let archives = [1, 2, 3].map(|peer| archive(peer, &layout, config(1)));
-    let parts = plan(&selection(archives.to_vec()), &alone).unwrap();
+    let snapshots = [1, 2, 3].map(|peer| snapshot(peer, &layout, config(1)));
+    let parts = plan(&selection(snapshots.to_vec()), &alone).unwrap();
     assert_eq!(given(&parts), [(0, "docs-1"), (0, "docs-2"), (0, "docs-3")]);
     for (id, part) in (0..).zip(&parts.recoveries) {
-        let shard = ShardArchive { id, checksum: None, in_collection: true };
+        let shard = ShardSnapshot { id, checksum: None, in_collection: true };
         assert_eq!((part.shard.as_ref(), part.shards.keys().collect::<Vec<_>>()), (Some(&shard), vec![&id]));
     }
     assert_eq!((whole.fewer_replicas(), parts.fewer_replicas()), (Some((1, 2)), None));
@@ -112,7 +112,7 @@ fn gaps_between_shard_ids_are_filled_or_refused() {
     let keyed = |mapping: &[(&str, &[u32])]| {
         let shards: Vec<u32> = mapping.iter().flat_map(|(_, shards)| shards.iter().copied()).collect();
         let layout = shards.iter().map(|shard| (*shard, BTreeMap::from([(1, "Active".to_owned())]))).collect();
-        let mut described = archive(1, &layout, config(1));
+        let mut described = snapshot(1, &layout, config(1));
         described.description.custom_sharding = true;
         described.description.shard_keys = mapping
             .iter()
@@ -152,7 +152,7 @@ impl Numbers {
 /// to a peer outside the target, every shard ends up with data, every replica the plan promises is one it makes,
 /// and the layout can be reached.
 #[test]
-fn every_archive_is_used_once_and_nothing_leaves_the_target() {
+fn every_snapshot_is_used_once_and_nothing_leaves_the_target() {
     let mut numbers = Numbers(42);
     for round in 0..3000 {
         let (peers, shards) = (1 + numbers.below(5), 1 + numbers.below(6));
@@ -163,15 +163,15 @@ fn every_archive_is_used_once_and_nothing_leaves_the_target() {
             let replicas = (0..factor).map(|replica| ((first + replica) % peers + 1, "Active".to_owned())).collect();
             layout.insert(shard as u32, replicas);
         }
-        let archives: Vec<Described> = (1..=peers).map(|peer| archive(peer, &layout, config(factor))).collect();
+        let snapshots: Vec<Described> = (1..=peers).map(|peer| snapshot(peer, &layout, config(factor))).collect();
         let start = numbers.below(4);
         let target: Vec<u64> = (start..=start + numbers.below(6)).collect();
-        let plan = plan(&selection(archives.clone()), &cluster(&target)).unwrap();
+        let plan = plan(&selection(snapshots.clone()), &cluster(&target)).unwrap();
 
-        let with_data: BTreeSet<&str> = archives
+        let with_data: BTreeSet<&str> = snapshots
             .iter()
-            .filter(|archive| archive.shards().next().is_some())
-            .map(|archive| archive.archive.name.as_str())
+            .filter(|snapshot| snapshot.shards().next().is_some())
+            .map(|snapshot| snapshot.snapshot.name.as_str())
             .collect();
         let used: Vec<&str> = plan.recoveries.iter().map(|recovery| recovery.name.as_str()).collect();
         assert_eq!(used.iter().copied().collect::<BTreeSet<_>>(), with_data, "round {round}");
@@ -217,15 +217,15 @@ fn what_was_not_active_is_never_trusted_alone() {
             replicas.insert(good, "Active".to_owned());
             layout.insert(shard as u32, replicas);
         }
-        let archives: Vec<Described> = (1..=peers).map(|peer| archive(peer, &layout, config(1))).collect();
+        let snapshots: Vec<Described> = (1..=peers).map(|peer| snapshot(peer, &layout, config(1))).collect();
         let first = numbers.below(3);
         let target: Vec<u64> = (first..=first + numbers.below(4)).collect();
-        let plan = match plan(&selection(archives.clone()), &cluster(&target)) {
+        let plan = match plan(&selection(snapshots.clone()), &cluster(&target)) {
             Ok(plan) => plan,
             Err(cause) => {
                 // With a peer for every snapshot there is always a way.
                 assert!(
-                    cause.to_string().contains("replicas that were not active") && target.len() < archives.len(),
+                    cause.to_string().contains("replicas that were not active") && target.len() < snapshots.len(),
                     "{cause}"
                 );
                 refused += 1;
@@ -235,8 +235,8 @@ fn what_was_not_active_is_never_trusted_alone() {
         for (shard, places) in &plan.placement {
             let mut last: BTreeMap<u64, bool> = BTreeMap::new();
             for one in plan.recoveries.iter().filter(|one| one.shards.contains_key(shard)) {
-                let from = archives.iter().find(|archive| archive.archive.name == one.name).unwrap();
-                last.insert(one.peer, layout[shard][&from.archive.peer] == "Active");
+                let from = snapshots.iter().find(|snapshot| snapshot.snapshot.name == one.name).unwrap();
+                last.insert(one.peer, layout[shard][&from.snapshot.peer] == "Active");
             }
             let stale = plan.stale.get(shard).cloned().unwrap_or_default();
             for peer in places {

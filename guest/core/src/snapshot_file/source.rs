@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::error::ArchiveError;
+use super::error::SnapshotFileError;
 use crate::ports::LocalBoxFuture;
 use crate::store::ObjectStore;
 
@@ -15,7 +15,7 @@ pub(super) trait Source {
 
     /// The bytes from `start` on: at least `least` of them and at most `most`; fewer than `least` only where there are no
     /// more. No read begins before the one before it.
-    fn read(&self, start: u64, least: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>>;
+    fn read(&self, start: u64, least: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, SnapshotFileError>>;
 }
 
 /// An object of `bytes` bytes.
@@ -30,11 +30,11 @@ impl Source for Stored<'_> {
         Some(self.bytes)
     }
 
-    fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+    fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, SnapshotFileError>> {
         let left = usize::try_from(self.bytes.saturating_sub(start)).unwrap_or(usize::MAX);
-        Box::pin(
-            async move { self.bucket.range(self.key, start, most.min(left)).await.map_err(ArchiveError::Unreadable) },
-        )
+        Box::pin(async move {
+            self.bucket.range(self.key, start, most.min(left)).await.map_err(SnapshotFileError::Unreadable)
+        })
     }
 }
 
@@ -76,7 +76,7 @@ impl Source for Feed {
         None
     }
 
-    fn read(&self, start: u64, least: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+    fn read(&self, start: u64, least: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, SnapshotFileError>> {
         {
             let held = &mut *self.0.borrow_mut();
             held.wanted = start;
@@ -88,7 +88,7 @@ impl Source for Feed {
         Box::pin(poll_fn(move |_| {
             let held = self.0.borrow();
             if held.start > start {
-                return Poll::Ready(Err(ArchiveError::Broken("it was read backwards".to_owned())));
+                return Poll::Ready(Err(SnapshotFileError::Broken("it was read backwards".to_owned())));
             }
             let there = if held.start == start { held.bytes.as_slice() } else { &[] };
             if there.len() >= least || held.ended {

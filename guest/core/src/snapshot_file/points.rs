@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::error::ArchiveError;
+use super::error::SnapshotFileError;
 use super::source::Source;
 use super::walk::{self, Keep};
 use crate::ports::LocalBoxFuture;
@@ -28,7 +28,7 @@ impl Source for Inner<'_> {
         Some(self.bytes)
     }
 
-    fn read(&self, start: u64, least: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+    fn read(&self, start: u64, least: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, SnapshotFileError>> {
         let left = usize::try_from(self.bytes.saturating_sub(start)).unwrap_or(usize::MAX);
         self.outer.read(self.start.saturating_add(start), least, most.min(left))
     }
@@ -39,7 +39,7 @@ impl Source for Inner<'_> {
 ///
 /// # Errors
 /// The snapshot can't be read, or is not whole.
-pub(super) async fn any(source: &dyn Source, folder: &str) -> Result<Option<bool>, ArchiveError> {
+pub(super) async fn any(source: &dyn Source, folder: &str) -> Result<Option<bool>, SnapshotFileError> {
     let segments = format!("{folder}segments/");
     let mut known = true;
     for entry in walk::walk(source, &|_| Keep::Place).await? {
@@ -49,9 +49,9 @@ pub(super) async fn any(source: &dyn Source, folder: &str) -> Result<Option<bool
         let segment = Inner { outer: source, start: entry.data, bytes: entry.size };
         let files = match walk::walk(&segment, &|_| Keep::Place).await {
             Ok(files) => files,
-            Err(ArchiveError::Unreadable(error)) => return Err(ArchiveError::Unreadable(error)),
+            Err(SnapshotFileError::Unreadable(error)) => return Err(SnapshotFileError::Unreadable(error)),
             // An empty segment is a whole one, too.
-            Err(ArchiveError::Broken(_)) => return Ok(Some(true)),
+            Err(SnapshotFileError::Broken(_)) => return Ok(Some(true)),
         };
         for file in files {
             match file.path.rsplit('/').next().unwrap_or_default() {
@@ -110,7 +110,7 @@ mod tests {
             Some(self.0.len() as u64)
         }
 
-        fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+        fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, SnapshotFileError>> {
             let rest = self.0.get(usize::try_from(start).unwrap()..).unwrap();
             Box::pin(std::future::ready(Ok(rest.iter().take(most).copied().collect())))
         }

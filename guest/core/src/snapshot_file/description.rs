@@ -9,7 +9,7 @@ use super::walk::{Entry, Keep};
 
 /// What a snapshot of a collection says about itself.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ArchiveDescription {
+pub struct SnapshotDescription {
     /// `config.json`: the parameters and configuration of the collection.
     pub config: Value,
     /// The collection's own id: two of one name differ in it.
@@ -89,7 +89,7 @@ fn shard_of(path: &str) -> Option<(u32, &str)> {
 ///
 /// # Errors
 /// A table is missing or not what Qdrant writes.
-pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String> {
+pub(super) fn describe(entries: Vec<Entry>) -> Result<SnapshotDescription, String> {
     let mut tables = BTreeMap::new();
     let mut shards: BTreeMap<u32, ShardDescription> = BTreeMap::new();
     let mut local = BTreeMap::new();
@@ -134,7 +134,7 @@ pub(super) fn describe(entries: Vec<Entry>) -> Result<ArchiveDescription, String
         let there = shards.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
         return Err(format!("it has the shards {there} and shall have {shard_number}"));
     }
-    Ok(ArchiveDescription {
+    Ok(SnapshotDescription {
         uuid: config.get("uuid").and_then(Value::as_str).map(str::to_owned),
         shard_number,
         replication_factor: number("replication_factor").unwrap_or(1),

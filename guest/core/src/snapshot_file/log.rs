@@ -1,4 +1,4 @@
-//! The write-ahead log in the archive of a shard. Qdrant applies its entries to the segments when it takes the archive; whoever
+//! The write-ahead log in the snapshot of a shard. Qdrant applies its entries to the segments when it takes the snapshot; whoever
 //! reads the segments alone does not see them.
 
 /// How many bytes at the start of a log file tell whether it has entries: 8 of its header (Qdrant's crate `wal`, segment.rs),
@@ -19,7 +19,7 @@ mod tests {
 
     /// As a real server wrote it, after several writes.
     #[test]
-    fn the_log_in_a_shard_s_archive_is_empty() {
+    fn the_log_in_a_shard_s_snapshot_is_empty() {
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/qdrant-1.18.3/archives/");
         let file = std::fs::File::open(format!("{data}docs-shard-0-2026-11-22-09-32-18.snapshot")).unwrap();
         let mut logs = 0;

@@ -6,14 +6,14 @@ use crate::error::{Code, Error};
 
 /// Why a snapshot can't be described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ArchiveError {
+pub enum SnapshotFileError {
     /// It can't be read.
     Unreadable(Error),
     /// It is damaged, or not a snapshot of a collection: says where and what.
     Broken(String),
 }
 
-impl fmt::Display for ArchiveError {
+impl fmt::Display for SnapshotFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(error) => write!(f, "{error}"),
@@ -22,13 +22,13 @@ impl fmt::Display for ArchiveError {
     }
 }
 
-impl std::error::Error for ArchiveError {}
+impl std::error::Error for SnapshotFileError {}
 
-impl From<ArchiveError> for Error {
-    fn from(error: ArchiveError) -> Self {
+impl From<SnapshotFileError> for Error {
+    fn from(error: SnapshotFileError) -> Self {
         match error {
-            ArchiveError::Unreadable(error) => error,
-            ArchiveError::Broken(_) => Self::new(Code::SnapshotDamaged, "", error.to_string()),
+            SnapshotFileError::Unreadable(error) => error,
+            SnapshotFileError::Broken(_) => Self::new(Code::SnapshotDamaged, "", error.to_string()),
         }
     }
 }

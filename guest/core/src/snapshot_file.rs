@@ -1,7 +1,7 @@
-//! What an archive says about itself, read by small ranged requests from one of any size.
+//! What a snapshot says about itself, read by small ranged requests from one of any size.
 //!
 //! Qdrant puts the collection's configuration, payload indexes, shard keys and the state of every replica into each
-//! archive, so that a restore can be planned from archives alone. Reading them also proves that the tar is whole to
+//! snapshot, so that a restore can be planned from snapshots alone. Reading them also proves that the tar is whole to
 //! its end, which Qdrant does not when it uploads one.
 
 mod assembly;
@@ -15,8 +15,8 @@ mod source;
 mod walk;
 
 pub use assembly::Assembly;
-pub use description::{ArchiveDescription, ShardDescription, ShardKeyMapping};
-pub use error::ArchiveError;
+pub use description::{ShardDescription, ShardKeyMapping, SnapshotDescription};
+pub use error::SnapshotFileError;
 pub use log::{LOG_START, has_log_entries};
 pub use passing::{Passed, Passing};
 pub use shard_folder::Piece;
@@ -27,13 +27,17 @@ use crate::store::ObjectStore;
 use source::{Source, Stored};
 use walk::Keep;
 
-/// Reads the description of the archive `key` of `bytes` bytes.
+/// Reads the description of the snapshot `key` of `bytes` bytes.
 ///
 /// # Errors
-/// It can't be read, is not whole, or is no archive of a collection.
-pub async fn describe(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<ArchiveDescription, ArchiveError> {
+/// It can't be read, is not whole, or is no snapshot of a collection.
+pub async fn describe(
+    bucket: &dyn ObjectStore,
+    key: &str,
+    bytes: u64,
+) -> Result<SnapshotDescription, SnapshotFileError> {
     let tables = walk::walk(&Stored { bucket, key, bytes }, &description::tables).await?;
-    description::describe(tables).map_err(ArchiveError::Broken)
+    description::describe(tables).map_err(SnapshotFileError::Broken)
 }
 
 /// Walks the object `key` of `bytes` bytes to its end: it has to be a snapshot of a shard. Returns the id of the peer
@@ -41,25 +45,25 @@ pub async fn describe(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result
 ///
 /// # Errors
 /// As for [`describe`].
-pub async fn check_shard(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<u64, ArchiveError> {
+pub async fn check_shard(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<u64, SnapshotFileError> {
     shard(&Stored { bucket, key, bytes }).await
 }
 
 /// Walks a snapshot of a shard to its end; returns the peer that made it.
-async fn shard(source: &dyn Source) -> Result<u64, ArchiveError> {
+async fn shard(source: &dyn Source) -> Result<u64, SnapshotFileError> {
     let wanted = |path: &str| if path == description::REPLICA_STATE { Keep::Content } else { Keep::Place };
     let entries = walk::walk(source, &wanted).await?;
     // Without one of these Qdrant refuses it ("Invalid snapshot"). It writes the last two last, so that a snapshot that it
     // could not make whole, and ended all the same as a tar ends, lacks them.
     for part in ["segments", "wal", description::REPLICA_STATE, "shard_config.json"] {
         if !entries.iter().any(|entry| entry.path.split('/').next() == Some(part)) {
-            return Err(ArchiveError::Broken(format!("it has no `{part}` and is not a snapshot of a shard")));
+            return Err(SnapshotFileError::Broken(format!("it has no `{part}` and is not a snapshot of a shard")));
         }
     }
-    description::peer_of_shard(&entries).map_err(ArchiveError::Broken)
+    description::peer_of_shard(&entries).map_err(SnapshotFileError::Broken)
 }
 
-/// Whether the archive `key` of `bytes` bytes has points of a shard, whose files are below `folder` (empty, or with a
+/// Whether the snapshot `key` of `bytes` bytes has points of a shard, whose files are below `folder` (empty, or with a
 /// slash at its end); `None` where that can't be told.
 ///
 /// # Errors
@@ -69,11 +73,11 @@ pub async fn has_points(
     key: &str,
     bytes: u64,
     folder: &str,
-) -> Result<Option<bool>, ArchiveError> {
+) -> Result<Option<bool>, SnapshotFileError> {
     points::any(&Stored { bucket, key, bytes }, folder).await
 }
 
-/// The data of `shard` in the archive `key` of a whole collection, put together as an archive of that shard. Restores it
+/// The data of `shard` in the snapshot `key` of a whole collection, put together as a snapshot of that shard. Restores it
 /// where Qdrant refuses the whole one.
 ///
 /// # Errors
@@ -83,7 +87,7 @@ pub async fn shard_of_collection(
     key: &str,
     bytes: u64,
     shard: u32,
-) -> Result<Vec<Piece>, ArchiveError> {
+) -> Result<Vec<Piece>, SnapshotFileError> {
     let folder = format!("{shard}/");
     let wanted = |path: &str| if path.starts_with(&folder) { Keep::Header } else { Keep::Place };
     let entries = walk::walk(&Stored { bucket, key, bytes }, &wanted).await?;
@@ -94,9 +98,9 @@ pub async fn shard_of_collection(
 ///
 /// # Errors
 /// It can't be read to its end.
-pub async fn sha256(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<String, ArchiveError> {
+pub async fn sha256(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<String, SnapshotFileError> {
     let mut hash = Sha256::new();
-    bucket.read_through(key, bytes, &mut |chunk| hash.update(chunk)).await.map_err(ArchiveError::Unreadable)?;
+    bucket.read_through(key, bytes, &mut |chunk| hash.update(chunk)).await.map_err(SnapshotFileError::Unreadable)?;
     Ok(hex(hash))
 }
 

@@ -2,7 +2,7 @@
 
 use tar::{EntryType, Header, PaxExtensions};
 
-use super::error::ArchiveError;
+use super::error::SnapshotFileError;
 use super::source::Source;
 
 /// A tar is made of blocks of this size.
@@ -49,7 +49,7 @@ pub(super) enum Keep {
 ///
 /// # Errors
 /// It can't be read, is damaged, or does not end as a tar has to.
-pub(super) async fn walk(source: &dyn Source, wanted: &dyn Fn(&str) -> Keep) -> Result<Vec<Entry>, ArchiveError> {
+pub(super) async fn walk(source: &dyn Source, wanted: &dyn Fn(&str) -> Keep) -> Result<Vec<Entry>, SnapshotFileError> {
     let mut window = Window { source, start: 0, bytes: Vec::new() };
     let mut extension = Extension::default();
     let mut entries = Vec::new();
@@ -82,7 +82,11 @@ struct Member {
 
 impl Member {
     /// Reads the header at `at`; `None` for a block of zeros, which is the end.
-    async fn read(window: &mut Window<'_>, at: u64, extension: &mut Extension) -> Result<Option<Self>, ArchiveError> {
+    async fn read(
+        window: &mut Window<'_>,
+        at: u64,
+        extension: &mut Extension,
+    ) -> Result<Option<Self>, SnapshotFileError> {
         let block = window.read(at, BLOCK).await?;
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
@@ -111,7 +115,7 @@ impl Member {
         window: &mut Window<'_>,
         extension: &mut Extension,
         wanted: &dyn Fn(&str) -> Keep,
-    ) -> Result<Entry, ArchiveError> {
+    ) -> Result<Entry, SnapshotFileError> {
         let header = Header::from_byte_slice(&self.block);
         let name = extension.name.take().unwrap_or_else(|| header.path_bytes().into_owned());
         let path = String::from_utf8_lossy(&name);
@@ -134,7 +138,7 @@ struct Extension {
 }
 
 impl Extension {
-    async fn take(&mut self, window: &mut Window<'_>, member: &Member) -> Result<(), ArchiveError> {
+    async fn take(&mut self, window: &mut Window<'_>, member: &Member) -> Result<(), SnapshotFileError> {
         if member.size > TABLE_LIMIT {
             return Err(broken(member.start, "an extended header of impossible size"));
         }
@@ -160,7 +164,7 @@ impl Extension {
 }
 
 /// The end of a tar is two blocks of zeros; only zeros may follow.
-async fn check_end(window: &mut Window<'_>, at: u64) -> Result<(), ArchiveError> {
+async fn check_end(window: &mut Window<'_>, at: u64) -> Result<(), SnapshotFileError> {
     /// GNU tar fills up to 20 blocks. What is longer than that was something else once.
     const LONGEST: u64 = 64 * BLOCK;
     let rest = match window.source.total() {
@@ -181,7 +185,7 @@ async fn check_end(window: &mut Window<'_>, at: u64) -> Result<(), ArchiveError>
 }
 
 /// How many bytes of further sparse maps follow the header.
-async fn sparse_blocks(window: &mut Window<'_>, header: &Header, start: u64) -> Result<u64, ArchiveError> {
+async fn sparse_blocks(window: &mut Window<'_>, header: &Header, start: u64) -> Result<u64, SnapshotFileError> {
     /// Where a block of a sparse map says whether another one follows (GNU tar manual, "Basic Tar Format").
     const GOES_ON: usize = 504;
     let mut goes_on = header.as_gnu().is_some_and(tar::GnuHeader::is_extended);
@@ -209,8 +213,8 @@ fn check(header: &Header) -> Result<(), &'static str> {
     }
 }
 
-fn broken(at: u64, what: &str) -> ArchiveError {
-    ArchiveError::Broken(format!("at byte {at} there is {what}"))
+fn broken(at: u64, what: &str) -> SnapshotFileError {
+    SnapshotFileError::Broken(format!("at byte {at} there is {what}"))
 }
 
 /// The piece that was read last.
@@ -221,7 +225,7 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    async fn read(&mut self, start: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
+    async fn read(&mut self, start: u64, length: u64) -> Result<Vec<u8>, SnapshotFileError> {
         let nothing_more = || broken(start, "nothing more: it is not whole");
         let end = start.checked_add(length).ok_or_else(nothing_more)?;
         if self.source.total().is_some_and(|total| end > total) {
@@ -260,7 +264,7 @@ mod tests {
             Some(self.bytes.len() as u64)
         }
 
-        fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+        fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, SnapshotFileError>> {
             self.reads.borrow_mut().push((start, most));
             let rest = self.bytes.get(usize::try_from(start).unwrap()..).unwrap();
             Box::pin(std::future::ready(Ok(rest.iter().take(most).copied().collect())))
@@ -272,7 +276,7 @@ mod tests {
     }
 
     /// What is found where the snapshot can be read anywhere; and the same has to be found where it comes in pieces.
-    fn list(bytes: Vec<u8>) -> (Result<Vec<Entry>, ArchiveError>, usize) {
+    fn list(bytes: Vec<u8>) -> (Result<Vec<Entry>, SnapshotFileError>, usize) {
         let came = fed(&bytes, 700);
         let source = Memory { bytes, reads: RefCell::default() };
         let entries = futures_executor::block_on(walk(&source, &wanted));
@@ -282,7 +286,7 @@ mod tests {
     }
 
     /// What is found where the snapshot comes in pieces of `size` bytes.
-    fn fed(bytes: &[u8], size: usize) -> Result<Vec<Entry>, ArchiveError> {
+    fn fed(bytes: &[u8], size: usize) -> Result<Vec<Entry>, SnapshotFileError> {
         let feed = super::super::source::Feed::default();
         let mut walking = Box::pin(walk(&feed, &wanted));
         for piece in bytes.chunks(size) {
@@ -297,9 +301,9 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_any_size_make_the_same_archive() {
+    fn pieces_of_any_size_make_the_same_snapshot() {
         let long = format!("0/{}/a.json", "long/".repeat(40));
-        let whole = archive(&[("0/segments/a.tar", 100_000), ("0/empty", 0), (&long, 700), ("config.json", 3)]);
+        let whole = snapshot(&[("0/segments/a.tar", 100_000), ("0/empty", 0), (&long, 700), ("config.json", 3)]);
         let expected = list(whole.clone()).0.unwrap();
         for size in [1, 7, 511, 512, 513, 32 << 10, 64 << 10, 1 << 20] {
             assert_eq!(fed(&whole, size).as_ref(), Ok(&expected), "{size}");
@@ -310,7 +314,7 @@ mod tests {
         assert!(fed(&longer, 1000).is_err(), "zeros without end");
     }
 
-    fn archive(files: &[(&str, usize)]) -> Vec<u8> {
+    fn snapshot(files: &[(&str, usize)]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for (path, size) in files {
             let mut header = Header::new_gnu();
@@ -325,7 +329,7 @@ mod tests {
     fn large_files_are_stepped_over() {
         let long = format!("0/{}/a.json", "long/".repeat(40));
         let (entries, reads) =
-            list(archive(&[("0/segments/a.tar", 5_000_000), ("0/empty", 0), (&long, 700), ("config.json", 3)]));
+            list(snapshot(&[("0/segments/a.tar", 5_000_000), ("0/empty", 0), (&long, 700), ("config.json", 3)]));
         let entries = entries.unwrap();
         let paths: Vec<_> = entries
             .iter()
@@ -344,8 +348,8 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_is_cut_anywhere_is_refused() {
-        let whole = archive(&[("a", 1000), ("b.json", 10), ("c", 1)]);
+    fn a_snapshot_that_is_cut_anywhere_is_refused() {
+        let whole = snapshot(&[("a", 1000), ("b.json", 10), ("c", 1)]);
         assert!(list(whole.clone()).0.is_ok());
         for length in 0..whole.len() {
             let cut = whole.get(..length).unwrap().to_vec();
@@ -355,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_changed_header_is_refused() {
-        let whole = archive(&[("a", 1000), ("b", 10)]);
+        let whole = snapshot(&[("a", 1000), ("b", 10)]);
         for at in [0, 124, 156, 600, 1536, 1536 + 100] {
             let mut changed = whole.clone();
             *changed.get_mut(at).unwrap() ^= 1;
@@ -369,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn archives_of_a_real_qdrant_are_walked() {
+    fn snapshots_of_a_real_qdrant_are_walked() {
         for (name, entries) in [
             ("one-5766752262420808-2026-11-22-09-33-14.snapshot", 12),
             ("one-4087575062899578-2026-11-22-09-32-17.snapshot", 6),

@@ -3,7 +3,7 @@
 
 use tar::{EntryType, Header};
 
-use super::error::ArchiveError;
+use super::error::SnapshotFileError;
 use super::walk::{BLOCK, Entry};
 
 /// A piece of a snapshot that is put together.
@@ -34,7 +34,7 @@ impl Piece {
 ///
 /// # Errors
 /// It has no data of the shard, or a name that can't be shortened.
-pub(super) fn pieces(entries: &[Entry], shard: u32) -> Result<Vec<Piece>, ArchiveError> {
+pub(super) fn pieces(entries: &[Entry], shard: u32) -> Result<Vec<Piece>, SnapshotFileError> {
     let folder = format!("{shard}/");
     let mut pieces = Vec::new();
     let mut has_data = false;
@@ -56,7 +56,7 @@ pub(super) fn pieces(entries: &[Entry], shard: u32) -> Result<Vec<Piece>, Archiv
 }
 
 /// The header with another name; a name that does not fit into it is written before it, as GNU tar does.
-fn renamed(header: &[u8], name: &str, size: u64) -> Result<Vec<u8>, ArchiveError> {
+fn renamed(header: &[u8], name: &str, size: u64) -> Result<Vec<u8>, SnapshotFileError> {
     let impossible = |what: &str| broken(&format!("`{name}`: {what}"));
     let mut header = Header::from_byte_slice(header).clone();
     let mut bytes = Vec::new();
@@ -91,8 +91,8 @@ fn renamed(header: &[u8], name: &str, size: u64) -> Result<Vec<u8>, ArchiveError
     Ok(bytes)
 }
 
-fn broken(what: &str) -> ArchiveError {
-    ArchiveError::Broken(what.to_owned())
+fn broken(what: &str) -> SnapshotFileError {
+    SnapshotFileError::Broken(what.to_owned())
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ fn broken(what: &str) -> ArchiveError {
 mod tests {
     use std::io::Read;
 
-    use super::super::error::ArchiveError;
+    use super::super::error::SnapshotFileError;
     use super::super::source::Source;
     use super::super::walk::{Keep, walk};
     use super::*;
@@ -113,31 +113,31 @@ mod tests {
             Some(self.0.len() as u64)
         }
 
-        fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, ArchiveError>> {
+        fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, SnapshotFileError>> {
             let rest = &self.0[usize::try_from(start).unwrap()..];
             Box::pin(std::future::ready(Ok(rest.iter().take(most).copied().collect())))
         }
     }
 
-    fn shard_archive(whole: &[u8], shard: u32) -> Result<Vec<u8>, ArchiveError> {
+    fn shard_snapshot(whole: &[u8], shard: u32) -> Result<Vec<u8>, SnapshotFileError> {
         let wanted = |_: &str| Keep::Header;
         let entries = futures_executor::block_on(walk(&Memory(whole), &wanted)).unwrap();
-        let mut archive = Vec::new();
+        let mut snapshot = Vec::new();
         for piece in pieces(&entries, shard)? {
-            let before = archive.len() as u64;
+            let before = snapshot.len() as u64;
             match &piece {
-                Piece::Bytes(bytes) => archive.extend_from_slice(bytes),
-                Piece::Copy { start, end } => archive.extend_from_slice(&whole[*start as usize..*end as usize]),
+                Piece::Bytes(bytes) => snapshot.extend_from_slice(bytes),
+                Piece::Copy { start, end } => snapshot.extend_from_slice(&whole[*start as usize..*end as usize]),
             }
-            assert_eq!(archive.len() as u64 - before, piece.length());
+            assert_eq!(snapshot.len() as u64 - before, piece.length());
         }
-        Ok(archive)
+        Ok(snapshot)
     }
 
     /// Path and content of every file, holes filled.
-    fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
-        let mut archive = tar::Archive::new(archive);
-        let entries = archive.entries().unwrap();
+    fn files(snapshot: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let mut snapshot = tar::Archive::new(snapshot);
+        let entries = snapshot.entries().unwrap();
         entries
             .map(|entry| {
                 let mut entry = entry.unwrap();
@@ -150,19 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn a_real_archive_gives_its_shard_with_every_file_as_it_was() {
+    fn a_real_snapshot_gives_its_shard_with_every_file_as_it_was() {
         let path = "../../tests/data/qdrant-1.18.3/archives/one-5766752262420808-2026-11-22-09-33-14.snapshot";
         let whole = std::fs::read(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let within = |(path, content): (String, Vec<u8>)| Some((path.strip_prefix("0/")?.to_owned(), content));
         let expected: Vec<_> = files(&whole).into_iter().filter_map(within).collect();
         let expected: Vec<_> = expected.into_iter().filter(|(path, _)| !path.is_empty()).collect();
-        let archive = shard_archive(&whole, 0).unwrap();
-        let found = files(&archive);
+        let snapshot = shard_snapshot(&whole, 0).unwrap();
+        let found = files(&snapshot);
         assert!(found.iter().any(|(path, _)| path.starts_with("segments/")), "{found:?}");
         assert!(found.iter().any(|(_, content)| content.len() > 1_000_000), "a file with holes");
         assert_eq!(found, expected);
         // What was put together is whole, too.
-        let memory = Memory(&archive);
+        let memory = Memory(&snapshot);
         let walked = walk(&memory, &|_| Keep::Place);
         assert_eq!(futures_executor::block_on(walked).unwrap().len(), found.len());
     }
@@ -188,9 +188,9 @@ mod tests {
         let whole = builder.into_inner().unwrap();
         let expected = [(long, "long"), (edge, "edge"), ("replica_state.json".to_owned(), "state")]
             .map(|(path, content)| (path, content.as_bytes().to_vec()));
-        assert_eq!(files(&shard_archive(&whole, 1).unwrap()), expected);
+        assert_eq!(files(&shard_snapshot(&whole, 1).unwrap()), expected);
         for absent in [0, 2, 12] {
-            let error = shard_archive(&whole, absent).unwrap_err().to_string();
+            let error = shard_snapshot(&whole, absent).unwrap_err().to_string();
             assert!(error.contains(&format!("no data of shard {absent}")), "{error}");
         }
     }

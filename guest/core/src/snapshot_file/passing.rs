@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 
-use super::error::ArchiveError;
+use super::error::SnapshotFileError;
 use super::source::Feed;
 use super::{hex, shard};
 use crate::ports::LocalBoxFuture;
@@ -24,7 +24,7 @@ pub struct Passed {
 /// A snapshot that is passing by.
 pub struct Passing {
     feed: Rc<Feed>,
-    walk: LocalBoxFuture<'static, Result<u64, ArchiveError>>,
+    walk: LocalBoxFuture<'static, Result<u64, SnapshotFileError>>,
     hash: Sha256,
     bytes: u64,
 }
@@ -43,14 +43,14 @@ impl Passing {
     ///
     /// # Errors
     /// With them it is no snapshot of a shard, whatever comes: nothing more has to be read.
-    pub fn take(&mut self, chunk: &[u8]) -> Result<(), ArchiveError> {
+    pub fn take(&mut self, chunk: &[u8]) -> Result<(), SnapshotFileError> {
         self.hash.update(chunk);
         self.bytes += chunk.len() as u64;
         self.feed.push(chunk);
         match (&mut self.walk).now_or_never() {
             None => Ok(()),
             Some(Err(error)) => Err(error),
-            Some(Ok(_)) => Err(ArchiveError::Broken("something follows its end".to_owned())),
+            Some(Ok(_)) => Err(SnapshotFileError::Broken("something follows its end".to_owned())),
         }
     }
 
@@ -58,10 +58,10 @@ impl Passing {
     ///
     /// # Errors
     /// It is not whole.
-    pub fn end(self) -> Result<Passed, ArchiveError> {
+    pub fn end(self) -> Result<Passed, SnapshotFileError> {
         self.feed.end();
         let peer = self.walk.now_or_never();
-        let peer = peer.unwrap_or_else(|| Err(ArchiveError::Broken("it is not whole".to_owned())))?;
+        let peer = peer.unwrap_or_else(|| Err(SnapshotFileError::Broken("it is not whole".to_owned())))?;
         Ok(Passed { bytes: self.bytes, sha256: hex(self.hash), peer })
     }
 }

@@ -1,6 +1,6 @@
 //! Objects that claim to be snapshots.
 
-use qdrant_backup_core::archive;
+use qdrant_backup_core::snapshot_file;
 use tar::{Builder, Header};
 
 use crate::ports::World;
@@ -44,13 +44,13 @@ pub fn check(bytes: &[u8]) {
         world.serve(object);
         let length = object.len() as u64;
         futures_executor::block_on(async {
-            if let Ok(description) = archive::describe(&bucket, "a", length).await {
+            if let Ok(description) = snapshot_file::describe(&bucket, "a", length).await {
                 assert!(description.custom_sharding || !description.shards.is_empty());
                 let held: u64 = description.shards.values().map(|shard| shard.bytes).sum();
                 assert!(held <= length, "{held} of {length}");
             }
-            let _ = archive::check_shard(&bucket, "a", length).await;
-            assert!(archive::describe(&bucket, "a", length + 512).await.is_err(), "less than it shall be");
+            let _ = snapshot_file::check_shard(&bucket, "a", length).await;
+            assert!(snapshot_file::describe(&bucket, "a", length + 512).await.is_err(), "less than it shall be");
         });
     }
 }
