@@ -10,6 +10,7 @@ mod get_collections;
 mod get_snapshots;
 mod list_sets;
 mod list_sources;
+mod listing;
 mod prune;
 mod recover_aliases;
 mod recover_sets;

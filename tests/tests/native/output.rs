@@ -39,6 +39,50 @@ async fn what_is_printed_for_programs_is_as_its_schema_says() {
     assert_eq!(printed(&site, "list_sets", &["list"]).await[0]["level"], "damaged");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_fills_a_file_is_printed_for_programs_as_well() {
+    let site = filled(2).await;
+    // Without the files, as each is kept while it is there.
+    let fresh = async |schema: &str, task: &str| {
+        site.run(&["reset"]).await.expect(0);
+        let printed = printed(&site, schema, &[task]).await;
+        let again = self::printed(&site, schema, &[task]).await;
+        assert_eq!(printed, again, "{task}: of the file that is there");
+        printed
+    };
+    assert_eq!(fresh("get_coll", "get_coll").await[0]["collection"], "docs");
+    assert_eq!(fresh("get_snap", "get_snap_s3").await, Value::Array(Vec::new()));
+    site.run(&["create_snap"]).await.expect(0);
+    let of_qdrant = fresh("get_snap", "get_snap").await;
+    let of_bucket = fresh("get_snap", "get_snap_s3").await;
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|one| one["snapshot"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&of_bucket).len(), 2, "one of each peer: {of_bucket}");
+    assert_eq!(names(&of_qdrant), names(&of_bucket));
+    let client = site.source.client();
+    client.alias("live", "docs").await;
+    let aliases = fresh("get_colla", "get_colla").await;
+    assert_eq!((&aliases[0]["alias"], &aliases[0]["collection"]), (&"live".into(), &"docs".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_prints_a_table_with_the_failed_and_a_total() {
+    let site = filled(1).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let key = manifests(&site)[0].shards[0].s3_key.clone();
+    site.s3.delete(&key);
+    let table = site.run(&["verify"]).await.expect(3).stdout;
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[0].starts_with("COLLECTION  SET "), "{table}");
+    assert!(rows[1..3].iter().any(|row| row.contains("  failed  ")), "{table}");
+    assert!(
+        rows[4].starts_with("2 sets: 1 verified (") && rows[4].ends_with("), 1 failed, 0 not looked at"),
+        "{table}"
+    );
+}
+
 fn lines<'a>(run: &'a Run, with: &str) -> Vec<&'a str> {
     run.stdout.lines().chain(run.stderr.lines()).filter(|line| line.contains(with)).collect()
 }

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::source as identity;
 use crate::state_files;
+use crate::tasks::listing;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
@@ -21,7 +22,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     }
     aliases::save(context, &source).await;
     if let Ok(Some(csv)) = context.ports.files.read(state_files::ALIASES) {
-        context.ports.console.data(&String::from_utf8_lossy(&csv));
+        let lines = state_files::parse_aliases(state_files::ALIASES, &csv)?;
+        listing::print(context, &String::from_utf8_lossy(&csv), lines.iter().map(listing::alias));
     }
     Ok(())
 }

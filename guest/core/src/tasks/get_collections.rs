@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::report::Item;
 use crate::state_files;
+use crate::tasks::listing;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let source = source::find(context).await?;
@@ -12,7 +13,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     if known.is_empty() {
         return list(context, &source).await;
     }
-    context.ports.console.data(&state_files::collections_csv(&known));
+    listing::print(context, &state_files::collections_csv(&known), known.iter().map(listing::collection));
     let item = Item::skipped("file", "the file exists and is kept; `reset` removes it");
     context.reporter.report(item.name(state_files::COLLECTIONS));
     Ok(())
@@ -38,9 +39,11 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
     }
     if lines.is_empty() {
         context.log.info(None, "the source has no collections");
+    }
+    listing::print(context, &state_files::collections_csv(&lines), lines.iter().map(listing::collection));
+    if lines.is_empty() {
         return Ok(());
     }
-    context.ports.console.data(&state_files::collections_csv(&lines));
     if !whole {
         // A file with some of them would pass for all of them.
         let what = format!("the file `{}` is not written, as the list is incomplete", state_files::COLLECTIONS);

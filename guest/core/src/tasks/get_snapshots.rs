@@ -8,9 +8,12 @@ use crate::error::Error;
 use crate::generations::{self, BucketSnapshot};
 use crate::naming::{SnapshotFilter, SnapshotName};
 use crate::ports::FileError;
+use crate::printable;
 use crate::qdrant::Cluster;
 use crate::report::Item;
+use crate::settings::Output;
 use crate::state_files;
+use crate::tasks::listing;
 
 /// As Qdrant lists them.
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
@@ -37,11 +40,12 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let csv = state_files::snapshots_csv(&lines);
     if whole {
         context.ports.files.replace(state_files::SNAPSHOTS, csv.as_bytes())?;
-        context.ports.console.data(&csv);
+    }
+    listing::print(context, &csv, lines.iter().map(listing::snapshot));
+    if whole {
         context.reporter.report(done(lines.len()));
     } else {
         // A file with some of them would pass for all of them, and is not made anew while it is there.
-        context.ports.console.data(&csv);
         let what = format!("the file `{}` is not written, as the list is incomplete", state_files::SNAPSHOTS);
         context.log.warn(None, &what);
     }
@@ -87,7 +91,7 @@ pub(super) async fn run_s3(context: &Context) -> Result<(), Error> {
     let chosen = state_files::chosen_collections(context.ports.files.as_ref())?;
     let chosen: BTreeSet<String> = chosen.into_iter().map(|line| line.collection).collect();
     let filter = SnapshotFilter::new(&context.settings.snapshot_filter);
-    let mut list = List { context, snapshots: Vec::new(), text: String::new(), lines: 0 };
+    let mut list = List { context, snapshots: Vec::new(), text: String::new(), objects: String::new(), lines: 0 };
     list.clear()?;
     let mut written = Ok(());
     let mut each = |snapshot: BucketSnapshot| {
@@ -111,6 +115,8 @@ struct List<'a> {
     snapshots: Vec<BucketSnapshot>,
     /// Lines that are not written yet.
     text: String,
+    /// The same for programs, where that is wanted: items of an array that begins with the first and ends with the list.
+    objects: String,
     lines: usize,
 }
 
@@ -134,24 +140,34 @@ impl List<'_> {
 
     fn write_lines(&mut self) {
         generations::by_time(&mut self.snapshots);
+        let first = self.lines;
         self.lines += self.snapshots.len();
-        for snapshot in self.snapshots.drain(..) {
+        for (index, snapshot) in (first..).zip(self.snapshots.drain(..)) {
             let BucketSnapshot { collection, name: snapshot_name, .. } = snapshot;
             let line = state_files::Snapshot { host: None, collection, snapshot_name };
             self.text.push_str(&state_files::snapshot_line(&line));
+            if self.context.settings.output == Output::Json {
+                self.objects.push_str(if index == 0 { "[\n" } else { ",\n" });
+                self.objects.push_str(&printable::json(&listing::snapshot(&line)));
+            }
         }
     }
 
     fn write(&mut self) -> Result<(), FileError> {
         self.context.ports.files.append(Self::UNFINISHED, self.text.as_bytes())?;
-        self.context.ports.console.data(&self.text);
+        let json = self.context.settings.output == Output::Json;
+        self.context.ports.console.data(if json { &self.objects } else { &self.text });
         self.text.clear();
+        self.objects.clear();
         Ok(())
     }
 
     /// Puts the whole file in its place; returns the number of its lines.
     fn end(&mut self) -> Result<usize, FileError> {
         self.write_lines();
+        if self.context.settings.output == Output::Json {
+            self.objects.push_str(if self.lines == 0 { "[]\n" } else { "\n]\n" });
+        }
         self.write()?;
         self.context.ports.files.rename(Self::UNFINISHED, state_files::SNAPSHOTS)?;
         Ok(self.lines)
@@ -164,7 +180,7 @@ fn kept(context: &Context) -> Result<Option<Item>, Error> {
     if lines.is_empty() {
         return Ok(None);
     }
-    context.ports.console.data(&state_files::snapshots_csv(&lines));
+    listing::print(context, &state_files::snapshots_csv(&lines), lines.iter().map(listing::snapshot));
     let item = Item::skipped("file", "the file exists and is kept; `reset` removes it");
     Ok(Some(item.name(state_files::SNAPSHOTS)))
 }

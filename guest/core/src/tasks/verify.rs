@@ -4,13 +4,15 @@ use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::places;
 use crate::printable;
-use crate::report::{Item, Outcome, Report};
+use crate::report::{Item, Outcome, Report, total};
+use crate::reporter::size;
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, Found, SetHeader, SetManifest, SetShard};
 use crate::settings::Output;
 use crate::source;
 use crate::source::place::Here;
 use crate::store::ObjectStore;
+use crate::table;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -76,31 +78,53 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     tally.check()
 }
 
-/// What was found, as JSON where that is wanted. The log has it for people.
+/// What was found: a table for people, or JSON.
 pub(super) fn print(context: &Context, report: &Report) {
-    if context.settings.output != Output::Json {
-        return;
-    }
-    let sets: Vec<Value> = report
-        .items
-        .iter()
-        .map(|item| {
+    let outcome = |item: &Item| match item.outcome {
+        Outcome::Done => "verified",
+        Outcome::Skipped => "not looked at",
+        Outcome::Failed(_) => "failed",
+    };
+    // What else failed is among them, without a set.
+    let sets: Vec<&Item> = report.items.iter().collect();
+    let text = if context.settings.output == Output::Json {
+        let entry = |item: &&Item| {
             json!({
                 "collection": item.collection,
                 "set": item.name,
-                "outcome": match item.outcome {
-                    Outcome::Done => "verified",
-                    Outcome::Skipped => "not looked at",
-                    Outcome::Failed(_) => "failed",
-                },
+                "outcome": outcome(item),
                 "bytes": item.bytes,
                 "finding": item.cause,
                 "code": item.code().map(Code::name),
             })
-        })
-        .collect();
-    let text = printable::json(&json!({"version": 1, "sets": sets}));
-    context.ports.console.data(&format!("{text}\n"));
+        };
+        let sets: Vec<Value> = sets.iter().map(entry).collect();
+        format!("{}\n", printable::json(&json!({"version": 1, "sets": sets})))
+    } else if sets.is_empty() {
+        return;
+    } else {
+        let row = |item: &&Item| {
+            vec![
+                item.collection.clone().unwrap_or_default(),
+                item.name.clone().unwrap_or_default(),
+                outcome(item).to_owned(),
+                item.bytes.map(size).unwrap_or_default(),
+                item.cause.clone().unwrap_or_default(),
+            ]
+        };
+        let count = |wanted: &str| sets.iter().filter(|item| item.kind == "set" && outcome(item) == wanted).count();
+        let bytes = size(total(sets.iter().filter(|item| item.is_done()).filter_map(|item| item.bytes)));
+        let heads = ["COLLECTION", "SET", "OUTCOME", "SIZE", "FINDING"];
+        format!(
+            "{}\n{} sets: {} verified ({bytes}), {} failed, {} not looked at\n",
+            table::columns(&heads, sets.iter().map(row).collect()),
+            sets.iter().filter(|item| item.kind == "set").count(),
+            count("verified"),
+            count("failed"),
+            count("not looked at")
+        )
+    };
+    context.ports.console.data(&text);
 }
 
 /// True for a set whose snapshots lie below another prefix than this run's: whose it is has to be asked.
