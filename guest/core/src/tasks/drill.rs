@@ -3,10 +3,9 @@
 use std::rc::Rc;
 
 use super::targets;
-use crate::clusters::source;
 use crate::context::Context;
 use crate::error::{Code, Error};
-use crate::lock::{self, Work};
+use crate::lock::Work;
 use crate::marker::{Marker, SCRATCH};
 use crate::qdrant::{Client, Cluster};
 use crate::report::Item;
@@ -20,14 +19,7 @@ use crate::timestamp;
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
     for cluster in &targets::found(context).await? {
-        let run = Box::pin(async move {
-            if let Err(cause) = drill(context, bucket, cluster).await {
-                context.reporter.report(source::failed(cluster, cause));
-            }
-        });
-        if let Err(cause) = lock::while_held(context, Work::Drill, Some(cluster), run).await {
-            context.reporter.report(source::failed(cluster, cause));
-        }
+        targets::under_its_lock(context, Work::Drill, cluster, Box::pin(drill(context, bucket, cluster))).await;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::aliases;
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
+use crate::lock::Work;
 use crate::qdrant::Cluster;
 use crate::report::Item;
 use crate::restore::{self, Backup, SetSelection, Wanted};
@@ -22,7 +23,8 @@ const SELECTIONS_AT_ONCE: usize = 8;
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
     for cluster in &targets::found(context).await? {
-        targets::under_its_lock(context, cluster, Box::pin(restore_into(context, bucket, cluster))).await;
+        targets::under_its_lock(context, Work::Restore, cluster, Box::pin(restore_into(context, bucket, cluster)))
+            .await;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `recover_snap`: collections from their snapshots, then the aliases.
 
 use crate::error::{Code, Error};
+use crate::lock::Work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -27,7 +28,13 @@ pub(super) async fn run(context: &Context, chosen: Vec<state_files::Snapshot>) -
     let bucket = context.store()?;
     let chosen = &chosen;
     for cluster in &targets::found(context).await? {
-        targets::under_its_lock(context, cluster, Box::pin(restore_into(context, bucket, cluster, chosen))).await;
+        targets::under_its_lock(
+            context,
+            Work::Restore,
+            cluster,
+            Box::pin(restore_into(context, bucket, cluster, chosen)),
+        )
+        .await;
     }
     Ok(())
 }

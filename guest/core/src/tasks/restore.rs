@@ -13,6 +13,7 @@ use super::{recover_sets, targets};
 use crate::aliases;
 use crate::context::Context;
 use crate::error::{Code, Error};
+use crate::lock::Work;
 use crate::qdrant::Cluster;
 use crate::report::Item;
 use crate::restore::{self, Backup, Choice, Wanted, Whose};
@@ -33,7 +34,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
             .advice("`recover_snap_shards` restores sets, and drops what they replace"));
     }
     for cluster in &targets::found(context).await? {
-        targets::under_its_lock(context, cluster, Box::pin(restore_into(context, bucket, cluster))).await;
+        targets::under_its_lock(context, Work::Restore, cluster, Box::pin(restore_into(context, bucket, cluster)))
+            .await;
     }
     Ok(())
 }

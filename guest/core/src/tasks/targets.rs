@@ -18,13 +18,15 @@ pub(super) async fn found(context: &Context) -> Result<Vec<Cluster>, Error> {
     Ok(targets.clusters)
 }
 
-/// Restores into `cluster` by `work`, under its lock: what is chosen under it is not pruned meanwhile. What goes wrong is
-/// reported.
-pub(super) async fn under_its_lock(context: &Context, cluster: &Cluster, work: LocalBoxFuture<'_, Result<(), Error>>) {
-    let mut ended = Ok(());
-    let run = Box::pin(async { ended = work.await });
-    let held = lock::while_held(context, Work::Restore, Some(cluster), run).await;
-    if let Err(cause) = held.and(ended) {
-        context.reporter.report(source::failed(cluster, cause));
-    }
+/// Restores into `cluster` by `run`, under the lock of `work` there: what is chosen under it is not pruned meanwhile. What
+/// goes wrong is reported.
+pub(super) async fn under_its_lock(
+    context: &Context,
+    work: Work,
+    cluster: &Cluster,
+    run: LocalBoxFuture<'_, Result<(), Error>>,
+) {
+    let report = |cause| context.reporter.report(source::failed(cluster, cause));
+    let run = Box::pin(async { run.await.unwrap_or_else(report) });
+    lock::while_held(context, work, Some(cluster), run).await.unwrap_or_else(report);
 }
