@@ -49,7 +49,7 @@ pub use layout::{Placement, Step, Transfer, next_steps};
 pub use plan::{Plan, Recovery, Role, ShardSnapshot, Target};
 pub(crate) use record::ended;
 pub use run::{Choice, Evidence, Restored, given, restore};
-pub use selection::{Selection, select};
+pub use selection::{Selection, select, warn_of_older};
 pub(crate) use set::recorded_content;
 pub use set::{SetSelection, select_set};
 pub use shard_keys::ShardKey;

@@ -65,7 +65,26 @@ async fn a_damaged_newer_one_gives_way_and_is_told() {
     let site = two_backups("create_snap", "create_snap_shards").await;
     let key = manifests(&site)[0].shards[0].s3_key.clone();
     site.s3.delete(&key);
-    assert_eq!(restored(&site, &[SNAPSHOTS, "skipped: backup of `docs`"]).await, 40);
+    let older = "`docs` is restored from an older backup, the snapshots of the whole collection of ";
+    assert_eq!(restored(&site, &[SNAPSHOTS, "skipped: backup of `docs`", older]).await, 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_backup_of_the_same_kind_is_warned_of() {
+    for (task, restore) in [("create_snap_shards", "recover_snap_shards"), ("create_snap", "recover_snap")] {
+        let site = two_backups(task, task).await;
+        let newest = match task {
+            "create_snap" => site.s3.keys("snapshots/docs/").into_iter().max().unwrap(),
+            _ => manifests(&site).iter().max_by_key(|set| set.backup_set_id.clone()).unwrap().shards[0].s3_key.clone(),
+        };
+        site.s3.delete(&newest);
+        site.source.client().wipe().await;
+        site.forget_lists();
+        let run = site.run(&[restore]).await.expect(0);
+        let warned = run.stderr.lines().find(|line| line.contains("`docs` is restored from an older backup, "));
+        assert!(warned.is_some_and(|line| line.contains("] warning: ")), "{}", run.stderr);
+        assert_eq!(site.source.client().content("docs").await.points.len(), 40);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! Which backup of a collection to restore: the newest good generation of its snapshots.
 
+use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::generations::{self, BucketSnapshot, Described, of_generation};
 use crate::manifest::Manifest;
@@ -18,6 +19,17 @@ pub struct Selection {
     pub manifest: Option<Manifest>,
     /// Older or incomplete backups of the same collection, each named with the reason.
     pub skipped: Vec<Item>,
+    /// What is wrong with each newer backup, by its snapshots' names.
+    pub refused: Vec<String>,
+}
+
+/// Warns where the newest backup of a collection is not what it is restored from: the exit code is that of a restore that
+/// went well. `refused` says what is wrong with each newer one.
+pub fn warn_of_older(context: &Context, collection: &str, taken: &str, refused: &[String]) {
+    if !refused.is_empty() {
+        let why = refused.join("; ");
+        context.log.warn(None, &format!("`{collection}` is restored from an older backup, {taken}: {why}"));
+    }
 }
 
 /// Chooses from all snapshots of one collection. An older backup is taken only in place of one that is known to be no
@@ -39,7 +51,7 @@ pub async fn select(
                 let older = candidates.flat_map(|older| older.snapshots);
                 skipped.extend(older.map(|snapshot| skip(snapshot, "there is a newer backup")));
                 let manifest = generation.manifest;
-                return Ok(Selection { collection: collection.to_owned(), snapshots, manifest, skipped });
+                return Ok(Selection { collection: collection.to_owned(), snapshots, manifest, skipped, refused });
             }
             Err(wrong) => {
                 let (names, cause) = (generation.names(), quality::as_one(&wrong));

@@ -84,7 +84,9 @@ pub(super) async fn choose(
     let passed_over = |(set, error): (SetId, Error)| {
         Item::skipped("set", error.to_string()).collection(collection).name(set.as_str())
     };
+    let refused: Vec<String> = skipped.iter().map(|(set, error)| format!("{set}: {error}")).collect();
     context.reporter.report_all(skipped.into_iter().map(passed_over));
+    restore::warn_of_older(context, collection, &manifest.backup_set_id, &refused);
     context.log.info(None, &format!("`{collection}`: the set {} ({level})", manifest.backup_set_id));
     let renamed = context.settings.rename.iter().find(|(old, _)| old == collection).map(|(_, new)| new.clone());
     let name = renamed.unwrap_or_else(|| collection.to_owned());

@@ -176,6 +176,8 @@ pub(super) async fn choose(
     };
     let mut selection = selection.map_err(|error| Item::failed("collection", error).collection(collection))?;
     context.reporter.report_all(std::mem::take(&mut selection.skipped));
+    let names: Vec<&str> = selection.snapshots.iter().map(|one| one.snapshot.name.as_str()).collect();
+    restore::warn_of_older(context, collection, &names.join(" "), &selection.refused);
     Ok(Rc::new(Backup::Snapshots(selection)))
 }
 

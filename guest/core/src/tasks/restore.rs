@@ -142,6 +142,7 @@ async fn choose(
         (Err(item), _) | (_, Err(item)) if unknown(&item) => return Err(item),
         (Ok(Some(one)), Err(bad)) | (Err(bad), Ok(Some(one))) => {
             let why = bad.cause.unwrap_or_default();
+            restore::warn_of_older(context, collection, &one.name, std::slice::from_ref(&why));
             context.reporter.report(Item::skipped("backup", why).collection(collection));
             one
         }

@@ -46,7 +46,7 @@ fn config(replication_factor: u64) -> Value {
 }
 
 fn selection(snapshots: Vec<Described>) -> Selection {
-    Selection { collection: "docs".to_owned(), snapshots, manifest: None, skipped: Vec::new() }
+    Selection { collection: "docs".to_owned(), snapshots, manifest: None, skipped: Vec::new(), refused: Vec::new() }
 }
 
 fn states(layout: &[&[u64]]) -> BTreeMap<u32, BTreeMap<u64, String>> {
