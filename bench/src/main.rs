@@ -12,6 +12,9 @@
 mod measure;
 mod native;
 mod points;
+mod real;
+mod served;
+mod streams;
 mod stub;
 mod table;
 
@@ -23,9 +26,11 @@ use points::Bench;
 use table::Table;
 
 const USAGE: &str = "usage: qdrant-backup-bench [--quick] [--only PART] PROGRAM [COMPONENT]
-  PART       one of sizes, start, limit, other, memory, scale, throughput, content
+  PART       one of sizes, start, limit, other, memory, scale, throughput, content, streams; on real servers real-transfer,
+             real-content, real-restore
   PROGRAM    the release program, such as dist/qdrant-backup
   COMPONENT  the component alone, for its size
+  QDRANT_BIN=/path/to/qdrant has the parts of real servers measured
   BASELINE='command' is run beside it: it has to make a snapshot of every collection";
 
 fn main() -> ExitCode {
@@ -64,7 +69,7 @@ fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<Pa
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = Bench::new(quick, program, component, runtime.handle().clone());
     type Part = (&'static str, fn(&Bench, &mut Table));
-    let parts: [Part; 8] = [
+    let parts: [Part; 12] = [
         ("sizes", Bench::sizes),
         ("start", Bench::start),
         ("limit", Bench::limit),
@@ -73,6 +78,10 @@ fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<Pa
         ("scale", Bench::scale),
         ("throughput", Bench::throughput),
         ("content", Bench::content),
+        ("streams", Bench::streams),
+        ("real-transfer", Bench::real_transfer),
+        ("real-content", Bench::real_content),
+        ("real-restore", Bench::real_restore),
     ];
     let mut table = Table::default();
     for (_, part) in parts.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {

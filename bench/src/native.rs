@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all, join3};
+use futures_util::{StreamExt, stream};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -26,6 +27,42 @@ fn collections_at_once(peers: usize) -> usize {
 
 /// The pause before the second of two looks at a collection, as the program makes it.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How many sets are restored at a time: with more, real servers were no faster.
+const SETS_AT_ONCE: usize = 12;
+
+/// The size of a part of an upload.
+const PART: usize = 8 << 20;
+
+/// What a tar says of its files, read while it passes.
+#[derive(Default)]
+struct Walk {
+    header: Vec<u8>,
+    /// Bytes of the file's data that are passed over.
+    skip: u64,
+    files: u64,
+}
+
+impl Walk {
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+            self.skip -= skipped as u64;
+            bytes = &bytes[skipped..];
+            let (more, rest) = bytes.split_at(bytes.len().min(512 - self.header.len()));
+            self.header.extend_from_slice(more);
+            bytes = rest;
+            if self.header.len() == 512 {
+                let header = tar::Header::from_byte_slice(&self.header);
+                if self.header.iter().any(|byte| *byte != 0) {
+                    self.files += 1;
+                    self.skip = header.entry_size().unwrap().next_multiple_of(512);
+                }
+                self.header.clear();
+            }
+        }
+    }
+}
 
 struct Plain {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -57,8 +94,8 @@ pub async fn run(task: &str) {
     plain.json(Method::GET, &format!("{first}/"), None).await;
     let peers: Vec<(u64, String)> = cluster["peers"]
         .as_object()
-        .unwrap()
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|(id, peer)| {
             let name = peer["uri"].as_str().unwrap().split(['/', ':']).nth(3).unwrap().to_owned();
             (id.parse().unwrap(), format!("http://{name}:{}", setting("QDRANT_HTTP_PORT")))
@@ -104,13 +141,31 @@ pub async fn run(task: &str) {
                 })
                 .await;
         }
+        "recover_snap_shards" => {
+            let links = std::fs::read_to_string(format!("{}/restore.json", setting("QDRANT_WORK_DIR"))).unwrap();
+            let links: Value = serde_json::from_str(&links).unwrap();
+            let links = links.as_object().unwrap();
+            let work = links.iter().map(|(name, one)| plain.restore_set(name, one));
+            stream::iter(work).buffer_unordered(SETS_AT_ONCE).collect::<Vec<()>>().await;
+        }
         "copy" => {
             let key = setting("BENCH_OBJECT");
             plain.copy(&key, &format!("{first}/collections/c/shards/0/snapshots/upload")).await;
         }
+        "stream" => plain.stream(&format!("{first}/collections/collection-00000/shards/0/snapshot")).await,
         "scroll" => {
-            for _ in ["source", "target"] {
-                plain.scroll(&format!("{first}/collections/collection-00000/shards/0/points/scroll")).await;
+            // One replica after another, or some that are named at the same time.
+            match std::env::var("BENCH_SCROLL") {
+                Err(_) => {
+                    for _ in ["source", "target"] {
+                        plain.scroll(&format!("{first}/collections/collection-00000/shards/0/points/scroll")).await;
+                    }
+                }
+                Ok(replicas) => {
+                    let urls =
+                        replicas.split(' ').map(|replica| format!("{first}/collections/{replica}/points/scroll"));
+                    join_all(urls.map(|url| async { plain.scroll(&{ url }).await })).await;
+                }
             }
         }
         "read" => {
@@ -224,17 +279,43 @@ impl Plain {
         }
     }
 
+    /// Makes a collection, and gives each replica its shard's snapshot where Qdrant has placed it.
+    async fn restore_set(&self, name: &str, one: &Value) {
+        let first = format!("{}/collections/{name}", self.peers[0].url);
+        self.json(Method::PUT, &format!("{first}?timeout=60"), Some(one["body"].clone())).await;
+        let layout = self.settle(name).await;
+        let here = layout["local_shards"].as_array().unwrap().iter().map(|shard| (&layout["peer_id"], shard));
+        let there = layout["remote_shards"].as_array().unwrap().iter().map(|shard| (&shard["peer_id"], shard));
+        join_all(here.chain(there).map(|(id, shard)| async move {
+            let (id, shard) = (id.as_u64().unwrap(), &shard["shard_id"]);
+            let peer = self.peers.iter().find(|peer| peer.id == id).unwrap();
+            let _permit = peer.limit.acquire().await.unwrap();
+            let url = format!("{}/collections/{name}/shards/{shard}/snapshots/recover?wait=true", peer.url);
+            let body = json!({"location": one["shards"][shard.to_string()], "priority": "no_sync"});
+            self.json(Method::PUT, &url, Some(body)).await;
+        }))
+        .await;
+        self.settle(name).await;
+    }
+
     /// Looks at the collection from every peer until all replicas are active, twice.
     async fn settle(&self, name: &str) -> Value {
         let mut quiet = 0;
         loop {
             let looks = join_all(self.peers.iter().map(|peer| async move {
-                self.json(Method::GET, &format!("{}/collections/{name}/cluster", peer.url), None).await
+                self.send(Method::GET, &format!("{}/collections/{name}/cluster", peer.url), None).await
             }))
             .await;
-            let active = looks.iter().all(|look| !look.to_string().contains("Initializing"));
-            quiet = if active { quiet + 1 } else { 0 };
-            if quiet == 2 {
+            let restless = ["Initializing", "Partial", "Recovery", "Dead"];
+            let looks = looks.into_iter().map(|(status, bytes)| {
+                // A peer may not know of it yet.
+                let text = String::from_utf8_lossy(&bytes);
+                let active = status == 200 && !restless.iter().any(|state| text.contains(state));
+                active.then(|| serde_json::from_slice::<Value>(&bytes).unwrap()["result"].take())
+            });
+            let looks: Option<Vec<Value>> = looks.collect();
+            quiet = if looks.is_some() { quiet + 1 } else { 0 };
+            if let Some(looks) = looks.filter(|_| quiet == 2) {
                 return looks.into_iter().next().unwrap();
             }
             tokio::time::sleep(PAUSE).await;
@@ -294,6 +375,34 @@ impl Plain {
         let body = self.client.get(url).await.unwrap().into_body();
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         client.request(Request::post(to).body(body).unwrap()).await.unwrap();
+    }
+
+    /// Stores what `url` sends as it comes, in parts, with the checks of a backup: its SHA-256, and the walk through its tar.
+    async fn stream(&self, url: &str) {
+        let mut body = self.client.get(url.parse().unwrap()).await.unwrap().into_body();
+        let (mut hash, mut walk) = (Sha256::new(), Walk::default());
+        let mut number = 0;
+        let store = |number: u32, part: Vec<u8>| async move {
+            let key = format!("{}/streamed?partNumber={number}&uploadId=bench", self.bucket);
+            self.send(Method::PUT, &key, Some(part.into())).await;
+        };
+        let mut fill = async || {
+            let mut part: Vec<u8> = Vec::with_capacity(PART + (64 << 10));
+            while part.len() < PART {
+                let Some(frame) = body.frame().await else { break };
+                let Ok(data) = frame.unwrap().into_data() else { continue };
+                hash.update(&data);
+                walk.take(&data);
+                part.extend_from_slice(&data);
+            }
+            part
+        };
+        let mut part = fill().await;
+        while !part.is_empty() {
+            number += 1;
+            (part, ()) = join(fill(), store(number, part)).await;
+        }
+        println!("{:x} {} files", hash.finalize(), walk.files);
     }
 
     async fn json(&self, method: Method, url: &str, body: Option<Value>) -> Value {

@@ -15,10 +15,10 @@ use crate::table::{Figures, Goal, Table, count, seconds, size, time, times};
 
 /// What is measured, and how often.
 pub struct Bench {
-    quick: bool,
+    pub quick: bool,
     program: PathBuf,
     component: Option<PathBuf>,
-    runtime: Handle,
+    pub runtime: Handle,
 }
 
 /// How the script that this program replaces did on these servers, measured once, per collection on three peers at 20 ms:
@@ -31,21 +31,22 @@ const UPLOAD: &str = "POST /collections/{c}/shards/{s}/snapshots/upload";
 
 /// What is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Who {
+pub enum Who {
     Program,
     Native,
 }
 
 /// A run, and what the servers saw of it.
-struct Seen {
-    run: Run,
+pub struct Seen {
+    pub run: Run,
     requests: u64,
     connections: u64,
     most_working: usize,
-    kinds: std::collections::BTreeMap<String, u64>,
+    pub kinds: std::collections::BTreeMap<String, u64>,
 }
 
-const PEERS: Options = Options {
+/// Three peers and a few small collections.
+pub const PEERS: Options = Options {
     peers: 3,
     collections: 10,
     spread: 3,
@@ -63,7 +64,7 @@ impl Bench {
     }
 
     /// `full` times, or once when it has to be quick.
-    fn times(&self, full: usize) -> usize {
+    pub fn times(&self, full: usize) -> usize {
         if self.quick { 1 } else { full }
     }
 
@@ -76,7 +77,7 @@ impl Bench {
         self.runtime.block_on(Stub::start(options))
     }
 
-    fn command(&self, who: Who, task: &str) -> Vec<String> {
+    pub fn command(&self, who: Who, task: &str) -> Vec<String> {
         let own = std::env::current_exe().unwrap();
         match who {
             Who::Program => vec![self.program.display().to_string(), task.to_owned()],
@@ -88,7 +89,7 @@ impl Bench {
         self.with(&self.command(who, task), options, per_peer, &[])
     }
 
-    fn with(&self, command: &[String], options: Options, per_peer: usize, more: &[(&'static str, String)]) -> Seen {
+    pub fn with(&self, command: &[String], options: Options, per_peer: usize, more: &[(&'static str, String)]) -> Seen {
         let stub = self.stub(options);
         let folder = TempDir::new().unwrap();
         let mut settings = stub.settings(per_peer);

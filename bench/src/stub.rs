@@ -16,9 +16,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::stream;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -154,21 +156,21 @@ async fn answer(
     peer: Option<usize>,
     port: u16,
     state: Arc<State>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     state.counters.first.lock().unwrap().get_or_insert_with(Instant::now);
     state.counters.requests.fetch_add(1, Ordering::Relaxed);
     let (head, mut body) = request.into_parts();
     let path: Vec<String> = head.uri.path().split('/').filter(|part| !part.is_empty()).map(ToOwned::to_owned).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let body = match path.last() {
+    let is_part = peer.is_none() && s3::is_part(&head);
+    let body = if is_part || path.last() == Some(&"upload") {
         // A snapshot, which nobody looks at.
-        Some(&"upload") => {
-            while let Some(frame) = body.frame().await {
-                drop(frame.unwrap());
-            }
-            Bytes::new()
+        while let Some(frame) = body.frame().await {
+            drop(frame.unwrap());
         }
-        _ => body.collect().await.map(|body| body.to_bytes()).unwrap_or_default(),
+        Bytes::new()
+    } else {
+        body.collect().await.map(|body| body.to_bytes()).unwrap_or_default()
     };
     let kind = match peer {
         None => s3::kind(&head, &path),
@@ -182,6 +184,9 @@ async fn answer(
     }
     if state.options.latency > Duration::ZERO {
         tokio::time::sleep(state.options.latency).await;
+    }
+    if let Some(snapshot) = peer.and_then(|peer| qdrant::streamed(&state, peer, &head.method, &path)) {
+        return Ok(Response::new(snapshot));
     }
     let answer = match peer {
         None => s3::answer(&state, &head, &path, body),
@@ -199,5 +204,10 @@ async fn answer(
     for (name, value) in answer.headers {
         response = response.header(name, value);
     }
-    Ok(response.body(Full::new(answer.body)).unwrap())
+    Ok(response.body(Full::new(answer.body).boxed()).unwrap())
+}
+
+/// A body that is made while it is sent: nobody knows its length before.
+fn flowing(pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static) -> BoxBody<Bytes, Infallible> {
+    BodyExt::boxed(StreamBody::new(stream::iter(pieces.map(|piece| Ok(Frame::data(piece))))))
 }

@@ -25,6 +25,11 @@ impl Figures {
         self.0[self.0.len() / 2]
     }
 
+    /// The largest.
+    pub fn worst(&self) -> f64 {
+        self.0[self.0.len() - 1]
+    }
+
     /// The median and the extremes, each as `show` writes it.
     pub fn shown(&self, show: impl Fn(f64) -> String) -> String {
         match &self.0[..] {

@@ -55,6 +55,23 @@ pub fn range(options: &Options, collection: usize, peer: usize, shard: Option<us
     bytes.into()
 }
 
+/// All of it, piece by piece, as it is sent while it is made.
+pub fn pieces(
+    options: &Options,
+    collection: usize,
+    peer: usize,
+    shard: usize,
+) -> impl Iterator<Item = Bytes> + Send + Sync + 'static {
+    /// What a server sends at a time.
+    const PIECE: usize = 64 << 10;
+    let archive = make(options, collection, peer, Some(shard));
+    let zeros = Bytes::from(vec![0; PIECE]);
+    let whole = archive.zeros / PIECE as u64;
+    let rest = zeros.slice(..usize::try_from(archive.zeros % PIECE as u64).unwrap());
+    let data = (0..whole).map(move |_| zeros.clone()).chain([rest]);
+    [archive.head.into()].into_iter().chain(data).chain([archive.tail.into()])
+}
+
 fn make(options: &Options, collection: usize, peer: usize, shard: Option<usize>) -> Archive {
     let holder = |shard: usize| (collection + shard) % options.peers;
     let state = |shard: usize| {

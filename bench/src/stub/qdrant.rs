@@ -1,10 +1,12 @@
 //! Qdrant's side: the calls of a backup and of a restore, in the form of its recorded answers.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::sync::LazyLock;
 use std::time::Instant;
 
 use http::Method;
+use http_body_util::combinators::BoxBody;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -17,7 +19,7 @@ pub fn name(number: usize) -> String {
     format!("collection-{number:05}")
 }
 
-fn number(name: &str) -> Option<usize> {
+pub fn number(name: &str) -> Option<usize> {
     name.strip_prefix("collection-")?.parse().ok()
 }
 
@@ -50,6 +52,13 @@ pub fn kind(method: &Method, path: &[&str]) -> String {
 pub fn is_work(method: &Method, path: &[&str]) -> bool {
     (*method == Method::POST && path.last() == Some(&"snapshots"))
         || matches!(path.last(), Some(&"recover" | &"upload"))
+}
+
+/// The snapshot of a shard that is sent while it is made, where that is asked for.
+pub fn streamed(state: &State, peer: usize, method: &Method, path: &[&str]) -> Option<BoxBody<Bytes, Infallible>> {
+    let ["collections", collection, "shards", shard, "snapshot"] = path else { return None };
+    let number = number(collection).filter(|number| method == Method::GET && *number < state.options.collections)?;
+    Some(super::flowing(archive::pieces(&state.options, number, peer, shard.parse().ok()?)))
 }
 
 pub fn answer(state: &State, peer: usize, port: u16, method: &Method, path: &[&str], body: &Bytes) -> Answer {

@@ -20,8 +20,49 @@ pub fn kind(head: &Parts, path: &[&str]) -> String {
     format!("S3 {} {what}", head.method)
 }
 
+/// True for a part of an upload.
+pub fn is_part(head: &Parts) -> bool {
+    head.uri.query().is_some_and(|query| query.contains("partNumber="))
+}
+
+/// What becomes of an upload: its parts were thrown away, and the snapshot that they were is made anew when it is read.
+fn upload(state: &State, head: &Parts, key: &str) -> Option<Answer> {
+    let query = head.uri.query().unwrap_or_default();
+    let xml = |text: String| Answer {
+        headers: vec![("content-type", "application/xml".to_owned())],
+        body: text.into(),
+        ..empty(200)
+    };
+    match head.method.as_str() {
+        "GET" if key.is_empty() && query.contains("uploads") => Some(xml(
+            "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>".to_owned(),
+        )),
+        "POST" if query.contains("uploads") => Some(xml(
+            "<InitiateMultipartUploadResult><UploadId>bench</UploadId></InitiateMultipartUploadResult>".to_owned(),
+        )),
+        "PUT" if is_part(head) => Some(Answer { headers: vec![("etag", "\"part\"".to_owned())], ..empty(200) }),
+        "POST" => {
+            let mut parts = key.rsplit('/');
+            let shard = parts.next()?.strip_suffix(".snapshot")?.parse().ok()?;
+            let collection = super::qdrant::number(parts.nth(1)?)?;
+            let peer = (collection + shard) % state.options.peers;
+            let object = Object::Archive { collection, peer, shard: Some(shard) };
+            let answer = format!(
+                "<CompleteMultipartUploadResult><ETag>\"{}\"</ETag></CompleteMultipartUploadResult>",
+                size(state, &object)
+            );
+            state.objects.lock().unwrap().insert(key.to_owned(), object);
+            Some(xml(answer))
+        }
+        _ => None,
+    }
+}
+
 pub fn answer(state: &State, head: &Parts, path: &[&str], body: Bytes) -> Answer {
     let key = path.get(1..).unwrap_or_default().join("/");
+    if let Some(answer) = upload(state, head, &key) {
+        return answer;
+    }
     let mut objects = state.objects.lock().unwrap();
     match head.method.as_str() {
         "GET" if key.is_empty() => {
@@ -68,7 +109,12 @@ pub fn answer(state: &State, head: &Parts, path: &[&str], body: Bytes) -> Answer
             empty(204)
         }
         method => match objects.get(&key) {
-            None => empty(404),
+            // A 404 without S3's own word would be anybody's.
+            None if method == "HEAD" => empty(404),
+            None => {
+                let body = "<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>";
+                Answer { body: body.into(), ..empty(404) }
+            }
             Some(object) => {
                 let size = size(state, object);
                 let etag = ("etag", format!("\"{size}\""));
