@@ -31,6 +31,7 @@ const USAGE: &str = "usage: qdrant-backup-bench [--quick] [--only PART] PROGRAM 
   PROGRAM    the release program, such as dist/qdrant-backup
   COMPONENT  the component alone, for its size
   QDRANT_BIN=/path/to/qdrant has the parts of real servers measured
+  BENCH_LOGS=FOLDER keeps the log of each run there
   BASELINE='command' is run beside it: it has to make a snapshot of every collection";
 
 fn main() -> ExitCode {

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use time::OffsetDateTime;
 
 /// One run of a command.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,10 @@ pub fn run(command: &[String], settings: &[(&'static str, String)], directory: &
     let numbers: Vec<u64> = numbers.unwrap_or_default().split(' ').filter_map(|number| number.parse().ok()).collect();
     let [code, wall, cpu, memory] = numbers[..] else { panic!("{command:?}: {output:?}") };
     let log = String::from_utf8_lossy(&output.stderr);
+    if let Some(folder) = std::env::var_os("BENCH_LOGS") {
+        let name = format!("{}.log", OffsetDateTime::now_utc().unix_timestamp_nanos());
+        std::fs::write(Path::new(&folder).join(name), format!("{command:?}\n{log}")).unwrap();
+    }
     let last = log.lines().rev().take(12).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
     assert_eq!(code, 0, "{command:?} failed:\n{last}");
     Run { wall: Duration::from_micros(wall), cpu: Duration::from_micros(cpu), memory }

@@ -415,6 +415,7 @@ impl Plain {
 
     async fn send(&self, method: Method, url: &str, body: Option<Bytes>) -> (u16, Bytes) {
         let request = Request::builder().method(method).uri(url).header("api-key", "bench");
+        let request = request.header("content-type", "application/json");
         let request = request.body(Full::new(body.unwrap_or_default())).unwrap();
         let response = self.client.request(request).await.unwrap();
         let status = response.status().as_u16();

@@ -32,7 +32,7 @@ pub(super) fn encode_query(text: &str) -> String {
 }
 
 /// Signs a request to `url` and returns the headers to add. `headers` are those that are to be signed besides
-/// `Host`.
+/// `Host`; `sha256` is that of the body.
 ///
 /// # Errors
 /// The URL can't be signed.
@@ -43,12 +43,13 @@ pub(super) fn sign_headers(
     method: &Method,
     url: &str,
     headers: &HeaderMap,
-    body: &[u8],
+    sha256: &[u8; 32],
 ) -> Result<HeaderMap, String> {
     let mut signing = signing_settings(SignatureLocation::Headers);
     signing.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     let headers = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let request = SignableRequest::new(method.as_str(), url, headers, SignableBody::Bytes(body));
+    let request = SignableRequest::new(method.as_str(), url, headers, SignableBody::Precomputed(sha256));
     let request = request.map_err(|error| error.to_string())?;
     let (headers, _) = instructions(keys, region, now, signing, request)?;
     headers
@@ -126,6 +127,8 @@ fn instructions(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
     use crate::settings::Secret;
     use time::macros::datetime;
@@ -169,7 +172,8 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect();
-            let signed = sign_headers(&keys(), "us-east-1", NOW, &method, url, &headers, body).unwrap();
+            let sha256 = Sha256::digest(body).into();
+            let signed = sign_headers(&keys(), "us-east-1", NOW, &method, url, &headers, &sha256).unwrap();
             signed.get("authorization").unwrap().to_str().unwrap().to_owned()
         };
         let url = "https://examplebucket.s3.amazonaws.com/test.txt";

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::{join, join_all};
+
 use crate::clusters::source;
 use crate::clusters::target::{self, Needs};
 use crate::content::{self, Digest, Extent, Points};
@@ -84,8 +86,9 @@ async fn compare(
             "source and target have a peer id in common: they are one cluster, or one is a copy of the other's volumes";
         context.log.warn(Some(&target.host.to_string()), text);
     }
-    let here = digest(context, source, name, extent).await?;
-    if here == digest(context, target, new_name, extent).await? {
+    let read = join(digest(context, source, name, extent), digest(context, target, new_name, extent)).await;
+    let (here, there) = (read.0?, read.1?);
+    if here == there {
         return Ok(here.points());
     }
     let (at_source, at_target) = (format!("the source ({})", source.host), format!("the target ({})", target.host));
@@ -113,34 +116,31 @@ async fn digest(context: &Context, cluster: &Cluster, collection: &str, extent: 
     let at = || cluster.host.to_string();
     let layout = cluster.layout(asked(cluster, collection)?, collection).await?;
     let layout = layout.ok_or_else(|| Error::new(Code::VerificationFailed, at(), "it is not there"))?;
-    let mut whole = Digest::default();
-    for (shard, replicas) in layout.shards.iter().map(|(id, shard)| (*id, &shard.replicas)) {
-        let active: BTreeSet<u64> =
-            replicas.iter().filter(|(_, replica)| replica.is_active()).map(|(id, _)| *id).collect();
-        let mut first: Option<(u64, Digest)> = None;
-        for peer in active {
-            let points = |peer| {
-                let gone = || Error::new(Code::NoPeer, at(), format!("peer {peer} does not answer"));
-                let client = &cluster.peer(peer).ok_or_else(gone)?.client;
-                Ok::<_, Error>(Points { client, collection, shard: Some(shard) })
-            };
-            let digest = content::digest(context, points(peer)?, extent).await?;
-            match first {
-                None => first = Some((peer, digest)),
-                Some((_, first)) if first == digest => {}
-                Some((other, _)) => {
-                    return Err(content::replicas_differ(
-                        context,
-                        shard,
-                        (points(other)?, other),
-                        (points(peer)?, peer),
-                    )
-                    .await);
-                }
+    let points = |shard, peer| {
+        let gone = || Error::new(Code::NoPeer, at(), format!("peer {peer} does not answer"));
+        let client = &cluster.peer(peer).ok_or_else(gone)?.client;
+        Ok::<_, Error>(Points { client, collection, shard: Some(shard) })
+    };
+    // All of them wait for their turn to be read.
+    let shards = layout.shards.iter().map(|(shard, replicas)| async move {
+        let active = replicas.replicas.iter().filter(|(_, replica)| replica.is_active()).map(|(peer, _)| *peer);
+        let read = active.collect::<BTreeSet<u64>>().into_iter().map(|peer| async move {
+            Ok::<_, Error>((peer, content::digest(context, points(*shard, peer)?, extent).await?))
+        });
+        let read = join_all(read).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let nobody = || Error::new(Code::NoPeer, at(), format!("shard {shard} has no active replica"));
+        let (first, digest) = *read.first().ok_or_else(nobody)?;
+        match read.iter().find(|(_, other)| *other != digest) {
+            None => Ok(digest),
+            Some((other, _)) => {
+                let (one, two) = (points(*shard, first)?, points(*shard, *other)?);
+                Err(content::replicas_differ(context, *shard, (one, first), (two, *other)).await)
             }
         }
-        let nobody = || Error::new(Code::NoPeer, at(), format!("shard {shard} has no active replica"));
-        whole.merge(&first.ok_or_else(nobody)?.1);
+    });
+    let mut whole = Digest::default();
+    for digest in join_all(shards).await {
+        whole.merge(&digest?);
     }
     Ok(whole)
 }

@@ -64,8 +64,9 @@ impl Bucket {
 
     pub(super) async fn part(&self, upload: &Upload, number: u32, body: &[u8]) -> Result<Part, Error> {
         let query = format!("partNumber={number}&uploadId={}", encode_query(&upload.id));
-        let mut call = Call { query, body: Cow::Borrowed(body), ..Call::new(Method::PUT, &upload.key) };
         let sha256: [u8; 32] = Sha256::digest(body).into();
+        let mut call =
+            Call { query, body: Cow::Borrowed(body), sha256: Some(sha256), ..Call::new(Method::PUT, &upload.key) };
         if self.dialect.wants_checksum() {
             call.headers.extend(text("x-amz-checksum-sha256", BASE64.encode(sha256)));
         }
