@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::error::SnapshotFileError;
 use super::source::Source;
-use super::walk::{self, Keep};
+use super::walk::{self, Entry, Keep};
 use crate::ports::LocalBoxFuture;
 
 /// The changes of a segment that is still written to: of each point that came or went, one after another.
@@ -43,35 +43,69 @@ pub(super) async fn any(source: &dyn Source, folder: &str) -> Result<Option<bool
     let segments = format!("{folder}segments/");
     let mut known = true;
     for entry in walk::walk(source, &|_| Keep::Place).await? {
-        if !entry.path.starts_with(&segments) || entry.size == 0 {
-            continue;
-        }
-        let segment = Inner { outer: source, start: entry.data, bytes: entry.size };
-        let files = match walk::walk(&segment, &|_| Keep::Place).await {
-            Ok(files) => files,
-            Err(SnapshotFileError::Unreadable(error)) => return Err(SnapshotFileError::Unreadable(error)),
-            // An empty segment is a whole one, too.
-            Err(SnapshotFileError::Broken(_)) => return Ok(Some(true)),
+        let Some(path) = entry.path.strip_prefix(&segments).filter(|_| entry.size > 0) else { continue };
+        let told = if path.contains('/') {
+            // A streamed snapshot has the files of its segments as they are.
+            in_file(source, &entry).await?
+        } else {
+            // A stored one has a tar of each.
+            let segment = Inner { outer: source, start: entry.data, bytes: entry.size };
+            in_segment(&segment).await?
         };
-        for file in files {
-            match file.path.rsplit('/').next().unwrap_or_default() {
-                CHANGES if file.size > LIMIT => return Ok(Some(true)),
-                CHANGES if file.size > 0 => {
-                    let length = usize::try_from(file.size).unwrap_or_default();
-                    match leave_any(&segment.read(file.data, length, length).await?) {
-                        Some(false) => {}
-                        Some(true) => return Ok(Some(true)),
-                        None => known = false,
-                    }
-                }
-                POINTS if file.size > 0 => return Ok(Some(true)),
-                // RocksDB, in which versions before 1.15 kept them.
-                "CURRENT" => known = false,
-                _ => {}
-            }
+        match told {
+            Told::Points => return Ok(Some(true)),
+            Told::NotKnown => known = false,
+            Told::Nothing => {}
         }
     }
     Ok(known.then_some(false))
+}
+
+/// What a file says of points.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// There are some.
+    Points,
+    /// There may be some.
+    NotKnown,
+    /// It has none.
+    Nothing,
+}
+
+async fn in_segment(segment: &Inner<'_>) -> Result<Told, SnapshotFileError> {
+    let files = match walk::walk_segment(segment, segment.bytes).await {
+        Ok(files) => files,
+        Err(SnapshotFileError::Unreadable(error)) => return Err(SnapshotFileError::Unreadable(error)),
+        // An empty segment is a whole one, too.
+        Err(SnapshotFileError::Broken(_)) => return Ok(Told::Points),
+    };
+    let mut told = Told::Nothing;
+    for file in files {
+        match in_file(segment, &file).await? {
+            Told::Points => return Ok(Told::Points),
+            Told::NotKnown => told = Told::NotKnown,
+            Told::Nothing => {}
+        }
+    }
+    Ok(told)
+}
+
+async fn in_file(source: &dyn Source, file: &Entry) -> Result<Told, SnapshotFileError> {
+    Ok(match file.path.rsplit('/').next().unwrap_or_default() {
+        CHANGES if file.size > LIMIT => Told::Points,
+        CHANGES if file.size > 0 => {
+            let length = usize::try_from(file.size).unwrap_or_default();
+            match leave_any(&source.read(file.data, length, length).await?) {
+                Some(false) => Told::Nothing,
+                Some(true) => Told::Points,
+                None => Told::NotKnown,
+            }
+        }
+        POINTS if file.size > 0 => Told::Points,
+        // RocksDB, in which versions before 1.15 kept them.
+        "CURRENT" => Told::NotKnown,
+        _ => Told::Nothing,
+    })
 }
 
 /// True where points are left after these changes (Qdrant, `mutable_id_tracker/change.rs`: a byte for the kind, the id,
@@ -128,10 +162,31 @@ mod tests {
         tar.into_inner().unwrap()
     }
 
-    fn any_in(segments: &[(&str, &[u8])]) -> Option<bool> {
-        let segment = tar_of(segments);
+    /// What is found where the segments are tars, which Qdrant does not end, and where their files are as they are.
+    fn any_in(files: &[(&str, &[u8])]) -> Option<bool> {
+        let mut segment = tar_of(files);
+        segment.truncate(segment.len() - 1024);
+        let flat: Vec<(String, &[u8])> =
+            files.iter().map(|(path, content)| (path.replace("snapshot/", "segments/a/"), *content)).collect();
+        let flat: Vec<(&str, &[u8])> = flat.iter().map(|(path, content)| (path.as_str(), *content)).collect();
+        let streamed = block_on(any(&Bytes(tar_of(&flat)), "")).unwrap();
         let bytes = tar_of(&[("1/segments/a.tar", b"no tar"), ("0/segments/a.tar", &segment), ("0/wal/open-1", b"x")]);
-        block_on(any(&Bytes(bytes), "0/")).unwrap()
+        let stored = block_on(any(&Bytes(bytes), "0/")).unwrap();
+        assert_eq!(stored, streamed);
+        stored
+    }
+
+    /// A collection without points; a shard with two points; the same after both were deleted.
+    #[test]
+    fn snapshots_of_a_real_server_tell_whether_they_have_points() {
+        let recorded = |name: &str, folder: &str| {
+            let path = format!("{}/../../tests/data/qdrant-1.19.0/snapshots/{name}", env!("CARGO_MANIFEST_DIR"));
+            block_on(any(&Bytes(std::fs::read(path).unwrap()), folder)).unwrap()
+        };
+        assert_eq!(recorded("empty.snapshot", "0/"), Some(false));
+        assert_eq!(recorded("empty-streamed.snapshot", ""), Some(false));
+        assert_eq!(recorded("two-points-streamed.snapshot", ""), Some(true));
+        assert_eq!(recorded("deleted-streamed.snapshot", ""), Some(false));
     }
 
     #[test]

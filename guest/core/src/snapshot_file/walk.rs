@@ -50,22 +50,41 @@ pub(super) enum Keep {
 /// # Errors
 /// It can't be read, is damaged, or does not end as a tar has to.
 pub(super) async fn walk(source: &dyn Source, wanted: &dyn Fn(&str) -> Keep) -> Result<Vec<Entry>, SnapshotFileError> {
-    let mut window = Window { source, start: 0, bytes: Vec::new() };
+    let mut window = Window::new(source);
+    let (entries, at) = entries(&mut window, wanted, None).await?;
+    check_end(&mut window, at).await?;
+    Ok(entries)
+}
+
+/// Lists the tar of a segment in a snapshot of `bytes` bytes: Qdrant writes no end to it.
+///
+/// # Errors
+/// It can't be read, or is damaged.
+pub(super) async fn walk_segment(source: &dyn Source, bytes: u64) -> Result<Vec<Entry>, SnapshotFileError> {
+    Ok(entries(&mut Window::new(source), &|_| Keep::Place, Some(bytes)).await?.0)
+}
+
+/// The entries up to a block of zeros, or up to `end`; and where that is.
+async fn entries(
+    window: &mut Window<'_>,
+    wanted: &dyn Fn(&str) -> Keep,
+    end: Option<u64>,
+) -> Result<(Vec<Entry>, u64), SnapshotFileError> {
     let mut extension = Extension::default();
     let mut entries = Vec::new();
     let mut at = 0;
-    while let Some(member) = Member::read(&mut window, at, &mut extension).await? {
+    while end != Some(at) {
+        let Some(member) = Member::read(window, at, &mut extension).await? else { break };
         at = member.end;
         if member.is_extension {
-            extension.take(&mut window, &member).await?;
+            extension.take(window, &member).await?;
         } else if entries.len() == ENTRY_LIMIT {
             return Err(broken(member.start, "too many entries"));
         } else {
-            entries.push(member.entry(&mut window, &mut extension, wanted).await?);
+            entries.push(member.entry(window, &mut extension, wanted).await?);
         }
     }
-    check_end(&mut window, at).await?;
-    Ok(entries)
+    Ok((entries, at))
 }
 
 /// A member of a tar: a file, or an extended header, which says something of the file after it.
@@ -224,7 +243,11 @@ struct Window<'a> {
     bytes: Vec<u8>,
 }
 
-impl Window<'_> {
+impl<'a> Window<'a> {
+    fn new(source: &'a dyn Source) -> Self {
+        Self { source, start: 0, bytes: Vec::new() }
+    }
+
     async fn read(&mut self, start: u64, length: u64) -> Result<Vec<u8>, SnapshotFileError> {
         let nothing_more = || broken(start, "nothing more: it is not whole");
         let end = start.checked_add(length).ok_or_else(nothing_more)?;
