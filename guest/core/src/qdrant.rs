@@ -9,6 +9,7 @@ mod stream;
 mod upload;
 pub mod version;
 
+pub(crate) use api::quotas_alone;
 pub use api::{CONSENSUS_TRIES, Reach, SnapshotDescription};
 pub use client::Client;
 pub use collection::{CollectionInfo, Layout, Replica, ShardReplicas};

@@ -25,6 +25,12 @@ pub struct State {
     pub collections: BTreeMap<String, Collection>,
     /// The quotas that were set; what a server without any tells is no object.
     pub quotas: Value,
+    /// Those before, which are told for as many looks as `late` says.
+    pub quotas_before: Value,
+    /// How many looks come before consensus.
+    pub late: usize,
+    /// How often the quotas were looked at.
+    pub looks: usize,
     /// The cluster's metadata.
     pub metadata: BTreeMap<String, Value>,
     /// Alias to collection.

@@ -242,6 +242,7 @@ async fn a_bucket_that_fills_up_is_told_and_what_is_stored_stays_good() {
     }
 }
 
+#[cfg_attr(real_servers, ignore = "for the stand-in: Qdrant 1.19 looks for what it has stored, too, and fails itself")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_right_is_told_and_what_is_stored_stays_good() {
     for task in ["create_snap", "create_snap_shards"] {

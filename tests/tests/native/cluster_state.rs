@@ -31,6 +31,8 @@ async fn site() -> Site {
     client.create("docs", json!({})).await;
     client.fill("docs", 0, 10).await;
     put(&client, "/quotas", json!({"enabled": true, "max_disk_usage_percent": 80})).await;
+    // Once more they are told as they were.
+    assert_eq!(get(&client, "/quotas").await["config"]["enabled"], false);
     put(&client, "/cluster/metadata/keys/a%2Fb", json!({"x": null, "secret": "hush"})).await;
     site
 }
@@ -48,11 +50,11 @@ async fn quotas_and_metadata_are_told_and_set_on_wish() {
         let run = site.run_with(&[restore], &[into]).await.expect(0);
         let run = run.says(&["cluster state quotas", "cluster state metadata `a/b`", "in no snapshot", APPLY.0]);
         assert!(!run.stderr.contains("hush"), "{}", run.stderr);
-        assert_eq!(get(&there, "/quotas").await, json!({"enabled": false}), "{restore}");
+        assert_eq!(get(&there, "/quotas").await["config"], json!({"enabled": false}), "{restore}");
         site.run_with(&[restore, "--dry-run"], &[into, APPLY]).await.expect(0);
-        assert_eq!(get(&there, "/quotas").await, json!({"enabled": false}), "{restore}");
+        assert_eq!(get(&there, "/quotas").await["config"], json!({"enabled": false}), "{restore}");
         site.run_with(&[restore], &[into, APPLY]).await.expect(0).says(&["set as it was at the backup"]);
-        assert_eq!(get(&there, "/quotas").await["max_disk_usage_percent"], 80, "{restore}");
+        assert_eq!(get(&there, "/quotas").await["config"]["max_disk_usage_percent"], 80, "{restore}");
         assert_eq!(
             get(&there, "/cluster/metadata/keys/a%2Fb").await,
             json!({"x": null, "secret": "hush"}),

@@ -2,14 +2,14 @@
 //! that backs up everything notes it in its record, and a restore tells what is another on the target, or sets it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{Code, Error};
-use crate::qdrant::version;
-use crate::qdrant::{Client, Cluster};
+use crate::qdrant::{Client, Cluster, quotas_alone, version};
 use crate::report::Item;
 
 /// The most entries of a cluster's metadata that are noted.
@@ -89,10 +89,12 @@ impl ClusterState {
 
     /// What of this state `there` has not, or has another of. What it has besides is its own.
     fn missing_in(&self, there: &Self) -> Vec<Missing> {
-        let quotas = self.quotas.iter().filter(|quotas| there.quotas.as_ref() != Some(quotas));
+        // Some records have what was used as well.
+        let quotas = self.quotas.iter().map(|quotas| quotas_alone(quotas.clone()));
+        let quotas = quotas.filter(|quotas| there.quotas.as_ref() != Some(quotas));
         let metadata = self.metadata.iter().filter(|(key, value)| there.metadata.get(*key) != Some(value));
         quotas
-            .map(|quotas| Missing::Quotas(quotas.clone()))
+            .map(Missing::Quotas)
             .chain(metadata.map(|(key, value)| Missing::Metadata(key.clone(), value.clone())))
             .collect()
     }
@@ -126,7 +128,7 @@ pub(crate) async fn restore(context: &Context, cluster: &Cluster, recorded: &Clu
             report(Item::skipped(KIND, format!("{text}: {how}")).name(name));
             continue;
         }
-        let item = match set(cluster, &missing).await {
+        let item = match set(context, cluster, &missing).await {
             Ok(()) => Item::done(KIND).cause("set as it was at the backup"),
             Err(error) => Item::failed(KIND, error),
         };
@@ -139,26 +141,32 @@ pub(crate) async fn restore(context: &Context, cluster: &Cluster, recorded: &Clu
     }
 }
 
+/// How often it is looked for what was set, each time a second after the last: consensus brings it to the peer that is asked.
+const LOOKS: u32 = 10;
+
 /// Sets a part of a state, and checks whether it is there.
-async fn set(cluster: &Cluster, missing: &Missing) -> Result<(), Error> {
+async fn set(context: &Context, cluster: &Cluster, missing: &Missing) -> Result<(), Error> {
     let peer = cluster.peers.first();
     let client = &peer.ok_or_else(|| Error::new(Code::NoPeer, "", "the target has no peer that answers"))?.client;
-    let there = match missing {
-        Missing::Quotas(quotas) => {
-            client.set_quotas(quotas).await?;
-            client.quotas().await?.as_ref() == Some(quotas)
-        }
+    match missing {
+        Missing::Quotas(quotas) => client.set_quotas(quotas).await?,
         Missing::Metadata(..) if !cluster.distributed => {
             let cause = "a server without clustering keeps no metadata of a cluster";
             return Err(Error::new(Code::Unsupported, "", cause));
         }
-        Missing::Metadata(key, value) => {
-            client.set_metadata(key, value).await?;
-            client.metadata(key).await? == *value
+        Missing::Metadata(key, value) => client.set_metadata(key, value).await?,
+    }
+    for look in 0..LOOKS {
+        if look > 0 {
+            context.ports.clock.sleep(Duration::from_secs(1)).await;
         }
-    };
-    if there {
-        return Ok(());
+        let there = match missing {
+            Missing::Quotas(quotas) => client.quotas().await?.as_ref() == Some(quotas),
+            Missing::Metadata(key, value) => client.metadata(key).await? == *value,
+        };
+        if there {
+            return Ok(());
+        }
     }
     Err(Error::new(Code::VerificationFailed, "", "Qdrant answered ok, but the value is unchanged"))
 }
@@ -187,6 +195,8 @@ mod tests {
         let missing = [Missing::Quotas(on.clone()), Missing::Metadata("b".to_owned(), json!(2))];
         assert_eq!(was.missing_in(&is), missing);
         assert_eq!(state(None, &[]).missing_in(&is), []);
+        let used = json!({"config": {"enabled": true}, "usage": {"disk_usage_percent": 90}, "peers": {}});
+        assert_eq!(state(Some(used), &[]).missing_in(&state(Some(on.clone()), &[])), []);
         assert_eq!(state(Some(on.clone()), &[]).missing_in(&state(None, &[])), [Missing::Quotas(on)]);
     }
 }

@@ -150,10 +150,11 @@ impl Client {
 
     /// The quotas that the cluster has agreed on; `None` where the server knows none. Asked once: no backup waits for it.
     pub async fn quotas(&self) -> Result<Option<Value>, QdrantError> {
-        optional(self.read(Method::GET, "/quotas", None, Effect::Once).await)
+        let quotas = optional(self.read(Method::GET, "/quotas", None, Effect::Once).await)?;
+        Ok(quotas.map(quotas_alone))
     }
 
-    /// Sets the quotas.
+    /// Sets the quotas. The peers know them a moment later; what Qdrant does not know of them it leaves out, and answers ok.
     pub async fn set_quotas(&self, quotas: &Value) -> Result<(), QdrantError> {
         self.read::<Value>(Method::PUT, "/quotas", Some(quotas), Effect::Idempotent).await.map(drop)
     }
@@ -438,6 +439,11 @@ impl Client {
 fn points_path(collection: &str, shard: Option<u32>) -> String {
     let of_shard = shard.map(|shard| format!("/shards/{shard}")).unwrap_or_default();
     format!("/collections/{}{of_shard}/points", segment(collection))
+}
+
+/// The quotas in an answer that tells what is used besides, which is another at every look.
+pub(crate) fn quotas_alone(mut answer: Value) -> Value {
+    answer.get_mut("config").map(Value::take).unwrap_or(answer)
 }
 
 /// 404 as `None`.
