@@ -152,6 +152,8 @@ pub struct Settings {
     pub share: Option<Share>,
     /// `QDRANT_SNAPSHOTS_FILE`: the CSV file to restore from, if it isn't `snapshots` in the work directory.
     pub snapshots_file: Option<String>,
+    /// `QDRANT_BACKUP_MAX_AGE`: how old the newest good backup of a collection may become.
+    pub max_age: Duration,
     /// `QDRANT_BACKUP_WARN_SHRINK`: from how many percent of lost points on a collection is warned of.
     pub warn_shrink: u64,
     /// `QDRANT_OUTPUT`: how lists are printed on standard output.
@@ -233,6 +235,10 @@ pub struct ReportTo {
     pub format: ReportFormat,
     /// The object `run_reports/<task>.json`.
     pub s3: bool,
+    /// The page of `report`: a file in the work directory.
+    pub html_file: Option<String>,
+    /// The same as the object `run_reports/report.html`.
+    pub html_s3: bool,
     /// A file in the work directory, for Prometheus.
     pub metrics_file: Option<String>,
     /// The group of a push gateway: `http://host:port/metrics/job/<job>`.

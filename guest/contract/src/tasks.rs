@@ -138,6 +138,13 @@ const OUTPUT: TaskOption = TaskOption {
     take: |order, value| order.set("QDRANT_OUTPUT", value) && matches!(value, "json" | "table"),
 };
 
+const HTML: TaskOption = TaskOption {
+    name: "html",
+    value: Some("FILE"),
+    help: "write a page for a browser into this file of the work directory: one file, without scripts",
+    take: |order, value| order.set("QDRANT_REPORT_HTML_FILE", value),
+};
+
 const LEGACY: TaskOption = TaskOption {
     name: "legacy",
     value: None,
@@ -309,6 +316,18 @@ tasks! {
         summary: "list the sources: whose backups are in the bucket",
         details: "On standard output: each with its id, name, peers, and how many backups there are of it. Qdrant isn't asked.\n\
                   QDRANT_RESTORE_SOURCE takes an id or a name.",
+        ..TASK
+    };
+    /// `report`: a page about all backups.
+    Report => Row {
+        name: "report",
+        synonyms: &["html", "page", "overview", "dashboard", "summary"],
+        options: &[HTML, OUTPUT],
+        needs: Needs { bucket: BucketUse::Always, ..Needs::NOTHING },
+        summary: "report on all backups, as one HTML page with `--html FILE`",
+        details: "Sources, collections, a calendar of sets, sizes, what retention keeps, and what is at risk: a newest good\n\
+                  backup older than QDRANT_BACKUP_MAX_AGE, sets that are damaged or were never drilled, one replica. Without\n\
+                  `--html` a short table. What can't be read is said and makes the run fail; what is at risk does not.",
         ..TASK
     };
     /// `prune_snap`: removes the sets that no rule keeps, and orphaned snapshots.

@@ -40,6 +40,7 @@ pub mod manifest;
 pub mod marker;
 pub mod metrics;
 pub mod naming;
+mod overview;
 pub mod places;
 pub mod ports;
 mod presigned_url;

@@ -8,12 +8,14 @@
 mod inventory;
 mod legacy;
 mod orphans;
+mod outlook;
 mod plan;
 mod records;
 mod scope;
 
 pub use inventory::collections;
 pub use legacy::prune_legacy;
+pub(crate) use outlook::{Judged, Outlook, outlook};
 pub(crate) use records::remove_unneeded;
 pub use scope::Scope;
 

@@ -1,6 +1,8 @@
 //! What collections a source had when it was backed up whole: by that, a restore of everything knows what was deleted on
 //! purpose. A run that was told to back up some collections leaves no such record, and changes nothing about the last.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -10,6 +12,7 @@ use crate::encode;
 use crate::error::{Code, Error};
 use crate::places;
 use crate::qdrant::Cluster;
+use crate::source::catalogue::Catalogue;
 use crate::source::{Source, SourceId};
 use crate::state_files;
 use crate::store::{Object, ObjectStore};
@@ -189,4 +192,35 @@ pub(crate) async fn all(store: &dyn ObjectStore, source: &SourceId, kind: Kind) 
         records.extend(read(store, &listed).await?);
     }
     Ok(records)
+}
+
+/// What each source had when it was last backed up whole as sets.
+pub(crate) struct LastWhole(BTreeMap<SourceId, RunRecord>);
+
+impl LastWhole {
+    /// Of every source of `catalogue`.
+    ///
+    /// # Errors
+    /// The bucket can't be read.
+    pub(crate) async fn take(store: &dyn ObjectStore, catalogue: &Catalogue) -> Result<Self, Error> {
+        let mut runs = BTreeMap::new();
+        for entry in catalogue.entries() {
+            let run = newest(store, &entry.source.id, &[Kind::Sets], &|_, _| true).await?;
+            runs.extend(run.map(|run| (entry.source.id.clone(), run)));
+        }
+        Ok(Self(runs))
+    }
+
+    /// True where `collection`, whose backup was begun at `started`, was not there any more when `source` was last backed
+    /// up whole; `None`: not known.
+    pub(crate) fn has_dropped(
+        &self,
+        source: &SourceId,
+        collection: &str,
+        started: Option<OffsetDateTime>,
+    ) -> Option<bool> {
+        let run = self.0.get(source)?;
+        let since = started.is_none_or(|started| run.started().is_none_or(|run| started > run));
+        Some(!since && !run.collections.iter().any(|listed| listed == collection))
+    }
 }

@@ -15,6 +15,7 @@ mod prune;
 mod recover_aliases;
 mod recover_sets;
 mod recover_snapshots;
+mod report;
 mod reset;
 mod restore;
 mod targets;
@@ -157,6 +158,7 @@ fn carry_out<'a>(
         Task::Pin { set, remove } => Box::pin(prune::pin(context, set, *remove)),
         Task::ListSets => Box::pin(list_sets::run(context)),
         Task::ListSources => Box::pin(list_sources::run(context)),
+        Task::Report => Box::pin(report::run(context)),
         Task::Check => Box::pin(async {
             check::run(context, notes).await;
             Ok(())

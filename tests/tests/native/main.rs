@@ -37,6 +37,7 @@ mod prune_beside;
 mod readme;
 mod records;
 mod report;
+mod report_page;
 mod restore;
 mod retention;
 mod sources;

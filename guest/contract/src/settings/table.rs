@@ -137,6 +137,12 @@ settings! {
         "write the report of the run into this file of the work directory");
     QDRANT_REPORT_FORMAT: ReportFormat = choice("what is in that file: an object for programs, or a summary for people");
     QDRANT_REPORT_ON_S3: bool = flag(false, "and into the bucket, as `run_reports/<task>.json`");
+    QDRANT_REPORT_HTML_FILE: Option<String> = parsed("", "file name", file_name,
+        "`report --html`: write a page about all backups into this file of the work directory");
+    QDRANT_REPORT_HTML_ON_S3: bool = flag(false,
+        "`report` puts that page into the bucket, too, as `run_reports/report.html`; no other task does");
+    QDRANT_BACKUP_MAX_AGE: Duration = duration(days(2), SECOND..=days(36_500),
+        "`report` says that a collection is at risk whose newest good backup is older than this");
     QDRANT_METRICS_FILE: Option<String> = parsed("", "file name", file_name,
         "write metrics for Prometheus into this file of the work directory");
     QDRANT_METRICS_PUSH_URL: Option<String> = parsed("", "http://host:port/metrics/job/NAME", push_url,

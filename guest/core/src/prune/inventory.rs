@@ -45,9 +45,7 @@ pub(super) struct Listed {
 }
 
 impl Inventory {
-    /// `streamed`: the snapshots of the collection that this program has stored itself.
-    ///
-    /// Lists the snapshots first: what comes into being while the manifests are read has none yet.
+    /// As [`Inventory::look`], to delete by: every snapshot has to be the one that was made.
     ///
     /// # Errors
     /// The bucket can't be read, or something of a set can't be looked at.
@@ -57,22 +55,33 @@ impl Inventory {
         records: &[Record],
         streamed: &[Object],
     ) -> Result<Self, Error> {
+        let inventory = Self::look(bucket, collection, records, streamed, Depth::Identity).await?;
+        inventory.unknown().map_or(Ok(()), |error| Err(error.clone()))?;
+        Ok(inventory)
+    }
+
+    /// `streamed`: the snapshots of the collection that this program has stored itself. `depth`: how much of each snapshot
+    /// is looked at.
+    ///
+    /// Lists the snapshots first: what comes into being while the manifests are read has none yet.
+    ///
+    /// # Errors
+    /// The bucket can't be listed.
+    pub(super) async fn look(
+        bucket: &dyn ObjectStore,
+        collection: &str,
+        records: &[Record],
+        streamed: &[Object],
+        depth: Depth,
+    ) -> Result<Self, Error> {
         let mut snapshots = Vec::new();
         let folder = naming::shards_folder(bucket.key_prefix(), collection);
         bucket.list(&folder, &mut |object| snapshots.push(object)).await?;
         snapshots.extend_from_slice(streamed);
         let (found, pinned) = sets::list_one(bucket, collection).await?;
         let mut sets = Vec::new();
-        let mut unknown = None;
-        let work = found.into_iter().map(|found| look(bucket, collection, found));
-        concurrent::at_most(SETS_AT_ONCE, work, |looked| match looked {
-            Ok(listed) => sets.push(listed),
-            Err(error) => unknown = Some(error),
-        })
-        .await;
-        if let Some(error) = unknown {
-            return Err(error);
-        }
+        let work = found.into_iter().map(|found| look(bucket, collection, found, depth));
+        concurrent::at_most(SETS_AT_ONCE, work, |listed| sets.push(listed)).await;
         sets.sort_by(|left: &Listed, right: &Listed| left.found.id.cmp(&right.found.id));
         let catalogue = Catalogue::new(records, sets.iter().map(|set| Origin::of_set(&set.header)));
         for set in &mut sets {
@@ -89,6 +98,11 @@ impl Inventory {
         })
     }
 
+    /// Why it is not known of all sets whether they are good.
+    pub(super) fn unknown(&self) -> Option<&Error> {
+        self.sets.iter().filter_map(|set| set.quality.as_ref().err()).find(|error| error.is_unknown())
+    }
+
     /// True for an object that is a snapshot of a shard of this collection by its name, or the companion of one.
     /// Whatever else lies there is not ours.
     pub(super) fn is_ours(&self, key: &str) -> bool {
@@ -102,26 +116,19 @@ impl Inventory {
     }
 }
 
-/// Reads the manifest of a set and asks how good it is.
-///
-/// # Errors
-/// It can't be known right now.
-async fn look(bucket: &dyn ObjectStore, collection: &str, found: Found) -> Result<Listed, Error> {
+/// Reads the manifest of a set and asks how good it is, which may not be known right now.
+async fn look(bucket: &dyn ObjectStore, collection: &str, found: Found, depth: Depth) -> Listed {
     let (read, header) = sets::read_with_header(bucket, collection, &found).await;
     let header = header.unwrap_or_default();
     let manifest = match read {
         Ok(manifest) => manifest,
-        Err(error) if error.is_unknown() => return Err(error),
-        Err(error) => return Ok(Listed { found, manifest: None, quality: Err(error), header, source: None }),
+        Err(error) => return Listed { found, manifest: None, quality: Err(error), header, source: None },
     };
-    let quality = match quality::of_set(bucket, &manifest, &|_| Depth::Identity).await {
-        Ok(level) => Ok(level),
-        Err(wrong) if quality::is_unknown(&wrong) => {
-            return Err(quality::as_one(&wrong).of(format!("the set {}", found.id)));
-        }
-        Err(wrong) => Err(quality::as_one(&wrong)),
-    };
-    Ok(Listed { found, manifest: Some(manifest), quality, header, source: None })
+    let quality = quality::of_set(bucket, &manifest, &|_| depth).await.map_err(|wrong| match quality::as_one(&wrong) {
+        unknown if unknown.is_unknown() => unknown.of(format!("the set {}", found.id)),
+        bad => bad,
+    });
+    Listed { found, manifest: Some(manifest), quality, header, source: None }
 }
 
 /// The snapshot that a companion belongs to, or the snapshot itself.

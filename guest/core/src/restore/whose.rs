@@ -13,7 +13,7 @@ use crate::naming::SnapshotFilter;
 use crate::qdrant::Cluster;
 use crate::sets::{self, Headed};
 use crate::snapshot_file;
-use crate::source::catalogue::{Catalogue, Origin};
+use crate::source::catalogue::{Catalogue, Entry, Origin};
 use crate::source::choice::{Why, choose};
 use crate::source::{self, Record, Source};
 use crate::store::ObjectStore;
@@ -31,8 +31,18 @@ pub(crate) struct Samples(BTreeMap<u64, OfPeer>);
 #[derive(Default)]
 struct OfPeer {
     count: u64,
+    collections: BTreeMap<String, OfCollection>,
     /// The newest first.
     newest: Vec<BucketSnapshot>,
+}
+
+/// The snapshots of one collection as a whole that one peer has made.
+#[derive(Default)]
+pub(crate) struct OfCollection {
+    pub count: u64,
+    pub bytes: u64,
+    /// When the newest was begun.
+    pub newest: Option<OffsetDateTime>,
 }
 
 impl Samples {
@@ -40,6 +50,9 @@ impl Samples {
     pub(crate) fn note(&mut self, snapshot: &BucketSnapshot) {
         let of_peer = self.0.entry(snapshot.peer).or_default();
         of_peer.count += 1;
+        let of = of_peer.collections.entry(snapshot.collection.clone()).or_default();
+        (of.count, of.bytes) = (of.count + 1, of.bytes.saturating_add(snapshot.bytes));
+        of.newest = of.newest.max(Some(snapshot.started));
         of_peer.newest.push(snapshot.clone());
         of_peer.newest.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.started));
         of_peer.newest.truncate(READ_OF_A_PEER);
@@ -48,6 +61,11 @@ impl Samples {
     /// Every peer with the number of its snapshots, and when the newest was begun.
     pub(crate) fn peers(&self) -> impl Iterator<Item = (u64, u64, Option<OffsetDateTime>)> {
         self.0.iter().map(|(peer, of)| (*peer, of.count, of.newest.first().map(|snapshot| snapshot.started)))
+    }
+
+    /// Every peer with each collection that it has made snapshots of.
+    pub(crate) fn collections(&self) -> impl Iterator<Item = (u64, &str, &OfCollection)> {
+        self.0.iter().flat_map(|(peer, of)| of.collections.iter().map(move |(name, of)| (*peer, name.as_str(), of)))
     }
 
     /// Lists the bucket's.
@@ -96,6 +114,49 @@ pub(crate) struct Survey {
     pub snapshots: Samples,
     /// The sources.
     pub catalogue: Catalogue,
+}
+
+/// A source, and what there is of it.
+pub(crate) struct OfSource<'a> {
+    pub entry: &'a Entry,
+    /// The collections that have sets.
+    pub collections: BTreeSet<&'a str>,
+    pub sets: u64,
+    /// Snapshots of whole collections.
+    pub snapshots: u64,
+    /// When its newest backup of either kind was begun.
+    pub newest: Option<OffsetDateTime>,
+    /// When it was last seen, where it has a record.
+    pub seen_at: Option<&'a str>,
+}
+
+impl Survey {
+    /// Every source.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = OfSource<'_>> {
+        self.catalogue.entries().iter().map(|entry| self.of(entry))
+    }
+
+    fn of<'a>(&'a self, entry: &'a Entry) -> OfSource<'a> {
+        let is_of = |id: Option<&str>, peers: &BTreeSet<u64>| self.catalogue.whose(id, peers) == Some(&entry.source);
+        let sets = self
+            .sets
+            .iter()
+            .filter(|set| set.header.as_ref().is_some_and(|header| is_of(header.source_id.as_deref(), &header.peers)));
+        let snapshots = self.snapshots.peers().filter(|(peer, ..)| is_of(None, &BTreeSet::from([*peer])));
+        let snapshots: Vec<_> = snapshots.collect();
+        let record = self.records.iter().find(|record| record.id == entry.source.id);
+        OfSource {
+            entry,
+            collections: sets.clone().map(|set| set.collection.as_str()).collect(),
+            sets: sets.clone().count() as u64,
+            snapshots: snapshots.iter().map(|(_, count, _)| count).sum(),
+            newest: sets
+                .filter_map(|set| set.found.id.started())
+                .chain(snapshots.iter().filter_map(|(.., at)| *at))
+                .max(),
+            seen_at: record.map(|record| record.seen_at.as_str()),
+        }
+    }
 }
 
 /// All sources of the bucket.

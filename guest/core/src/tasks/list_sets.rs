@@ -1,6 +1,6 @@
 //! `list_sets`: what sets there are, and how good each is as far as a look at the bucket's list of its snapshots tells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::json;
 use time::OffsetDateTime;
@@ -11,12 +11,12 @@ use crate::error::Error;
 use crate::printable;
 use crate::report::{Item, total};
 use crate::reporter::{age, size};
-use crate::runs::{self, Kind, RunRecord};
+use crate::runs::LastWhole;
 use crate::sets::quality::{self, Depth};
 use crate::sets::{self, DrillRecord, Found, Level, SetManifest};
 use crate::settings::Output;
 use crate::source::catalogue::{Catalogue, Origin};
-use crate::source::{self, Source, SourceId};
+use crate::source::{self, Source};
 use crate::store::ObjectStore;
 use crate::table;
 use crate::timestamp;
@@ -114,7 +114,7 @@ async fn look(bucket: &dyn ObjectStore, collection: &str, set: &Found) -> Result
 /// What a set's source is, and whether its collection is still there.
 struct Whose {
     catalogue: Catalogue,
-    runs: BTreeMap<SourceId, RunRecord>,
+    runs: LastWhole,
 }
 
 impl Whose {
@@ -126,11 +126,7 @@ impl Whose {
             peers: manifest.peers().into_iter().collect(),
         });
         let catalogue = Catalogue::new(&records, origins);
-        let mut runs = BTreeMap::new();
-        for entry in catalogue.entries() {
-            let run = runs::newest(bucket, &entry.source.id, &[Kind::Sets], &|_, _| true).await?;
-            runs.extend(run.map(|run| (entry.source.id.clone(), run)));
-        }
+        let runs = LastWhole::take(bucket, &catalogue).await?;
         Ok(Self { catalogue, runs })
     }
 
@@ -140,9 +136,7 @@ impl Whose {
 
     /// True where the collection was not there any more when its source was last backed up whole; `None`: not known.
     fn is_dropped(&self, manifest: &SetManifest) -> Option<bool> {
-        let run = self.runs.get(&self.source(manifest)?.id)?;
-        let since = manifest.id().started().is_none_or(|started| run.started().is_none_or(|run| started > run));
-        Some(!since && !run.collections.contains(&manifest.collection))
+        self.runs.has_dropped(&self.source(manifest)?.id, &manifest.collection, manifest.id().started())
     }
 }
 

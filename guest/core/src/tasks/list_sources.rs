@@ -7,27 +7,15 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::printable;
 use crate::reporter::age;
-use crate::restore::{self, Survey};
+use crate::restore::{self, OfSource};
 use crate::settings::Output;
-use crate::source::catalogue::Entry;
 use crate::table;
 use crate::timestamp;
-use std::collections::BTreeSet;
-
-/// A source as it is listed.
-struct Listed<'a> {
-    entry: &'a Entry,
-    collections: BTreeSet<&'a str>,
-    sets: u64,
-    snapshots: u64,
-    newest: Option<OffsetDateTime>,
-    seen_at: Option<&'a str>,
-}
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
     let survey = restore::all_sources(context, bucket).await?;
-    let listed: Vec<Listed<'_>> = survey.catalogue.entries().iter().map(|entry| listed(&survey, entry)).collect();
+    let listed: Vec<OfSource<'_>> = survey.sources().collect();
     let text = if context.settings.output == Output::Json {
         format!("{}\n", printable::json(&Value::Array(listed.iter().map(fields).collect())))
     } else {
@@ -42,27 +30,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-fn listed<'a>(survey: &'a Survey, entry: &'a Entry) -> Listed<'a> {
-    let is_of = |id: Option<&str>, peers: &BTreeSet<u64>| survey.catalogue.whose(id, peers) == Some(&entry.source);
-    let sets = survey
-        .sets
-        .iter()
-        .filter(|set| set.header.as_ref().is_some_and(|header| is_of(header.source_id.as_deref(), &header.peers)));
-    let snapshots = survey.snapshots.peers().filter(|(peer, ..)| is_of(None, &BTreeSet::from([*peer])));
-    let snapshots: Vec<_> = snapshots.collect();
-    let record = survey.records.iter().find(|record| record.id == entry.source.id);
-    Listed {
-        entry,
-        collections: sets.clone().map(|set| set.collection.as_str()).collect(),
-        sets: sets.clone().count() as u64,
-        snapshots: snapshots.iter().map(|(_, count, _)| count).sum(),
-        newest: sets.filter_map(|set| set.found.id.started()).chain(snapshots.iter().filter_map(|(.., at)| *at)).max(),
-        seen_at: record.map(|record| record.seen_at.as_str()),
-    }
-}
-
 /// The fields of `--output json`; docs/schemas/list_sources.json.
-fn fields(listed: &Listed<'_>) -> Value {
+fn fields(listed: &OfSource<'_>) -> Value {
     json!({
         "version": 1,
         "source_id": listed.entry.source.id.as_str(),
@@ -78,7 +47,7 @@ fn fields(listed: &Listed<'_>) -> Value {
     })
 }
 
-fn row(listed: &Listed<'_>, now: OffsetDateTime) -> Vec<String> {
+fn row(listed: &OfSource<'_>, now: OffsetDateTime) -> Vec<String> {
     [
         listed.entry.source.id.to_string(),
         listed.entry.source.name.clone(),
