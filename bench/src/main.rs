@@ -18,6 +18,7 @@ mod streams;
 mod stub;
 mod table;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,13 +61,12 @@ fn main() -> ExitCode {
             let only = arguments.next_if(|argument| argument == "--only").map(|_| arguments.next().expect(USAGE));
             let mut files = arguments.map(|file| std::fs::canonicalize(&file).expect(&file));
             let program = files.next().expect(USAGE);
-            bench(quick, only.as_deref(), program, files.next());
-            ExitCode::SUCCESS
+            bench(quick, only.as_deref(), program, files.next())
         }
     }
 }
 
-fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<PathBuf>) {
+fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<PathBuf>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = Bench::new(quick, program, component, runtime.handle().clone());
     type Part = (&'static str, fn(&Bench, &mut Table));
@@ -85,8 +85,14 @@ fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<Pa
         ("real-restore", Bench::real_restore),
     ];
     let mut table = Table::default();
-    for (_, part) in parts.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-        part(&bench, &mut table);
+    let mut ended = ExitCode::SUCCESS;
+    for (name, part) in parts.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        // What goes wrong in one part takes no figure from the others.
+        if catch_unwind(AssertUnwindSafe(|| part(&bench, &mut table))).is_err() {
+            table.note(name, "not measured: what went wrong is said above".to_owned());
+            ended = ExitCode::FAILURE;
+        }
     }
     table.print();
+    ended
 }

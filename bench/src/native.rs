@@ -282,7 +282,11 @@ impl Plain {
     /// Makes a collection, and gives each replica its shard's snapshot where Qdrant has placed it.
     async fn restore_set(&self, name: &str, one: &Value) {
         let first = format!("{}/collections/{name}", self.peers[0].url);
-        self.json(Method::PUT, &format!("{first}?timeout=60"), Some(one["body"].clone())).await;
+        // Now and then a cluster never does it, until it is asked again.
+        let body = Bytes::from(one["body"].to_string());
+        while self.send(Method::PUT, &format!("{first}?timeout=10"), Some(body.clone())).await.0 != 200
+            && self.send(Method::GET, &first, None).await.0 != 200
+        {}
         let layout = self.settle(name).await;
         let here = layout["local_shards"].as_array().unwrap().iter().map(|shard| (&layout["peer_id"], shard));
         let there = layout["remote_shards"].as_array().unwrap().iter().map(|shard| (&shard["peer_id"], shard));

@@ -16,11 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::stream;
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Bytes, Frame, Incoming};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -205,9 +204,4 @@ async fn answer(
         response = response.header(name, value);
     }
     Ok(response.body(Full::new(answer.body).boxed()).unwrap())
-}
-
-/// A body that is made while it is sent: nobody knows its length before.
-fn flowing(pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static) -> BoxBody<Bytes, Infallible> {
-    BodyExt::boxed(StreamBody::new(stream::iter(pieces.map(|piece| Ok(Frame::data(piece))))))
 }

@@ -6,6 +6,8 @@ use futures_util::{StreamExt, stream};
 use http::Method;
 use serde_json::{Value, json};
 
+use qdrant_backup_tests::client::Client;
+
 use crate::points::{Bench, Who};
 use crate::real::Place;
 use crate::served::Served;
@@ -36,7 +38,7 @@ impl Bench {
         self.runtime.block_on(each(&names, |name| {
             let client = place.client();
             async move {
-                client.ok(Method::PUT, &format!("/collections/{name}?timeout=60"), Some(&body())).await;
+                until_done(&client, Method::PUT, &name, Some(&body())).await;
                 client.fill(&name, 0, POINTS).await;
             }
         }));
@@ -84,9 +86,22 @@ impl Bench {
     fn wipe(&self, place: &Place, names: &[String]) {
         self.runtime.block_on(each(names, |name| {
             let client = place.client();
-            async move { client.delete(&name).await }
+            async move { until_done(&client, Method::DELETE, &name, None).await }
         }));
     }
+}
+
+/// Has a collection made or deleted: now and then a cluster never does what it was asked for, until it is asked again.
+async fn until_done(client: &Client, method: Method, name: &str, body: Option<&Value>) {
+    let path = format!("/collections/{name}");
+    for _ in 0..12 {
+        let (status, _) = client.call(0, method.clone(), &format!("{path}?timeout=10"), body).await;
+        let is_there = client.call(0, Method::GET, &path, None).await.0 == 200;
+        if status == 200 || is_there == (method == Method::PUT) {
+            return;
+        }
+    }
+    panic!("{method} {path} is never done");
 }
 
 /// Does something with each of `names`, some at a time.

@@ -1,6 +1,11 @@
 //! Snapshots of the form that Qdrant writes, their data nothing but zeros.
 
-use hyper::body::Bytes;
+use std::convert::Infallible;
+
+use futures_util::stream;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
 use serde_json::{Value, json};
 use tar::{Builder, Header};
 
@@ -55,13 +60,8 @@ pub fn range(options: &Options, collection: usize, peer: usize, shard: Option<us
     bytes.into()
 }
 
-/// All of it, piece by piece, as it is sent while it is made.
-pub fn pieces(
-    options: &Options,
-    collection: usize,
-    peer: usize,
-    shard: usize,
-) -> impl Iterator<Item = Bytes> + Send + Sync + 'static {
+/// All of it as a body that is made while it is sent: nobody knows its length before.
+pub fn flowing(options: &Options, collection: usize, peer: usize, shard: usize) -> BoxBody<Bytes, Infallible> {
     /// What a server sends at a time.
     const PIECE: usize = 64 << 10;
     let archive = make(options, collection, peer, Some(shard));
@@ -69,7 +69,8 @@ pub fn pieces(
     let whole = archive.zeros / PIECE as u64;
     let rest = zeros.slice(..usize::try_from(archive.zeros % PIECE as u64).unwrap());
     let data = (0..whole).map(move |_| zeros.clone()).chain([rest]);
-    [archive.head.into()].into_iter().chain(data).chain([archive.tail.into()])
+    let pieces = [archive.head.into()].into_iter().chain(data).chain([archive.tail.into()]);
+    BodyExt::boxed(StreamBody::new(stream::iter(pieces.map(|piece| Ok(Frame::data(piece))))))
 }
 
 fn make(options: &Options, collection: usize, peer: usize, shard: Option<usize>) -> Archive {

@@ -58,7 +58,7 @@ pub fn is_work(method: &Method, path: &[&str]) -> bool {
 pub fn streamed(state: &State, peer: usize, method: &Method, path: &[&str]) -> Option<BoxBody<Bytes, Infallible>> {
     let ["collections", collection, "shards", shard, "snapshot"] = path else { return None };
     let number = number(collection).filter(|number| method == Method::GET && *number < state.options.collections)?;
-    Some(super::flowing(archive::pieces(&state.options, number, peer, shard.parse().ok()?)))
+    Some(archive::flowing(&state.options, number, peer, shard.parse().ok()?))
 }
 
 pub fn answer(state: &State, peer: usize, port: u16, method: &Method, path: &[&str], body: &Bytes) -> Answer {
@@ -118,6 +118,8 @@ fn of_collection(state: &State, peer: usize, number: usize, method: &Method, res
             }))
         }
         ("GET", ["aliases"]) => ok(json!({"aliases": []})),
+        // The mark of a restore is taken away.
+        ("PATCH", []) => ok(json!(true)),
         ("POST", ["points", "count"]) => ok(json!({"count": (0..spread).map(points).sum::<u64>()})),
         ("POST", ["shards", shard, "points", "count"]) => ok(json!({"count": points(shard.parse().unwrap())})),
         ("POST", ["shards", _, "points", "scroll"]) => scrolled(state.options.points, body),
