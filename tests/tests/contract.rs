@@ -115,7 +115,7 @@ fn everything_in_the_contract_is_documented() {
     assert!(silent.is_empty(), "no words on {silent:?}");
 }
 
-/// A ConfigMap takes 1 MiB in all, and other keys have their room beside the component.
+/// A ConfigMap takes 1,048,576 bytes in all, with what else is in it.
 #[test]
 fn the_component_fits_a_config_map() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -129,5 +129,5 @@ fn the_component_fits_a_config_map() {
     let value = text.lines().find_map(|line| line.trim().strip_prefix("qdrant-backup.wasm.gz: ")).unwrap();
     let compressed = STANDARD.decode(value).unwrap().len();
     println!("the component has {} bytes, {compressed} compressed", qdrant_backup::COMPONENT.len());
-    assert!(compressed <= 1_000_000, "{compressed} bytes");
+    assert!(compressed <= 1_040_000, "{compressed} bytes");
 }
