@@ -263,3 +263,77 @@ async fn names_and_labels_are_no_markup() {
         assert!(!page.contains(markup), "{markup} is in the page");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drill_counts_where_it_verified_and_can_be_read() {
+    let site = filled(2).await;
+    site.run(&BACKUP).await.expect(0);
+    let target = site.more(Options { peers: 1, ..Options::default() }).await;
+    site.run(&["drill", "--into", &target.hosts()[0]]).await.expect(0);
+    let keys = site.s3.keys("backup_manifests/");
+    let record = keys.iter().find(|key| key.ends_with(".drill")).unwrap();
+    site.s3.fail(fault(
+        Method::GET,
+        record.rsplit('/').next().unwrap(),
+        99,
+        Wrong::Status(403, "<Error><Code>AccessDenied</Code></Error>".to_owned()),
+    ));
+    let run = failed(site.run(&["report", "--output", "json"]).await);
+    let told_unread: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert!(risks(&told_unread, "docs").contains(&"not-known".to_owned()), "{told_unread:#}");
+    site.s3.heal();
+    assert_eq!(risks(&told(&site, &[]).await, "docs"), [""; 0]);
+    change(&site, record, |record| record["verified"] = json!(false));
+    assert_eq!(risks(&told(&site, &[]).await, "docs"), ["never-drilled"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_verify_could_not_ask_says_nothing_of_a_set() {
+    let site = filled(2).await;
+    site.run(&BACKUP).await.expect(0);
+    let [manifest] = manifests(&site).try_into().unwrap();
+    for (code, bad) in [("store-unreachable", false), ("a-later-one", false), ("snapshot-damaged", true)] {
+        let item = json!({"outcome": "failed", "kind": "set", "collection": "docs", "name": manifest.backup_set_id,
+            "cause": "x", "code": code});
+        site.s3.put("run_reports/verify.json", json!({"items": [item]}).to_string().into_bytes());
+        let risks = risks(&told(&site, &[]).await, "docs");
+        assert_eq!(risks.contains(&"failed-sets".to_owned()), bad, "{code}: {risks:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_choice_of_collections_chooses_rows() {
+    let site = filled(2).await;
+    site.source.client().create("other", json!({"replication_factor": 2})).await;
+    site.run(&BACKUP).await.expect(0);
+    site.run(&["create_snap"]).await.expect(0);
+    let of = |all: &Value| all["collections"].as_array().unwrap().len();
+    assert_eq!(of(&told(&site, &[]).await), 2);
+    assert_eq!(of(&told(&site, &[("QDRANT_COLLECTIONS", "docs")]).await), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sets_under_another_prefix_are_looked_at_there() {
+    let two = Two::with_prefixes().await;
+    two.fill().await;
+    two.run_first(&BACKUP, &[("QDRANT_SOURCE_NAME", "first")]).await.expect(0);
+    let theirs = ("QDRANT_S3_KEY_PREFIX", crate::two::THEIRS);
+    two.run_second(&BACKUP, &[theirs, ("QDRANT_SOURCE_NAME", "second")]).await.expect(0);
+    let all = told(&two.site, &[]).await;
+    let rows = all["collections"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        assert!(row["newest_good"].is_string(), "{row:#}");
+        assert_eq!((&row["keeps"], &row["removes"]), (&json!(1), &json!(0)), "{row:#}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collection_that_was_backed_up_since_is_not_dropped() {
+    let site = filled(2).await;
+    site.run(&BACKUP).await.expect(0);
+    site.source.client().create("new", json!({"replication_factor": 2})).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    site.run_with(&BACKUP, &[("QDRANT_COLLECTIONS", "new")]).await.expect(0);
+    assert_eq!(risks(&told(&site, &[]).await, "new"), ["never-drilled"]);
+}
