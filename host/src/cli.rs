@@ -18,7 +18,7 @@ use crate::man;
 use crate::options::Options;
 use crate::table::{
     ALLOW_HOST, CA_FILE, CLIENT_CERT, CLIENT_KEY, COMMANDS, COMPONENT, DEADLINE, EXTRA_CA_FILE, HostOption,
-    MEMORY_LIMIT, OPTIONS, SNAPSHOTS, WORK_DIR,
+    MEMORY_LIMIT, NO_PROGRESS, OPTIONS, SNAPSHOTS, WORK_DIR,
 };
 use crate::units::{parse_size, show_size};
 use crate::version;
@@ -73,6 +73,9 @@ pub fn parse(arguments: &[String], environment: &Environment) -> Result<Command,
     }
     let mut options = options(task, &given, environment).map_err(CliError::Configuration)?;
     options.settings.extend(settings);
+    options.typed = rest;
+    let own = given.iter().filter(|(option, _)| option.flag != NO_PROGRESS);
+    options.typed_own = own.flat_map(|(option, value)| [option.flag.to_owned(), value.clone()]).collect();
     Ok(Command::Run(Box::new(options)))
 }
 
@@ -110,7 +113,7 @@ fn shown_as(output: &[&str], environment: &Environment) -> Option<bool> {
 pub fn help() -> String {
     let mut text = String::from("Global options:\n");
     for option in OPTIONS {
-        text.push_str(&format!("  {} {}\n", option.flag, option.value));
+        text.push_str(&format!("  {} {}\n", option.flag, option.value).replace(" \n", "\n"));
         for line in wrap(option.help, 90) {
             text.push_str(&format!("          {line}\n"));
         }
@@ -180,6 +183,10 @@ fn split(arguments: &[String]) -> Result<(Given, Vec<String>), String> {
 }
 
 fn value_of(option: &HostOption, parser: &mut lexopt::Parser) -> Result<String, String> {
+    if option.value.is_empty() {
+        let given = parser.optional_value();
+        return given.map_or(Ok(String::new()), |_| Err(format!("{} takes no value", option.flag)));
+    }
     let value = parser.value().ok().map(text).filter(|value| !value.trim().is_empty());
     value.ok_or_else(|| format!("{flag} needs a value: {flag} {}", option.value, flag = option.flag))
 }
@@ -258,6 +265,11 @@ fn options(task: Task, given: &Given, environment: &Environment) -> Result<Optio
         component: path(COMPONENT),
         memory_limit,
         deadline,
+        // A terminal that says so can't move its cursor (terminfo(5), "dumb"); NO_COLOR: https://no-color.org.
+        progress: values.one(NO_PROGRESS).is_none() && environment.get("TERM") != Some("dumb"),
+        colours: environment.get("NO_COLOR").is_none_or(str::is_empty),
+        typed: Vec::new(),
+        typed_own: Vec::new(),
         task,
     })
 }

@@ -62,7 +62,8 @@ fn bash() -> String {
     }
     let paths: Vec<&str> = OPTIONS.iter().filter(|option| is_path(option.value)).map(|option| option.flag).collect();
     values.push_str(&format!("        {}) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", paths.join("|")));
-    let with_value: Vec<&str> = OPTIONS.iter().map(|option| option.flag).collect();
+    let with_value = OPTIONS.iter().filter(|option| !option.value.is_empty());
+    let with_value: Vec<&str> = with_value.map(|option| option.flag).collect();
     format!(
         "_qdrant_backup() {{\n    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} task= words= i\n    \
          case $prev in\n{values}    esac\n    for ((i = 1; i < COMP_CWORD; i++)); do\n        case ${{COMP_WORDS[i]}} in\n            \
@@ -101,7 +102,10 @@ fn zsh() -> String {
     }
     script.push_str("    )\n    own=(\n");
     for own in OPTIONS {
-        script.push_str(&format!("        {}\n", option(own.flag, own.help, Some(own.value), &[])));
+        script.push_str(&format!(
+            "        {}\n",
+            option(own.flag, own.help, Some(own.value).filter(|value| !value.is_empty()), &[])
+        ));
     }
     script.push_str(
         "    )\n    local line state\n    _arguments -C $own '1:task:->task' '*::argument:->rest'\n    case $state in\n        \
@@ -153,9 +157,13 @@ fn fish() -> String {
         }
     }
     for option in OPTIONS {
-        let files = if is_path(option.value) { "-rF" } else { "-x" };
+        let files = match option.value {
+            "" => "",
+            value if is_path(value) => " -rF",
+            _ => " -x",
+        };
         let flag = option.flag.trim_start_matches("--");
-        script.push_str(&format!("complete -c qdrant-backup -l {flag} {files} -d {}\n", quoted(option.help)));
+        script.push_str(&format!("complete -c qdrant-backup -l {flag}{files} -d {}\n", quoted(option.help)));
     }
     script
 }

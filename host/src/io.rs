@@ -7,6 +7,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::OutputStream;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
+use crate::live::Screen;
 use crate::termination::{self, LastLine, Stderr};
 
 /// Standard output (data) and standard error (log lines) of a run.
@@ -16,6 +17,8 @@ pub enum Io {
     Inherit,
     /// The same, and the last line of standard error is kept.
     Noted(LastLine),
+    /// The same, on a terminal with lines below the log.
+    Live(Screen),
     /// Buffers in memory.
     Capture(Captured),
 }
@@ -54,6 +57,7 @@ impl Io {
                 let mut stdout = std::io::stdout().lock();
                 let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
             }
+            Self::Live(screen) => screen.data(text.as_bytes()),
             Self::Capture(captured) => append(&captured.stdout, text),
         }
     }
@@ -68,6 +72,7 @@ impl Io {
             Self::Inherit | Self::Noted(_) => {
                 let _ = std::io::stderr().lock().write_all(line.as_bytes());
             }
+            Self::Live(screen) => screen.log(line.as_bytes()),
             Self::Capture(captured) => append(&captured.stderr, &line),
         }
     }
@@ -77,6 +82,10 @@ impl Io {
         match self {
             Self::Inherit => wasi.inherit_stdout().inherit_stderr(),
             Self::Noted(last) => wasi.inherit_stdout().stderr(Stderr(last.clone())),
+            Self::Live(screen) => {
+                let (stdout, stderr) = screen.streams();
+                wasi.stdout(stdout).stderr(stderr)
+            }
             Self::Capture(captured) => wasi.stdout(captured.stdout.clone()).stderr(captured.stderr.clone()),
         };
     }

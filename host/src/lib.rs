@@ -9,6 +9,7 @@
 //! sandbox                     the component and all that it may touch
 //! egress, client              where requests may go, and how they get there
 //! io, messages, termination   where text goes
+//! live                        what a run looks like on a terminal
 //! component_file              a component as a file, compressed or not
 //! delivery                    the component written to a file, into a ConfigMap, as an OCI artifact
 //! ```
@@ -22,6 +23,7 @@ pub mod delivery;
 pub mod egress;
 pub mod environment;
 mod io;
+mod live;
 mod man;
 mod messages;
 mod options;

@@ -37,7 +37,9 @@ pub fn page() -> String {
     }
     page.push_str(".SH OPTIONS\n");
     for option in OPTIONS {
-        page.push_str(&format!(".TP\n\\fB{}\\fR \\fI{}\\fR\n", escaped(option.flag), escaped(option.value)));
+        let value = Some(option.value).filter(|value| !value.is_empty());
+        let value = value.map(|value| format!(" \\fI{}\\fR", escaped(value))).unwrap_or_default();
+        page.push_str(&format!(".TP\n\\fB{}\\fR{value}\n", escaped(option.flag)));
         page.push_str(&format!("{}\n", text(option.help)));
     }
     page.push_str(".SH ENVIRONMENT\n");

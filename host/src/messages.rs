@@ -33,6 +33,11 @@ impl Messages {
         if json { LogFormat::Json } else { LogFormat::Text }
     }
 
+    /// What happens, in the component's place.
+    pub fn info(&self, text: &str) {
+        self.say(Level::Info, None, text);
+    }
+
     /// Something a person should know.
     pub fn warn(&self, text: &str) {
         self.write(Level::Warn, text);

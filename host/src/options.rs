@@ -32,6 +32,14 @@ pub struct Options {
     pub memory_limit: u64,
     /// How long the run may take; `None`: as long as it needs.
     pub deadline: Option<Duration>,
+    /// Whether [`crate::run`] shows on a terminal what it is at.
+    pub progress: bool,
+    /// Whether it does so in colours.
+    pub colours: bool,
+    /// The words that were typed for the task: what a person may type next is made of them. Empty where nobody has typed.
+    pub typed: Vec<String>,
+    /// The program's own options among what was typed.
+    pub typed_own: Vec<String>,
 }
 
 impl Options {
@@ -51,6 +59,10 @@ impl Options {
             component: None,
             memory_limit: Self::DEFAULT_MEMORY_LIMIT,
             deadline: None,
+            progress: true,
+            colours: true,
+            typed: Vec::new(),
+            typed_own: Vec::new(),
         }
     }
 }

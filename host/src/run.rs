@@ -16,6 +16,7 @@ use crate::client::{self, Client};
 use crate::egress::AllowList;
 use crate::environment::settings_problems;
 use crate::io::Io;
+use crate::live::{self, Shown};
 use crate::messages::Messages;
 use crate::options::Options;
 use crate::sandbox::operations::{self, Event, Report};
@@ -32,6 +33,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Returns the exit code: 0 done, 1 failed, 2 wrong settings, 3 partly done, 124 deadline, 130 SIGINT,
 /// 143 SIGTERM.
 pub fn run(options: &Options, io: &Io) -> u8 {
+    let io = &live::on_terminal(options, io);
     let messages = Messages::new(io.clone(), Messages::format_of(&options.settings));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -52,7 +54,10 @@ pub fn run(options: &Options, io: &Io) -> u8 {
         let mut nobody = |_: &Event| ();
         let ended = pin!(perform(options, io, Watch { events: &mut nobody, cancel: cancel.clone() }));
         let (stop, ended) = match select(ended, pin!(signals.wait())).await {
-            Either::Left((ended, _)) => return ended.exit_code,
+            Either::Left((ended, _)) => {
+                live::end(options, io, Some(&ended));
+                return ended.exit_code;
+            }
             Either::Right((stop, ended)) => (stop, ended),
         };
         cancel.cancel();
@@ -63,6 +68,7 @@ pub fn run(options: &Options, io: &Io) -> u8 {
         }
         messages
             .error(&format!("stopped by {}; the state files are consistent, run the task again to go on", stop.name()));
+        live::end(options, io, None);
         stop.exit_code()
     });
     // A name look-up can't be cancelled; a file that is being written gets its time.
@@ -85,13 +91,27 @@ pub struct Ended {
     pub exit_code: u8,
     /// What was done; `None` where the run could not start or go on, which `io` was told.
     pub report: Option<Report>,
+    /// Why the component could not do its task, in its own words; `None` where it did, or something else ended the run.
+    pub error: Option<operations::Error>,
 }
 
 /// As [`execute`], for programs that show what happens while it lasts, want the report, or cancel the run.
 pub async fn perform(options: &Options, io: &Io, watch: Watch<'_>) -> Ended {
     let messages = Arc::new(Messages::new(io.clone(), Messages::format_of(&options.settings)));
     let cancel = watch.cancel.clone();
-    let attempt = pin!(attempt(options, io, &messages, watch));
+    let shown = Shown::new(name(options), io, &messages, cancel.clone());
+    let Watch { events, cancel: asked } = watch;
+    let mut events = |event: &Event| {
+        shown.take(event);
+        events(event);
+    };
+    let attempt = pin!(async {
+        tokio::select! {
+            biased;
+            outcome = attempt(options, io, &messages, Watch { events: &mut events, cancel: asked }) => outcome,
+            never = shown.go_on() => match never {},
+        }
+    });
     let outcome = match within(options.deadline, attempt).await {
         Ok(outcome) => outcome,
         Err((deadline, attempt)) => {
@@ -102,14 +122,23 @@ pub async fn perform(options: &Options, io: &Io, watch: Watch<'_>) -> Ended {
     };
     match outcome {
         // The component has logged its summary.
-        Ok(report) => Ended { exit_code: exit_code(report.status), report: Some(report) },
+        Ok(report) => Ended { exit_code: exit_code(report.status), report: Some(report), error: None },
         // Who has cancelled it says so.
-        Err(failure) if matches!(failure, Failure::Cancelled) => Ended { exit_code: failure.exit_code(), report: None },
+        Err(failure) if matches!(failure, Failure::Cancelled) => {
+            Ended { exit_code: failure.exit_code(), report: None, error: None }
+        }
         Err(failure) => {
             failure.say(io, &messages);
-            Ended { exit_code: failure.exit_code(), report: None }
+            let exit_code = failure.exit_code();
+            let error = if let Failure::Task(error) = failure { Some(error) } else { None };
+            Ended { exit_code, report: None, error }
         }
     }
+}
+
+/// The name of the task as it was typed.
+fn name(options: &Options) -> &str {
+    options.typed.first().map_or_else(|| options.task.name(), String::as_str)
 }
 
 /// Why a run ended without a status of the component's.
@@ -117,7 +146,7 @@ enum Failure {
     /// Options or settings have values that can't be used: `NAME: what is wrong and what is accepted`.
     Configuration(Vec<String>),
     /// The component could not do its task, in its own words.
-    Task(String),
+    Task(operations::Error),
     /// The sandbox could not start the component, or ended it.
     Sandbox(String),
     /// The run took longer than this.
@@ -130,7 +159,7 @@ impl Failure {
     fn say(&self, io: &Io, messages: &Messages) {
         match self {
             Self::Configuration(problems) => problems.iter().for_each(|problem| io.line(problem)),
-            Self::Task(why) => messages.failed(why),
+            Self::Task(error) => messages.failed(&error.message),
             Self::Sandbox(why) => messages.error(why),
             Self::Cancelled => messages.error("the run was cancelled"),
             Self::Deadline(deadline) => messages.error(&format!(
@@ -156,7 +185,7 @@ impl From<operations::Error> for Failure {
             operations::ErrorKind::Configuration if !error.problems.is_empty() => Self::Configuration(
                 error.problems.iter().map(|problem| format!("{}: {}", problem.variable, problem.problem)).collect(),
             ),
-            _ => Self::Task(error.message),
+            _ => Self::Task(error),
         }
     }
 }

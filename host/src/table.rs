@@ -4,12 +4,12 @@
 /// The shells there are completions for.
 pub const SHELLS: &str = "bash|zsh|fish";
 
-/// One of the host's own options. All take a value: `--name VALUE` or `--name=VALUE`.
+/// One of the host's own options: `--name VALUE` or `--name=VALUE`, or `--name` alone.
 #[derive(Debug)]
 pub struct HostOption {
     /// With its two dashes.
     pub flag: &'static str,
-    /// What the value is.
+    /// What the value is; empty where it takes none.
     pub value: &'static str,
     /// The environment variable that does the same; the option wins.
     pub variable: Option<&'static str>,
@@ -35,6 +35,8 @@ pub const ALLOW_HOST: &str = "--allow-host";
 pub const COMPONENT: &str = "--component";
 /// `--memory-limit`.
 pub const MEMORY_LIMIT: &str = "--memory-limit";
+/// `--no-progress`.
+pub const NO_PROGRESS: &str = "--no-progress";
 /// `--deadline`.
 pub const DEADLINE: &str = "--deadline";
 
@@ -95,6 +97,12 @@ pub const OPTIONS: &[HostOption] = &[
         value: "DURATION",
         variable: Some("QDRANT_RUN_DEADLINE"),
         help: "End the run with exit code 124 after this time: `3600`, `90s`, `60m`, `2h`; none by default",
+    },
+    HostOption {
+        flag: NO_PROGRESS,
+        value: "",
+        variable: None,
+        help: "Show the log alone on a terminal, as in a pipe: no lines below it, no colours, no summary",
     },
 ];
 

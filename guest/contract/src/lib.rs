@@ -8,7 +8,7 @@
 //! settings          the table of the settings, and their reader
 //! log_line, exit    what comes out
 //! printable         what may be shown of text from elsewhere
-//! timestamp         times as text
+//! size, timestamp   sizes and times as text
 //! ```
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ pub mod log_line;
 mod page;
 pub mod printable;
 pub mod settings;
+pub mod size;
 mod suggest;
 pub mod tasks;
 pub mod timestamp;

@@ -143,6 +143,11 @@ impl Context {
         self.ports.console.event(Event::Bytes { name: name.to_owned(), count, total });
     }
 
+    /// For bytes of `name`, of `total`, that pass in small pieces.
+    pub fn passing<'a>(&'a self, name: &'a str, total: u64) -> Passing<'a> {
+        Passing { context: self, name, total, untold: 0 }
+    }
+
     /// In a dry run: a line of the plan on standard output, its cells between tabs.
     pub fn plan(&self, cells: &[&str]) {
         if self.settings.dry_run {
@@ -161,6 +166,37 @@ impl Context {
         if self.settings.dry_run && self.settings.output == Output::Json {
             let plan = json!({"version": 1, "task": task, "steps": self.steps.take()});
             self.ports.console.data(&format!("{}\n", printable::json(&plan)));
+        }
+    }
+}
+
+/// Tells programs of bytes that pass, some at a time: a snapshot comes in millions of pieces.
+pub struct Passing<'a> {
+    context: &'a Context,
+    name: &'a str,
+    total: u64,
+    untold: u64,
+}
+
+impl Passing<'_> {
+    /// So many have passed.
+    pub fn add(&mut self, count: u64) {
+        self.untold += count;
+        if self.untold >= 1 << 20 {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        self.context.passed(self.name, std::mem::take(&mut self.untold), Some(self.total));
+    }
+}
+
+/// What is left of it is told at the end, and where it was broken off.
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        if self.untold > 0 {
+            self.tell();
         }
     }
 }

@@ -94,13 +94,23 @@ pub async fn shard_of_collection(
     shard_folder::pieces(&entries, shard)
 }
 
-/// SHA-256 of the object `key` of `bytes` bytes, as 64 hexadecimal digits. All of it is read, in constant memory.
+/// SHA-256 of the object `key` of `bytes` bytes, as 64 hexadecimal digits. All of it is read, in constant memory; `passed`
+/// is told of the bytes as they come.
 ///
 /// # Errors
 /// It can't be read to its end.
-pub async fn sha256(bucket: &dyn ObjectStore, key: &str, bytes: u64) -> Result<String, SnapshotFileError> {
+pub async fn sha256(
+    bucket: &dyn ObjectStore,
+    key: &str,
+    bytes: u64,
+    passed: &mut dyn FnMut(u64),
+) -> Result<String, SnapshotFileError> {
     let mut hash = Sha256::new();
-    bucket.read_through(key, bytes, &mut |chunk| hash.update(chunk)).await.map_err(SnapshotFileError::Unreadable)?;
+    let each = &mut |chunk: &[u8]| {
+        hash.update(chunk);
+        passed(chunk.len() as u64);
+    };
+    bucket.read_through(key, bytes, each).await.map_err(SnapshotFileError::Unreadable)?;
     Ok(hex(hash))
 }
 

@@ -153,11 +153,18 @@ async fn run(site: &Site, program: &OsStr, task: &str) -> bool {
     let started = Instant::now();
     let mut command = Command::new(program);
     command.arg(task).env_clear().envs(site.settings()).env("QDRANT_WORK_DIR", site.work.path());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // On a terminal the program shows what it is at, as it does for everybody.
+    let is_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let stream = || if is_terminal { Stdio::inherit() } else { Stdio::piped() };
+    for name in ["TERM", "NO_COLOR"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    command.stdin(Stdio::null()).stdout(stream()).stderr(stream());
     let mut process =
         command.spawn().unwrap_or_else(|error| panic!("can't run {}: {error}", program.to_string_lossy()));
-    let (out, log) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
-    tokio::join!(show(out), show(log));
+    if let (Some(out), Some(log)) = (process.stdout.take(), process.stderr.take()) {
+        tokio::join!(show(out), show(log));
+    }
     let status = process.wait().await.unwrap();
     print(&format!("exit code {}, {:.1} s", status.code().unwrap_or(-1), started.elapsed().as_secs_f64()));
     status.success()

@@ -29,4 +29,5 @@ mod set_faults;
 mod sets;
 mod sources;
 mod stream;
+mod terminal;
 mod uploads;

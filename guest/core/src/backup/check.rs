@@ -93,7 +93,10 @@ impl<'a> Created<'a> {
         walked.transpose().map_err(Error::from)?;
         let mut checksum = String::new();
         if is_walked && check == SnapshotCheck::Full {
-            checksum = snapshot_file::sha256(bucket, &key, size).await.map_err(Error::from)?;
+            let mut passing = context.passing(name, size);
+            checksum = snapshot_file::sha256(bucket, &key, size, &mut |count| passing.add(count))
+                .await
+                .map_err(Error::from)?;
         }
         // Looked up after all of it: a snapshot that was replaced meanwhile is not the one that was checked.
         if is_walked && bucket.stat(&key).await?.as_ref() != Some(&stat) {

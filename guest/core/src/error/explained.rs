@@ -187,7 +187,8 @@ mod tests {
         let mut table = String::from("| Code | What it says | Usual causes | What to do |\n|---|---|---|---|\n");
         for code in Code::ALL {
             let Explained { text, cause, remedy } = code.explained();
-            table.push_str(&format!("| `{}` | {text} | {cause} | {remedy} |\n", code.name()));
+            let name = code.name();
+            table.push_str(&format!("| <a id=\"{name}\"></a>`{name}` | {text} | {cause} | {remedy} |\n"));
         }
         table
     }

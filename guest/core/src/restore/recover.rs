@@ -11,7 +11,8 @@ use super::expected::Bounds;
 use super::job::Job;
 use super::place::Placed;
 use super::plan::{Plan, Recovery};
-use crate::context::Context;
+use crate::context::{Context, Passing};
+use crate::ports::{Body, HttpError, LocalBoxFuture};
 use crate::qdrant::{Client, QdrantError};
 use crate::report::Item;
 use crate::retry::{Fault, Nature};
@@ -79,6 +80,8 @@ async fn of_one_snapshot(job: &Job<'_>, peer: u64, recovery: &Recovery, continue
         return about(Item::skipped("snapshot", "it exists already")).host(peer.address());
     }
     let sending = Sending { job, client: &peer.client, recovery };
+    let text = format!("recovering at {}: `{}`", peer.address(), recovery.name);
+    job.context.step(&job.cluster.host, &job.plan.collection, &text);
     let item = match sending.recover().await {
         Ok(None) => Item::done("snapshot"),
         Ok(Some(note)) => Item::done("snapshot").cause(note),
@@ -201,18 +204,35 @@ impl Sending<'_> {
 
     /// Sends `pieces` of the object as the snapshot of a shard; anew where the peer says that it is busy.
     async fn send(&self, shard: u32, stored: u64, pieces: &[Piece], checksum: Option<&str>) -> Result<(), Failure> {
-        let &Self { job: &Job { store: bucket, plan, .. }, client, recovery } = self;
+        let &Self { job: &Job { context, store: bucket, plan, .. }, client, recovery } = self;
         let sent = client.retries().run(async || {
-            let mut snapshot = Assembly::new(bucket, &recovery.key, stored, pieces.to_vec());
+            let snapshot = Assembly::new(bucket, &recovery.key, stored, pieces.to_vec());
             let length = snapshot.length();
+            let mut snapshot = Told { snapshot, passing: context.passing(&recovery.name, length) };
             let answer = client.upload_shard(&plan.collection, shard, &mut snapshot, length, checksum).await;
-            match (answer, snapshot.failure()) {
+            match (answer, snapshot.snapshot.failure()) {
                 (Ok(()), _) => Ok(()),
                 (Err(_), Some(failure)) => Err(Failure::Before(failure.clone())),
                 (Err(error), None) => Err(Failure::Qdrant(error)),
             }
         });
         sent.await
+    }
+}
+
+/// A snapshot that is sent, and programs are told how far.
+struct Told<'a> {
+    snapshot: Assembly<'a>,
+    passing: Passing<'a>,
+}
+
+impl Body for Told<'_> {
+    fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
+        Box::pin(async move {
+            let chunk = self.snapshot.chunk().await?;
+            self.passing.add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+            Ok(chunk)
+        })
     }
 }
 

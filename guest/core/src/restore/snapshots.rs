@@ -41,7 +41,9 @@ async fn check_one(job: &Job<'_>, recovery: &Recovery) -> Result<(), Error> {
         snapshot_file::check_shard(job.store, &recovery.key, recovery.bytes).await?;
         return Ok(());
     };
-    let found = snapshot_file::sha256(job.store, &recovery.key, recovery.bytes).await?;
+    let mut passing = job.context.passing(&recovery.name, recovery.bytes);
+    let found =
+        snapshot_file::sha256(job.store, &recovery.key, recovery.bytes, &mut |count| passing.add(count)).await?;
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
