@@ -81,7 +81,8 @@ pub async fn run(task: &str) {
     let setting = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client = Client::builder(TokioExecutor::new()).build(connector);
+    // Real servers close a connection that was idle for five seconds.
+    let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(2)).build(connector);
     let bucket = format!("{}/{}", setting("QDRANT_S3_ENDPOINT_URL"), setting("QDRANT_S3_BUCKET_NAME"));
     let mut plain = Plain { client, peers: Vec::new(), bucket };
     let first = setting("QDRANT_SOURCE_HOSTS");
