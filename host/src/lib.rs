@@ -21,6 +21,7 @@ mod component_file;
 mod config;
 pub mod delivery;
 pub mod egress;
+mod ended;
 pub mod environment;
 mod io;
 mod live;
@@ -35,12 +36,13 @@ pub mod termination;
 mod units;
 mod version;
 
+pub use ended::Ended;
 pub use environment::Environment;
 pub use io::{Captured, Io};
 pub use options::Options;
 pub use qdrant_backup_contract::exit::EXIT_DEADLINE;
 pub use qdrant_backup_contract::tasks::Task;
-pub use run::{Ended, execute, perform, run};
+pub use run::{execute, perform, run};
 pub use sandbox::{COMPONENT, Cancel, Watch, operations};
 
 use cli::{CliError, Command};

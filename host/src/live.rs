@@ -28,10 +28,10 @@ use qdrant_backup_contract::settings::LogFormat;
 use qdrant_backup_contract::tasks::Task;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::ended::Ended;
 use crate::io::Io;
 use crate::messages::Messages;
 use crate::options::Options;
-use crate::run::Ended;
 use crate::sandbox::Cancel;
 use crate::sandbox::operations::Event;
 use heartbeat::heartbeat;

@@ -14,6 +14,7 @@ use qdrant_backup_contract::settings::{CredentialSource, DefaultPort, Endpoint, 
 
 use crate::client::{self, Client};
 use crate::egress::AllowList;
+use crate::ended::Ended;
 use crate::environment::settings_problems;
 use crate::io::Io;
 use crate::live::{self, Shown};
@@ -82,17 +83,6 @@ pub fn run(options: &Options, io: &Io) -> u8 {
 /// Returns the exit code, as [`run`] without those of signals.
 pub async fn execute(options: &Options, io: &Io) -> u8 {
     perform(options, io, Watch { events: &mut |_| (), cancel: Cancel::default() }).await.exit_code
-}
-
-/// How a run ended.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// The exit code of [`execute`].
-    pub exit_code: u8,
-    /// What was done; `None` where the run could not start or go on, which `io` was told.
-    pub report: Option<Report>,
-    /// Why the component could not do its task, in its own words; `None` where it did, or something else ended the run.
-    pub error: Option<operations::Error>,
 }
 
 /// As [`execute`], for programs that show what happens while it lasts, want the report, or cancel the run.

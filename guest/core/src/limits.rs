@@ -15,7 +15,12 @@ pub struct Limits {
     peers: RefCell<BTreeMap<Host, Arc<Semaphore>>>,
     memory: Memory,
     readers: Semaphore,
+    layouts: Semaphore,
 }
+
+/// How many collections are created or laid out at the same time. These are operations of consensus, which come one after
+/// another however many wait: with 60 at once, real servers of 1.19 began to refuse some, and with 12 they did not.
+const LAYOUTS: usize = 12;
 
 /// How many replicas are read at the same time. All of them feed the one thread that computes.
 const READERS: usize = 4;
@@ -29,6 +34,7 @@ impl Limits {
             peers: RefCell::default(),
             memory: Memory::new(memory_limit),
             readers: Semaphore::new(READERS),
+            layouts: Semaphore::new(LAYOUTS),
         }
     }
 
@@ -46,6 +52,11 @@ impl Limits {
     /// Waits until points may be read; the next one may when the permit is dropped.
     pub async fn reader(&self) -> SemaphoreGuard<'_> {
         self.readers.acquire().await
+    }
+
+    /// Waits until a collection may be created or laid out; the next one may when the permit is dropped.
+    pub async fn layout(&self) -> SemaphoreGuard<'_> {
+        self.layouts.acquire().await
     }
 
     fn of(&self, host: &Host) -> Arc<Semaphore> {

@@ -125,7 +125,7 @@ pub fn write(labels: &Labels<'_>, report: &Report, now: OffsetDateTime, elapsed:
         if success { of_run(now.to_string()) } else { Vec::new() },
     );
     metric("qdrant_backup_last_run_duration_seconds", "How long the task took.", of_run(seconds(elapsed)));
-    let bytes = crate::report::total(report.items.iter().filter_map(|item| item.bytes));
+    let bytes = report.bytes();
     metric("qdrant_backup_last_run_bytes", "The snapshots of the run, in bytes.", of_run(bytes.to_string()));
     let count = |(name, count): (&str, usize)| (format!("{run},outcome=\"{name}\""), count.to_string());
     let outcomes = [("done", report.done()), ("failed", report.failed()), ("skipped", report.skipped())];

@@ -1,5 +1,6 @@
 //! What a run did, item by item, and the exit code that says so truthfully.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use qdrant_backup_contract::exit::Status;
@@ -170,6 +171,15 @@ impl Report {
         self.items.iter().filter(|item| item.is_skipped()).count()
     }
 
+    /// The bytes of what was done. A set has those of its snapshots again.
+    pub fn bytes(&self) -> u64 {
+        let done = || self.items.iter().filter(|item| item.is_done());
+        let snapshots = || done().filter(|item| item.kind == "snapshot");
+        let of_snapshots: BTreeSet<_> = snapshots().map(|item| &item.collection).collect();
+        let counts = |item: &&Item| item.kind != "set" || !of_snapshots.contains(&item.collection);
+        total(done().filter(counts).filter_map(|item| item.bytes))
+    }
+
     /// How the run ended.
     pub fn status(&self) -> Status {
         match (self.failed(), self.done()) {
@@ -202,6 +212,19 @@ mod tests {
 
     fn report(outcomes: &[Outcome]) -> Report {
         Report { items: outcomes.iter().map(|outcome| Item::new("snapshot", *outcome)).collect() }
+    }
+
+    #[test]
+    fn bytes_are_counted_once_and_only_of_what_was_done() {
+        let items = vec![
+            Item::done("snapshot").collection("a").bytes(5),
+            Item::done("snapshot").collection("a").bytes(6),
+            Item::done("set").collection("a").bytes(11),
+            Item::skipped("snapshot", "older").collection("a").bytes(70),
+            Item::failed("snapshot", Error::new(Code::Changed, "", "")).collection("b").bytes(100),
+            Item::done("set").collection("c").bytes(1000),
+        ];
+        assert_eq!(Report { items }.bytes(), 1011);
     }
 
     #[test]

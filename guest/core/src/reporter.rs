@@ -9,7 +9,7 @@ use crate::ports::{Clock, Ports};
 use qdrant_backup_contract::exit::Status;
 pub use qdrant_backup_contract::size::size;
 
-use crate::report::{self, Item, Outcome, Report};
+use crate::report::{Item, Outcome, Report};
 use crate::settings::Host;
 
 /// Collects how everything in a run ended, and tells it.
@@ -109,7 +109,7 @@ impl Reporter {
     pub fn finish(&self) -> Report {
         let report = Report { items: self.items.take() };
         let (done, failed, skipped) = (report.done(), report.failed(), report.skipped());
-        let bytes = report::total(report.items.iter().filter_map(|item| item.bytes));
+        let bytes = report.bytes();
         let elapsed = self.elapsed();
         if failed > 1 && !self.shown.get() {
             self.log.error(None, "what failed:");

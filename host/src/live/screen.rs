@@ -170,7 +170,7 @@ fn to_stdout(bytes: &[u8]) {
     let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
-/// To the first of so many lines above the cursor (ECMA-48, "Cursor Up").
+/// To the first of N lines above the cursor (ECMA-48, "Cursor Up").
 fn over(lines: usize) -> String {
     if lines > 0 { format!("\x1b[{lines}A\r") } else { String::new() }
 }

@@ -75,11 +75,11 @@ struct Flow {
 /// The bytes that pass for a collection at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passing {
-    /// So many have.
+    /// The bytes that have passed.
     pub passed: u64,
-    /// Of so many, where that is known of all.
+    /// All bytes there are, where that is known of each.
     pub total: Option<u64>,
-    /// So many in a second, once there are two moments to tell by.
+    /// Bytes in a second, once there are two times to tell by.
     pub rate: Option<u64>,
 }
 

@@ -2,7 +2,8 @@
 
 use http::Method;
 use qdrant_backup_tests::client::{Placed, path};
-use qdrant_backup_tests::faults::{Canned, Chosen, Wrong};
+use qdrant_backup_tests::faults::{Canned, Chosen, Event, Wrong};
+use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
 
@@ -77,4 +78,32 @@ async fn a_change_that_is_not_agreed_on_is_asked_for_again() {
             assert_eq!(site.source.client().placed("docs").await, before, "{uri}, done: {done}");
         }
     }
+}
+
+/// Consensus does one thing after another: who asks for all at once is refused some.
+#[tokio::test(start_paused = true)]
+async fn few_collections_are_created_at_the_same_time() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let site = Site::native(Options { peers: 3, ..Options::default() }).await;
+    let client = site.source.client();
+    for number in 0..20 {
+        client.create(&format!("c{number}"), json!({})).await;
+    }
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.wipe().await;
+    let counted = Wrong::Before(Event::new(|| async {
+        MOST.fetch_max(AT_WORK.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        AT_WORK.fetch_sub(1, Ordering::SeqCst);
+    }));
+    for number in 0..20 {
+        site.s3
+            .faults()
+            .add(Chosen::Qdrant, fault(Method::PUT, &format!("/collections/c{number}?"), 1, counted.clone()));
+    }
+    site.run(&["restore"]).await.expect(0);
+    assert_eq!(client.collections().await.len(), 20);
+    assert_eq!(MOST.load(Ordering::SeqCst), 12);
 }
