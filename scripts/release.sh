@@ -52,10 +52,12 @@ else
     left+=("the image: buildah is not installed")
 fi
 
-echo "== the list of what is in it (SBOM, CycloneDX)"
+echo "== the lists of what is in the program and in the component (SBOM, CycloneDX)"
 if cargo cyclonedx --version >/dev/null 2>&1; then
-    SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --manifest-path host/Cargo.toml --format json --no-build-deps --override-filename sbom
-    mv host/sbom.json "$out/$name.cdx.json"
+    SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --no-build-deps --override-filename sbom
+    # Where this folder is says nothing of what is in it.
+    sed "s#path+file://$PWD/#path+file:///#g" host/sbom.json >"$out/$name.cdx.json"
+    sed "s#path+file://$PWD/#path+file:///#g" guest/component/sbom.json >"$out/$name-component.cdx.json"
     # It makes one for each crate of the workspace.
     find . -name sbom.json -not -path "./target/*" -not -path "./$out/*" -delete
 else
