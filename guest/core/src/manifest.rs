@@ -23,7 +23,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Manifest {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// When the last snapshot was proven, RFC 3339 in UTC.
+    /// When the last snapshot was checked, RFC 3339 in UTC.
     pub created_at: String,
     /// The tool and its version.
     pub created_by: String,

@@ -219,7 +219,7 @@ mod tests {
         let items = vec![
             Item::done("snapshot").collection("a").bytes(5),
             Item::done("snapshot").collection("a").bytes(6),
-            Item::done("set").collection("a").bytes(11),
+            Item::done("set").collection("a").bytes(12),
             Item::skipped("snapshot", "older").collection("a").bytes(70),
             Item::failed("snapshot", Error::new(Code::Changed, "", "")).collection("b").bytes(100),
             Item::done("set").collection("c").bytes(1000),

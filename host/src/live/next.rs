@@ -2,6 +2,7 @@
 //! named with `--dry-run`, or not at all.
 
 use qdrant_backup_contract::command_line::words;
+use qdrant_backup_contract::settings::table::QDRANT_RESTORE_FORCE;
 use qdrant_backup_contract::tasks::Task;
 
 use crate::options::Options;
@@ -68,12 +69,10 @@ fn next(options: &Options, code: &str) -> Next {
 
 /// Whether the task may be run again without a look: not where it removes something, or was told to replace what is there.
 fn again(options: &Options) -> Next {
-    let is_forced = options
-        .settings
-        .iter()
-        .rev()
-        .find(|(name, _)| name == "QDRANT_RESTORE_FORCE")
-        .is_some_and(|(_, value)| !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "false" | "no" | "0"));
+    let is_forced =
+        options.settings.iter().rev().find(|(name, _)| name == "QDRANT_RESTORE_FORCE").is_some_and(|(_, value)| {
+            !value.trim().is_empty() && QDRANT_RESTORE_FORCE.read(value.trim()).unwrap_or(true)
+        });
     let row = options.task.row();
     let may_remove = row.removes || (is_forced && row.needs.restore);
     match (may_remove, has_dry_run(&options.task)) {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use http::Method;
+use qdrant_backup_tests::faults::{Chosen, Wrong};
 use qdrant_backup_tests::schema::conforms;
 use qdrant_backup_tests::site::{Run, Site};
 use serde_json::Value;
 
-use crate::{filled, manifests};
+use crate::{fault, filled, manifests};
 
 /// Runs a task with `--output json`, and holds what it prints against the schema.
 async fn printed(site: &Site, schema: &str, arguments: &[&str]) -> Value {
@@ -64,6 +66,15 @@ async fn what_fills_a_file_is_printed_for_programs_as_well() {
     client.alias("live", "docs").await;
     let aliases = fresh("get_colla", "get_colla").await;
     assert_eq!((&aliases[0]["alias"], &aliases[0]["collection"]), (&"live".into(), &"docs".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn collections_that_can_not_be_listed_are_not_said_to_be_none() {
+    let site = filled(1).await;
+    let denied = Wrong::Status(403, r#"{"status":{"error":"forbidden"}}"#.to_owned());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/collections", usize::MAX, denied));
+    let run = site.run(&["get_coll"]).await.expect(1).says(&["the list is incomplete"]);
+    assert!(!run.stderr.contains("has no collections"), "{}", run.stderr);
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,7 +52,7 @@ impl Word for ReportFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("json", Self::Json), ("markdown", Self::Markdown)];
 }
 
-/// `QDRANT_ARCHIVE_CHECK`: how a new snapshot is proven.
+/// `QDRANT_ARCHIVE_CHECK`: how a new snapshot is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SnapshotCheck {
     /// Read whole: its structure to the end, and its SHA-256, which Qdrant compares at the restore.

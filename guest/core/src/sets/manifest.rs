@@ -180,7 +180,7 @@ pub struct SetShard {
     /// The peer that made it.
     #[serde(default)]
     pub source_peer_id: u64,
-    /// When it was proven, RFC 3339 in UTC.
+    /// When it was checked, RFC 3339 in UTC.
     #[serde(default)]
     pub created_at: String,
     /// The shard key, with custom sharding.

@@ -37,17 +37,18 @@ async fn list(context: &Context, source: &Source) -> Result<(), Error> {
             }
         }
     }
-    if lines.is_empty() {
+    // Where somebody could not be asked, there may be some.
+    if lines.is_empty() && whole {
         context.log.info(None, "the source has no collections");
     }
     listing::print(context, &state_files::collections_csv(&lines), lines.iter().map(listing::collection));
-    if lines.is_empty() {
-        return Ok(());
-    }
     if !whole {
         // A file with some of them would pass for all of them.
         let what = format!("the file `{}` is not written, as the list is incomplete", state_files::COLLECTIONS);
         context.log.warn(None, &what);
+        return Ok(());
+    }
+    if lines.is_empty() {
         return Ok(());
     }
     let text = state_files::collections_file(&lines);
