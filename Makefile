@@ -36,7 +36,7 @@ dist image compiler-image: export QDRANT_BACKUP_COMMIT ?= $(shell git rev-parse 
 
 demo: ## watch a three-peer Qdrant being filled, backed up, wiped and restored; KEEP=1 leaves it running
 	@scripts/set-up.sh demo
-	@echo "== Compiling the program, and the servers of the demo: about 600 crates and some minutes the first time"
+	@echo "== Compiling the program, and the servers of the demo: about 530 crates and some ten minutes the first time"
 	$(CARGO) build --locked -p qdrant-backup -p qdrant-backup-tests --bin qdrant-backup --bin demo
 	@$(BUILT)/debug/demo $(BUILT)/debug/qdrant-backup
 
