@@ -32,7 +32,7 @@ pub enum Delivery {
         manifest: PathBuf,
         /// The component; the built-in one by default.
         component: Option<PathBuf>,
-        /// The key in `binaryData`; the component's file name and `.gz` by default.
+        /// The key in `binaryData`; the component's file name and `.xz` by default.
         key: Option<String>,
     },
     /// `oci DIR [COMPONENT]`: writes an OCI image layout with a component as wasm artifact.
@@ -76,8 +76,8 @@ const COMMANDS: &[Command] = &[
         name: "configmap",
         arguments: "MANIFEST [COMPONENT [KEY]]",
         help: "put the component (the built-in one, or the file COMPONENT) into the ConfigMap in the YAML file MANIFEST,\n\
-               compressed by gzip, as binaryData KEY (by default the name of the file and .gz, in place of a key without\n\
-               .gz); all else in MANIFEST stays as it is",
+               compressed by xz, as binaryData KEY (by default the name of the file and .xz, in place of a key without\n\
+               .xz); all else in MANIFEST stays as it is",
         of: |arguments| match arguments {
             [manifest, more @ ..] if more.len() <= 2 => Some(Delivery::ConfigMap {
                 manifest: manifest.clone(),
@@ -183,11 +183,11 @@ fn fill_config_map(manifest: &Path, component: Option<&Path>, key: Option<&str>)
     let wasm = load(component)?;
     let packed = component_file::compress(&wasm).map_err(|error| format!("can't compress the component: {error}"))?;
     let usual = component.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or(NAME);
-    let usual = usual.strip_suffix(".gz").unwrap_or(usual);
+    let usual = [".xz", ".gz"].iter().find_map(|ending| usual.strip_suffix(ending)).unwrap_or(usual);
     let entry = match key {
         Some(key) => Entry { key: key.to_owned(), replaces: None, value: &packed },
-        // Earlier versions wrote it as it is, under a name without `.gz`.
-        None => Entry { key: format!("{usual}.gz"), replaces: Some(usual), value: &packed },
+        // Earlier versions wrote it as it is, under a name without `.xz`.
+        None => Entry { key: format!("{usual}.xz"), replaces: Some(usual), value: &packed },
     };
     let text = String::from_utf8(read(manifest)?).map_err(|_| format!("{file} is not UTF-8 text"))?;
     let filled = configmap::fill(&text, &entry).map_err(|why| format!("{file}: {why}"))?;
@@ -198,7 +198,7 @@ fn fill_config_map(manifest: &Path, component: Option<&Path>, key: Option<&str>)
         )
     });
     Ok(format!(
-        "{file}: `{key}` is {}, {} bytes compressed by gzip; the ConfigMap has {} of the {} bytes that Kubernetes accepts\n\
+        "{file}: `{key}` is {}, {} bytes compressed by xz; the ConfigMap has {} of the {} bytes that Kubernetes accepts\n\
          a pod that mounts the ConfigMap at /component runs it by `--component /component/{key}`{replaced}\n\
          apply it by `kubectl apply --server-side -f {file}`: a client-side apply takes no more than 262144 bytes",
         described(&wasm),
@@ -295,9 +295,9 @@ mod tests {
         write(&path("own.wasm"), SMALLEST).unwrap();
         write(&path("packed.wasm.gz"), &component_file::compress(SMALLEST).unwrap()).unwrap();
         for (component, key, expected) in [
-            (None, None, "qdrant-backup.wasm.gz"),
-            (Some("own.wasm"), None, "own.wasm.gz"),
-            (Some("packed.wasm.gz"), None, "packed.wasm.gz"),
+            (None, None, "qdrant-backup.wasm.xz"),
+            (Some("own.wasm"), None, "own.wasm.xz"),
+            (Some("packed.wasm.gz"), None, "packed.wasm.xz"),
             (Some("own.wasm"), Some("any"), "any"),
         ] {
             let manifest = path("m.yaml");
@@ -311,7 +311,7 @@ mod tests {
             for text in [
                 format!("`{expected}` is a component of {} bytes", unpacked.len()),
                 sha256(&unpacked),
-                format!("{} bytes compressed by gzip", packed.len()),
+                format!("{} bytes compressed by xz", packed.len()),
                 format!("--component /component/{expected}`\n"),
             ] {
                 assert!(said.contains(&text), "{text} is missing in {said}");
@@ -331,11 +331,11 @@ mod tests {
         let (said, text) = fill(None);
         assert!(said.contains("`c.wasm`, which an earlier version wrote, is gone"), "{said}");
         assert!(
-            text.contains("  c.wasm.gz: H4sI") && text.contains(" # ours\n") && !text.contains("c.wasm: "),
+            text.contains("  c.wasm.xz: /Td6") && text.contains(" # ours\n") && !text.contains("c.wasm: "),
             "{text}"
         );
         let (said, text) = fill(Some("c.wasm"));
         assert!(!said.contains("earlier version") && said.contains("--component /component/c.wasm`"), "{said}");
-        assert!(text.contains("  c.wasm: H4sI") && !text.contains(".gz"), "{text}");
+        assert!(text.contains("  c.wasm: /Td6") && !text.contains(".xz"), "{text}");
     }
 }

@@ -84,7 +84,7 @@ pub const OPTIONS: &[HostOption] = &[
         flag: COMPONENT,
         value: "FILE",
         variable: None,
-        help: "Run this component in place of the built-in one: as it is or compressed by gzip, at most 64MiB",
+        help: "Run this component in place of the built-in one: as it is or compressed by xz or gzip, at most 64MiB",
     },
     HostOption {
         flag: MEMORY_LIMIT,

@@ -66,14 +66,14 @@ impl Images {
             .to_vec()
     }
 
-    /// Builds `name` with the `sh` and `gunzip` of this machine's static busybox.
+    /// Builds `name` with the `sh` and `unxz` of this machine's static busybox.
     pub fn busybox(&self, name: &str) {
         let folder = TempDir::new().unwrap();
         let programs = folder.path().join("bin");
         std::fs::create_dir(&programs).unwrap();
         let path = tools::output(Command::new("sh").args(["-c", "command -v busybox"]));
         std::fs::copy(path.trim(), programs.join("busybox")).unwrap();
-        for applet in ["sh", "gunzip"] {
+        for applet in ["sh", "unxz"] {
             symlink("busybox", programs.join(applet)).unwrap();
         }
         let file = folder.path().join("Containerfile");

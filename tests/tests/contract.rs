@@ -126,8 +126,8 @@ fn the_component_fits_a_config_map() {
     let code = qdrant_backup::command_line(&arguments, &qdrant_backup::Environment::default(), &io);
     assert_eq!(code, 0, "{}", captured.stderr());
     let text = std::fs::read_to_string(&manifest).unwrap();
-    let value = text.lines().find_map(|line| line.trim().strip_prefix("qdrant-backup.wasm.gz: ")).unwrap();
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("qdrant-backup.wasm.xz: ")).unwrap();
     let compressed = STANDARD.decode(value).unwrap().len();
     println!("the component has {} bytes, {compressed} compressed", qdrant_backup::COMPONENT.len());
-    assert!(compressed <= 1_040_000, "{compressed} bytes");
+    assert!(compressed <= 820_000, "{compressed} bytes");
 }

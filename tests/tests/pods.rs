@@ -38,7 +38,7 @@ const COMPILER_IMAGE: &str = "qdrant-backup-compiler:0.2.0";
 const COMPONENT_IMAGE: &str = "qdrant-backup-component:0.2.0";
 
 /// The component's in its ConfigMap.
-const KEY: &str = "qdrant-backup.wasm.gz";
+const KEY: &str = "qdrant-backup.wasm.xz";
 
 /// How long a pod may take to end after SIGTERM; its manifest grants 10 s.
 const GRACE: Duration = Duration::from_secs(5);
@@ -173,7 +173,7 @@ async fn an_init_container_unpacks_the_component() {
     cut_off.get_mut(KEY).unwrap().truncate(100_000);
     objects.config_maps.insert("qdrant-backup-component".to_owned(), cut_off);
     let run = Pod::new(&spec, &objects).run(&objects).await.expect(1);
-    assert!(run.stderr.contains("gunzip"), "{}", run.stderr);
+    assert!(run.stderr.contains("unxz"), "{}", run.stderr);
     assert!(site.s3.keys("snapshots/").is_empty());
 
     objects.config_maps.insert("qdrant-backup-component".to_owned(), filled_config_map());
@@ -201,7 +201,7 @@ async fn a_mounted_component_is_the_one_that_runs() {
                 .config_maps
                 .insert("qdrant-backup-component".to_owned(), [(KEY.to_owned(), b"#!/bin/bash".into())].into());
             let run = Pod::new(&spec, &objects).run(&objects).await.expect(1);
-            assert!(run.stderr.contains("/component/qdrant-backup.wasm.gz"), "{}", run.stderr);
+            assert!(run.stderr.contains("/component/qdrant-backup.wasm.xz"), "{}", run.stderr);
             assert!(site.s3.keys("snapshots/").is_empty());
             objects.config_maps.insert("qdrant-backup-component".to_owned(), filled_config_map());
         }

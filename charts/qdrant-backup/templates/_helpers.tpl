@@ -76,7 +76,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- $mounted := ne $values.component.source "image" }}
 {{- $wasmtime := eq $values.component.runtime "wasmtime" }}
 {{- $unpacks := include "qdrant-backup.unpacks" .root }}
-{{- $file := ternary "/component/qdrant-backup.wasm.gz" "/component/qdrant-backup.wasm" (and (eq $values.component.source "configMap") (not $unpacks)) }}
+{{- $file := ternary "/component/qdrant-backup.wasm.xz" "/component/qdrant-backup.wasm" (and (eq $values.component.source "configMap") (not $unpacks)) }}
 backoffLimit: {{ ternary 0 2 $restore }}
 podFailurePolicy:
   rules:
@@ -139,7 +139,7 @@ template:
       - name: unpack
         image: {{ $values.component.unpack.image }}
         imagePullPolicy: {{ $values.image.pullPolicy }}
-        command: [sh, -c, gunzip -c /packed/qdrant-backup.wasm.gz > /component/qdrant-backup.wasm]
+        command: [sh, -c, unxz -c /packed/qdrant-backup.wasm.xz > /component/qdrant-backup.wasm]
         terminationMessagePolicy: FallbackToLogsOnError
         securityContext:
           {{- toYaml $values.securityContext | nindent 10 }}
@@ -246,7 +246,7 @@ template:
           defaultMode: 0444
           items:
             - key: {{ $values.component.configMap.key }}
-              path: qdrant-backup.wasm.gz
+              path: qdrant-backup.wasm.xz
       {{- end }}
       {{- if eq $values.component.source "imageVolume" }}
       - name: component

@@ -177,7 +177,7 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
 fn other_compressions_are_refused_with_what_to_do() {
     let zstd = ComponentFile::from_bytes(&[0x28, 0xb5, 0x2f, 0xfd, 0x24, 0, 1, 0, 0]);
     let ended = with_component(&zstd, &["create_snap"], &[SOURCE]);
-    check(&ended, 1, &["component.wasm` can't be used: it is compressed by zstd", "`zstd -d`", "`gzip -9`"]);
+    check(&ended, 1, &["component.wasm` can't be used: it is compressed by zstd", "`zstd -d`", "`xz -9`"]);
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
 }
 

@@ -27,7 +27,7 @@ fn volume<'a>(pod: &'a Value, name: &str) -> &'a Value {
 /// Every way to deliver the component fits every Job: what is mounted, where, and what is run of it.
 #[test]
 fn the_component_can_be_mounted_into_every_pod() {
-    const COMPRESSED: &str = "/component/qdrant-backup.wasm.gz";
+    const COMPRESSED: &str = "/component/qdrant-backup.wasm.xz";
     const PLAIN: &str = "/component/qdrant-backup.wasm";
     for (parts, source, program, file) in [
         (&["configmap"][..], "configMap", None, COMPRESSED),
@@ -63,7 +63,7 @@ fn the_init_container_unpacks_what_the_container_runs() {
     for content in jobs(overlay_with(&["configmap", "unpack"])) {
         let pod = manifests::pod(&content);
         let (init, container) = (&pod["initContainers"][0], &pod["containers"][0]);
-        let command = json!(["sh", "-c", "gunzip -c /packed/qdrant-backup.wasm.gz > /component/qdrant-backup.wasm"]);
+        let command = json!(["sh", "-c", "unxz -c /packed/qdrant-backup.wasm.xz > /component/qdrant-backup.wasm"]);
         assert_eq!(init["command"], command);
         let mut security = container["securityContext"].clone();
         security["runAsUser"] = json!(65532);
@@ -94,12 +94,12 @@ fn wasmtime_without_the_init_container_is_no_overlay() {
 #[test]
 fn another_key_is_set_where_it_is_mounted() {
     let file = "component/configmap/kustomization.yaml";
-    let overlay = overlay_with(&["configmap"]).edit(file, "key: qdrant-backup.wasm.gz", "key: next.wasm.gz");
+    let overlay = overlay_with(&["configmap"]).edit(file, "key: qdrant-backup.wasm.xz", "key: next.wasm.xz");
     for content in jobs(overlay) {
         let pod = manifests::pod(&content);
         let items = &volume(pod, "component")["configMap"]["items"];
-        assert_eq!(*items, json!([{"key": "next.wasm.gz", "path": "qdrant-backup.wasm.gz"}]));
-        assert_eq!(pod["containers"][0]["args"][1], "/component/qdrant-backup.wasm.gz");
+        assert_eq!(*items, json!([{"key": "next.wasm.xz", "path": "qdrant-backup.wasm.xz"}]));
+        assert_eq!(pod["containers"][0]["args"][1], "/component/qdrant-backup.wasm.xz");
     }
 }
 
@@ -122,7 +122,7 @@ fn the_updater_fills_the_template() {
 
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
-    use flate2::read::GzDecoder;
+    use lzma_rust2::XzReader;
 
     let overlay = Overlay::new();
     let file = overlay.path("component/configmap/configmap-component.yaml");
@@ -130,8 +130,8 @@ fn the_updater_fills_the_template() {
     std::fs::write(&component, qdrant_backup::COMPONENT).unwrap();
     let template = std::fs::read_to_string(&file).unwrap();
     for (arguments, key) in [
-        (vec![file.display().to_string()], "qdrant-backup.wasm.gz"),
-        (vec![file.display().to_string(), component.display().to_string()], "component.wasm.gz"),
+        (vec![file.display().to_string()], "qdrant-backup.wasm.xz"),
+        (vec![file.display().to_string(), component.display().to_string()], "component.wasm.xz"),
         (vec![file.display().to_string(), component.display().to_string(), "own.wasm".to_owned()], "own.wasm"),
     ] {
         std::fs::write(&file, &template).unwrap();
@@ -145,7 +145,7 @@ fn the_updater_fills_the_template() {
         let Some(all) = manifests::all(&overlay.path("component/configmap")) else { return };
         let filled = all[0].content["binaryData"][key].as_str().unwrap();
         let mut unpacked = Vec::new();
-        GzDecoder::new(STANDARD.decode(filled).unwrap().as_slice()).read_to_end(&mut unpacked).unwrap();
+        XzReader::new(STANDARD.decode(filled).unwrap().as_slice(), false).read_to_end(&mut unpacked).unwrap();
         assert!(unpacked == qdrant_backup::COMPONENT, "{key}: {} bytes", unpacked.len());
     }
 }
