@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use qdrant_backup_core::content::{Digest, Sample, hash};
@@ -31,42 +32,98 @@ const PAGE: usize = 1000;
 /// # Errors
 /// The engine does not take it, or does not give back what it counts.
 pub(super) fn read(snapshot: &Path, folder: &Path, sample: u64) -> Result<Found, String> {
-    // The engine panics on some files that are not as it wrote them.
-    let opened = std::panic::catch_unwind(|| read_all(snapshot, folder, sample));
-    opened.unwrap_or_else(|_| Err(format!("Qdrant's engine ({ENGINE}) crashes on it")))
-}
-
-fn read_all(snapshot: &Path, folder: &Path, sample: u64) -> Result<Found, String> {
-    let refused = |what: &str, why: String| format!("Qdrant's engine ({ENGINE}) can't {what} it: {why}");
-    EdgeShard::unpack_snapshot(snapshot, folder).map_err(|why| refused("unpack", why.to_string()))?;
-    let is_whole = !has_log(folder).map_err(|why| refused("read the log of", why.to_string()))?;
-    let engine = EdgeShard::load(folder, None).map_err(|why| refused("open", why.to_string()))?;
-    let counted = engine.count(CountRequest { filter: None, exact: true });
-    let points = counted.map_err(|why| refused("count", why.to_string()))? as u64;
+    let is_whole = unpack(snapshot, folder)?;
+    let mut shard = Shard::load(folder)?;
+    let points = shard.points()?;
     let (mut all, mut sampled) = (Digest::default(), Sample::default());
-    let mut offset = Value::Null;
-    loop {
-        let page = json!({"limit": PAGE, "offset": offset, "with_payload": true, "with_vector": true});
-        let page: ScrollRequest = serde_json::from_value(page).map_err(|why| refused("read", why.to_string()))?;
-        let (records, next) = engine.scroll(page).map_err(|why| refused("read", why.to_string()))?;
-        for record in records {
-            let point = told(record);
-            let hash = hash(&point).map_err(|why| refused("tell all of", why))?;
-            all.add(&hash);
-            sampled.add(&point, sample, hash).map_err(|why| refused("tell all of", why))?;
-        }
-        match next {
-            Some(next) => offset = json!(next),
-            None => break,
-        }
+    for point in &mut shard {
+        let point = point?;
+        let hash = hash(&point).map_err(|why| refused("tell all of", &why))?;
+        all.add(&hash);
+        sampled.add(&point, sample, hash).map_err(|why| refused("tell all of", &why))?;
     }
     if all.points() != points {
-        return Err(refused("read all of", format!("{} of {points} points came", all.points())));
+        return Err(refused("read all of", &format!("{} of {points} points came", all.points())));
     }
-    let indexes = engine.info().payload_schema.into_keys().map(|field| field.to_string()).collect();
     let mut sample = Digest::default();
     sampled.into_chosen().for_each(|hash| sample.add(&hash));
-    Ok(Found { points, indexes, content: is_whole.then_some((all, sample)) })
+    Ok(Found { points, indexes: shard.indexes()?, content: is_whole.then_some((all, sample)) })
+}
+
+/// Unpacks `snapshot` into the new folder `folder`. True where all that is in it will be read: its log is empty.
+///
+/// # Errors
+/// The engine does not take it.
+pub(super) fn unpack(snapshot: &Path, folder: &Path) -> Result<bool, String> {
+    guarded("unpack", || EdgeShard::unpack_snapshot(snapshot, folder).map_err(|why| why.to_string()))?;
+    let has_log = has_log(folder).map_err(|why| refused("read the log of", &why.to_string()))?;
+    Ok(!has_log)
+}
+
+/// A shard that was unpacked, whose points come one after another in the order of their ids.
+pub(super) struct Shard {
+    engine: EdgeShard,
+    page: std::vec::IntoIter<Record>,
+    /// Where the next page begins; `None` after the last one.
+    next: Option<Value>,
+}
+
+impl Shard {
+    /// Opens what [`unpack`] has put into `folder`.
+    ///
+    /// # Errors
+    /// The engine does not take it.
+    pub(super) fn load(folder: &Path) -> Result<Self, String> {
+        let engine = guarded("open", || EdgeShard::load(folder, None).map_err(|why| why.to_string()))?;
+        Ok(Self { engine, page: Vec::new().into_iter(), next: Some(Value::Null) })
+    }
+
+    fn points(&self) -> Result<u64, String> {
+        let counted = || self.engine.count(CountRequest { filter: None, exact: true }).map_err(|why| why.to_string());
+        guarded("count", counted).map(|points| points as u64)
+    }
+
+    fn indexes(&self) -> Result<Vec<String>, String> {
+        let fields = || Ok(self.engine.info().payload_schema.into_keys().map(|field| field.to_string()).collect());
+        guarded("describe", fields)
+    }
+
+    fn turn(&mut self, offset: &Value) -> Result<(), String> {
+        let page = json!({"limit": PAGE, "offset": offset, "with_payload": true, "with_vector": true});
+        let page: ScrollRequest = serde_json::from_value(page).map_err(|why| refused("read", &why.to_string()))?;
+        let (records, next) = guarded("read", || self.engine.scroll(page).map_err(|why| why.to_string()))?;
+        self.page = records.into_iter();
+        self.next = next.map(|next| json!(next));
+        Ok(())
+    }
+}
+
+impl Iterator for Shard {
+    type Item = Result<Value, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.page.next() {
+                return Some(Ok(told(record)));
+            }
+            let offset = self.next.take()?;
+            if let Err(why) = self.turn(&offset) {
+                return Some(Err(why));
+            }
+        }
+    }
+}
+
+fn refused(what: &str, why: &str) -> String {
+    format!("Qdrant's engine ({ENGINE}) can't {what} it: {why}")
+}
+
+/// What the engine answers: it panics on some files that are not as it wrote them.
+fn guarded<T>(what: &str, call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => answer.map_err(|why| refused(what, &why)),
+        Err(_) => Err(format!("Qdrant's engine ({ENGINE}) crashes on it")),
+    }
 }
 
 /// True where the write-ahead log has entries, which the engine does not read. Snapshots of shards have empty logs.

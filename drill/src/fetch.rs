@@ -8,6 +8,16 @@ use qdrant_backup_core::error::{Code, Error};
 use qdrant_backup_core::sets::SetShard;
 use qdrant_backup_core::store::ObjectStore;
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// A folder in the work directory `work` that is removed with what is in it.
+///
+/// # Errors
+/// It can't be made.
+pub(super) fn folder(work: &Path) -> Result<TempDir, Error> {
+    let made = tempfile::Builder::new().prefix("drill-").tempdir_in(work);
+    made.map_err(|why| Error::new(Code::WorkDirectory, "a folder in it", why.to_string()))
+}
 
 /// Writes the snapshot of `shard` into `file`, piece by piece.
 ///

@@ -5,6 +5,7 @@
 //! A program of its own, since the engine is large and the program that backs up is small.
 #![forbid(unsafe_code)]
 
+mod compare;
 mod engine;
 mod fetch;
 mod native;
@@ -15,6 +16,8 @@ use std::rc::Rc;
 use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
 use qdrant_backup_contract::settings::{BucketUse, Needs, from_variables};
 use qdrant_backup_contract::timestamp;
+use qdrant_backup_core::clusters::target;
+use qdrant_backup_core::content::Digest;
 use qdrant_backup_core::context::Context;
 use qdrant_backup_core::error::{Code, Error};
 use qdrant_backup_core::ports::Ports;
@@ -32,37 +35,56 @@ const HELP: &str =
 counts its points and reads each of them. What it has read is noted beside the set (`<set>.drill`), so that a restore with
 QDRANT_VERIFY_CONTENT can be compared with the backup; QDRANT_VERIFY_SAMPLE_POINTS has to be the same then.
 
-Usage: qdrant-backup-drill [--all]
+Usage: qdrant-backup-drill [--all] [--with URL]
 
-  --all   every set; else the newest of each collection
+  --all        every set; else the newest of each collection
+  --with URL   compare the points of each set with those that this Qdrant has now, on every replica, and name the
+               first that differ; the snapshots of a set that differs have to fit into QDRANT_WORK_DIR together
 
 The settings are environment variables, as for qdrant-backup: QDRANT_S3_... for the bucket, QDRANT_COLLECTIONS,
 QDRANT_SNAPSHOT_DATETIME_FILTER and QDRANT_RESTORE_BEFORE to choose, QDRANT_REPORT_... and QDRANT_METRICS_... for other
-programs, QDRANT_CA_FILE, and QDRANT_WORK_DIR, which needs room for the largest snapshot twice.
+programs, QDRANT_CA_FILE, QDRANT_ALLOW_HOSTS, and QDRANT_WORK_DIR, which needs room for the largest snapshot twice; with
+--with QDRANT_RESTORE_API_KEY and QDRANT_RESTORE_RENAME, too.
 
-Exit codes: 0 all is readable, 1 nothing is, 2 wrong command line or settings, 3 some of it is not.";
+Exit codes: 0 all is readable, and equal, 1 nothing is, 2 wrong command line or settings, 3 some of it is not.";
 
 /// The whole program. Returns the exit code.
 pub fn command_line(arguments: &[String], variables: Vec<(String, String)>) -> u8 {
-    let all = match arguments {
-        [] => false,
-        [flag] if flag == "--all" => true,
-        [flag] if flag == "--help" || flag == "-h" => {
-            println!("{HELP}");
-            return 0;
+    let (mut all, mut with, mut variables) = (false, false, variables);
+    let mut arguments = arguments.iter().map(String::as_str);
+    while let Some(argument) = arguments.next() {
+        let with_value = argument.strip_prefix("--with=");
+        match (argument, with_value.or_else(|| if argument == "--with" { arguments.next() } else { None })) {
+            ("--all", _) => all = true,
+            ("--help" | "-h", _) => {
+                println!("{HELP}");
+                return 0;
+            }
+            (_, Some(url)) => {
+                with = true;
+                variables.push(("QDRANT_RESTORE_HOSTS".to_owned(), url.to_owned()));
+            }
+            ("--with", None) => {
+                eprintln!("--with needs the URL of a Qdrant\n\n{HELP}");
+                return EXIT_USAGE;
+            }
+            _ => {
+                eprintln!("there is no option `{argument}`\n\n{HELP}");
+                return EXIT_USAGE;
+            }
         }
-        _ => {
-            eprintln!("there is no such option\n\n{HELP}");
-            return EXIT_USAGE;
-        }
-    };
+    }
+    if !with {
+        // It goes to no cluster that it was not told to compare with.
+        variables.retain(|(name, _)| !matches!(name.as_str(), "QDRANT_SOURCE_HOSTS" | "QDRANT_RESTORE_HOSTS"));
+    }
     let value = |name: &str| variables.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
     let value = |name| value(name).filter(|value| !value.is_empty());
     let work = Path::new(value("QDRANT_WORK_DIR").unwrap_or("."));
-    let ports = match native::ports(work, value("QDRANT_CA_FILE").map(Path::new)) {
+    let ports = match native::ports(work, value("QDRANT_CA_FILE").map(Path::new), &variables) {
         Ok(ports) => ports,
         Err(why) => {
-            eprintln!("QDRANT_CA_FILE: {why}");
+            eprintln!("{why}");
             return EXIT_USAGE;
         }
     };
@@ -73,11 +95,20 @@ pub fn command_line(arguments: &[String], variables: Vec<(String, String)>) -> u
             return Status::Failed.exit_code();
         }
     };
-    runtime.block_on(run(ports, work, &variables, all))
+    runtime.block_on(run(ports, work, &variables, Asked { all, with }))
 }
 
-async fn run(ports: Ports, work: &Path, variables: &[(String, String)], all: bool) -> u8 {
-    let needs = Needs { bucket: BucketUse::Always, ..Needs::NOTHING };
+/// What the arguments ask for.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Every set, not just the newest of each collection.
+    all: bool,
+    /// The sets are compared with what a cluster holds.
+    with: bool,
+}
+
+async fn run(ports: Ports, work: &Path, variables: &[(String, String)], asked: Asked) -> u8 {
+    let needs = Needs { bucket: BucketUse::Always, restore: asked.with, ..Needs::NOTHING };
     let (settings, notes) = match from_variables(variables, needs) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -93,7 +124,7 @@ async fn run(ports: Ports, work: &Path, variables: &[(String, String)], all: boo
         if let Some(s3) = &context.settings.s3 {
             context.store = Some(Rc::new(Bucket::open(&context.ports, s3).await?));
         }
-        drill(&context, context.store()?, work, all).await
+        drill(&context, context.store()?, work, asked).await
     };
     if let Err(error) = drilled.await {
         context.reporter.report(Item::failed("task", error));
@@ -103,8 +134,9 @@ async fn run(ports: Ports, work: &Path, variables: &[(String, String)], all: boo
     report.status().exit_code()
 }
 
-async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, all: bool) -> Result<(), Error> {
+async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, asked: Asked) -> Result<(), Error> {
     let settings = &context.settings;
+    let clusters = if asked.with { target::found(context).await? } else { Vec::new() };
     let mut any = false;
     for (collection, mut found) in sets::list(bucket).await? {
         found.retain(|set| {
@@ -117,8 +149,12 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, all: bo
         }
         any = true;
         let newest = found.len() - 1;
-        for set in found.iter().skip(if all { 0 } else { newest }) {
-            context.reporter.report_all(set_of(context, bucket, work, &collection, set).await);
+        for set in found.iter().skip(if asked.all { 0 } else { newest }) {
+            let (items, read) = set_of(context, bucket, work, &collection, set).await;
+            context.reporter.report_all(items);
+            for (cluster, read) in clusters.iter().flat_map(|cluster| read.iter().map(move |read| (cluster, read))) {
+                context.reporter.report(compare::item(context, (bucket, work), cluster, read).await);
+            }
         }
     }
     if any {
@@ -129,21 +165,36 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, all: bo
         .advice("look at QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER"))
 }
 
+/// A set all of whose snapshots can be read.
+struct Read {
+    manifest: SetManifest,
+    /// What is in it, for people.
+    cause: String,
+    /// The digest of its points; `None` where not all of them are read.
+    content: Option<Digest>,
+}
+
 /// Opens the snapshots of one set: an item for each, one for the set.
-async fn set_of(context: &Context, bucket: &dyn ObjectStore, work: &Path, collection: &str, set: &Found) -> Vec<Item> {
+async fn set_of(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    work: &Path,
+    collection: &str,
+    set: &Found,
+) -> (Vec<Item>, Option<Read>) {
     let started = context.reporter.elapsed();
     let elapsed = || context.reporter.elapsed().saturating_sub(started);
     let mut items = Vec::new();
     let mut each = |item: Item| items.push(item.collection(collection).elapsed(elapsed()));
-    let item = match open_all(context, bucket, work, collection, set, &mut each).await {
-        Ok(what) => Item::done("set").cause(what),
-        Err(error) => Item::failed("set", error),
+    let (item, read) = match open_all(context, bucket, work, collection, set, &mut each).await {
+        Ok(read) => (Item::done("set").cause(&read.cause), Some(read)),
+        Err(error) => (Item::failed("set", error), None),
     };
     items.push(item.collection(collection).name(set.id.as_str()).elapsed(elapsed()));
-    items
+    (items, read)
 }
 
-/// Opens the snapshots of one set; `each` gets an item for every one. Says what is in them.
+/// Opens the snapshots of one set; `each` gets an item for every one.
 ///
 /// # Errors
 /// The set can't be used, or one of its snapshots.
@@ -154,11 +205,12 @@ async fn open_all(
     collection: &str,
     set: &Found,
     each: &mut dyn FnMut(Item),
-) -> Result<String, Error> {
+) -> Result<Read, Error> {
     let manifest = sets::read(bucket, collection, set).await?;
     // All of it is read below, and compared with its SHA-256.
     quality::of_set(bucket, &manifest, &|_| Depth::Walk).await.map_err(|wrong| quality::as_one(&wrong))?;
     let (mut total, mut failed, mut unread) = (0, Vec::new(), Vec::new());
+    let mut whole = Digest::default();
     let sample_points = context.settings.sample_points;
     let mut content = RecordedContent {
         read_at: timestamp::RFC3339.write(context.ports.clock.now()),
@@ -173,6 +225,7 @@ async fn open_all(
                 total += points;
                 match found.content {
                     Some((all, sample)) => {
+                        whole.merge(&all);
                         content.all.insert(shard.id, all.to_string());
                         content.sample.insert(shard.id, sample.to_string());
                     }
@@ -199,13 +252,15 @@ async fn open_all(
             Err(Error::new(Code::SnapshotDamaged, "", cause))
         }
         _ => {
-            let noted = if unread.is_empty() {
+            let is_whole = unread.is_empty();
+            let noted = if is_whole {
                 note(context, bucket, set, &manifest, total, content).await
             } else {
                 let shards = unread.join(", ");
                 format!("not noted: shard {shards} has writes in its log, which the engine does not read")
             };
-            Ok(format!("{total} points in {shards} shards; their content is {noted}"))
+            let cause = format!("{total} points in {shards} shards; their content is {noted}");
+            Ok(Read { manifest, cause, content: is_whole.then_some(whole) })
         }
     }
 }
@@ -238,10 +293,7 @@ async fn open(
     sample: u64,
 ) -> Result<engine::Found, Error> {
     let damaged = |cause: String| Error::new(Code::SnapshotDamaged, "", cause);
-    let folder = tempfile::Builder::new()
-        .prefix("drill-")
-        .tempdir_in(work)
-        .map_err(|why| Error::new(Code::WorkDirectory, "a folder in it", why.to_string()))?;
+    let folder = fetch::folder(work)?;
     let snapshot = folder.path().join("snapshot.tar");
     fetch::fetch(bucket, shard, &snapshot).await?;
     let found = engine::read(&snapshot, &folder.path().join("shard"), sample).map_err(damaged)?;

@@ -30,7 +30,7 @@ pub use proxy::Proxy;
 pub use tls::{CertificateFileError, ClientCertificate, Trust, configuration};
 
 use crate::egress::AllowList;
-use resolve::Resolver;
+pub use resolve::Resolver;
 
 /// How long a connection is kept for the next request. Shorter than the 5 s after which Qdrant's web server
 /// (actix) closes it: a request that meets a closing connection may or may not have been seen.
@@ -40,6 +40,20 @@ const IDLE: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(30);
 const FIRST_BYTE: Duration = Duration::from_secs(600);
 const BETWEEN_BYTES: Duration = Duration::from_secs(600);
+
+/// Connections over TCP, on which names lead nowhere where `rules` forbid it. To which URLs requests go at all is for the caller
+/// to ask of the rules.
+pub fn connector(rules: AllowList) -> HttpConnector<Resolver> {
+    let mut tcp = HttpConnector::new_with_resolver(Resolver::new(rules));
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    // A snapshot may take half an hour without a byte on the wire: without probes, a peer that vanished
+    // looks the same, and some networks drop connections that are silent.
+    tcp.set_keepalive(Some(Duration::from_secs(60)));
+    tcp.set_keepalive_interval(Some(Duration::from_secs(20)));
+    tcp.set_keepalive_retries(Some(6));
+    tcp
+}
 
 /// A client with its pool; clones share it.
 #[derive(Clone)]
@@ -51,15 +65,7 @@ impl Client {
     /// A client that trusts what `tls` trusts, else the system (see [`configuration`]). Names lead it nowhere where
     /// `rules` forbid it; `https://` servers are reached by `proxy`.
     pub fn new(tls: Option<ClientConfig>, rules: AllowList, proxy: Option<Proxy>) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(rules));
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        // A snapshot may take half an hour without a byte on the wire: without probes, a peer that vanished
-        // looks the same, and some networks drop connections that are silent.
-        tcp.set_keepalive(Some(Duration::from_secs(60)));
-        tcp.set_keepalive_interval(Some(Duration::from_secs(20)));
-        tcp.set_keepalive_retries(Some(6));
-        let connector = Connector::new(tcp, tls, || Ok(configuration(&Trust::default())?), proxy);
+        let connector = Connector::new(connector(rules), tls, || Ok(configuration(&Trust::default())?), proxy);
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())

@@ -26,6 +26,7 @@
 //! The configured servers allow themselves: see [`AllowList::allow_server`].
 
 mod address;
+mod configured;
 mod rule;
 mod target;
 

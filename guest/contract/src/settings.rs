@@ -168,6 +168,11 @@ impl Settings {
         let s3 = self.s3.iter().flat_map(|s3| s3.credentials.secrets());
         self.source_api_key.iter().chain(&self.restore_api_key).chain(s3)
     }
+
+    /// What a collection is called on the target (`QDRANT_RESTORE_RENAME`).
+    pub fn renamed<'a>(&'a self, name: &'a str) -> &'a str {
+        self.rename.iter().find(|(old, _)| old == name).map_or(name, |(_, new)| new)
+    }
 }
 
 /// How to reach the bucket.

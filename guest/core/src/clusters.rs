@@ -1,5 +1,5 @@
 //! The clusters a run is about: where backups come from, and where restores go.
 
-pub mod source;
-pub mod state;
+pub(crate) mod source;
+pub(crate) mod state;
 pub mod target;

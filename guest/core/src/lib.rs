@@ -21,7 +21,7 @@ use qdrant_backup_contract::{printable, settings, timestamp};
 mod aliases;
 pub mod backup;
 mod check;
-mod clusters;
+pub mod clusters;
 mod concurrent;
 pub mod content;
 pub mod context;

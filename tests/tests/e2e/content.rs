@@ -121,6 +121,10 @@ async fn content_of_every_kind_is_verified_without_a_false_alarm() {
         let run = site.run_with(&["recover_snap_shards"], &settings).await.expect(0);
         assert_eq!(run.stderr.matches("content verified against the backup").count(), 3, "{}", run.stderr);
     }
+    let with = ["--with", other_host.as_str()];
+    let (code, report) = drill(&site, &with, &[]).await;
+    let equal = report["items"].as_array().unwrap().iter().filter(|item| item["content"] == "equal").count();
+    assert_eq!((code, equal), (0, 3), "{report:#}");
     // Fewer peers, and replicas; the source is still there.
     site.run_with(&["compare"], &target).await.expect(0).says(&["550 points are equal on every replica"]);
     let (id, other_id) = (point(301)["id"].clone(), point(402)["id"].clone());
@@ -130,7 +134,12 @@ async fn content_of_every_kind_is_verified_without_a_false_alarm() {
     other.client().ok(Method::POST, &format!("{}/points/delete?wait=true", path("kinds")), Some(&body)).await;
     let other_id = json!(other_id.as_str().map_or(other_id.to_string(), str::to_lowercase));
     let run = site.run_with(&["compare"], &target).await.expect(3);
-    run.says(&[&format!("point {id} in payload.more[1]"), &format!("point {other_id} is not on the target")]);
+    let named = [format!("point {id} in payload.more[1]"), format!("point {other_id} is not on the target")];
+    run.says(&[&named[0], &named[1]]);
+    let (code, report) = drill(&site, &with, &[]).await;
+    let different = report["items"].as_array().unwrap().iter().find(|item| item["content"] == "different").unwrap();
+    let cause = different["cause"].as_str().unwrap();
+    assert!(code == 3 && named.iter().all(|named| cause.contains(named.as_str())), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

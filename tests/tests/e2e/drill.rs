@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use http::Method;
 use qdrant_backup_core::sets::SetId;
+use qdrant_backup_tests::client::point;
 use qdrant_backup_tests::fixtures::{fill_every_kind, sets};
-use qdrant_backup_tests::qdrant::sha256;
+use qdrant_backup_tests::qdrant::{Options, sha256};
 use qdrant_backup_tests::site::Site;
 use serde_json::{Value, json};
 
@@ -133,4 +135,96 @@ async fn a_recorded_snapshot_of_a_real_server_is_opened() {
     site.s3.put("backup_manifests/docs/2026-11-22T09-32-18Z-a.json", serde_json::to_vec(&manifest).unwrap());
     let (code, report) = drill(&site, &[], &[]).await;
     assert_eq!((code, failures(&report)), (0, Vec::new()), "{report:#}");
+}
+
+/// What is said of the collections that were compared: the outcome, what `content` says, and the cause.
+fn compared(report: &Value) -> Vec<(&str, &str, &str)> {
+    let items = report["items"].as_array().unwrap().iter().filter(|item| item["kind"] == "collection");
+    items
+        .map(|item| {
+            (
+                item["outcome"].as_str().unwrap(),
+                item["content"].as_str().unwrap_or("-"),
+                item["cause"].as_str().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_is_compared_with_what_a_cluster_holds() {
+    let site = Site::cluster(3).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 3, "replication_factor": 2})).await;
+    client.fill("docs", 0, 90).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let with = ["--with", &site.source.hosts()[0]];
+    let (code, report) = drill(&site, &with, &[]).await;
+    let [(outcome, content, cause)] = compared(&report).try_into().unwrap();
+    assert_eq!((code, outcome, content), (0, "done", "equal"), "{report:#}");
+    assert!(cause.starts_with("90 points are equal on every replica to those of the set "), "{cause}");
+
+    // Other shards on another cluster, under another name: what counts is the points.
+    let more = site.more(Options { peers: 2, ..Options::default() }).await;
+    let there = more.client();
+    there.create("papers", json!({"shard_number": 2})).await;
+    there.fill("papers", 0, 90).await;
+    let with = ["--with".to_owned(), more.hosts()[0].clone()];
+    let with: Vec<&str> = with.iter().map(String::as_str).collect();
+    let renamed = [("QDRANT_RESTORE_RENAME", "docs=papers")];
+    let (code, report) = drill(&site, &with, &renamed).await;
+    assert_eq!((code, compared(&report)[0].1), (0, "equal"), "{report:#}");
+
+    // Changed, gone, and new.
+    let mut changed = point(17);
+    changed["payload"]["city"] = json!("Nairobj");
+    let body = json!({ "points": [changed] });
+    there.ok(Method::PUT, "/collections/papers/points?wait=true", Some(&body)).await;
+    there.delete_points("papers", 40, 41).await;
+    there.fill("papers", 90, 91).await;
+    let (code, report) = drill(&site, &with, &renamed).await;
+    let [(outcome, content, cause)] = compared(&report).try_into().unwrap();
+    assert_eq!((code, outcome, content), (3, "failed", "different"), "{report:#}");
+    for named in ["point 17 in payload.city", "point 40 is not on the target", "point 90 is not on the set"] {
+        assert!(cause.contains(named), "{named}: {cause}");
+    }
+
+    // A collection that is not there is not equal.
+    let (code, report) = drill(&site, &with, &[]).await;
+    assert_eq!((code, compared(&report)[0].0), (3, "failed"), "{report:#}");
+    assert!(compared(&report)[0].2.contains("is not there"), "{report:#}");
+    assert_eq!(drill(&site, &["--with"], &[]).await.0, 2);
+}
+
+/// One replica that is not as the others is found, and not averaged away.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(real_servers, ignore = "replicas of real servers are equal")]
+async fn a_set_is_compared_with_every_replica() {
+    let mut site = Site::cluster(2).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 1, "replication_factor": 2})).await;
+    client.fill("docs", 0, 20).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let with = ["--with".to_owned(), site.source.hosts()[0].clone()];
+    let with: Vec<&str> = with.iter().map(String::as_str).collect();
+    site.source.stand_in().write_to_one_replica(
+        "docs",
+        0,
+        1,
+        &[json!({"id": 7, "vector": [1, 0, 0, 0], "payload": {}})],
+    );
+    let (code, report) = drill(&site, &with, &[]).await;
+    assert_eq!(code, 3, "{report:#}");
+    assert!(compared(&report)[0].2.contains("the replicas of shard 0 on peers"), "{report:#}");
+
+    // There is no sandbox around this program: it keeps to the servers that it was given by itself.
+    let one = [("QDRANT_SOURCE_HOSTS", ""), ("QDRANT_ALLOW_HOSTS", "")];
+    let (code, report) = drill(&site, &with, &one).await;
+    assert_ne!(code, 0, "{report:#}");
+    let failures = failures(&report);
+    assert!(failures.iter().any(|cause| cause.contains("does not allow connections to")), "{failures:?}");
+    let other = site.source.hosts()[1].trim_start_matches("http://").to_owned();
+    let allowed = [one[0], ("QDRANT_ALLOW_HOSTS", other.as_str())];
+    let (_, report) = drill(&site, &with, &allowed).await;
+    assert!(compared(&report)[0].2.contains("the replicas of shard 0 on peers"), "{report:#}");
 }

@@ -42,6 +42,16 @@ pub(crate) enum Needs {
     OnePeer,
 }
 
+/// The clusters that are restored into, or compared with. Configured hosts that don't answer are reported.
+///
+/// # Errors
+/// Nothing can be restored into.
+pub async fn found(context: &Context) -> Result<Vec<Cluster>, Error> {
+    let targets = find(context, Needs::EveryPeer).await?;
+    context.reporter.report_all(targets.missing_items());
+    Ok(targets.clusters)
+}
+
 /// Finds the clusters behind `QDRANT_RESTORE_HOSTS`. Where every peer is needed, a cluster with one that can't be reached
 /// is left out: its shards could be created there and never get their data.
 ///

@@ -37,22 +37,39 @@ pub(crate) fn told(differences: &Differences) -> Option<String> {
     (differences.points > 0).then(|| format!("{}{more}", differences.named.join(", ")))
 }
 
+/// Where points come from, in the order of their ids.
+pub(crate) enum Place<'a> {
+    /// Read from a server.
+    Server(Reader<'a>),
+    /// At hand, as those of a snapshot that is open.
+    Open(&'a mut dyn Iterator<Item = Result<Value, Error>>),
+}
+
+impl<'a> From<Points<'a>> for Place<'a> {
+    fn from(points: Points<'a>) -> Self {
+        Self::Server(Reader::new(points, true))
+    }
+}
+
 /// Points that were read and not compared yet.
 struct Side<'a> {
-    reader: Reader<'a>,
+    from: Place<'a>,
     page: VecDeque<Value>,
     /// Where it is, for people.
     place: String,
 }
 
 impl<'a> Side<'a> {
-    fn new(points: Points<'a>, place: &str) -> Self {
-        Self { reader: Reader::new(points, true), page: VecDeque::new(), place: place.to_owned() }
+    fn new(from: Place<'a>, place: &str) -> Self {
+        Self { from, page: VecDeque::new(), place: place.to_owned() }
     }
 
     async fn fill(&mut self) -> Result<(), Error> {
         if self.page.is_empty() {
-            self.page.extend(self.reader.page().await?.into_iter().flatten());
+            match &mut self.from {
+                Place::Server(reader) => self.page.extend(reader.page().await?.into_iter().flatten()),
+                Place::Open(points) => self.page.extend(points.next().transpose()?),
+            }
         }
         Ok(())
     }
@@ -64,8 +81,8 @@ impl<'a> Side<'a> {
 /// One of them can't be read.
 pub(crate) async fn compare(
     context: &Context,
-    (one, at_one): (Points<'_>, &str),
-    (other, at_other): (Points<'_>, &str),
+    (one, at_one): (Place<'_>, &str),
+    (other, at_other): (Place<'_>, &str),
 ) -> Result<Differences, Error> {
     let _permit = context.limits.reader().await;
     let (mut one, mut other) = (Side::new(one, at_one), Side::new(other, at_other));
@@ -110,7 +127,7 @@ pub(crate) async fn replicas_differ(
     (other, other_peer): (Points<'_>, u64),
 ) -> Error {
     let (at_one, at_other) = (format!("peer {peer}"), format!("peer {other_peer}"));
-    let which = match compare(context, (one, &at_one), (other, &at_other)).await {
+    let which = match compare(context, (one.into(), &at_one), (other.into(), &at_other)).await {
         Ok(differences) => told(&differences).unwrap_or_else(|| "and are equal now: something is written".to_owned()),
         Err(error) => format!("which points can't be told: {error}"),
     };

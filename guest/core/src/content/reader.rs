@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The order of ids: numbers first, then UUIDs.
-pub(crate) fn order(one: &Value, other: &Value) -> Ordering {
+pub(super) fn order(one: &Value, other: &Value) -> Ordering {
     match (one.as_u64(), other.as_u64()) {
         (Some(one), Some(other)) => one.cmp(&other),
         (Some(_), None) => Ordering::Less,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join;
 
 use crate::clusters::source;
 use crate::clusters::target::{self, Needs};
-use crate::content::{self, Digest, Extent, Points};
+use crate::content::{self, Extent};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::qdrant::{Cluster, Peer};
@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
             for name in &names {
                 any = true;
                 let started = context.ports.clock.monotonic();
-                let item = match compare(context, (cluster, name), (target, renamed(context, name))).await {
+                let item = match compare(context, (cluster, name), (target, context.settings.renamed(name))).await {
                     Ok(points) => {
                         let (check, what) = match context.settings.verify_content {
                             ContentCheck::Sample => ("sample-equal", "points of a sample"),
@@ -55,11 +55,6 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(Code::NothingSelected, "", "there is no collection to compare").advice("look at QDRANT_COLLECTIONS"))
-}
-
-/// The name of a collection on the target.
-fn renamed<'a>(context: &'a Context, name: &'a str) -> &'a str {
-    context.settings.rename.iter().find(|(old, _)| old == name).map_or(name, |(_, new)| new)
 }
 
 /// Compares one collection; how many points were.
@@ -86,61 +81,20 @@ async fn compare(
             "source and target have a peer id in common: they are one cluster, or one is a copy of the other's volumes";
         context.log.warn(Some(&target.host.to_string()), text);
     }
-    let read = join(digest(context, source, name, extent), digest(context, target, new_name, extent)).await;
+    let (one, other) =
+        (content::Collection { cluster: source, name }, content::Collection { cluster: target, name: new_name });
+    let read = join(one.digest(context, extent), other.digest(context, extent)).await;
     let (here, there) = (read.0?, read.1?);
     if here == there {
         return Ok(here.points());
     }
     let (at_source, at_target) = (format!("the source ({})", source.host), format!("the target ({})", target.host));
-    let whole = |cluster, collection| {
-        Ok::<_, Error>(Points { client: &asked(cluster, collection)?.client, collection, shard: None })
-    };
-    let (one, other) = (whole(source, name)?, whole(target, new_name)?);
-    let differences = content::compare(context, (one, &at_source), (other, &at_target)).await?;
+    let differences =
+        content::compare(context, (one.points()?.into(), &at_source), (other.points()?.into(), &at_target)).await?;
     let which = content::told(&differences);
     if which.is_none() && extent != Extent::Full {
         // Their shards have other points, and so had the samples. By now all were compared.
         return Ok(here.points());
     }
-    let cause =
-        which.unwrap_or_else(|| "its digests differed, and now its points are equal: something is written".to_owned());
-    Err(Error::new(Code::VerificationFailed, "", format!("it is not the same on both: {cause}")))
-}
-
-fn asked<'a>(cluster: &'a Cluster, collection: &str) -> Result<&'a Peer, Error> {
-    cluster.peer_to_ask(collection).ok_or_else(|| Error::new(Code::NoPeer, cluster.host.to_string(), "no peer answers"))
-}
-
-/// The digest of a collection, the same on every replica of each of its shards.
-async fn digest(context: &Context, cluster: &Cluster, collection: &str, extent: Extent) -> Result<Digest, Error> {
-    let at = || cluster.host.to_string();
-    let layout = cluster.layout(asked(cluster, collection)?, collection).await?;
-    let layout = layout.ok_or_else(|| Error::new(Code::VerificationFailed, at(), "it is not there"))?;
-    let points = |shard, peer| {
-        let gone = || Error::new(Code::NoPeer, at(), format!("peer {peer} does not answer"));
-        let client = &cluster.peer(peer).ok_or_else(gone)?.client;
-        Ok::<_, Error>(Points { client, collection, shard: Some(shard) })
-    };
-    // All of them wait for their turn to be read.
-    let shards = layout.shards.iter().map(|(shard, replicas)| async move {
-        let active = replicas.replicas.iter().filter(|(_, replica)| replica.is_active()).map(|(peer, _)| *peer);
-        let read = active.collect::<BTreeSet<u64>>().into_iter().map(|peer| async move {
-            Ok::<_, Error>((peer, content::digest(context, points(*shard, peer)?, extent).await?))
-        });
-        let read = join_all(read).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let nobody = || Error::new(Code::NoPeer, at(), format!("shard {shard} has no active replica"));
-        let (first, digest) = *read.first().ok_or_else(nobody)?;
-        match read.iter().find(|(_, other)| *other != digest) {
-            None => Ok(digest),
-            Some((other, _)) => {
-                let (one, two) = (points(*shard, first)?, points(*shard, *other)?);
-                Err(content::replicas_differ(context, *shard, (one, first), (two, *other)).await)
-            }
-        }
-    });
-    let mut whole = Digest::default();
-    for digest in join_all(shards).await {
-        whole.merge(&digest?);
-    }
-    Ok(whole)
+    Err(content::not_the_same(which))
 }

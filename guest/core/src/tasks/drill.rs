@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::targets;
+use crate::clusters::target;
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::lock::Work;
@@ -18,7 +19,7 @@ use crate::timestamp;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
-    for cluster in &targets::found(context).await? {
+    for cluster in &target::found(context).await? {
         targets::under_its_lock(context, Work::Drill, cluster, Box::pin(drill(context, bucket, cluster))).await;
     }
     Ok(())

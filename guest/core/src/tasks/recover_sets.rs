@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::targets;
 use crate::aliases;
+use crate::clusters::target;
 use crate::concurrent;
 use crate::context::Context;
 use crate::error::Error;
@@ -22,7 +23,7 @@ const SELECTIONS_AT_ONCE: usize = 8;
 
 pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
-    for cluster in &targets::found(context).await? {
+    for cluster in &target::found(context).await? {
         targets::under_its_lock(context, Work::Restore, cluster, Box::pin(restore_into(context, bucket, cluster)))
             .await;
     }

@@ -1,5 +1,6 @@
 //! `recover_snap`: collections from their snapshots, then the aliases.
 
+use crate::clusters::target;
 use crate::error::{Code, Error};
 use crate::lock::Work;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,7 @@ const CHOICES_AT_ONCE: usize = 16;
 pub(super) async fn run(context: &Context, chosen: Vec<state_files::Snapshot>) -> Result<(), Error> {
     let bucket = context.store()?;
     let chosen = &chosen;
-    for cluster in &targets::found(context).await? {
+    for cluster in &target::found(context).await? {
         targets::under_its_lock(
             context,
             Work::Restore,

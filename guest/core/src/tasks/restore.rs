@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::recover_snapshots::{self, ByCollection};
 use super::{recover_sets, targets};
 use crate::aliases;
+use crate::clusters::target;
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::lock::Work;
@@ -33,7 +34,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
         return Err(Error::new(Code::Configuration, "QDRANT_RESTORE_DROP_OLD", "`restore` does not know it")
             .advice("`recover_snap_shards` restores sets, and drops what they replace"));
     }
-    for cluster in &targets::found(context).await? {
+    for cluster in &target::found(context).await? {
         targets::under_its_lock(context, Work::Restore, cluster, Box::pin(restore_into(context, bucket, cluster)))
             .await;
     }

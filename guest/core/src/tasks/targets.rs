@@ -1,22 +1,11 @@
 //! What the tasks that restore, for good or as a drill, have in common.
 
 use crate::clusters::source;
-use crate::clusters::target::{self, Needs};
 use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{self, Work};
 use crate::ports::LocalBoxFuture;
 use crate::qdrant::Cluster;
-
-/// The clusters that are restored into. Configured hosts that don't answer are reported.
-///
-/// # Errors
-/// None can be restored into.
-pub(super) async fn found(context: &Context) -> Result<Vec<Cluster>, Error> {
-    let targets = target::find(context, Needs::EveryPeer).await?;
-    context.reporter.report_all(targets.missing_items());
-    Ok(targets.clusters)
-}
 
 /// Restores into `cluster` by `run`, under the lock of `work` there: what is chosen under it is not pruned meanwhile. What
 /// goes wrong is reported.
