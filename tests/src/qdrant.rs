@@ -63,6 +63,8 @@ pub struct Options {
     pub later: Vec<String>,
     /// How long the cluster takes to do what it has agreed on.
     pub lag: Duration,
+    /// How long the replicas of a collection are not active after it was created, or one of them recovered.
+    pub settle: Duration,
     /// How long a snapshot takes.
     pub work: Duration,
     /// How far its clock is ahead.
@@ -90,6 +92,7 @@ impl Default for Options {
             service: serde_json::Value::Null,
             later: Vec::new(),
             lag: Duration::from_millis(10),
+            settle: Duration::ZERO,
             work: Duration::ZERO,
             ahead: Duration::ZERO,
             faults: Faults::default(),

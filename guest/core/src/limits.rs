@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_lock::{Mutex, Semaphore, SemaphoreGuard, SemaphoreGuardArc};
 
@@ -16,6 +17,8 @@ pub struct Limits {
     memory: Memory,
     readers: Semaphore,
     layouts: Semaphore,
+    /// How long the last collection took to settle.
+    pub settling: Cell<Duration>,
 }
 
 /// How many collections are created or laid out at the same time. These are operations of consensus, which come one after
@@ -35,6 +38,7 @@ impl Limits {
             memory: Memory::new(memory_limit),
             readers: Semaphore::new(READERS),
             layouts: Semaphore::new(LAYOUTS),
+            settling: Cell::default(),
         }
     }
 

@@ -117,6 +117,7 @@ impl Cluster {
                 collection.add_shard(id, None, &peers);
             }
         }
+        collection.active_from += self.options.settle;
         state.collections.insert(name.to_owned(), collection);
         Ok(json!(true))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::answer::{Outcome, Refusal, bad_request, not_found, wrong_input};
 use super::replica::Replica;
@@ -20,6 +21,8 @@ pub struct Collection {
     pub shards: BTreeMap<u32, Shard>,
     /// Replicas on their way.
     pub transfers: Vec<Transfer>,
+    /// When all its replicas are active.
+    pub active_from: Instant,
     /// How many reads strict mode still allows.
     pub reads_left: Option<u64>,
     /// `green`, or what a fault made of it.
@@ -108,6 +111,7 @@ impl Collection {
             indexes: BTreeMap::new(),
             shards: BTreeMap::new(),
             transfers: Vec::new(),
+            active_from: Instant::now(),
             reads_left: None,
             status: "green",
             memory,
@@ -273,7 +277,8 @@ impl Collection {
         for (id, shard) in &self.shards {
             for (owner, replica) in &shard.replicas {
                 let mut entry = entry(id, shard);
-                entry["state"] = json!(replica.state);
+                let state = if Instant::now() < self.active_from { "Initializing" } else { &replica.state };
+                entry["state"] = json!(state);
                 if *owner == peer {
                     entry["points_count"] = json!(replica.engine.count());
                     local.push(entry);

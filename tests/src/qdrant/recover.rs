@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::answer::{Outcome, Refusal, bad_format, bad_request, failure, forbidden, invalid, wrong_input};
 use super::archive::{table, unpack};
@@ -220,6 +221,7 @@ fn take(
 fn activate(cluster: &Arc<Cluster>, name: &str, id: u32, peer: u64, others: &BTreeSet<u64>, priority: Priority) {
     let mut state = cluster.state();
     let Ok(collection) = find(&mut state, name) else { return };
+    collection.active_from = Instant::now() + cluster.options.settle;
     let factor = collection.number("replication_factor");
     let Some(shard) = collection.shards.get_mut(&id) else { return };
     if priority == Priority::Replica && !others.is_empty() {

@@ -23,6 +23,7 @@ mod identity;
 mod identity_changes;
 mod levels;
 mod locks;
+mod looks;
 mod marked;
 mod newest;
 mod old_bucket;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::job::Job;
 use crate::error::{Code, Error};
 use crate::marker;
+use crate::qdrant::CollectionInfo;
 
 /// When it is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +41,12 @@ impl fmt::Display for Difference {
 ///
 /// # Errors
 /// Something remains different, and `QDRANT_RESTORE_ACCEPT_CONFIG` is not set. With it, it is returned to be told, as is
-/// what can't be compared.
-pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<Vec<String>, Error> {
-    let (found, mut notes) = differences_on_target(job, when).await?;
+/// what can't be compared; and the collection as it was told last.
+pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<(Vec<String>, CollectionInfo), Error> {
+    let info = job.info().await?;
+    let (found, mut notes) = differences_on_target(job, when, &info);
     if found.is_empty() {
-        return Ok(notes);
+        return Ok((notes, info));
     }
     let changes = changes(&found);
     let client = job.client()?;
@@ -58,16 +60,17 @@ pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<Vec<String>, Er
             Err(error) => return Err(error.into()),
         }
     }
-    let (left, _) = differences_on_target(job, when).await?;
+    let info = job.info().await?;
+    let (left, _) = differences_on_target(job, when, &info);
     if left.is_empty() {
-        return Ok(notes);
+        return Ok((notes, info));
     }
     let left = left.iter().map(Difference::to_string).collect::<Vec<_>>().join(", ");
     let cause = format!("its configuration differs from the backup's: {left}{refused}");
     if job.context.settings.accept_config {
         job.warn(&cause);
         notes.push(cause);
-        return Ok(notes);
+        return Ok((notes, info));
     }
     Err(Error::new(Code::VerificationFailed, "", cause).advice(
         "configure the target's service as the source's was, or set QDRANT_RESTORE_ACCEPT_CONFIG=true to take it as it is",
@@ -75,9 +78,7 @@ pub(super) async fn restore(job: &Job<'_>, when: When) -> Result<Vec<String>, Er
 }
 
 /// What differs, and what of the target's configuration can't be compared.
-async fn differences_on_target(job: &Job<'_>, when: When) -> Result<(Vec<Difference>, Vec<String>), Error> {
-    let info = job.client()?.collection(&job.plan.collection).await?;
-    let info = info.ok_or_else(|| Error::new(Code::Changed, "", "the collection is gone"))?;
+fn differences_on_target(job: &Job<'_>, when: When, info: &CollectionInfo) -> (Vec<Difference>, Vec<String>) {
     let newer = job
         .plan
         .version
@@ -92,7 +93,7 @@ async fn differences_on_target(job: &Job<'_>, when: When) -> Result<(Vec<Differe
             notes.push(format!("its `{name}` is not in the backup, and was not compared"));
         }
     }
-    Ok((differences(&wanted, &there, newer), notes))
+    (differences(&wanted, &there, newer), notes)
 }
 
 /// The parts of a configuration that every version of Qdrant has, and of which this one tells nothing: what they were is

@@ -73,6 +73,9 @@ pub(super) async fn create(job: &Job<'_>, found: Found, start: Start, beside: bo
     }
     let record = Record::begun(job, found.peers, aliases, beside || found.beside);
     record.write(job).await?;
+    job.step("waiting to be created");
+    let permit = job.context.limits.layout().await;
+    job.step("creating the collection");
     match start {
         Start::Create => create_collection(job, client).await?,
         Start::Replace => {
@@ -87,12 +90,15 @@ pub(super) async fn create(job: &Job<'_>, found: Found, start: Start, beside: bo
         }
         Start::Continue => {}
     }
-    let mut layout = settle::settled(job.context, job.cluster, &plan.collection).await?;
+    // While it settles, others can be created, unless there is more to be agreed on: who gives the place up waits for it
+    // behind all that are to be created.
+    let _permit = (!plan.shard_keys.is_empty() || !plan.indexes.is_empty()).then_some(permit);
+    let mut layout = settle::ready(job.context, job.cluster, &plan.collection).await?;
     if !plan.shard_keys.is_empty() {
         create_shard_keys(job, client).await?;
-        layout = settle::settled(job.context, job.cluster, &plan.collection).await?;
+        layout = settle::ready(job.context, job.cluster, &plan.collection).await?;
     }
-    let notes = config::restore(job, When::Created).await?;
+    let (notes, _) = config::restore(job, When::Created).await?;
     for (field, schema) in &plan.indexes {
         client.create_index(&plan.collection, field, schema).await?;
     }
@@ -220,6 +226,6 @@ fn numbered(keys: &BTreeMap<u32, Value>) -> String {
 
 /// Shard to shard key, on the target now.
 async fn keys_there(job: &Job<'_>) -> Result<BTreeMap<u32, Value>, Error> {
-    let layout = settle::settled(job.context, job.cluster, &job.plan.collection).await?;
+    let layout = settle::ready(job.context, job.cluster, &job.plan.collection).await?;
     Ok(layout.shards.into_iter().map(|(shard, replicas)| (shard, replicas.key.unwrap_or_default())).collect())
 }

@@ -11,7 +11,7 @@ use super::recover::Recovered;
 use super::settle;
 use crate::content::Extent;
 use crate::error::{Code, Error};
-use crate::qdrant::Layout;
+use crate::qdrant::{CollectionInfo, Layout};
 
 /// The most points that are read to compare replicas: copying more from peer to peer is faster.
 const MOST: u64 = 10_000;
@@ -24,12 +24,14 @@ pub(super) struct Equalised {
     progress: Progress,
     counts: Counts,
     origins: BTreeMap<u32, u64>,
+    info: CollectionInfo,
 }
 
 impl Equalised {
-    /// What follows needs: the counts, and the peer whose snapshot a shard's data is from, where only one's counts.
-    pub(super) fn into_parts(self) -> (Progress, Counts, BTreeMap<u32, u64>) {
-        (self.progress, self.counts, self.origins)
+    /// What follows needs: the counts, the peer whose snapshot a shard's data is from, where only one's counts, and what
+    /// the collection is with all its data.
+    pub(super) fn into_parts(self) -> (Progress, Counts, BTreeMap<u32, u64>, CollectionInfo) {
+        (self.progress, self.counts, self.origins, self.info)
     }
 }
 
@@ -42,7 +44,8 @@ pub(super) async fn equalise(job: &Job<'_>, recovered: Recovered) -> Result<Equa
     let mut progress = recovered.into_progress();
     let plan = job.plan;
     let layout = settle::settled(job.context, job.cluster, &plan.collection).await?;
-    progress.deferred = settle::deferred(job).await?;
+    let info = settle::optimised(job).await?;
+    progress.deferred = info.deferred_points();
     let counts = counts(job, &plan.placement).await?;
     let mut keep = plan.placement.clone();
     let mut origins = BTreeMap::new();
@@ -54,14 +57,14 @@ pub(super) async fn equalise(job: &Job<'_>, recovered: Recovered) -> Result<Equa
     }
     // Nothing is to be copied or placed: the counts stay as they are.
     if keep == plan.wanted && is_placed(plan, &layout).is_ok() {
-        return Ok(Equalised { progress, counts, origins });
+        return Ok(Equalised { progress, counts, origins, info });
     }
     let (context, cluster) = (job.context, job.cluster);
     let layout = settle::lay_out(context, cluster, &plan.collection, layout, &keep, Transfer::Snapshot).await?;
     settle::lay_out(context, cluster, &plan.collection, layout, &plan.wanted, Transfer::Snapshot).await?;
     let layout = settle::settled(context, cluster, &plan.collection).await?;
     let counts = counts_in(job, &layout).await?;
-    Ok(Equalised { progress, counts, origins })
+    Ok(Equalised { progress, counts, origins, info: job.info().await? })
 }
 
 /// The replica that the others are to be copied from, and why; `None` where they are known to be equal.

@@ -35,13 +35,12 @@ pub(super) async fn finish(job: &Job<'_>, verified: Verified) -> Result<Finished
     if let Some(settings) = &job.plan.finish {
         client.update_collection(collection, settings).await?;
     }
-    let more = config::restore(job, When::Finished).await?;
+    let (more, info) = config::restore(job, When::Finished).await?;
     if let Level::Restored(notes) = &mut level {
         notes.extend(more.into_iter().filter(|note| !progress.notes.contains(note)));
     }
     put_back(job, &progress.record.aliases).await?;
-    let info = client.collection(collection).await?;
-    progress.record.created_at = info.as_ref().and_then(|info| info.created_at());
+    progress.record.created_at = info.created_at();
     progress.record.ended_at = Some(timestamp::RFC3339.write(job.context.ports.clock.now()));
     progress.record.state = State::Ended;
     progress.record.verified = level == Level::Verified;

@@ -7,7 +7,7 @@ use crate::content::{self, Digest, Extent, Points};
 use crate::context::Context;
 use crate::error::{Code, Error};
 use crate::marker::Marker;
-use crate::qdrant::{Client, Cluster};
+use crate::qdrant::{Client, Cluster, CollectionInfo};
 use crate::store::ObjectStore;
 
 /// One collection to be restored into one target cluster.
@@ -31,6 +31,12 @@ impl Job<'_> {
         })
     }
 
+    /// The collection as the peer tells it that is asked.
+    pub(super) async fn info(&self) -> Result<CollectionInfo, Error> {
+        let info = self.client()?.collection(&self.plan.collection).await?;
+        info.ok_or_else(|| Error::new(Code::Changed, "", "the collection is gone"))
+    }
+
     /// The points of a peer's own replica of a shard.
     pub(super) fn replica(&self, shard: u32, peer: u64) -> Result<Points<'_>, Error> {
         let gone = || Error::new(Code::NoPeer, format!("peer {peer}"), "it is gone");
@@ -41,6 +47,11 @@ impl Job<'_> {
     /// The digest of a peer's own replica of a shard.
     pub(super) async fn digest(&self, shard: u32, peer: u64, extent: Extent) -> Result<Digest, Error> {
         content::digest(self.context, self.replica(shard, peer)?, extent).await
+    }
+
+    /// Tells programs what is done now.
+    pub(super) fn step(&self, text: &str) {
+        self.context.step(&self.cluster.host, &self.plan.collection, text);
     }
 
     /// Tells something about the collection that a person should know.

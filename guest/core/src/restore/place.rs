@@ -2,7 +2,7 @@
 
 use super::create::{Created, Progress};
 use super::job::Job;
-use super::layout::Transfer;
+use super::layout::{Transfer, next_steps};
 use super::settle;
 use crate::error::Error;
 
@@ -24,6 +24,10 @@ impl Placed {
 pub(super) async fn place(job: &Job<'_>, created: Created) -> Result<Placed, Error> {
     let (progress, layout) = created.into_parts();
     let plan = job.plan;
+    if next_steps(&layout.placement(), &plan.placement).is_empty() {
+        return Ok(Placed { progress });
+    }
+    let _permit = job.context.limits.layout().await;
     settle::lay_out(job.context, job.cluster, &plan.collection, layout, &plan.placement, Transfer::Records).await?;
     Ok(Placed { progress })
 }

@@ -8,103 +8,160 @@ use std::time::Duration;
 use super::job::Job;
 use super::layout::{Placement, Step, Transfer, next_steps};
 use crate::context::Context;
-use crate::qdrant::{Cluster, Layout, Peer, QdrantError};
+use crate::qdrant::{Cluster, CollectionInfo, Layout, Peer};
 
 /// The first pause between two looks; it doubles up to `QDRANT_VERIFY_POLL_INTERVAL_SECONDS`.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
+/// The longest pause that is made because others took that long.
+const LEARNT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Rounds of steps after which a layout that still isn't reached never will be.
 const ROUNDS: usize = 64;
 
-/// Waits until every peer sees every replica of `collection` active and nothing moving, twice in a row, and
-/// returns the layout.
+/// Waits until the next step can be taken: one peer and all that hold a part of `collection` see every replica active and
+/// nothing moving. Where one of the others does not, that step fails; whether all is right is looked at in the end
+/// ([`settled`]). Returns the layout.
+///
+/// # Errors
+/// The time is up: says what is still wrong.
+pub(super) async fn ready(context: &Context, cluster: &Cluster, collection: &str) -> Result<Layout, Error> {
+    until_settled(context, cluster, collection, Who::Holders).await
+}
+
+/// Waits until every peer sees every replica of `collection` active, nothing moving, and the same shards at the same places
+/// as the one peer that was asked a moment before; returns the layout.
+///
+/// Every peer has a look of its own: one that takes a replica for dead leaves it out of its writes, whatever others see.
 ///
 /// # Errors
 /// The time is up: says what is still wrong.
 pub(super) async fn settled(context: &Context, cluster: &Cluster, collection: &str) -> Result<Layout, Error> {
-    let clock = &context.ports.clock;
-    let started = clock.monotonic();
-    let mut pause = FIRST_PAUSE;
-    let mut before: Option<Layout> = None;
+    until_settled(context, cluster, collection, Who::Everyone).await
+}
+
+/// Who has to see that a collection has settled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// The peers that hold a part of it.
+    Holders,
+    /// All peers, a moment after the first look: a 200 may come before what it is about is to be seen.
+    Everyone,
+}
+
+async fn until_settled(context: &Context, cluster: &Cluster, collection: &str, who: Who) -> Result<Layout, Error> {
+    let mut wait = Wait::begin(context);
+    let first = cluster.peer_to_ask(collection).ok_or_else(nobody)?;
     // Who saw it move is the one to ask until it does not; all peers, each time, would be a storm.
-    let mut waiting_for: Option<&Peer> = None;
+    let mut asked = first;
     loop {
-        let look = match waiting_for {
-            Some(peer) => at_rest(cluster, collection, std::slice::from_ref(peer)).await.map(|_| None),
-            None => at_rest(cluster, collection, &cluster.peers).await.map(Some),
-        };
-        match look {
-            Ok(None) => {
-                waiting_for = None;
+        let layout = match look_at(cluster, collection, asked).await {
+            Ok(layout) => layout,
+            Err(why) => {
+                wait.pause(&why).await?;
                 continue;
             }
-            Ok(Some(layout)) if before.as_ref().is_some_and(|before| before.shards == layout.shards) => {
-                return Ok(layout);
+        };
+        if !std::ptr::eq(asked, first) {
+            asked = first;
+            continue;
+        }
+        wait.end();
+        let others: Vec<&Peer> = match who {
+            Who::Holders => {
+                let holders = layout.peers();
+                let holds =
+                    |peer: &&Peer| peer.id.is_some_and(|id| holders.contains(&id)) && !std::ptr::eq(*peer, first);
+                cluster.peers.iter().filter(holds).collect()
             }
-            Ok(Some(layout)) => {
-                before = Some(layout);
+            Who::Everyone => {
                 // However long it took to settle, the second look need not.
-                pause = FIRST_PAUSE;
+                context.ports.clock.sleep(FIRST_PAUSE).await;
+                cluster.peers.iter().collect()
             }
-            Err((peer, why)) => {
-                before = None;
-                waiting_for = peer;
-                let elapsed = clock.monotonic().saturating_sub(started);
-                if elapsed > context.settings.settle_timeout {
-                    let seconds = context.settings.settle_timeout.as_secs();
-                    let cause = format!("the cluster did not settle within {seconds} s: {why}");
-                    return Err(Error::new(Code::NotSettled, "", cause)
-                        .advice("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS sets the limit"));
+        };
+        let looks = others.iter().map(|peer| async move { (*peer, look_at(cluster, collection, peer).await) });
+        let mut differs = None;
+        for (peer, look) in join_all(looks).await {
+            match look {
+                Ok(other) if other.shards == layout.shards => {}
+                // Who is behind is not known.
+                Ok(_) => {
+                    let cause = format!("{} sees another layout than {}", peer.address(), first.address());
+                    differs = differs.or(Some((first, restless(cause))));
                 }
+                Err(why) => differs = differs.or(Some((peer, why))),
             }
         }
-        clock.sleep(pause).await;
-        pause = (pause * 2).min(context.settings.poll_interval);
+        let Some((peer, why)) = differs else { return Ok(layout) };
+        asked = peer;
+        wait.pause(&why).await?;
+    }
+}
+
+/// The wait for one collection.
+struct Wait<'a> {
+    context: &'a Context,
+    started: Duration,
+    /// The next pause; none was made yet where there is none.
+    pause: Option<Duration>,
+}
+
+impl<'a> Wait<'a> {
+    fn begin(context: &'a Context) -> Self {
+        Self { context, started: context.ports.clock.monotonic(), pause: None }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.context.ports.clock.monotonic().saturating_sub(self.started)
+    }
+
+    /// Waits until the next look. The first time about as long as the last collection took: with many of them, looks
+    /// before are as many in vain.
+    async fn pause(&mut self, why: &Error) -> Result<(), Error> {
+        let settings = &self.context.settings;
+        if self.elapsed() > settings.settle_timeout {
+            let seconds = settings.settle_timeout.as_secs();
+            let cause = format!("the cluster did not settle within {seconds} s: {why}");
+            return Err(
+                Error::new(Code::NotSettled, "", cause).advice("QDRANT_VERIFY_GREEN_TIMEOUT_SECONDS sets the limit")
+            );
+        }
+        let learnt = || (self.context.limits.settling.get() * 9 / 10).clamp(FIRST_PAUSE, LEARNT_PAUSE);
+        let pause = self.pause.unwrap_or_else(learnt).min(settings.poll_interval);
+        self.pause = Some(self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(settings.poll_interval)));
+        self.context.ports.clock.sleep(pause).await;
+        Ok(())
+    }
+
+    /// It has settled: notes how long it took, where it took any time.
+    fn end(&self) {
+        if self.pause.is_some() {
+            self.context.limits.settling.set(self.elapsed());
+        }
     }
 }
 
 /// How long points that are hidden until they are optimised are waited for: with much to optimise it may be hours.
 const DEFERRED: Duration = Duration::from_secs(60);
 
-/// Waits a while until no point of the collection is hidden from counts; returns how many still are.
+/// Waits a while until no point of the collection is hidden from counts; returns what it is then.
 ///
 /// # Errors
-/// A peer can't be asked.
-pub(super) async fn deferred(job: &Job<'_>) -> Result<u64, Error> {
+/// A peer can't be asked, or the collection is gone.
+pub(super) async fn optimised(job: &Job<'_>) -> Result<CollectionInfo, Error> {
     let clock = &job.context.ports.clock;
     let started = clock.monotonic();
     let mut pause = FIRST_PAUSE;
     loop {
-        let info = job.client()?.collection(&job.plan.collection).await?;
-        let deferred = info.map_or(0, |info| info.deferred_points());
+        let info = job.info().await?;
         let waited = clock.monotonic().saturating_sub(started);
-        if deferred == 0 || waited >= DEFERRED.min(job.context.settings.settle_timeout) {
-            return Ok(deferred);
+        if info.deferred_points() == 0 || waited >= DEFERRED.min(job.context.settings.settle_timeout) {
+            return Ok(info);
         }
         clock.sleep(pause).await;
         pause = (pause * 2).min(job.context.settings.poll_interval);
     }
-}
-
-/// One look from each of `peers`. An error comes with the peer that does not see it settled, where it is one.
-async fn at_rest<'a>(
-    cluster: &'a Cluster,
-    collection: &str,
-    peers: &'a [Peer],
-) -> Result<Layout, (Option<&'a Peer>, Error)> {
-    let looks = join_all(peers.iter().map(|peer| async move { (peer, cluster.layout(peer, collection).await) }));
-    let mut first: Option<Layout> = None;
-    for (peer, look) in looks.await {
-        let layout = seen_at_rest(peer, look).map_err(|why| (Some(peer), why))?;
-        match &first {
-            None => first = Some(layout),
-            Some(first) if first.placement() != layout.placement() => {
-                return Err((None, restless(format!("{} sees another layout than the first peer", peer.address()))));
-            }
-            Some(_) => {}
-        }
-    }
-    first.ok_or_else(|| (None, nobody()))
 }
 
 /// What one peer sees has not settled.
@@ -116,10 +173,15 @@ fn nobody() -> Error {
     Error::new(Code::NoPeer, "", "there is no peer to ask")
 }
 
-/// What one peer sees, where all is active and nothing is moving.
-fn seen_at_rest(peer: &Peer, look: Result<Option<Layout>, QdrantError>) -> Result<Layout, Error> {
+/// What one peer sees, where all is active and nothing is moving. It has to be the peer itself that says it: two looks from
+/// one are no looks from two.
+async fn look_at(cluster: &Cluster, collection: &str, peer: &Peer) -> Result<Layout, Error> {
     let host = peer.address();
+    let look = cluster.layout(peer, collection).await;
     let layout = look?.ok_or_else(|| restless(format!("{host} does not know the collection yet")))?;
+    if peer.id.is_some_and(|id| id != layout.peer_id) {
+        return Err(restless(format!("{host} answers as peer {} now", layout.peer_id)));
+    }
     if layout.transfers + layout.resharding > 0 {
         return Err(restless(format!("{host} sees {} shard transfers running", layout.transfers + layout.resharding)));
     }
@@ -159,7 +221,7 @@ pub(super) async fn lay_out(
             }
         }
         open = still_open;
-        layout = settled(context, cluster, collection).await?;
+        layout = ready(context, cluster, collection).await?;
     }
     let cause = "the shards can't be brought to the peers that will get their data";
     Err(Error::new(Code::NotSettled, "", cause).advice("see the log of the Qdrant pods"))
@@ -205,11 +267,13 @@ mod tests {
     use crate::qdrant::Client;
     use crate::settings::{DefaultPort, Host, Needs, from_variables};
 
-    /// Four peers, of which peer 2 sees one collection's replica as not active for its first looks.
+    /// Four peers, of which peer 2 sees the replica on peer 3 as not active for its first looks.
     struct Servers {
         looks: RefCell<Vec<String>>,
         restless: Cell<usize>,
         away: Cell<bool>,
+        /// Where that is, who answers at the address of peer 4.
+        fourth: Cell<u64>,
         clock: Cell<Duration>,
     }
 
@@ -231,10 +295,12 @@ mod tests {
             if restless {
                 self.restless.set(self.restless.get() - 1);
             }
+            let id: u64 = peer.trim_start_matches("peer-").parse().unwrap();
+            let id = if id == 4 { self.fourth.get() } else { id };
             self.looks.borrow_mut().push(peer);
             let state = if restless { "Partial" } else { "Active" };
             let answer = json!({"status": "ok", "result": {
-                "peer_id": 1, "local_shards": [], "remote_shards": [{"shard_id": 0, "peer_id": 3, "state": state}],
+                "peer_id": id, "local_shards": [], "remote_shards": [{"shard_id": 0, "peer_id": 3, "state": state}],
                 "shard_transfers": [],
             }});
             let body = Box::new(Text(Some(answer.to_string().into_bytes())));
@@ -263,22 +329,23 @@ mod tests {
             looks: RefCell::default(),
             restless: Cell::new(restless),
             away: Cell::default(),
+            fourth: Cell::new(4),
             clock: Cell::default(),
         });
         let ports =
             Ports { http: servers.clone(), clock: servers.clone(), files: Rc::new(Nothing), console: Rc::new(Nothing) };
-        let variables = [("QDRANT_SOURCE_HOSTS".to_owned(), "peer-0".to_owned())];
+        let variables = [("QDRANT_SOURCE_HOSTS".to_owned(), "peer-1".to_owned())];
         let needs = Needs { source: true, ..Needs::NOTHING };
         let (settings, _) = from_variables(&variables, needs).unwrap();
         let host = |number: u64| Host::parse(&format!("http://peer-{number}"), DefaultPort::Always(6333)).unwrap();
-        let peers = (0..4).map(|number| Peer {
+        let peers = (1..=4).map(|number| Peer {
             id: Some(number),
             client: Client::new(ports.clone(), host(number), None, Duration::from_secs(1)),
             version: "1.18.3".to_owned(),
             commit: None,
         });
         let cluster = Cluster {
-            host: host(0),
+            host: host(1),
             distributed: true,
             members: std::collections::BTreeSet::new(),
             peers: peers.collect(),
@@ -287,32 +354,77 @@ mod tests {
         (servers, Context::new(ports, settings), cluster)
     }
 
+    /// A name of a collection about which this peer is asked.
+    fn asked_of(cluster: &Cluster, id: u64) -> String {
+        let mut names = (0..).map(|number: u32| format!("docs-{number}"));
+        names.find(|name| cluster.peer_to_ask(name).unwrap().id == Some(id)).unwrap()
+    }
+
+    /// How often each peer was asked.
+    fn looks(servers: &Servers) -> [usize; 4] {
+        let looks = servers.looks.take();
+        [1, 2, 3, 4].map(|id| looks.iter().filter(|peer| **peer == format!("peer-{id}")).count())
+    }
+
     #[test]
-    fn all_peers_are_asked_twice() {
+    fn in_the_end_every_peer_has_a_look_of_its_own() {
         let (servers, context, cluster) = place(0);
-        block_on(settled(&context, &cluster, "docs")).unwrap();
-        assert_eq!(servers.looks.take().len(), 2 * 4);
+        block_on(settled(&context, &cluster, &asked_of(&cluster, 1))).unwrap();
+        assert_eq!(looks(&servers), [2, 1, 1, 1]);
         assert_eq!(servers.clock.get(), FIRST_PAUSE);
     }
 
     #[test]
-    fn the_peer_that_sees_it_move_is_asked_alone_until_it_settles() {
-        let (servers, context, cluster) = place(6);
-        block_on(settled(&context, &cluster, "docs")).unwrap();
-        let looks = servers.looks.take();
-        assert_eq!(looks.iter().filter(|peer| *peer == "peer-2").count(), 6 + 1 + 2, "{looks:?}");
-        for other in ["peer-0", "peer-1", "peer-3"] {
-            assert_eq!(looks.iter().filter(|peer| *peer == other).count(), 1 + 2, "{looks:?}");
+    fn on_the_way_those_look_that_hold_a_part() {
+        for (asked, expected) in [(1, [1, 0, 1, 0]), (3, [0, 0, 1, 0])] {
+            let (servers, context, cluster) = place(0);
+            block_on(ready(&context, &cluster, &asked_of(&cluster, asked))).unwrap();
+            assert_eq!((looks(&servers), servers.clock.get()), (expected, Duration::ZERO));
         }
-        // 50 ms, doubled each time; and 50 ms between the two looks at the end.
-        assert_eq!(servers.clock.get(), Duration::from_millis(50 * (1 + 2 + 4 + 8 + 16 + 32) + 50));
+    }
+
+    #[test]
+    fn who_sees_it_move_is_asked_alone_until_it_settles() {
+        let (servers, context, cluster) = place(6);
+        block_on(settled(&context, &cluster, &asked_of(&cluster, 2))).unwrap();
+        assert_eq!(looks(&servers), [1, 6 + 2, 1, 1]);
+        // 50 ms, doubled each time but the first; and 50 ms before the look of all.
+        let took = Duration::from_millis(50 * (1 + 1 + 2 + 4 + 8 + 16));
+        assert_eq!(servers.clock.get(), took + FIRST_PAUSE);
+        // Whoever it is: all are asked again when it has settled there.
+        servers.restless.set(6);
+        context.limits.settling.take();
+        block_on(settled(&context, &cluster, &asked_of(&cluster, 1))).unwrap();
+        assert_eq!(looks(&servers), [2 + 2, 6 + 1 + 1, 2, 2]);
+    }
+
+    #[test]
+    fn the_first_pause_is_what_the_last_one_took() {
+        let (servers, context, cluster) = place(1);
+        context.limits.settling.set(Duration::from_millis(500));
+        block_on(ready(&context, &cluster, &asked_of(&cluster, 2))).unwrap();
+        let took = servers.clock.get();
+        assert_eq!(took.as_millis(), 450);
+        assert_eq!(context.limits.settling.get(), took);
+        // Never a long one.
+        context.limits.settling.set(Duration::from_secs(600));
+        servers.restless.set(1);
+        block_on(ready(&context, &cluster, &asked_of(&cluster, 2))).unwrap();
+        assert_eq!(servers.clock.get() - took, LEARNT_PAUSE);
+    }
+
+    #[test]
+    fn another_peer_at_its_address_is_no_look_of_a_peer() {
+        let (servers, context, cluster) = place(0);
+        servers.fourth.set(1);
+        let error = block_on(settled(&context, &cluster, &asked_of(&cluster, 1))).unwrap_err().to_string();
+        assert!(error.contains("http://peer-4:6333 answers as peer 1 now"), "{error}");
     }
 
     #[test]
     fn a_peer_that_just_answered_is_asked_again_a_second_later() {
         let (servers, _, cluster) = place(0);
-        // All of them say that they are peer 1.
-        let client = &cluster.peers.first().unwrap().client;
+        let client = &cluster.peer(1).unwrap().client;
         let expect = |id| block_on(client.expect_peer("docs", id));
         expect(1).unwrap();
         expect(1).unwrap();
@@ -334,7 +446,7 @@ mod tests {
     #[test]
     fn what_never_rests_is_an_error_that_names_who_sees_it() {
         let (_, context, cluster) = place(usize::MAX);
-        let error = block_on(settled(&context, &cluster, "docs")).unwrap_err().to_string();
+        let error = block_on(settled(&context, &cluster, &asked_of(&cluster, 1))).unwrap_err().to_string();
         assert!(error.contains("http://peer-2:6333 sees the replica of shard 0 on peer 3 as Partial"), "{error}");
     }
 }

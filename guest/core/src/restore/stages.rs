@@ -24,17 +24,13 @@ pub(super) async fn restore(
     beside: bool,
     items: &mut Vec<Item>,
 ) -> Result<Verified, Error> {
-    let step = |text| job.context.step(&job.cluster.host, &job.plan.collection, text);
-    step("waiting to be created");
-    let permit = job.context.limits.layout().await;
-    step("creating the collection");
+    let step = |text| job.step(text);
     let created = create(job, found, start, beside).await?;
     // A move goes through consensus, which takes seconds where many collections are restored.
     let adopted = job.plan.adopting(&created.placement(), &job.cluster.ids());
     let job = &Job { plan: adopted.as_ref().unwrap_or(job.plan), ..*job };
     step("placing its shards");
     let placed = place(job, created).await?;
-    drop(permit);
     step("recovering its shards from their snapshots");
     let recovered = recover(job, placed, items).await?;
     step("comparing its replicas");
