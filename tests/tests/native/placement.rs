@@ -1,5 +1,9 @@
 //! Which peers the shards of a restored set are on, and changes of the cluster that are never agreed on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use http::Method;
 use qdrant_backup_tests::client::{Placed, path};
 use qdrant_backup_tests::faults::{Canned, Chosen, Event, Wrong};
@@ -80,30 +84,42 @@ async fn a_change_that_is_not_agreed_on_is_asked_for_again() {
     }
 }
 
-/// Consensus does one thing after another: who asks for all at once is refused some.
-#[tokio::test(start_paused = true)]
-async fn few_collections_are_created_at_the_same_time() {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static AT_WORK: AtomicUsize = AtomicUsize::new(0);
-    static MOST: AtomicUsize = AtomicUsize::new(0);
+/// How many such requests are under way at the same time at most, each for a second, where 40 collections of two shards are
+/// restored as they were backed up.
+async fn most_at_once(method: Method, uri: &str) -> usize {
     let site = Site::native(Options { peers: 3, ..Options::default() }).await;
     let client = site.source.client();
-    for number in 0..20 {
-        client.create(&format!("c{number}"), json!({})).await;
+    for number in 0..40 {
+        client.create(&format!("c{number}"), json!({"shard_number": 2})).await;
     }
     site.run(&["create_snap_shards"]).await.expect(0);
     client.wipe().await;
-    let counted = Wrong::Before(Event::new(|| async {
-        MOST.fetch_max(AT_WORK.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        AT_WORK.fetch_sub(1, Ordering::SeqCst);
-    }));
-    for number in 0..20 {
-        site.s3
-            .faults()
-            .add(Chosen::Qdrant, fault(Method::PUT, &format!("/collections/c{number}?"), 1, counted.clone()));
-    }
-    site.run(&["restore"]).await.expect(0);
-    assert_eq!(client.collections().await.len(), 20);
-    assert_eq!(MOST.load(Ordering::SeqCst), 12);
+    let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = {
+        let most = Arc::clone(&most);
+        Wrong::Before(Event::new(move || {
+            most.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let at_work = Arc::clone(&at_work);
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                at_work.fetch_sub(1, Ordering::SeqCst);
+            }
+        }))
+    };
+    site.s3.faults().add(Chosen::Qdrant, fault(method, uri, 999, counted));
+    site.run_with(&["restore"], &[AS_BACKED_UP]).await.expect(0);
+    assert_eq!(client.collections().await.len(), 40);
+    assert!(site.s3.faults().hits() > 20, "{}", site.s3.faults().hits());
+    most.load(Ordering::SeqCst)
+}
+
+/// Consensus does one thing after another: who asks for all at once is refused some.
+#[tokio::test(start_paused = true)]
+async fn few_collections_are_created_at_the_same_time() {
+    assert_eq!(most_at_once(Method::PUT, "/collections/c*?timeout").await, 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_collections_are_laid_out_at_the_same_time() {
+    assert_eq!(most_at_once(Method::POST, "/cluster?timeout").await, 12);
 }
