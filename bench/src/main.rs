@@ -27,8 +27,8 @@ use points::Bench;
 use table::Table;
 
 const USAGE: &str = "usage: qdrant-backup-bench [--quick] [--only PART] PROGRAM [COMPONENT]
-  PART       one of sizes, start, limit, other, memory, scale, throughput, content, streams; on real servers real-transfer,
-             real-content, real-restore
+  PART       one of sizes, start, limit, peers, other, memory, scale, throughput, content, streams; on real servers
+             real-transfer, real-content, real-restore
   PROGRAM    the release program, such as dist/qdrant-backup
   COMPONENT  the component alone, for its size
   QDRANT_BIN=/path/to/qdrant has the parts of real servers measured
@@ -70,10 +70,11 @@ fn bench(quick: bool, only: Option<&str>, program: PathBuf, component: Option<Pa
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = Bench::new(quick, program, component, runtime.handle().clone());
     type Part = (&'static str, fn(&Bench, &mut Table));
-    let parts: [Part; 12] = [
+    let parts: [Part; 13] = [
         ("sizes", Bench::sizes),
         ("start", Bench::start),
         ("limit", Bench::limit),
+        ("peers", Bench::peers),
         ("other", Bench::other),
         ("memory", Bench::memory),
         ("scale", Bench::scale),

@@ -55,6 +55,17 @@ pub const PEERS: Options = Options {
     points: 0,
 };
 
+/// A short time.
+fn micros(seconds: f64) -> String {
+    format!("{:.0} µs", seconds * 1e6)
+}
+
+/// So many collections, each on three of so many peers that answer after so many milliseconds.
+fn at(milliseconds: u64, peers: usize, collections: usize) -> Options {
+    let latency = Duration::from_millis(milliseconds);
+    Options { peers, spread: peers.min(3), collections, latency, ..PEERS }
+}
+
 impl Bench {
     pub fn new(quick: bool, program: PathBuf, component: Option<PathBuf>, runtime: Handle) -> Self {
         Self { quick, program, component, runtime }
@@ -153,20 +164,22 @@ impl Bench {
 
     /// Against the same calls by a plain native client, under the same limit for each peer.
     pub fn limit(&self, table: &mut Table) {
-        let at = |milliseconds, peers, collections: usize| Options {
-            peers,
-            spread: peers.min(3),
-            collections,
-            latency: Duration::from_millis(milliseconds),
-            ..PEERS
-        };
         let mut cases = vec![(at(1, 3, 10), 3), (at(20, 3, 10), 3), (at(200, 3, 10), 1)];
         cases.push((at(20, 3, self.collections(1000)), 2));
         if !self.quick {
-            cases.extend([(at(1, 3, 1000), 2), (at(20, 10, 1000), 1), (at(20, 50, 1000), 1), (at(1, 3, 10_000), 1)]);
+            cases.extend([(at(1, 3, 1000), 2), (at(1, 3, 10_000), 1)]);
         }
+        self.beside_native(table, &cases);
+    }
+
+    /// The same with more peers.
+    pub fn peers(&self, table: &mut Table) {
+        self.beside_native(table, &[10, 50].map(|peers| (at(20, peers, self.collections(1000)), 1)));
+    }
+
+    fn beside_native(&self, table: &mut Table, cases: &[(Options, usize)]) {
         for task in ["create_snap", "recover_snap"] {
-            for (options, runs) in &cases {
+            for (options, runs) in cases {
                 let options = Options { source: task == "create_snap", ..*options };
                 let pairs: Vec<(Seen, Seen)> = (0..self.times(*runs))
                     .map(|_| (self.once(Who::Program, task, options, 1), self.once(Who::Native, task, options, 1)))
@@ -180,6 +193,8 @@ impl Bench {
                 let goal = if is_goal { Goal::AtMost(1.10) } else { Goal::None };
                 table.add(&format!("{case}: wall"), &walls, time, Goal::None);
                 table.add(&format!("{case}: to the native client's"), &ratios, times, goal);
+                let each = Figures::new(pairs.iter().map(|(own, _)| seconds(own.run.cpu) / own.requests as f64));
+                table.add(&format!("{case}: CPU for each request"), &each, micros, Goal::None);
                 let (own, native) = &pairs[0];
                 assert!(own.most_working <= 1, "the limit of one at a time was not kept");
                 for (kind, times) in &own.kinds {
@@ -210,12 +225,7 @@ impl Bench {
             let cpus = Figures::new(runs.iter().map(|seen| script / seconds(seen.run.cpu)));
             table.add(&format!("{case}: CPU, the script's to ours"), &cpus, times, Goal::AtLeast(100.0));
             let each = Figures::new(runs.iter().map(|seen| seconds(seen.run.cpu) / seen.requests as f64));
-            table.add(
-                &format!("{case}: CPU for each request"),
-                &each,
-                |each| format!("{:.0} µs", each * 1e6),
-                Goal::None,
-            );
+            table.add(&format!("{case}: CPU for each request"), &each, micros, Goal::None);
         }
         let Ok(baseline) = std::env::var("BASELINE") else { return };
         let options = Options { collections: if self.quick { 10 } else { 50 }, ..PEERS };
