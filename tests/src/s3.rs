@@ -36,6 +36,8 @@ pub struct Options {
     pub page: Option<usize>,
     /// On the network in memory, not with sockets.
     pub memory: bool,
+    /// It is called `https://...`, as if the network in memory were encrypted.
+    pub tls: bool,
     /// How it differs from AWS; the row that is named for the whole run where there is none.
     pub dialect: Option<Dialect>,
     /// Which session tokens are good; all, where there is none.
@@ -47,7 +49,7 @@ pub struct S3 {
     store: Store,
     region: Option<String>,
     faults: Faults,
-    address: String,
+    endpoint: String,
     _server: Server,
 }
 
@@ -66,17 +68,18 @@ impl S3 {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             (listener.local_addr().expect("its address").to_string(), Listener::Socket(listener))
         };
-        let store = Store::new(options.page.unwrap_or(1000));
         let dialect = options.dialect.or_else(Dialect::of_environment);
+        let store = Store::new(options.page.unwrap_or(1000), dialect.is_none_or(|dialect| dialect.checks_parts()));
+        let endpoint = format!("{}://{address}", if options.tls { "https" } else { "http" });
         let region = options.region.or_else(|| dialect?.region.map(str::to_owned));
         let (speaker, faults) = (dialect.map(|dialect| Speaker::new(dialect, store.clone())), Faults::default());
         let server = server::start(listener, store.clone(), region.clone(), speaker, options.loans, faults.clone());
-        Self { store, region, faults, address, _server: server }
+        Self { store, region, faults, endpoint, _server: server }
     }
 
     /// `http://ip:port`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.endpoint.clone()
     }
 
     /// The region that signatures have to name, or may.

@@ -41,6 +41,8 @@ pub struct Upload {
     pub id: String,
     /// When it was begun, as far as a listing tells.
     pub begun: Option<OffsetDateTime>,
+    /// True where it was begun with a CRC-32 for each part, which every part has to have then.
+    pub crc32: bool,
 }
 
 /// A part of a multipart upload that is stored.
@@ -48,8 +50,8 @@ pub struct Upload {
 pub struct Part {
     /// Its ETag as the store gave it, quotes included; opaque.
     pub etag: String,
-    /// SHA-256 of it.
-    pub sha256: [u8; 32],
+    /// Its CRC-32, where the store has said that it is this.
+    pub crc32: Option<u32>,
     /// Its size in bytes.
     pub bytes: u64,
 }

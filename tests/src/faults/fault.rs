@@ -98,6 +98,8 @@ pub enum Wrong {
     Edited(Edit),
     /// Bytes that are not HTTP, nothing is done.
     NotHttp,
+    /// One bit of the request's body is another one when it is served.
+    Flipped,
     /// The work is done twice, the second answer is given.
     Twice,
     /// The answer ends after so many bytes of its body.

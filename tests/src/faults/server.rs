@@ -206,6 +206,12 @@ async fn serve<B: hyper::body::Body<Data = Bytes>, F: Future<Output = Answer>>(
     let done = async || handler(http::Request::from_parts(head.clone(), body.clone())).await.ok_or_else(ended);
     match wrong {
         None | Some(Wrong::Refuse(_)) => done().await,
+        Some(Wrong::Flipped) => {
+            let mut body = body.to_vec();
+            let middle = body.len() / 2;
+            body[middle] ^= 1;
+            handler(http::Request::from_parts(head.clone(), body.into())).await.ok_or_else(ended)
+        }
         Some(Wrong::Reset) => Err(wire.reset()),
         Some(Wrong::ResetWithin) => cut(done().await?, usize::MAX, &wire, true).await,
         Some(Wrong::Lost) => {

@@ -25,8 +25,10 @@ pub struct Dialect {
     condition: Condition,
     /// What has to come with a PUT.
     wants: Wants,
-    /// True where `x-amz-checksum-...` is refused.
-    no_checksums: bool,
+    /// What comes of `x-amz-checksum-...`.
+    checksums: Checksums,
+    /// True where a policy refuses bodies that are not in the signature (`s3:x-amz-content-sha256`).
+    signed_bodies: bool,
     /// The form of listings.
     listing: Listing,
     /// True where the answer to a HEAD doesn't tell the size.
@@ -58,8 +60,22 @@ enum Wants {
     Checksum,
     /// A checksum of the newer kind.
     NewChecksum,
+    /// `Content-MD5`, and no other.
+    Md5,
     /// `x-amz-server-side-encryption`, by the bucket's policy.
     Encryption,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checksums {
+    /// What was sent has to be what arrived, and the answer names it.
+    Checked,
+    /// As if nothing had been said.
+    Ignored,
+    /// The header is refused.
+    Refused,
+    /// The header is refused with parts, and `x-amz-checksum-algorithm` is not known.
+    RefusedWithParts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +91,8 @@ const USUAL: Dialect = Dialect {
     name: "usual",
     condition: Condition::Obeyed,
     wants: Wants::Nothing,
-    no_checksums: false,
+    checksums: Checksums::Checked,
+    signed_bodies: false,
     listing: Listing::Usual,
     head_without_length: false,
     busy_every: 0,
@@ -90,12 +107,18 @@ pub const DIALECTS: &[Dialect] = &[
     Dialect { name: "aws-locked", wants: Wants::Checksum, ..USUAL },
     Dialect { name: "aws-encrypted", wants: Wants::Encryption, ..USUAL },
     Dialect { name: "aws-checksums", wants: Wants::NewChecksum, ..USUAL },
-    Dialect { name: "google", condition: Condition::Refused(501, "NotImplemented", UNKNOWN_HEADER), ..USUAL },
-    Dialect { name: "r2", no_checksums: true, region: Some("auto"), ..USUAL },
+    Dialect { name: "aws-signed", signed_bodies: true, ..USUAL },
+    Dialect {
+        name: "google",
+        condition: Condition::Refused(501, "NotImplemented", UNKNOWN_HEADER),
+        checksums: Checksums::Ignored,
+        ..USUAL
+    },
+    Dialect { name: "r2", checksums: Checksums::Refused, region: Some("auto"), ..USUAL },
     Dialect {
         name: "b2",
         condition: Condition::Refused(400, "InvalidArgument", "Unsupported header 'if-none-match' received"),
-        no_checksums: true,
+        checksums: Checksums::Refused,
         busy_every: 7,
         ..USUAL
     },
@@ -108,13 +131,31 @@ pub const DIALECTS: &[Dialect] = &[
         ..USUAL
     },
     Dialect { name: "ceph", condition: Condition::OverMarker(412, "PreconditionFailed"), ..USUAL },
-    Dialect { name: "ceph-old", condition: Condition::Ignored, listing: Listing::Capitals, ..USUAL },
+    Dialect {
+        name: "ceph-old",
+        condition: Condition::Ignored,
+        checksums: Checksums::Ignored,
+        listing: Listing::Capitals,
+        ..USUAL
+    },
     Dialect { name: "ovh", condition: Condition::Refused(501, "NotImplemented", UNKNOWN_HEADER), ..USUAL },
-    Dialect { name: "oss", condition: Condition::Refused(400, "NotImplemented", UNKNOWN_HEADER), ..USUAL },
+    Dialect {
+        name: "oss",
+        condition: Condition::Refused(400, "NotImplemented", UNKNOWN_HEADER),
+        checksums: Checksums::RefusedWithParts,
+        ..USUAL
+    },
     Dialect { name: "garage", condition: Condition::Ignored, region: Some("garage"), ..USUAL },
     Dialect { name: "minio", condition: Condition::OverMarker(404, "NoSuchKey"), ..USUAL },
+    Dialect { name: "minio-locked", wants: Wants::Md5, ..USUAL },
     Dialect { name: "rustfs", condition: Condition::OverMarker(404, "NoSuchKey"), wants: Wants::Checksum, ..USUAL },
-    Dialect { name: "seaweedfs", condition: Condition::Ignored, listing: Listing::NoEnd, ..USUAL },
+    Dialect {
+        name: "seaweedfs",
+        condition: Condition::Ignored,
+        checksums: Checksums::Ignored,
+        listing: Listing::NoEnd,
+        ..USUAL
+    },
     Dialect { name: "gateway", head_without_length: true, ..USUAL },
 ];
 
@@ -132,6 +173,11 @@ impl Dialect {
     /// True where the store asks for less now and then, so that a call takes longer than a second's fraction.
     pub fn is_busy(&self) -> bool {
         self.busy_every > 0
+    }
+
+    /// True where `x-amz-checksum-...` of parts is known and checked.
+    pub fn checks_parts(&self) -> bool {
+        self.checksums == Checksums::Checked
     }
 
     /// The row that [`VARIABLE`] names.
@@ -172,7 +218,13 @@ impl Speaker {
         if self.dialect.busy_every > 0 && by_program && state.calls.is_multiple_of(self.dialect.busy_every) {
             return Some(error(503, "SlowDown", "Please reduce your request rate."));
         }
-        if self.dialect.no_checksums && has("x-amz-checksum-") {
+        let is_part = request.uri().query().is_some_and(|query| query.contains("partNumber="));
+        let refused = match self.dialect.checksums {
+            Checksums::Refused => has("x-amz-checksum-"),
+            Checksums::RefusedWithParts => is_part && has("x-amz-checksum-"),
+            Checksums::Checked | Checksums::Ignored => false,
+        };
+        if refused {
             return Some(error(
                 400,
                 "InvalidArgument",
@@ -189,7 +241,10 @@ impl Speaker {
                 Wants::NewChecksum if !has("x-amz-checksum-") => {
                     Some(error(400, "InvalidRequest", "x-amz-checksum- HTTP header is required"))
                 }
-                Wants::Encryption if !has("x-amz-server-side-encryption") => Some(error(
+                Wants::Md5 if !has("content-md5") => {
+                    Some(error(400, "InvalidRequest", "Missing required header for this request: Content-Md5."))
+                }
+                Wants::Encryption if !is_part && !has("x-amz-server-side-encryption") => Some(error(
                     403,
                     "AccessDenied",
                     "User is not authorized to perform: s3:PutObject with an explicit deny in a resource-based policy",
@@ -199,6 +254,11 @@ impl Speaker {
             if refusal.is_some() {
                 return refusal;
             }
+        }
+        if self.dialect.signed_bodies
+            && headers.get("x-amz-content-sha256").is_some_and(|hash| hash == "UNSIGNED-PAYLOAD")
+        {
+            return Some(error(403, "AccessDenied", "Access Denied"));
         }
         if is_put && headers.contains_key(IF_NONE_MATCH) {
             state.conditions += 1;

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use futures_util::TryStreamExt;
+use md5::{Digest, Md5};
 use s3s::dto::*;
-use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::{BUCKET, REGION};
 use crate::clock;
@@ -20,6 +24,8 @@ pub struct Store {
     page: usize,
     /// How large every part but the last has to be.
     least_part: usize,
+    /// True where `x-amz-checksum-...` of parts is known and checked.
+    checks_parts: bool,
 }
 
 /// An upload in parts that was not ended.
@@ -27,6 +33,8 @@ pub struct Store {
 struct Begun {
     key: String,
     initiated: SystemTime,
+    /// Begun with a CRC-32 for each part.
+    crc32: bool,
     /// Number to content.
     parts: BTreeMap<i32, Vec<u8>>,
 }
@@ -43,9 +51,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Store {
-    /// An empty bucket that lists `page` keys at a time.
-    pub fn new(page: usize) -> Self {
-        Self { objects: Arc::default(), uploads: Arc::default(), page, least_part: 5 << 20 }
+    /// An empty bucket that lists `page` keys at a time, and checks parts by `x-amz-checksum-...` or does not know it.
+    pub fn new(page: usize, checks_parts: bool) -> Self {
+        Self { objects: Arc::default(), uploads: Arc::default(), page, least_part: 5 << 20, checks_parts }
     }
 
     /// The keys that begin with `prefix`.
@@ -81,9 +89,14 @@ impl Store {
 
     /// Begins an upload and stores a part of it; its id.
     pub fn begin_upload(&self, key: &str) -> String {
+        self.begin(key, false)
+    }
+
+    fn begin(&self, key: &str, crc32: bool) -> String {
         let id = uuid::Uuid::new_v4().to_string();
         let parts = BTreeMap::new();
-        lock(&self.uploads).insert(id.clone(), Begun { key: key.to_owned(), initiated: clock::now().into(), parts });
+        let begun = Begun { key: key.to_owned(), initiated: clock::now().into(), crc32, parts };
+        lock(&self.uploads).insert(id.clone(), begun);
         id
     }
 
@@ -106,6 +119,19 @@ impl Store {
 
 fn known(bucket: &str) -> S3Result<()> {
     if bucket == BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket, "The specified bucket does not exist")) }
+}
+
+/// What AWS answers to a part whose checksum is not of the kind that the upload was begun with.
+fn mismatch(expected: &str, actual: &str) -> S3Error {
+    s3_error!(
+        InvalidRequest,
+        "Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {actual}"
+    )
+}
+
+/// As in `x-amz-checksum-crc32`.
+fn crc32(bytes: &[u8]) -> String {
+    BASE64.encode(Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC).checksum(bytes).to_be_bytes())
 }
 
 async fn read(body: Option<StreamingBlob>) -> S3Result<Vec<u8>> {
@@ -220,7 +246,11 @@ impl S3 for Store {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         known(&request.input.bucket)?;
-        let id = self.begin_upload(&request.input.key);
+        let algorithm = request.input.checksum_algorithm.filter(|_| self.checks_parts);
+        if algorithm.as_ref().is_some_and(|algorithm| algorithm.as_str() != ChecksumAlgorithm::CRC32) {
+            return Err(s3_error!(InvalidRequest, "Checksum algorithm provided is unsupported."));
+        }
+        let id = self.begin(&request.input.key, algorithm.is_some());
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(request.input.bucket),
             key: Some(request.input.key),
@@ -231,11 +261,24 @@ impl S3 for Store {
 
     async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
         let bytes = read(request.input.body).await?;
+        if request.input.content_md5.is_some_and(|md5| md5 != BASE64.encode(Md5::digest(&bytes))) {
+            return Err(s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received."));
+        }
+        let given = request.input.checksum_crc32.filter(|_| self.checks_parts);
+        if given.as_ref().is_some_and(|given| *given != crc32(&bytes)) {
+            return Err(s3_error!(BadDigest, "The CRC32 you specified did not match the calculated checksum."));
+        }
         let etag = sha256(&bytes)[..32].to_owned();
         let mut uploads = lock(&self.uploads);
         let begun = uploads.get_mut(&request.input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
+        match (begun.crc32, &given) {
+            (true, None) => return Err(mismatch("crc32", "null")),
+            (false, Some(_)) => return Err(mismatch("null", "crc32")),
+            _ => {}
+        }
         begun.parts.insert(request.input.part_number, bytes);
-        Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..Default::default() }))
+        let e_tag = Some(ETag::Strong(etag));
+        Ok(S3Response::new(UploadPartOutput { e_tag, checksum_crc32: given, ..Default::default() }))
     }
 
     async fn complete_multipart_upload(
@@ -253,6 +296,12 @@ impl S3 for Store {
             let number = part.part_number.unwrap_or_default();
             let stored = begun.parts.get(&number).ok_or_else(|| s3_error!(InvalidPart))?;
             let same = part.e_tag.as_ref().is_some_and(|etag| etag.value() == &sha256(stored)[..32]);
+            if begun.crc32 && part.checksum_crc32.as_deref() != Some(&*crc32(stored)) {
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "The upload was created using a crc32 checksum. The complete request must include the checksum for each part."
+                ));
+            }
             if !same || place > 0 && listed[place - 1].part_number >= part.part_number {
                 return Err(s3_error!(InvalidPart));
             }

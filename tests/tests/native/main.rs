@@ -31,6 +31,7 @@ mod one_key_space;
 mod outages;
 mod output;
 mod partial;
+mod parts;
 mod placement;
 mod prefixes;
 mod prune;

@@ -105,7 +105,7 @@ async fn an_object_that_is_there_is_not_replaced() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_is_gone_is_aborted_already() {
     let site = site().await;
-    let gone = Upload { key: KEY.to_owned(), id: "gone".to_owned(), begun: None };
+    let gone = Upload { key: KEY.to_owned(), id: "gone".to_owned(), begun: None, crc32: false };
     with(&site, move |bucket| Box::pin(async move { bucket.abort_upload(&gone).await })).await.unwrap();
 }
 

@@ -71,6 +71,7 @@ impl Bucket {
             places: Places::new(&settings.backup_prefix, false),
             retries,
             dialect: Rc::default(),
+            log: log.clone(),
             ahead: None,
         };
         let below = |prefix: &str| if prefix.is_empty() { String::new() } else { format!("{prefix}/") };

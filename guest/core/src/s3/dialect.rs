@@ -12,7 +12,26 @@ pub(super) struct Dialect {
     no_conditions: Cell<bool>,
     /// It asks for a checksum of the newer kind.
     wants_checksum: Cell<bool>,
+    /// What it does with the CRC-32 of a part.
+    crc32: Cell<Crc32>,
+    /// It takes no body that is left out of the signature.
+    wants_signed_bodies: Cell<bool>,
 }
+
+/// What a store does with `x-amz-checksum-crc32` of a part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Crc32 {
+    /// It checks it, as far as is known: no other checksum is needed.
+    #[default]
+    Alone,
+    /// It does not say so, or wants `Content-MD5` as well.
+    BesideMd5,
+    /// It refuses it.
+    Refused,
+}
+
+/// Codes for a body that is not the one that was sent.
+const DAMAGED: &[&str] = &["BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody"];
 
 impl Dialect {
     /// False where the store is known not to take `If-None-Match`.
@@ -42,6 +61,51 @@ impl Dialect {
             self.no_conditions.set(true);
         }
         unknown || (*status == 404 && code != "NoSuchBucket")
+    }
+
+    /// What it does with the CRC-32 of a part.
+    pub(super) fn crc32(&self) -> Crc32 {
+        self.crc32.get()
+    }
+
+    /// Remembers what it does with the CRC-32 of a part. False where that, or worse, is known.
+    pub(super) fn learn_crc32(&self, crc32: Crc32) -> bool {
+        self.crc32.replace(self.crc32.get().max(crc32)) < crc32
+    }
+
+    /// True where the store has taken a part only with its content in the signature.
+    pub(super) fn wants_signed_bodies(&self) -> bool {
+        self.wants_signed_bodies.get()
+    }
+
+    /// Remembers that it takes no others. False where that is nothing new.
+    pub(super) fn learn_signed_bodies(&self) -> bool {
+        !self.wants_signed_bodies.replace(true)
+    }
+
+    /// Whether `error`, the answer to an upload or a part of it, refuses the header of a checksum, and not what was sent
+    /// under it.
+    pub(super) fn refuses_crc32(error: &S3Error) -> bool {
+        let S3ErrorKind::Status { status: status @ (400 | 501), code, message, .. } = &error.kind else { return false };
+        let named = format!("{code} {message}").to_ascii_lowercase();
+        let unknown = *status == 501 || code == "NotImplemented" || named.contains("checksum");
+        unknown && !DAMAGED.contains(&code.as_str())
+    }
+
+    /// Whether `error`, the answer to a part, asks for `Content-MD5`.
+    pub(super) fn asks_for_md5(error: &S3Error) -> bool {
+        let S3ErrorKind::Status { status: 400 | 403 | 411 | 412, code, message, .. } = &error.kind else {
+            return false;
+        };
+        let named = format!("{code} {message}").to_ascii_lowercase();
+        named.contains("content-md5") || named.contains("contentmd5")
+    }
+
+    /// Whether `error`, the answer to a part whose content is not in the signature, may be about that: stores and policies
+    /// have no common word for it (a condition on `s3:x-amz-content-sha256` is answered like any other missing right).
+    pub(super) fn may_want_signed_bodies(error: &S3Error) -> bool {
+        let S3ErrorKind::Status { status: 400 | 401 | 403 | 501, code, .. } = &error.kind else { return false };
+        !DAMAGED.contains(&code.as_str())
     }
 
     /// Whether `error`, the answer to a PUT, asks for a checksum that was not sent.

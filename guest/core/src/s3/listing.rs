@@ -115,6 +115,7 @@ pub(super) fn parse_uploads(xml: &[u8]) -> Result<Uploads, String> {
         key,
         id: upload_id,
         begun: initiated.and_then(|moment| timestamp::read_s3(moment.trim())),
+        crc32: false,
     });
     let more = is_true(page.is_truncated.as_deref())?.unwrap_or_default();
     let marker = page.next_key_marker.filter(|key| more && !key.is_empty());
@@ -326,7 +327,7 @@ mod tests {
             </ListMultipartUploadsResult>"#;
         let page = parse_uploads(xml).unwrap();
         let begun = Some(datetime!(2026-11-22 10:30:51 UTC));
-        assert_eq!(page.uploads, [Upload { key: "a b".to_owned(), id: "u+1".to_owned(), begun }]);
+        assert_eq!(page.uploads, [Upload { key: "a b".to_owned(), id: "u+1".to_owned(), begun, crc32: false }]);
         assert_eq!(page.next.as_deref(), Some("key-marker=a%20b&upload-id-marker=u%2B1&"));
         let none = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
         assert_eq!(parse_uploads(none.as_bytes()), Ok(Uploads::default()));

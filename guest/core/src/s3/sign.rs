@@ -32,7 +32,7 @@ pub(super) fn encode_query(text: &str) -> String {
 }
 
 /// Signs a request to `url` and returns the headers to add. `headers` are those that are to be signed besides
-/// `Host`; `sha256` is that of the body.
+/// `Host`; `sha256` is that of the body, which is left out of the signature without it.
 ///
 /// # Errors
 /// The URL can't be signed.
@@ -43,13 +43,16 @@ pub(super) fn sign_headers(
     method: &Method,
     url: &str,
     headers: &HeaderMap,
-    sha256: &[u8; 32],
+    sha256: Option<&[u8; 32]>,
 ) -> Result<HeaderMap, String> {
     let mut signing = signing_settings(SignatureLocation::Headers);
     signing.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = match sha256 {
+        Some(sha256) => SignableBody::Precomputed(sha256.iter().map(|byte| format!("{byte:02x}")).collect()),
+        None => SignableBody::UnsignedPayload,
+    };
     let headers = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let request = SignableRequest::new(method.as_str(), url, headers, SignableBody::Precomputed(sha256));
+    let request = SignableRequest::new(method.as_str(), url, headers, body);
     let request = request.map_err(|error| error.to_string())?;
     let (headers, _) = instructions(keys, region, now, signing, request)?;
     headers
@@ -173,7 +176,7 @@ mod tests {
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect();
             let sha256 = Sha256::digest(body).into();
-            let signed = sign_headers(&keys(), "us-east-1", NOW, &method, url, &headers, &sha256).unwrap();
+            let signed = sign_headers(&keys(), "us-east-1", NOW, &method, url, &headers, Some(&sha256)).unwrap();
             signed.get("authorization").unwrap().to_str().unwrap().to_owned()
         };
         let url = "https://examplebucket.s3.amazonaws.com/test.txt";

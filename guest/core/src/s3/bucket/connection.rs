@@ -18,6 +18,7 @@ use super::super::error::{S3Error, S3ErrorKind};
 use super::super::listing::parse_error;
 use super::super::sign::{self, encode_key, encode_query};
 use crate::credentials::{Lent, Provider};
+use crate::log::Log;
 use crate::places::Places;
 use crate::ports::{Body, HttpError, LocalBoxFuture, Ports, Request, Response, Timeouts};
 use crate::retry::{self, Retries};
@@ -49,6 +50,7 @@ pub struct Bucket {
     pub(super) places: Places,
     pub(super) retries: Retries,
     pub(super) dialect: Rc<Dialect>,
+    pub(super) log: Log,
     /// By how much the store's clock is ahead of ours, as far as it tells.
     pub(super) ahead: Option<time::Duration>,
 }
@@ -61,8 +63,10 @@ pub(super) struct Call<'a> {
     pub(super) query: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Cow<'a, [u8]>,
-    /// The body's SHA-256, where it is known: of megabytes it takes most of the time that their call takes here.
-    pub(super) sha256: Option<[u8; 32]>,
+    /// True where the body's SHA-256 is in the signature. Of megabytes it takes most of the time that their call takes here.
+    pub(super) signed_body: bool,
+    /// True where the body's MD5 goes with it: buckets with object locks ask for a checksum, and this one every store knows.
+    pub(super) md5: bool,
     /// How long the answer may take, where a smaller limit is not set.
     pub(super) answer: Duration,
 }
@@ -70,7 +74,8 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     pub(super) fn new(method: Method, key: &'a str) -> Self {
         let (query, headers, body) = (String::new(), HeaderMap::new(), Cow::default());
-        Self { method, key, query, headers, body, sha256: None, answer: ANSWER }
+        let md5 = method == Method::PUT;
+        Self { method, key, query, headers, body, signed_body: true, md5, answer: ANSWER }
     }
 }
 
@@ -177,14 +182,13 @@ impl Bucket {
         let url = format!("{}{separator}{}", self.url(&self.settings.endpoint, call.key), call.query);
         let now = self.ports.clock.now();
         let region = self.region.borrow().clone();
-        let sha256 = call.sha256.unwrap_or_else(|| Sha256::digest(&call.body).into());
-        let signed = sign::sign_headers(&lent.keys, &region, now, &call.method, &url, &call.headers, &sha256);
+        let sha256: Option<[u8; 32]> = call.signed_body.then(|| Sha256::digest(&call.body).into());
+        let signed = sign::sign_headers(&lent.keys, &region, now, &call.method, &url, &call.headers, sha256.as_ref());
         let mut headers = call.headers.clone();
         headers.extend(signed.map_err(shape)?);
         // Not signed: Google's load balancers write it anew.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if call.method == Method::PUT {
-            // Buckets with object locks ask for a checksum, and this one every store knows.
+        if call.md5 {
             let md5 = HeaderValue::from_str(&BASE64.encode(Md5::digest(&call.body)));
             headers.insert(HeaderName::from_static("content-md5"), md5.map_err(|error| shape(error.to_string()))?);
         }

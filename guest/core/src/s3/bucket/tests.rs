@@ -35,6 +35,9 @@ impl Http for Server {
         let body = match body.strip_prefix(CHUNKED) {
             Some(body) => body.to_owned(),
             None => {
+                if let Some(crc32) = body.strip_prefix(CRC_32) {
+                    headers.insert("x-amz-checksum-crc32", HeaderValue::from_str(crc32).unwrap());
+                }
                 headers.insert(CONTENT_LENGTH, body.len().into());
                 body
             }
@@ -69,6 +72,9 @@ impl Clock for Server {
 
 /// Marks an answer that has no Content-Length.
 const CHUNKED: &str = "chunked:";
+
+/// Marks an answer that names a CRC-32.
+const CRC_32: &str = "crc32:";
 
 const EMPTY: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
 
@@ -287,6 +293,34 @@ fn what_a_bucket_asks_of_a_put_is_sent_with_it() {
     let checksum = "Iw2DWNyOiJC0xY3utikS7i8gNXrpKlzIYbmOaP4xrLU=".to_owned();
     assert_eq!(checksums[..2], [String::new(), String::new()]);
     assert_eq!(checksums[2..], [checksum.clone(), checksum], "asked for once, it is sent with all");
+}
+
+#[test]
+fn a_part_counts_as_stored_where_its_crc_32_is_confirmed() {
+    let upload = Upload { key: "key".to_owned(), id: "id".to_owned(), begun: None, crc32: true };
+    let put = |answers: &[(u16, &str)]| {
+        let (server, bucket) = opened(answers, &settings("https://s3"));
+        let part = futures_executor::block_on(bucket.put_part(&upload, 1, b"123456789"));
+        (part.map(|part| part.crc32), server.sent.borrow().len())
+    };
+    // The check value of CRC-32 ("CRC-32/ISO-HDLC" in the catalogue of CRCs), in Base64.
+    assert_eq!(put(&[(200, "crc32:y/Q5Jg==")]), (Ok(Some(0xcbf4_3926)), 1));
+    // Not said: sent again with its MD5.
+    assert_eq!(put(&[(200, ""), (200, "")]), (Ok(None), 2));
+    let (other, sent) = put(&[(200, "crc32:AAAAAA==")]);
+    assert!(other.unwrap_err().to_string().contains("has the CRC-32 AAAAAA=="));
+    assert_eq!(sent, 1);
+}
+
+#[test]
+fn what_is_not_about_the_way_of_a_part_is_not_tried_otherwise() {
+    let upload = Upload { key: "key".to_owned(), id: "id".to_owned(), begun: None, crc32: true };
+    for (status, name) in [(400, "BadDigest"), (400, "IncompleteBody"), (404, "NoSuchUpload"), (409, "BucketNotEmpty")]
+    {
+        let (server, bucket) = opened(&[(status, &code(name))], &settings("https://s3"));
+        futures_executor::block_on(bucket.put_part(&upload, 1, b"body")).unwrap_err();
+        assert_eq!(server.sent.borrow().len(), 1, "{name}");
+    }
 }
 
 #[test]

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::Write;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
 use http::{Method, StatusCode};
-use sha2::{Digest, Sha256};
 
+use super::super::dialect::{Crc32, Dialect};
 use super::super::error::{S3Error, S3ErrorKind};
 use super::super::listing::{check_completed, parse_error, parse_upload_id, parse_uploads};
 use super::super::sign::encode_query;
@@ -21,30 +23,54 @@ use crate::store::{ObjectStore, Part, Stat, Upload};
 /// How long a store may take to put the parts together.
 const COMPLETION: Duration = Duration::from_secs(300);
 
+const ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
+const CRC32: HeaderName = HeaderName::from_static("x-amz-checksum-crc32");
+
+/// Its tables of 16 KiB are made when they are needed: in the component they could not be compressed.
+static CRC_32: LazyLock<Crc<u32, Table<16>>> = LazyLock::new(|| Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC));
+
 /// More pages of uploads than any bucket has.
 const MOST_PAGES: usize = 10_000;
 
 impl Bucket {
     pub(super) async fn begin(&self, key: &str) -> Result<Upload, Error> {
+        let tries = Cell::new(0_u32);
+        let mut crc32 = self.dialect.crc32() == Crc32::Alone;
+        let mut begun = self.try_to_begin(key, crc32, &tries).await;
+        if let Err(error) = &begun
+            && crc32
+            && Dialect::refuses_crc32(error)
+        {
+            crc32 = false;
+            let again = self.try_to_begin(key, crc32, &tries).await;
+            if again.is_ok() {
+                self.log_crc32(error);
+            }
+            begun = again;
+        }
+        let begun = begun.map(|id| Upload { key: key.to_owned(), id, begun: None, crc32 });
+        // One whose answer was lost is there all the same.
+        if tries.get() > 1 || begun.is_err() {
+            self.abort_others(key, begun.as_ref().ok()).await;
+        }
+        Ok(begun?)
+    }
+
+    async fn try_to_begin(&self, key: &str, crc32: bool, tries: &Cell<u32>) -> Result<String, S3Error> {
         let mut call = Call { query: "uploads=".to_owned(), ..Call::new(Method::POST, key) };
         call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         self.ask_for_encryption(&mut call);
-        if self.dialect.wants_checksum() {
-            call.headers.extend(text("x-amz-checksum-algorithm", "SHA256".to_owned()));
+        if crc32 {
+            // Each part has to have one then, and the list of the parts has to name them (AWS, "CreateMultipartUpload").
+            call.headers.insert(ALGORITHM, HeaderValue::from_static("CRC32"));
         }
-        let tries = Cell::new(0_u32);
         let begun = self.retries.run(async || {
             tries.set(tries.get() + 1);
             let response = self.send_once(&call).await?;
             let answer = self.read(&call, response, ERROR_LIMIT).await?;
             parse_upload_id(&answer).map_err(|what| self.error(&call, S3ErrorKind::Shape(what)))
         });
-        let begun = begun.await.map(|id| Upload { key: key.to_owned(), id, begun: None });
-        // One whose answer was lost is there all the same.
-        if tries.get() > 1 || begun.is_err() {
-            self.abort_others(key, begun.as_ref().ok()).await;
-        }
-        Ok(begun?)
+        begun.await
     }
 
     /// Aborts all uploads of `key` but `own`, as far as they can be listed: nobody else makes this key.
@@ -62,20 +88,74 @@ impl Bucket {
         }
     }
 
+    /// Stores a part as cheaply as the store lets it: over TLS its content is not in the signature, and it is checked by its
+    /// CRC-32. The store has to say that it has this CRC-32, else the part is sent with its MD5.
     pub(super) async fn part(&self, upload: &Upload, number: u32, body: &[u8]) -> Result<Part, Error> {
         let query = format!("partNumber={number}&uploadId={}", encode_query(&upload.id));
-        let sha256: [u8; 32] = Sha256::digest(body).into();
-        let mut call =
-            Call { query, body: Cow::Borrowed(body), sha256: Some(sha256), ..Call::new(Method::PUT, &upload.key) };
-        if self.dialect.wants_checksum() {
-            call.headers.extend(text("x-amz-checksum-sha256", BASE64.encode(sha256)));
+        let is_tls = self.settings.endpoint.host.tls;
+        let crc32 = CRC_32.checksum(body);
+        let encoded = BASE64.encode(crc32.to_be_bytes());
+        let mut call = Call {
+            query,
+            body: Cow::Borrowed(body),
+            signed_body: !is_tls || self.dialect.wants_signed_bodies(),
+            md5: !upload.crc32 || self.dialect.crc32() != Crc32::Alone,
+            ..Call::new(Method::PUT, &upload.key)
+        };
+        if upload.crc32 && self.dialect.crc32() != Crc32::Refused {
+            call.headers.extend(text(CRC32.as_str(), encoded.clone()));
         }
-        let (headers, _) = self.receive(&call, ERROR_LIMIT).await.inspect_err(|error| {
-            // Known for the next upload, as it has to be said when one is begun.
-            self.dialect.asks_for_checksum(error);
-        })?;
-        let etag = header(&headers, &ETAG).unwrap_or_default().to_owned();
-        Ok(Part { etag, sha256, bytes: body.len() as u64 })
+        let (mut refused_unsigned, mut refused_crc32) = (None, None);
+        loop {
+            let error = match self.receive(&call, ERROR_LIMIT).await {
+                Ok((headers, _)) => {
+                    let stored = header(&headers, &CRC32).filter(|_| call.headers.contains_key(CRC32));
+                    if let Some(other) = stored.filter(|stored| *stored != encoded) {
+                        let what = format!("the store has the CRC-32 {other} of a part that has {encoded}");
+                        return Err(self.error(&call, S3ErrorKind::Shape(what)).into());
+                    }
+                    refused_unsigned.iter().for_each(|error| self.log_signed_bodies(error));
+                    refused_crc32.iter().for_each(|error| self.log_crc32(error));
+                    if stored.is_none() && !call.md5 {
+                        // It has not looked at it: nothing but the connection has kept these bytes.
+                        self.dialect.learn_crc32(Crc32::BesideMd5);
+                        call.md5 = true;
+                        continue;
+                    }
+                    let etag = header(&headers, &ETAG).unwrap_or_default().to_owned();
+                    return Ok(Part { etag, crc32: stored.map(|_| crc32), bytes: body.len() as u64 });
+                }
+                Err(error) => error,
+            };
+            if !call.md5 && Dialect::asks_for_md5(&error) {
+                self.dialect.learn_crc32(Crc32::BesideMd5);
+                call.md5 = true;
+            } else if call.headers.contains_key(CRC32) && Dialect::refuses_crc32(&error) {
+                call.headers.remove(CRC32);
+                call.md5 = true;
+                refused_crc32 = Some(error);
+            } else if !call.signed_body && Dialect::may_want_signed_bodies(&error) {
+                call.signed_body = true;
+                refused_unsigned = Some(error);
+            } else {
+                return Err(error.into());
+            }
+        }
+    }
+
+    fn log_signed_bodies(&self, error: &S3Error) {
+        if self.dialect.learn_signed_bodies() {
+            let what =
+                format!("parts are sent with a signature of their content from now on, which takes longer: {error}");
+            self.log.info(None, &what);
+        }
+    }
+
+    fn log_crc32(&self, error: &S3Error) {
+        if self.dialect.learn_crc32(Crc32::Refused) {
+            let what = format!("parts are sent with their MD5 from now on, which takes longer than a CRC-32: {error}");
+            self.log.info(None, &what);
+        }
     }
 
     pub(super) async fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<Stat, Error> {
@@ -136,8 +216,8 @@ impl Bucket {
         for (number, part) in (1..).zip(parts) {
             let etag = quick_xml::escape::escape(&part.etag);
             let _ = write!(xml, "<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>");
-            if self.dialect.wants_checksum() {
-                let _ = write!(xml, "<ChecksumSHA256>{}</ChecksumSHA256>", BASE64.encode(part.sha256));
+            if let Some(crc32) = part.crc32 {
+                let _ = write!(xml, "<ChecksumCRC32>{}</ChecksumCRC32>", BASE64.encode(crc32.to_be_bytes()));
             }
             xml.push_str("</Part>");
         }
