@@ -17,6 +17,7 @@ mod served;
 mod streams;
 mod stub;
 mod table;
+mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -12,12 +12,15 @@ use futures_util::{StreamExt, stream};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+
+use crate::tls;
 
 /// How many collections are at work at the same time: more than any limit of a peer, and each asks all peers at once,
 /// which makes sockets, of which a process may have so many only.
@@ -65,7 +68,7 @@ impl Walk {
 }
 
 struct Plain {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     peers: Vec<Peer>,
     bucket: String,
 }
@@ -79,10 +82,9 @@ struct Peer {
 /// Does what `task` names.
 pub async fn run(task: &str) {
     let setting = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
     // Real servers close a connection that was idle for five seconds.
-    let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(2)).build(connector);
+    let client =
+        Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(2)).build(tls::connector());
     let bucket = format!("{}/{}", setting("QDRANT_S3_ENDPOINT_URL"), setting("QDRANT_S3_BUCKET_NAME"));
     let mut plain = Plain { client, peers: Vec::new(), bucket };
     let first = setting("QDRANT_SOURCE_HOSTS");

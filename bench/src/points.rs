@@ -52,6 +52,7 @@ pub const PEERS: Options = Options {
     settle: Duration::ZERO,
     data: 4096,
     links: true,
+    tls: false,
     points: 0,
 };
 

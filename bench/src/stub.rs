@@ -23,9 +23,12 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
+use crate::tls::{self, Certified};
 use state::{Collection, Counters, Object, State, address};
 
 /// The bucket.
@@ -35,6 +38,8 @@ pub const BUCKET: &str = "bench";
 pub struct Stub {
     state: Arc<State>,
     port: u16,
+    /// What the bucket's certificate is signed by.
+    ca: Option<NamedTempFile>,
     _servers: JoinSet<()>,
 }
 
@@ -61,30 +66,36 @@ impl Stub {
         let state =
             Arc::new(State { options, collections: Mutex::new(collections), objects: Mutex::new(objects), counters });
         let (port, listeners) = listen(options.peers + 1).await;
+        let Certified { ca, acceptor } = tls::certified(&address(0).to_string());
+        let acceptor = Some(acceptor).filter(|_| options.tls);
         let mut servers = JoinSet::new();
         for (index, listener) in listeners.into_iter().enumerate() {
-            servers.spawn(serve(listener, index.checked_sub(1), port, Arc::clone(&state)));
+            let (peer, state) = (index.checked_sub(1), Arc::clone(&state));
+            servers.spawn(serve(listener, peer, port, acceptor.clone().filter(|_| peer.is_none()), state));
         }
-        Self { state, port, _servers: servers }
+        Self { state, port, ca: Some(ca).filter(|_| options.tls), _servers: servers }
     }
 
     /// The settings with which the program, or another client, finds these servers.
     pub fn settings(&self, per_peer: usize) -> Vec<(&'static str, String)> {
         let qdrant = format!("http://{}:{}", address(1), self.port);
-        vec![
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        let ca = self.ca.iter().map(|ca| (tls::CA_FILE, ca.path().display().to_string()));
+        let settings = vec![
             ("QDRANT_SOURCE_HOSTS", qdrant.clone()),
             ("QDRANT_RESTORE_HOSTS", qdrant),
             ("QDRANT_HTTP_PORT", self.port.to_string()),
             ("QDRANT_API_KEY", "bench".to_owned()),
             ("QDRANT_ALLOW_HOSTS", "127.0.0.0/8".to_owned()),
-            ("QDRANT_S3_ENDPOINT_URL", format!("http://{}:{}", address(0), self.port)),
+            ("QDRANT_S3_ENDPOINT_URL", format!("{scheme}://{}:{}", address(0), self.port)),
             ("QDRANT_S3_BUCKET_NAME", BUCKET.to_owned()),
             ("QDRANT_S3_ACCESS_KEY_ID", "bench".to_owned()),
             ("QDRANT_S3_SECRET_ACCESS_KEY", "bench".to_owned()),
             ("QDRANT_S3_REGION", "us-east-1".to_owned()),
             ("QDRANT_SNAPSHOTS_PER_PEER", per_peer.to_string()),
             ("QDRANT_COLLECTION_ALIASES_STABLE_FILE", "collection_aliases".to_owned()),
-        ]
+        ];
+        settings.into_iter().chain(ca).collect()
     }
 
     /// All requests so far.
@@ -134,17 +145,30 @@ async fn listen(count: usize) -> (u16, Vec<TcpListener>) {
     }
 }
 
-async fn serve(listener: TcpListener, peer: Option<usize>, port: u16, state: Arc<State>) {
+async fn serve(
+    listener: TcpListener,
+    peer: Option<usize>,
+    port: u16,
+    acceptor: Option<TlsAcceptor>,
+    state: Arc<State>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
         state.counters.connections.fetch_add(1, Ordering::Relaxed);
         stream.set_nodelay(true).unwrap();
-        let state = Arc::clone(&state);
+        let (state, acceptor) = (Arc::clone(&state), acceptor.clone());
         connections.spawn(async move {
             let service = service_fn(|request| answer(request, peer, port, Arc::clone(&state)));
+            let http = http1::Builder::new();
             // A client that goes away is no fault here.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = match acceptor {
+                None => http.serve_connection(TokioIo::new(stream), service).await,
+                Some(acceptor) => {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    http.serve_connection(TokioIo::new(stream), service).await
+                }
+            };
         });
         while connections.try_join_next().is_some() {}
     }

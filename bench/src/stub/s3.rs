@@ -7,6 +7,9 @@ use hyper::body::Bytes;
 use super::archive;
 use super::state::{Answer, Object, State};
 
+/// What parts of an upload are checked by.
+const CHECKSUM: &str = "x-amz-checksum-crc32";
+
 /// What S3 gives at most.
 const PAGE: usize = 1000;
 
@@ -40,7 +43,13 @@ fn upload(state: &State, head: &Parts, key: &str) -> Option<Answer> {
         "POST" if query.contains("uploads") => Some(xml(
             "<InitiateMultipartUploadResult><UploadId>bench</UploadId></InitiateMultipartUploadResult>".to_owned(),
         )),
-        "PUT" if is_part(head) => Some(Answer { headers: vec![("etag", "\"part\"".to_owned())], ..empty(200) }),
+        "PUT" if is_part(head) => {
+            let mut headers = vec![("etag", "\"part\"".to_owned())];
+            // It is thrown away; a store that keeps it names what it has checked it by.
+            let checksum = head.headers.get(CHECKSUM).and_then(|value| value.to_str().ok());
+            headers.extend(checksum.map(|checksum| (CHECKSUM, checksum.to_owned())));
+            Some(Answer { headers, ..empty(200) })
+        }
         "POST" => {
             let mut parts = key.rsplit('/');
             let shard = parts.next()?.strip_suffix(".snapshot")?.parse().ok()?;

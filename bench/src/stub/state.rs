@@ -30,6 +30,8 @@ pub struct Options {
     pub data: u64,
     /// False: the peers fetch no snapshots, all have to be sent to them.
     pub links: bool,
+    /// True: the bucket is reached by https.
+    pub tls: bool,
     /// How many points each shard has to be scrolled.
     pub points: u64,
 }
