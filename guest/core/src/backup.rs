@@ -15,6 +15,7 @@ pub(crate) mod change;
 mod check;
 mod generation;
 mod look;
+mod parts;
 mod set;
 mod snapshot;
 mod stream;

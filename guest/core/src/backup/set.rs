@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::check::{Checked, NewSnapshot, remove_all};
 use super::look::{self, DELETED, Failed, Looked, at_rest, counted, look};
+use super::parts::Parts;
 use super::snapshot::{Subject, known};
 use super::stream::Stream;
 use super::transfer::Transfer;
@@ -327,7 +328,7 @@ impl<'a> Job<'a> {
         let key = self.transfer.key(self.collection, self.set, shard);
         let client = &replica.peer.client;
         let before = self.count(shard, replica).await;
-        let stream = Stream { context, bucket, client, subject, shard, key, own_id };
+        let stream = Stream { context, bucket, client, subject, shard, key, own_id, parts: Parts::OF_S3 };
         let (checked, made) = stream.store().await?;
         let points = Points { before, after: self.count(shard, replica).await };
         let note = checked.note.clone();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use super::check::{Checked, NewSnapshot, Stored};
+use super::parts::{NoLarger, Parts};
 use super::snapshot::Subject;
 use super::transfer::Transfer;
 use crate::context::Context;
@@ -18,13 +19,6 @@ use crate::sets::quality::made_by;
 use crate::settings::SnapshotCheck;
 use crate::snapshot_file::{self, Passed, Passing};
 use crate::store::{ObjectStore, Part, Upload};
-
-/// How large the parts are, one attempt after another: with the first ones an upload ends at 78 GiB, with the last ones at
-/// 5 TiB, which is as large as an object can be.
-const PARTS: [usize; 3] = [8 << 20, 64 << 20, 544 << 20];
-
-/// How many parts an upload may have (AWS, "Multipart upload limits").
-const MOST_PARTS: usize = 10_000;
 
 /// How often a snapshot is begun.
 const ATTEMPTS: u32 = 3;
@@ -48,6 +42,8 @@ pub(super) struct Stream<'a> {
     pub key: String,
     /// The id that it has to say made it.
     pub own_id: u64,
+    /// In what parts.
+    pub parts: Parts,
 }
 
 /// Why an attempt came to nothing.
@@ -83,14 +79,13 @@ impl<'a> Stream<'a> {
         if self.bucket.stat(&self.key).await?.is_some() {
             return Err(self.another());
         }
-        let mut sizes = PARTS.into_iter();
-        let mut size = sizes.next().unwrap_or_default();
+        let mut size = self.parts.first();
         let mut number = 1;
         loop {
             match self.attempt(size).await {
                 Ok(stored) => return Ok(stored),
                 Err(Failed::Lasting(error)) => return Err(error),
-                Err(Failed::Outgrown) => size = self.larger(size, sizes.next())?,
+                Err(Failed::Outgrown) => size = self.larger(size)?,
                 Err(Failed::Passing(error)) if number == ATTEMPTS => return Err(error),
                 Err(Failed::Passing(error)) => {
                     let what =
@@ -108,28 +103,32 @@ impl<'a> Stream<'a> {
         Error::new(Code::Changed, format!("the object `{}`", self.key), cause).advice("run one backup at a time")
     }
 
-    /// The size of parts that comes after `size`.
-    fn larger(&self, size: usize, next: Option<usize>) -> Result<usize, Error> {
-        let most = self.context.limits.memory().largest_of_two();
-        // More than a `usize` holds in a component.
-        let sent = (size as u64 * MOST_PARTS as u64) >> 30;
+    /// The size of parts that is tried after `size`.
+    fn larger(&self, size: usize) -> Result<usize, Error> {
+        let sent = self.parts.holds(size) >> 30;
         let subject = format!("`{}` shard {}", self.subject.collection, self.shard);
-        let Some(next) = next else {
-            return Err(Error::new(Code::Unsupported, subject, format!("it has more than {sent} GiB")));
-        };
-        if next as u64 > most {
-            let needed = (4 * next) >> 20;
-            let cause = format!(
-                "it has more than {sent} GiB, for which parts of {} MiB are needed and two of them have to fit into memory",
-                next >> 20
-            );
-            let advice = format!("give the program more: --memory-limit {needed}MiB (QDRANT_MEMORY_LIMIT)");
-            return Err(Error::new(Code::Configuration, subject, cause).advice(advice));
+        match self.parts.after(size, self.context.limits.memory().largest_of_two()) {
+            Ok(next) => {
+                let what = format!(
+                    "{subject}: it has more than {sent} GiB; it is started again with parts of {} MiB",
+                    next >> 20
+                );
+                self.context.log.warn(Some(&self.client.host().to_string()), &what);
+                Ok(next)
+            }
+            Err(NoLarger::Object) => {
+                Err(Error::new(Code::Unsupported, subject, format!("it has more than {sent} GiB")))
+            }
+            Err(NoLarger::Memory(next)) => {
+                let needed = (4 * next) >> 20;
+                let cause = format!(
+                    "it has more than {sent} GiB, for which parts of {} MiB are needed and two of them have to fit into memory",
+                    next >> 20
+                );
+                let advice = format!("give the program more: --memory-limit {needed}MiB (QDRANT_MEMORY_LIMIT)");
+                Err(Error::new(Code::Configuration, subject, cause).advice(advice))
+            }
         }
-        let what =
-            format!("{subject}: it has more than {sent} GiB; it is started again with parts of {} MiB", next >> 20);
-        self.context.log.warn(Some(&self.client.host().to_string()), &what);
-        Ok(next)
     }
 
     /// Streams it once, in parts of `size`.
@@ -209,7 +208,7 @@ impl<'a> Stream<'a> {
         let (mut filled, mut more) = source.fill(Vec::with_capacity(size), size).await?;
         let mut spare = if more { Vec::with_capacity(size) } else { Vec::new() };
         while more {
-            if parts.len() + 1 >= MOST_PARTS {
+            if parts.len() + 1 >= self.parts.most() {
                 return Err(Failed::Outgrown);
             }
             let sending = pin!(send(parts.len() + 1, filled));
@@ -328,4 +327,87 @@ pub(super) async fn abort_leftovers(context: &Context, bucket: &dyn ObjectStore,
         context.log.info(None, &format!("{aborted} uploads that were begun and not ended were aborted"));
     }
     true
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::rc::Rc;
+
+    use futures_executor::block_on;
+    use http::{HeaderMap, StatusCode};
+
+    use super::super::parts::tests::SMALL;
+    use super::*;
+    use crate::ports::nothing::{Nothing, Passing as Clock};
+    use crate::ports::{Body, Http, HttpError, LocalBoxFuture, Ports, Request, Response};
+    use crate::settings::{Host, Needs, from_variables};
+    use crate::store::memory::Memory;
+
+    /// Sends a tar with one file that never ends.
+    struct Endless;
+
+    /// What comes of it: its head, and then its content.
+    struct Archive(Option<Vec<u8>>);
+
+    impl Http for Endless {
+        fn send(&self, _: Request) -> LocalBoxFuture<'_, Result<Response, HttpError>> {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("segments/0.tar").unwrap();
+            header.set_size(1 << 50);
+            header.set_cksum();
+            let body = Box::new(Archive(Some(header.as_bytes().to_vec())));
+            Box::pin(std::future::ready(Ok(Response { status: StatusCode::OK, headers: HeaderMap::new(), body })))
+        }
+    }
+
+    impl Body for Archive {
+        fn chunk(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, HttpError>> {
+            let chunk = self.0.take().unwrap_or_else(|| vec![7; 700]);
+            Box::pin(std::future::ready(Ok(Some(chunk))))
+        }
+    }
+
+    /// What is stored of it, upload by upload, and the error at the end.
+    fn outgrown(memory_limit: u64) -> (Vec<Vec<usize>>, Error) {
+        let nothing = Rc::new(Nothing);
+        let ports = Ports {
+            http: Rc::new(Endless),
+            clock: Rc::new(Clock::default()),
+            files: nothing.clone(),
+            console: nothing.clone(),
+        };
+        let variables = [("QDRANT_MEMORY_LIMIT".to_owned(), memory_limit.to_string())];
+        let context = Context::new(ports.clone(), from_variables(&variables, Needs::NOTHING).unwrap().0);
+        let host = Host::parse("http://qdrant:6333", crate::settings::DefaultPort::OfScheme).unwrap();
+        let client = Client::new(ports, host, None, Duration::from_secs(60));
+        let bucket = Memory::default();
+        let stream = Stream {
+            context: &context,
+            bucket: &bucket,
+            client: &client,
+            subject: Subject { collection: "docs", peer: 0, shard: Some(0) },
+            shard: 0,
+            key: "streamed/x".to_owned(),
+            own_id: 0,
+            parts: SMALL,
+        };
+        let error = block_on(stream.store()).err().unwrap();
+        assert!(bucket.objects.borrow().is_empty());
+        (bucket.uploads.take(), error)
+    }
+
+    #[test]
+    fn what_outgrows_its_parts_is_sent_again_in_larger_ones() {
+        // The last part, which would be one too many, is never sent.
+        let sizes = [vec![1000; 3], vec![3000; 3]];
+        let (uploads, error) = outgrown(63 << 20);
+        assert_eq!(uploads, sizes);
+        assert_eq!(error.code(), Code::Configuration);
+        assert!(error.to_string().contains("--memory-limit 64MiB"), "{error}");
+        let (uploads, error) = outgrown(64 << 20);
+        assert_eq!(uploads[..2], sizes);
+        assert_eq!(uploads[2], [16 << 20; 3]);
+        assert_eq!(error.code(), Code::Unsupported);
+    }
 }
