@@ -61,7 +61,7 @@ fn micros(seconds: f64) -> String {
     format!("{:.0} µs", seconds * 1e6)
 }
 
-/// So many collections, each on three of so many peers that answer after so many milliseconds.
+/// So many collections, each on three of N peers that answer after so many milliseconds.
 fn at(milliseconds: u64, peers: usize, collections: usize) -> Options {
     let latency = Duration::from_millis(milliseconds);
     Options { peers, spread: peers.min(3), collections, latency, ..PEERS }

@@ -11,7 +11,8 @@ use qdrant_backup_core::sets::SetManifest;
 use qdrant_backup_core::store::ObjectStore;
 
 use crate::engine::{self, Shard};
-use crate::{Read, fetch};
+use crate::fetch;
+use crate::set::Read;
 
 /// Compares the points of a set with those of its collection on `cluster`; an item that says whether they are the same.
 pub(super) async fn item(
