@@ -25,7 +25,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use qdrant_backup_contract::settings::LogFormat;
-use qdrant_backup_contract::tasks::Task;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::ended::Ended;
@@ -62,27 +61,13 @@ pub fn end(options: &Options, io: &Io, ended: Option<&Ended>) {
     screen.end();
     let (columns, paint) = (Screen::room().columns, screen.paint());
     let lines = match ended {
-        Some(Ended { report: Some(report), .. }) if !is_a_look(&options.task) => {
+        Some(Ended { report: Some(report), .. }) if !options.task.row().answers => {
             summary::summary(options, report, columns, paint)
         }
         Some(Ended { error: Some(error), .. }) => summary::why_not(options, error, paint),
         _ => Vec::new(),
     };
     lines.iter().for_each(|line| io.line(line));
-}
-
-/// True for a task that answers on standard output: that is what was asked for.
-fn is_a_look(task: &Task) -> bool {
-    matches!(
-        task,
-        Task::Check
-            | Task::ListSets
-            | Task::ListSources
-            | Task::GetCollections
-            | Task::GetSnapshots
-            | Task::GetSnapshotsS3
-            | Task::GetAliases
-    )
 }
 
 /// Shows what a run is at.
@@ -131,6 +116,8 @@ impl<'a> Shown<'a> {
 
 #[cfg(test)]
 mod tests {
+    use qdrant_backup_contract::tasks::Task;
+
     use super::*;
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Row {
     pub inputs: &'static [Input],
     /// It removes what can't be made again. A misspelt name never leads to it.
     pub removes: bool,
+    /// What it is asked for is what it prints: nothing needs to be summed up after it.
+    pub answers: bool,
 }
 
 /// What has to stand after a task's name.
@@ -217,6 +219,7 @@ const TASK: Row = Row {
     needs: Needs::NOTHING,
     inputs: &[],
     removes: false,
+    answers: false,
 };
 
 tasks! {
@@ -229,6 +232,7 @@ tasks! {
         details: "Looks at what is configured: the settings, the work directory, the bucket with every right that is needed,\n\
                   each peer of QDRANT_SOURCE_HOSTS and QDRANT_RESTORE_HOSTS by its own address, versions, clocks, the key's\n\
                   rights, and whether Qdrant can fetch a link. Leaves nothing behind. Ends with 0 where nothing fails.",
+        answers: true,
         ..TASK
     };
     /// `restore`: each collection from its newest good backup of either kind, then the aliases.
@@ -305,6 +309,7 @@ tasks! {
         needs: Needs { bucket: BucketUse::Always, ..Needs::NOTHING },
         summary: "list the sets in the bucket",
         details: "On standard output. Qdrant isn't asked.",
+        answers: true,
         ..TASK
     };
     /// `list_sources`: whose backups there are.
@@ -316,6 +321,7 @@ tasks! {
         summary: "list the sources: whose backups are in the bucket",
         details: "On standard output: each with its id, name, peers, and how many backups there are of it. Qdrant isn't asked.\n\
                   QDRANT_RESTORE_SOURCE takes an id or a name.",
+        answers: true,
         ..TASK
     };
     /// `report`: a page about all backups.
@@ -409,6 +415,7 @@ tasks! {
         inputs: &[Input::Collections],
         summary: "list the collections into the file `collections`",
         details: "Prints them on standard output, too. An existing file is kept; `reset` removes it.",
+        answers: true,
         ..TASK
     };
     /// `get_snap`: the snapshots Qdrant lists, into `snapshots`.
@@ -422,6 +429,7 @@ tasks! {
         summary: "list the snapshots that Qdrant lists into the file `snapshots`",
         details: "Takes those whose names pass QDRANT_SNAPSHOT_DATETIME_FILTER, and prints them on standard output, too.\n\
                   An existing file is kept; `reset` removes it.",
+        answers: true,
         ..TASK
     };
     /// `get_snap_s3`: the snapshots in the bucket, into `snapshots`.
@@ -435,6 +443,7 @@ tasks! {
         summary: "list the snapshots in the bucket into the file `snapshots`",
         details: "Takes those whose names pass QDRANT_SNAPSHOT_DATETIME_FILTER, and prints them on standard output, too.\n\
                   Qdrant isn't asked. An existing file is kept; `reset` removes it.",
+        answers: true,
         ..TASK
     };
     /// `get_colla`: the aliases of the source, into `collection_aliases`.
@@ -447,6 +456,7 @@ tasks! {
         summary: "list the aliases into the file `collection_aliases` (and the bucket)",
         details: "Into the bucket only with BACKUP_COLLECTION_ALIASES_ON_S3=true: `collection_aliases_store/collection_aliases`\n\
                   and a dated copy.",
+        answers: true,
         ..TASK
     };
     /// `recover_colla`: the aliases alone.

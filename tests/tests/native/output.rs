@@ -77,6 +77,19 @@ async fn collections_that_can_not_be_listed_are_not_said_to_be_none() {
     assert!(!run.stderr.contains("has no collections"), "{}", run.stderr);
 }
 
+/// The file of an earlier run says nothing of what is there now.
+#[tokio::test(start_paused = true)]
+async fn aliases_that_can_not_be_asked_are_not_told_from_a_file() {
+    let site = filled(1).await;
+    site.source.client().alias("live", "docs").await;
+    assert!(site.run(&["get_colla"]).await.expect(0).stdout.contains("live"));
+    let denied = Wrong::Status(403, r#"{"status":{"error":"forbidden"}}"#.to_owned());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/aliases", usize::MAX, denied));
+    let run = site.run(&["get_colla"]).await.expect(1).says(&["the list is incomplete"]);
+    assert!(!run.stdout.contains("live"), "{}", run.stdout);
+    assert!(site.file("collection_aliases").contains("live"), "the file is kept");
+}
+
 #[tokio::test(start_paused = true)]
 async fn verify_prints_a_table_with_the_failed_and_a_total() {
     let site = filled(1).await;

@@ -8,7 +8,7 @@ use crate::places;
 use crate::qdrant::{Client, Cluster};
 use crate::report::Item;
 use crate::source::SourceId;
-use crate::state_files;
+use crate::state_files::{self, Alias};
 use crate::timestamp;
 
 /// The folder of alias files in the bucket.
@@ -25,15 +25,15 @@ pub(crate) fn of_runs(source: &SourceId) -> String {
     own(source, &format!("{}-", state_files::ALIASES))
 }
 
-/// Saves the aliases of all clusters of the source.
-pub(crate) async fn save(context: &Context, source: &Source) {
+/// Saves the aliases of all clusters of the source; those that were found.
+pub(crate) async fn save(context: &Context, source: &Source) -> Vec<Alias> {
     let mut aliases = BTreeMap::new();
     let mut whole = true;
     for cluster in &source.clusters {
         match cluster.first_answer(Client::aliases).await {
             Ok(found) => {
                 if context.settings.aliases_on_s3 {
-                    upload_own(context, cluster, csv(&found)).await;
+                    upload_own(context, cluster, state_files::aliases_csv(&lines(&found))).await;
                 }
                 aliases.extend(found);
             }
@@ -44,16 +44,20 @@ pub(crate) async fn save(context: &Context, source: &Source) {
             }
         }
     }
+    let found = lines(&aliases);
     if !whole {
         // A file with some of the aliases would pass for all of them.
-        return;
+        let what = format!("the file `{}` is not written, as the list is incomplete", state_files::ALIASES);
+        context.log.warn(None, &what);
+        return found;
     }
     if context.settings.dry_run {
         let what = format!("{} aliases would be saved", aliases.len());
         context.plan(&["aliases", state_files::ALIASES, &what]);
-        return context.reporter.report(Item::skipped("file", what).name(state_files::ALIASES));
+        context.reporter.report(Item::skipped("file", what).name(state_files::ALIASES));
+        return found;
     }
-    let text = csv(&aliases);
+    let text = state_files::aliases_csv(&found);
     context.reporter.report(match context.ports.files.replace(state_files::ALIASES, text.as_bytes()) {
         Ok(()) => Item::done("file").name(state_files::ALIASES).cause(format!("{} aliases", aliases.len())),
         Err(error) => Item::failed("file", error).name(state_files::ALIASES),
@@ -63,6 +67,7 @@ pub(crate) async fn save(context: &Context, source: &Source) {
         let versioned = format!("{FOLDER}/{}-{time}", state_files::ALIASES);
         upload(context, [versioned, format!("{FOLDER}/{}", state_files::ALIASES)], &text).await;
     }
+    found
 }
 
 /// Uploads the aliases of one cluster as its source's own: those of this run, and the ones that a restore reads.
@@ -72,11 +77,9 @@ async fn upload_own(context: &Context, cluster: &Cluster, csv: String) {
     upload(context, [of_run, own(&source.id, state_files::ALIASES)], &csv).await;
 }
 
-fn csv(aliases: &BTreeMap<String, String>) -> String {
-    let lines = aliases
-        .iter()
-        .map(|(alias, collection)| state_files::Alias { collection: collection.clone(), alias: alias.clone() });
-    state_files::aliases_csv(&lines.collect::<Vec<_>>())
+fn lines(aliases: &BTreeMap<String, String>) -> Vec<Alias> {
+    let line = |(alias, collection): (&String, &String)| Alias { collection: collection.clone(), alias: alias.clone() };
+    aliases.iter().map(line).collect()
 }
 
 /// Uploads a version of its own first, then the stable object that a restore reads.

@@ -20,10 +20,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
             }
         }
     }
-    aliases::save(context, &source).await;
-    if let Ok(Some(csv)) = context.ports.files.read(state_files::ALIASES) {
-        let lines = state_files::parse_aliases(state_files::ALIASES, &csv)?;
-        listing::print(context, &String::from_utf8_lossy(&csv), lines.iter().map(listing::alias));
-    }
+    let found = aliases::save(context, &source).await;
+    listing::print(context, &state_files::aliases_csv(&found), found.iter().map(listing::alias));
     Ok(())
 }
