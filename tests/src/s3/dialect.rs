@@ -74,7 +74,7 @@ enum Checksums {
     Ignored,
     /// The header is refused.
     Refused,
-    /// The header is refused with parts, and `x-amz-checksum-algorithm` is not known.
+    /// The header is refused with parts, in words that don't name it, and `x-amz-checksum-algorithm` is not known.
     RefusedWithParts,
 }
 
@@ -138,11 +138,16 @@ pub const DIALECTS: &[Dialect] = &[
         listing: Listing::Capitals,
         ..USUAL
     },
-    Dialect { name: "ovh", condition: Condition::Refused(501, "NotImplemented", UNKNOWN_HEADER), ..USUAL },
+    Dialect {
+        name: "ovh",
+        condition: Condition::Refused(501, "NotImplemented", UNKNOWN_HEADER),
+        checksums: Checksums::RefusedWithParts,
+        ..USUAL
+    },
     Dialect {
         name: "oss",
         condition: Condition::Refused(400, "NotImplemented", UNKNOWN_HEADER),
-        checksums: Checksums::RefusedWithParts,
+        checksums: Checksums::Ignored,
         ..USUAL
     },
     Dialect { name: "garage", condition: Condition::Ignored, region: Some("garage"), ..USUAL },
@@ -219,17 +224,13 @@ impl Speaker {
             return Some(error(503, "SlowDown", "Please reduce your request rate."));
         }
         let is_part = request.uri().query().is_some_and(|query| query.contains("partNumber="));
-        let refused = match self.dialect.checksums {
-            Checksums::Refused => has("x-amz-checksum-"),
-            Checksums::RefusedWithParts => is_part && has("x-amz-checksum-"),
-            Checksums::Checked | Checksums::Ignored => false,
-        };
-        if refused {
-            return Some(error(
-                400,
-                "InvalidArgument",
-                "Unsupported header 'x-amz-checksum-sha256' received for this API call.",
-            ));
+        let unsupported = "Unsupported header 'x-amz-checksum-...' received for this API call.";
+        match self.dialect.checksums {
+            Checksums::Refused if has("x-amz-checksum-") => return Some(error(400, "InvalidArgument", unsupported)),
+            Checksums::RefusedWithParts if is_part && has("x-amz-checksum-") => {
+                return Some(error(400, "InvalidArgument", "Invalid argument."));
+            }
+            _ => {}
         }
         if is_put && by_program {
             let refusal = match self.dialect.wants {

@@ -120,6 +120,14 @@ async fn another_refusal_is_not_taken_for_one_of_unsigned_parts() {
     assert!(!run.stderr.contains("signature of their content"), "{}", run.stderr);
     assert!(manifest_keys(&site).is_empty() && site.s3.uploads().is_empty());
     assert_eq!(parts(&site), [(1, UNSIGNED), (2, UNSIGNED), (2, SIGNED)]);
+    // One that may be about the checksum: what the store said before it was left out is told.
+    for why in ["the first", "the second", "the third", "the fourth"] {
+        site.s3.faults().add(Chosen::Program, fault(Method::PUT, "partNumber=2&", 1, Wrong::Status(400, denied(why))));
+    }
+    clock::another_second().await;
+    site.run_with(&["create_snap_shards"], &SETTINGS).await.expect(0).says(&["the second"]);
+    let md5_alone = (false, false, true);
+    assert_eq!(parts(&site)[1..5], [(2, UNSIGNED), (2, SIGNED), (2, md5_alone), (2, (true, false, true))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +140,7 @@ async fn a_store_that_does_not_know_crc_32_gets_md5() {
         ("minio-locked", vec![(1, UNSIGNED), (1, with_md5), (2, with_md5), (3, with_md5)], 0),
         // Refused at the beginning, and at a part.
         ("r2", vec![(1, md5_alone), (2, md5_alone), (3, md5_alone)], 1),
-        ("oss", vec![(1, UNSIGNED), (1, md5_alone), (2, md5_alone), (3, md5_alone)], 1),
+        ("ovh", vec![(1, UNSIGNED), (1, SIGNED), (1, md5_alone), (2, md5_alone), (3, md5_alone)], 1),
     ] {
         let site = site(dialect, true).await;
         let log = backup(&site).await;
@@ -143,7 +151,7 @@ async fn a_store_that_does_not_know_crc_32_gets_md5() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_store_does_with_parts_is_found_out_once() {
-    for (dialect, more) in [("seaweedfs", 1), ("aws-signed", 1), ("oss", 1), ("r2", 0)] {
+    for (dialect, more) in [("seaweedfs", 1), ("aws-signed", 1), ("ovh", 2), ("r2", 0)] {
         let site = site(dialect, true).await;
         site.source.client().create("more", json!({"shard_number": 2})).await;
         site.source.client().fill("more", 0, 20).await;
@@ -162,7 +170,7 @@ async fn a_part_that_is_damaged_on_its_way_is_not_taken() {
         ("r2", true, 0),
         // The first part, with its MD5: its CRC-32 was not looked at, or refused.
         ("seaweedfs", true, 1),
-        ("oss", true, 1),
+        ("ovh", true, 1),
     ] {
         for number in 1..=3 {
             let site = site(dialect, tls).await;

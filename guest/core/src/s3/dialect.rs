@@ -83,13 +83,11 @@ impl Dialect {
         !self.wants_signed_bodies.replace(true)
     }
 
-    /// Whether `error`, the answer to an upload or a part of it, refuses the header of a checksum, and not what was sent
-    /// under it.
-    pub(super) fn refuses_crc32(error: &S3Error) -> bool {
-        let S3ErrorKind::Status { status: status @ (400 | 501), code, message, .. } = &error.kind else { return false };
-        let named = format!("{code} {message}").to_ascii_lowercase();
-        let unknown = *status == 501 || code == "NotImplemented" || named.contains("checksum");
-        unknown && !DAMAGED.contains(&code.as_str())
+    /// Whether `error`, the answer to an upload or a part of it with a CRC-32, may be about that: stores that don't know
+    /// `x-amz-checksum-...` have no common word for it.
+    pub(super) fn may_refuse_crc32(error: &S3Error) -> bool {
+        let S3ErrorKind::Status { status: 400 | 501, code, .. } = &error.kind else { return false };
+        !DAMAGED.contains(&code.as_str())
     }
 
     /// Whether `error`, the answer to a part, asks for `Content-MD5`.

@@ -3,6 +3,7 @@
 use super::*;
 use std::collections::BTreeSet;
 
+use super::super::dialect;
 use crate::ports::nothing::Nothing;
 use crate::ports::{Body, Clock, Http, HttpError, LocalBoxFuture, Request};
 use time::OffsetDateTime;
@@ -293,6 +294,25 @@ fn what_a_bucket_asks_of_a_put_is_sent_with_it() {
     let checksum = "Iw2DWNyOiJC0xY3utikS7i8gNXrpKlzIYbmOaP4xrLU=".to_owned();
     assert_eq!(checksums[..2], [String::new(), String::new()]);
     assert_eq!(checksums[2..], [checksum.clone(), checksum], "asked for once, it is sent with all");
+}
+
+#[test]
+fn an_upload_is_begun_without_a_checksum_where_that_is_refused() {
+    let begun = "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>";
+    let none = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
+    for (status, name) in [(400, "InvalidArgument"), (403, "SignatureDoesNotMatch"), (501, "")] {
+        let (server, bucket) = opened(&[(status, &code(name)), (200, begun), (200, none)], &settings("https://s3"));
+        let upload = futures_executor::block_on(bucket.begin_upload("key")).unwrap();
+        let sent = server.sent.borrow();
+        let asks = |request: &Request| request.headers.contains_key("x-amz-checksum-algorithm");
+        assert_eq!((upload.crc32, asks(&sent[0]), asks(&sent[1])), (false, true, false), "{status}");
+        assert_eq!(bucket.dialect.crc32(), dialect::Crc32::Refused);
+    }
+    // Where it is not about that, nothing is learnt of it.
+    let (_, bucket) =
+        opened(&[(403, &code("AccessDenied")), (403, &code("AccessDenied")), (200, none)], &settings("https://s3"));
+    assert!(futures_executor::block_on(bucket.begin_upload("key")).is_err());
+    assert_eq!(bucket.dialect.crc32(), dialect::Crc32::Alone);
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Bucket {
         let mut begun = self.try_to_begin(key, crc32, &tries).await;
         if let Err(error) = &begun
             && crc32
-            && Dialect::refuses_crc32(error)
+            && (Dialect::may_refuse_crc32(error) || error.is_denied())
         {
             crc32 = false;
             let again = self.try_to_begin(key, crc32, &tries).await;
@@ -92,13 +92,13 @@ impl Bucket {
     /// CRC-32. The store has to say that it has this CRC-32, else the part is sent with its MD5.
     pub(super) async fn part(&self, upload: &Upload, number: u32, body: &[u8]) -> Result<Part, Error> {
         let query = format!("partNumber={number}&uploadId={}", encode_query(&upload.id));
-        let is_tls = self.settings.endpoint.host.tls;
+        let signed_body = !self.settings.endpoint.host.tls || self.dialect.wants_signed_bodies();
         let crc32 = CRC_32.checksum(body);
         let encoded = BASE64.encode(crc32.to_be_bytes());
         let mut call = Call {
             query,
             body: Cow::Borrowed(body),
-            signed_body: !is_tls || self.dialect.wants_signed_bodies(),
+            signed_body,
             md5: !upload.crc32 || self.dialect.crc32() != Crc32::Alone,
             ..Call::new(Method::PUT, &upload.key)
         };
@@ -130,15 +130,19 @@ impl Bucket {
             if !call.md5 && Dialect::asks_for_md5(&error) {
                 self.dialect.learn_crc32(Crc32::BesideMd5);
                 call.md5 = true;
-            } else if call.headers.contains_key(CRC32) && Dialect::refuses_crc32(&error) {
-                call.headers.remove(CRC32);
-                call.md5 = true;
-                refused_crc32 = Some(error);
             } else if !call.signed_body && Dialect::may_want_signed_bodies(&error) {
                 call.signed_body = true;
                 refused_unsigned = Some(error);
+            } else if call.headers.contains_key(CRC32) && Dialect::may_refuse_crc32(&error) {
+                call.headers.remove(CRC32);
+                call.md5 = true;
+                // It was not about the signature then, as far as is known.
+                call.signed_body = signed_body;
+                refused_unsigned = None;
+                refused_crc32 = Some(error);
             } else {
-                return Err(error.into());
+                // A store that knows checksums refuses a part without one, which says less than what it said before.
+                return Err(refused_crc32.unwrap_or(error).into());
             }
         }
     }
