@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::plan::{Plan, Role};
+use super::record::Noted;
 use crate::content::{self, Digest, Extent, Points};
 use crate::context::Context;
 use crate::error::{Code, Error};
@@ -16,6 +17,8 @@ pub(super) struct Job<'a> {
     pub store: &'a dyn ObjectStore,
     pub cluster: &'a Cluster,
     pub plan: &'a Plan,
+    /// What the work directory has of earlier restores.
+    pub noted: &'a Noted,
     /// The id of this restore: it lasts over the runs that go on with it.
     pub restore: &'a str,
     /// Set once this run has created the collection.
