@@ -22,6 +22,7 @@ mod inspect;
 mod job;
 mod layout;
 mod names;
+mod noted;
 mod place;
 mod plan;
 mod record;

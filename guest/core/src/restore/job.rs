@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
+use super::noted::Noted;
 use super::plan::{Plan, Role};
-use super::record::Noted;
 use crate::content::{self, Digest, Extent, Points};
 use crate::context::Context;
 use crate::error::{Code, Error};

@@ -4,7 +4,6 @@
 //! says so (see `marker`).
 
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
@@ -13,7 +12,6 @@ use super::plan::Role;
 use crate::error::{Code, Error};
 use crate::naming;
 use crate::places;
-use crate::ports::Files;
 use crate::settings::hash;
 use crate::state_files;
 use crate::timestamp;
@@ -134,7 +132,8 @@ pub(super) async fn read(job: &Job<'_>, peers: &BTreeSet<String>) -> Result<Vec<
         .list_own(&prefix(&job.plan.collection), &mut |object| keys.push(places.bare(&object.key).to_owned()))
         .await?;
     let noted = job.noted.of(job.context.ports.files.as_ref(), &job.plan.collection)?;
-    let mut found: BTreeMap<String, Record> = noted.into_iter().map(|record| (record.key(), record)).collect();
+    let noted = noted.iter().filter_map(|line| parse(line));
+    let mut found: BTreeMap<String, Record> = noted.map(|record| (record.key(), record)).collect();
     for key in keys {
         // One that is being replaced, or that nobody can read, says nothing: at worst a person asks by force.
         if let Some(record) = job.store.get_own(&key, LIMIT).await?.as_deref().and_then(parse) {
@@ -150,30 +149,6 @@ pub(super) async fn read(job: &Job<'_>, peers: &BTreeSet<String>) -> Result<Vec<
         .collect();
     records.sort_by(|one, other| one.begun_at.cmp(&other.begun_at));
     Ok(records)
-}
-
-/// The records in the work directory as they were when the first of them was asked for, by collection: each collection is
-/// looked at before anything is written of it, and the file is as long as there are collections.
-#[derive(Default)]
-pub(super) struct Noted(RefCell<Option<BTreeMap<String, Vec<Vec<u8>>>>>);
-
-impl Noted {
-    /// Those of a collection, as they were written.
-    fn of(&self, files: &dyn Files, collection: &str) -> Result<Vec<Record>, Error> {
-        let mut noted = self.0.borrow_mut();
-        if noted.is_none() {
-            let mut found: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-            let lines = files.read(state_files::RESTORE_RECORDS)?.unwrap_or_default();
-            for line in lines.split(|byte| *byte == b'\n') {
-                if let Some(record) = parse(line) {
-                    found.entry(record.collection).or_default().push(line.to_vec());
-                }
-            }
-            *noted = Some(found);
-        }
-        let lines = noted.as_ref().and_then(|noted| noted.get(collection)).map(Vec::as_slice).unwrap_or_default();
-        Ok(lines.iter().filter_map(|line| parse(line)).collect())
-    }
 }
 
 /// A restore that has ended, as far as its record tells.
@@ -208,9 +183,6 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
-
-    use crate::ports::FileError;
 
     fn record(host: &str, peers: &[&str]) -> Record {
         Record {
@@ -239,47 +211,6 @@ mod tests {
         assert!(!one.is_about("other", "http://a:6333", &peers(&["1"])));
         assert!(one.is_about("docs", "http://a:6333", &peers(&[])));
         assert!(!one.is_about("docs", "http://b:6333", &peers(&[])));
-    }
-
-    /// A work directory with these records, which is read once.
-    struct Read(Cell<usize>, Vec<u8>);
-
-    impl Files for Read {
-        fn read(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
-            self.0.set(self.0.get() + 1);
-            Ok((name == state_files::RESTORE_RECORDS).then(|| self.1.clone()))
-        }
-        fn replace(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn append(&self, _: &str, _: &[u8]) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn rename(&self, _: &str, _: &str) -> Result<(), FileError> {
-            unreachable!()
-        }
-        fn remove(&self, _: &str) -> Result<bool, FileError> {
-            unreachable!()
-        }
-        fn read_path(&self, _: &str) -> Result<Vec<u8>, FileError> {
-            unreachable!()
-        }
-    }
-
-    #[test]
-    fn the_file_is_read_once_for_all_collections() {
-        let other = Record { collection: "other".to_owned(), ..record("h", &[]) };
-        let ended = Record { state: State::Ended, ..record("h", &[]) };
-        let records = [record("h", &[]), other.clone(), ended.clone()];
-        let lines = records.map(|record| serde_json::to_string(&record).unwrap_or_default());
-        let files = Read(Cell::default(), format!("{}\nhalf a li", lines.join("\n")).into_bytes());
-        let noted = Noted::default();
-        for (collection, expected) in
-            [("docs", vec![record("h", &[]), ended]), ("other", vec![other]), ("none", vec![])]
-        {
-            assert_eq!(noted.of(&files, collection).unwrap_or_default(), expected);
-        }
-        assert_eq!(files.0.get(), 1);
     }
 
     #[test]
