@@ -50,6 +50,7 @@ impl Parts {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 pub(super) mod tests {
     use super::*;
     use crate::limits::Limits;

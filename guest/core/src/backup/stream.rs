@@ -330,7 +330,7 @@ pub(super) async fn abort_leftovers(context: &Context, bucket: &dyn ObjectStore,
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use std::rc::Rc;
 
