@@ -43,6 +43,7 @@ impl<I: Iterator<Item = Result<Value, E>>, E> Iterator for Merged<I> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use serde_json::json;
 
