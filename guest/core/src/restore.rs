@@ -25,6 +25,7 @@ mod names;
 mod noted;
 mod place;
 mod plan;
+mod readers;
 mod record;
 mod recover;
 mod run;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::noted::Noted;
 use super::plan::{Plan, Role};
+use super::readers::Readers;
 use crate::content::{self, Digest, Extent, Points};
 use crate::context::Context;
 use crate::error::{Code, Error};
@@ -11,14 +12,23 @@ use crate::marker::Marker;
 use crate::qdrant::{Client, Cluster, CollectionInfo};
 use crate::store::ObjectStore;
 
+/// What the collections of one target have in common while they are restored.
+#[derive(Default)]
+pub(super) struct Common {
+    /// What the work directory has of earlier restores.
+    pub noted: Noted,
+    /// The peers that have counted a collection.
+    pub readers: Readers,
+}
+
 /// One collection to be restored into one target cluster.
 pub(super) struct Job<'a> {
     pub context: &'a Context,
     pub store: &'a dyn ObjectStore,
     pub cluster: &'a Cluster,
     pub plan: &'a Plan,
-    /// What the work directory has of earlier restores.
-    pub noted: &'a Noted,
+    /// What it shares with the others.
+    pub common: &'a Common,
     /// The id of this restore: it lasts over the runs that go on with it.
     pub restore: &'a str,
     /// Set once this run has created the collection.

@@ -8,8 +8,7 @@ use super::backup::Backup;
 use super::decide::{Asked, Decision, Start, decide, occupies};
 use super::finish::{Finished, finish};
 use super::inspect::{Found, inspect};
-use super::job::Job;
-use super::noted::Noted;
+use super::job::{Common, Job};
 use super::plan::Target;
 use super::record::Record;
 use super::verify::{Level, look_again};
@@ -67,12 +66,12 @@ pub async fn restore<'a>(
 ) -> Restored {
     let mut restored = Restored::default();
     let mut ended = 0;
-    let (restore, noted) = (id(context), &Noted::default());
+    let (restore, common) = (id(context), &Common::default());
     let work = std::iter::from_fn(choices).map(|(collection, choice)| async move {
         match choice.await {
             Ok(backup) => {
                 context.begun(&cluster.host, backup.collection(), total);
-                let one = restore_one((context, bucket, cluster), noted, restore, &backup).await;
+                let one = restore_one((context, bucket, cluster), common, restore, &backup).await;
                 (backup.collection().to_owned(), backup.aliases().to_vec(), one)
             }
             Err(item) => (collection, Vec::new(), One { items: vec![item], created: false, ended: None }),
@@ -116,7 +115,7 @@ struct One {
 /// Restores one collection: an item for each snapshot, one for the collection.
 async fn restore_one(
     surroundings: (&Context, &dyn ObjectStore, &Cluster),
-    noted: &Noted,
+    common: &Common,
     restore: &str,
     backup: &Backup,
 ) -> One {
@@ -125,7 +124,7 @@ async fn restore_one(
     let mut items = Vec::new();
     let created = Cell::new(false);
     let mut evidence = None;
-    let item = match planned(surroundings, noted, restore, backup, &created, &mut items).await {
+    let item = match planned(surroundings, common, restore, backup, &created, &mut items).await {
         Ok(Ended::Restored(finished)) => {
             let verified = finished.level == Level::Verified;
             let compared = finished.compared.to_string();
@@ -181,7 +180,7 @@ enum Ended {
 /// Makes the plan, and carries it out.
 async fn planned(
     (context, store, cluster): (&Context, &dyn ObjectStore, &Cluster),
-    noted: &Noted,
+    common: &Common,
     restore: &str,
     backup: &Backup,
     created: &Cell<bool>,
@@ -189,7 +188,7 @@ async fn planned(
 ) -> Result<Ended, Error> {
     let target = Target { peers: cluster.ids(), distributed: cluster.distributed };
     let plan = backup.plan(&target)?;
-    let job = Job { context, store, cluster, plan: &plan, noted, restore, created };
+    let job = Job { context, store, cluster, plan: &plan, common, restore, created };
     match version::check(backup.versions(), cluster) {
         Ok(None) => {}
         Ok(Some(note)) => context.log.info(None, &format!("`{}`: {note}", plan.collection)),

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use futures_util::future::join_all;
+
 use super::body::same_index;
 use super::content::{self, Content};
 use super::create::Progress;
@@ -130,6 +132,23 @@ fn also(level: &mut Level, more: Vec<String>) {
     }
 }
 
+/// What readers get: as many points as the replicas hold.
+async fn readers_count(job: &Job<'_>, total: u64) -> Result<(), Error> {
+    let readers = job.common.readers.of(job.cluster, &job.plan.collection);
+    let counts = readers.iter().map(|peer| async move { (*peer, peer.client.count(&job.plan.collection).await) });
+    let mut wrong = None;
+    for (peer, seen) in join_all(counts).await {
+        let error = match seen {
+            Ok(seen) if seen == total => continue,
+            Ok(seen) => failed(format!("{} counts {seen} points and the replicas hold {total}", peer.address())),
+            Err(error) => error.into(),
+        };
+        job.common.readers.forget(peer);
+        wrong = wrong.or(Some(error));
+    }
+    wrong.map_or(Ok(()), Err)
+}
+
 /// Holds the collection against the plan; returns its number of points. `deferred` points are in no count, `info` is what
 /// the collection is.
 async fn check(
@@ -179,13 +198,7 @@ async fn check(
             }
         }
     }
-    // What a reader gets. One peer is asked, another one for each collection: every replica was counted on its own peer,
-    // and every peer sees the same replicas at the same peers, so that no other sum can come from another one.
-    let client = job.client()?;
-    let seen = client.count(&plan.collection).await?;
-    if seen != total {
-        return Err(failed(format!("{} counts {seen} points and the replicas hold {total}", client.host())));
-    }
+    readers_count(job, total).await?;
     indexes(plan, info)?;
     let compared = Compared {
         shards: counts.len(),
