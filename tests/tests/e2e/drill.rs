@@ -113,9 +113,9 @@ async fn what_the_engine_or_the_manifest_contradicts_is_found() {
     assert!(failures(&report).iter().any(|cause| cause.contains("its SHA-256 is")), "{report:#}");
 }
 
-/// Snapshots as a real Qdrant wrote them.
+/// A snapshot as a real 1.18.3 wrote it: opened, restored into what runs here, and every point of it compared.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recorded_snapshot_of_a_real_server_is_opened() {
+async fn a_snapshot_of_an_older_server_is_opened_and_restored() {
     let site = Site::cluster(1).await;
     let name = "docs-shard-0-2026-11-22-09-32-18.snapshot";
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/qdrant-1.18.3/archives").join(name);
@@ -123,8 +123,13 @@ async fn a_recorded_snapshot_of_a_real_server_is_opened() {
     let key = format!("snapshots/docs/shards/0/{name}");
     let manifest = json!({
         "schema_version": 2, "backup_set_id": "2026-11-22T09-32-18Z-a", "collection": "docs", "shard_count": 1,
+        "qdrant_version": "1.18.3",
         "collection_config": {
-            "config": {"params": {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 1}}, "payload_schema": {},
+            "config": {"params": {
+                "vectors": {"size": 8, "distance": "Cosine"}, "shard_number": 1, "replication_factor": 1,
+                "write_consistency_factor": 1,
+            }},
+            "payload_schema": {"city": {"data_type": "keyword", "points": 53}},
         },
         "shards": [{
             "id": 0, "snapshot_name": name, "s3_key": key, "size": bytes.len(), "etag": "e", "checksum": sha256(&bytes),
@@ -135,6 +140,12 @@ async fn a_recorded_snapshot_of_a_real_server_is_opened() {
     site.s3.put("backup_manifests/docs/2026-11-22T09-32-18Z-a.json", serde_json::to_vec(&manifest).unwrap());
     let (code, report) = drill(&site, &[], &[]).await;
     assert_eq!((code, failures(&report)), (0, Vec::new()), "{report:#}");
+    let full = [("QDRANT_VERIFY_CONTENT", "full")];
+    let run = site.run_with(&["recover_snap_shards"], &full).await.expect(0);
+    run.says(&["53 points, restored", "content verified against the backup"]);
+    let with = ["--with", &site.source.hosts()[0]];
+    let (code, report) = drill(&site, &with, &[]).await;
+    assert_eq!((code, compared(&report)[0].1), (0, "equal"), "{report:#}");
 }
 
 /// What is said of the collections that were compared: the outcome, what `content` says, and the cause.
