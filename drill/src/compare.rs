@@ -58,7 +58,7 @@ async fn compare(
         let points = Merged::new(shards).map_err(damaged)?;
         Ok(points.map(|point| point.map_err(damaged)))
     };
-    collection.compare_with(context, digest, "the set", points).await
+    collection.compare_with(context, digest, "in the set", points).await
 }
 
 /// Opens the snapshots of a set in `folder`, all at the same time.

@@ -196,7 +196,7 @@ async fn a_set_is_compared_with_what_a_cluster_holds() {
     let (code, report) = drill(&site, &with, &renamed).await;
     let [(outcome, content, cause)] = compared(&report).try_into().unwrap();
     assert_eq!((code, outcome, content), (3, "failed", "different"), "{report:#}");
-    for named in ["point 17 in payload.city", "point 40 is not on the target", "point 90 is not on the set"] {
+    for named in ["point 17 in payload.city", "point 40 is not on the target", "point 90 is not in the set"] {
         assert!(cause.contains(named), "{named}: {cause}");
     }
 

@@ -23,7 +23,7 @@ pub struct Collection<'a> {
 
 impl Collection<'_> {
     /// Compares all of its points with those whose digest is `expected`; how many they are. Where they differ, the first of
-    /// them are named: `points` gives the expected ones then, in the order of their ids, and `place` says where they are.
+    /// them are named: `points` gives the expected ones then, in the order of their ids, and `place` says where they are, such as `in the set`.
     ///
     /// # Errors
     /// Replicas of a shard differ, or points from the expected ones: says which. Or they can't be read.
@@ -42,7 +42,7 @@ impl Collection<'_> {
             return Ok(found.points());
         }
         let mut expected = points().await?;
-        let here = format!("the target ({})", self.cluster.host);
+        let here = format!("on the target ({})", self.cluster.host);
         let sides = ((self.points()?.into(), here.as_str()), (Place::Open(&mut expected), place));
         let differences = lockstep::compare(context, sides.0, sides.1).await?;
         Err(not_the_same(lockstep::told(&differences)))

@@ -55,7 +55,7 @@ impl<'a> From<Points<'a>> for Place<'a> {
 struct Side<'a> {
     from: Place<'a>,
     page: VecDeque<Value>,
-    /// Where it is, for people.
+    /// Where it is, for people, such as `on peer 7`.
     place: String,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Compares the points in two places, each with what people call it.
+/// Compares the points in two places, each with what people call it: `on peer 7`, `in the set`.
 ///
 /// # Errors
 /// One of them can't be read.
@@ -103,11 +103,11 @@ pub(crate) async fn compare(
         match with {
             Ordering::Less => {
                 one.page.pop_front();
-                differences.note(&at, &format!("is not on {}", other.place));
+                differences.note(&at, &format!("is not {}", other.place));
             }
             Ordering::Greater => {
                 other.page.pop_front();
-                differences.note(&at, &format!("is not on {}", one.place));
+                differences.note(&at, &format!("is not {}", one.place));
             }
             Ordering::Equal => {
                 let points = one.page.pop_front().zip(other.page.pop_front());
@@ -126,7 +126,7 @@ pub(crate) async fn replicas_differ(
     (one, peer): (Points<'_>, u64),
     (other, other_peer): (Points<'_>, u64),
 ) -> Error {
-    let (at_one, at_other) = (format!("peer {peer}"), format!("peer {other_peer}"));
+    let (at_one, at_other) = (format!("on peer {peer}"), format!("on peer {other_peer}"));
     let which = match compare(context, (one.into(), &at_one), (other.into(), &at_other)).await {
         Ok(differences) => told(&differences).unwrap_or_else(|| "and are equal now: something is written".to_owned()),
         Err(error) => format!("which points can't be told: {error}"),

@@ -88,7 +88,8 @@ async fn compare(
     if here == there {
         return Ok(here.points());
     }
-    let (at_source, at_target) = (format!("the source ({})", source.host), format!("the target ({})", target.host));
+    let (at_source, at_target) =
+        (format!("on the source ({})", source.host), format!("on the target ({})", target.host));
     let differences =
         content::compare(context, (one.points()?.into(), &at_source), (other.points()?.into(), &at_target)).await?;
     let which = content::told(&differences);
