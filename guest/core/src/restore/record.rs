@@ -131,7 +131,8 @@ pub(super) async fn read(job: &Job<'_>, peers: &BTreeSet<String>) -> Result<Vec<
     job.store
         .list_own(&prefix(&job.plan.collection), &mut |object| keys.push(places.bare(&object.key).to_owned()))
         .await?;
-    let noted = job.common.noted.of(job.context.ports.files.as_ref(), &job.plan.collection)?;
+    let read = || job.context.ports.files.read(state_files::RESTORE_RECORDS);
+    let noted = job.common.noted.of(read, &job.plan.collection)?;
     let noted = noted.iter().filter_map(|line| parse(line));
     let mut found: BTreeMap<String, Record> = noted.map(|record| (record.key(), record)).collect();
     for key in keys {
