@@ -202,6 +202,11 @@ async fn two_clusters_are_compared_whatever_their_layout_is() {
     let run = failed(site.run_with(&["compare", "--with", &host], &all[1..]).await);
     run.says(&["point 100 in payload.city, point 101 in payload.city", "point 109 in payload.city, and 2 more"]);
     there.fill("papers", 100, 112).await;
+    // A replica that can't be read is not said to be equal.
+    site.source.stand_in().set_replica_state("docs", 0, 1, "Dead");
+    failed(site.run_with(&["compare"], &all).await).says(&["shard 0 is Dead on peer", "wait until every replica"]);
+    site.source.stand_in().set_replica_state("docs", 0, 1, "Active");
+    site.run_with(&["compare"], &all).await.expect(0);
     // Replicas that differ from one another are not equal to anything.
     let extra = json!({"id": 5000, "vector": point(1)["vector"], "payload": {}});
     site.source.stand_in().write_to_one_replica("docs", 0, 1, &[extra]);

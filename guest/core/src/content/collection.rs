@@ -1,7 +1,5 @@
 //! The content of a whole collection of a cluster.
 
-use std::collections::BTreeSet;
-
 use futures_util::future::join_all;
 use serde_json::Value;
 
@@ -23,7 +21,8 @@ pub struct Collection<'a> {
 
 impl Collection<'_> {
     /// Compares all of its points with those whose digest is `expected`; how many they are. Where they differ, the first of
-    /// them are named: `points` gives the expected ones then, in the order of their ids, and `place` says where they are, such as `in the set`.
+    /// them are named: `points` gives the expected ones then, in the order of their ids, and `place` says where they are,
+    /// such as `in the set`.
     ///
     /// # Errors
     /// Replicas of a shard differ, or points from the expected ones: says which. Or they can't be read.
@@ -66,12 +65,16 @@ impl Collection<'_> {
         };
         // All of them wait for their turn to be read.
         let shards = layout.shards.iter().map(|(shard, replicas)| async move {
-            let active = replicas.replicas.iter().filter(|(_, replica)| replica.is_active()).map(|(peer, _)| *peer);
-            let read = active.collect::<BTreeSet<u64>>().into_iter().map(|peer| async move {
+            // What is not read is not equal on every replica.
+            if let Some((peer, replica)) = replicas.replicas.iter().find(|(_, replica)| !replica.is_active()) {
+                let cause = format!("shard {shard} is {} on peer {peer}, so that it can't be compared", replica.state);
+                return Err(Error::new(Code::NotSettled, at(), cause).advice("wait until every replica is active"));
+            }
+            let read = replicas.replicas.keys().copied().map(|peer| async move {
                 Ok::<_, Error>((peer, replica::digest(context, points(*shard, peer)?, extent).await?))
             });
             let read = join_all(read).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let nobody = || Error::new(Code::NoPeer, at(), format!("shard {shard} has no active replica"));
+            let nobody = || Error::new(Code::NoPeer, at(), format!("shard {shard} has no replica"));
             let (first, digest) = *read.first().ok_or_else(nobody)?;
             match read.iter().find(|(_, other)| *other != digest) {
                 None => Ok(digest),
