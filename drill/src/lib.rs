@@ -5,6 +5,7 @@
 //! A program of its own, since the engine is large and the program that backs up is small.
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod compare;
 mod engine;
 mod fetch;
@@ -14,6 +15,7 @@ mod set;
 use std::path::Path;
 use std::rc::Rc;
 
+use arguments::{Asked, HELP};
 use qdrant_backup_contract::exit::{EXIT_USAGE, Status};
 use qdrant_backup_contract::settings::{BucketUse, Needs, from_variables};
 use qdrant_backup_core::clusters::target;
@@ -28,54 +30,23 @@ use qdrant_backup_core::store::ObjectStore;
 
 pub use native::ports;
 
-const HELP: &str =
-    "Opens every snapshot of backup sets in Qdrant's own engine, without any cluster: fetches it, compares its SHA-256,
-counts its points and reads each of them. What it has read is noted beside the set (`<set>.drill`), so that a restore with
-QDRANT_VERIFY_CONTENT can be compared with the backup; QDRANT_VERIFY_SAMPLE_POINTS has to be the same then.
-
-Usage: qdrant-backup-drill [--all] [--with URL]
-
-  --all        every set; else the newest of each collection
-  --with URL   compare the points of each set with those that this Qdrant has now, on every replica, and name the
-               first that differ; the snapshots of a set that differs have to fit into QDRANT_WORK_DIR together
-
-The settings are environment variables, as for qdrant-backup: QDRANT_S3_... for the bucket, QDRANT_COLLECTIONS,
-QDRANT_SNAPSHOT_DATETIME_FILTER and QDRANT_RESTORE_BEFORE to choose, QDRANT_REPORT_... and QDRANT_METRICS_... for other
-programs, QDRANT_CA_FILE, QDRANT_ALLOW_HOSTS, and QDRANT_WORK_DIR, which needs room for the largest snapshot twice; with
---with QDRANT_RESTORE_API_KEY and QDRANT_RESTORE_RENAME, too.
-
-Exit codes: 0 all is readable, and equal, 1 nothing is, 2 wrong command line or settings, 3 some of it is not.";
-
 /// The whole program. Returns the exit code.
 pub fn command_line(arguments: &[String], variables: Vec<(String, String)>) -> u8 {
-    let (mut all, mut with, mut variables) = (false, false, variables);
-    let mut arguments = arguments.iter().map(String::as_str);
-    while let Some(argument) = arguments.next() {
-        let with_value = argument.strip_prefix("--with=");
-        match (argument, with_value.or_else(|| if argument == "--with" { arguments.next() } else { None })) {
-            ("--all", _) => all = true,
-            ("--help" | "-h", _) => {
-                println!("{HELP}");
-                return 0;
-            }
-            (_, Some(url)) => {
-                with = true;
-                variables.push(("QDRANT_RESTORE_HOSTS".to_owned(), url.to_owned()));
-            }
-            ("--with", None) => {
-                eprintln!("--with needs the URL of a Qdrant\n\n{HELP}");
-                return EXIT_USAGE;
-            }
-            _ => {
-                eprintln!("there is no option `{argument}`\n\n{HELP}");
-                return EXIT_USAGE;
-            }
+    let asked = match Asked::parse(arguments) {
+        Ok(Some(asked)) => asked,
+        Ok(None) => {
+            println!("{HELP}");
+            return 0;
         }
-    }
-    if !with {
-        // It goes to no cluster that it was not told to compare with.
-        variables.retain(|(name, _)| !matches!(name.as_str(), "QDRANT_SOURCE_HOSTS" | "QDRANT_RESTORE_HOSTS"));
-    }
+        Err(why) => {
+            eprintln!("{why}\n\n{HELP}");
+            return EXIT_USAGE;
+        }
+    };
+    let mut variables = variables;
+    // It goes to no cluster that it was not told to compare with.
+    variables.retain(|(name, _)| !matches!(name.as_str(), "QDRANT_SOURCE_HOSTS" | "QDRANT_RESTORE_HOSTS"));
+    variables.extend(asked.with.clone().map(|url| ("QDRANT_RESTORE_HOSTS".to_owned(), url)));
     let value = |name: &str| variables.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
     let value = |name| value(name).filter(|value| !value.is_empty());
     let work = Path::new(value("QDRANT_WORK_DIR").unwrap_or("."));
@@ -93,20 +64,11 @@ pub fn command_line(arguments: &[String], variables: Vec<(String, String)>) -> u
             return Status::Failed.exit_code();
         }
     };
-    runtime.block_on(run(ports, work, &variables, Asked { all, with }))
+    runtime.block_on(run(ports, work, &variables, &asked))
 }
 
-/// What the arguments ask for.
-#[derive(Clone, Copy)]
-struct Asked {
-    /// Every set, not just the newest of each collection.
-    all: bool,
-    /// The sets are compared with what a cluster holds.
-    with: bool,
-}
-
-async fn run(ports: Ports, work: &Path, variables: &[(String, String)], asked: Asked) -> u8 {
-    let needs = Needs { bucket: BucketUse::Always, restore: asked.with, ..Needs::NOTHING };
+async fn run(ports: Ports, work: &Path, variables: &[(String, String)], asked: &Asked) -> u8 {
+    let needs = Needs { bucket: BucketUse::Always, restore: asked.with.is_some(), ..Needs::NOTHING };
     let (settings, notes) = match from_variables(variables, needs) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -132,9 +94,9 @@ async fn run(ports: Ports, work: &Path, variables: &[(String, String)], asked: A
     report.status().exit_code()
 }
 
-async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, asked: Asked) -> Result<(), Error> {
+async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, asked: &Asked) -> Result<(), Error> {
     let settings = &context.settings;
-    let clusters = if asked.with { target::found(context).await? } else { Vec::new() };
+    let clusters = if asked.with.is_some() { target::found(context).await? } else { Vec::new() };
     let mut any = false;
     for (collection, mut found) in sets::list(bucket).await? {
         found.retain(|set| {

@@ -201,7 +201,7 @@ impl HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Denied => f.write_str("the sandbox does not allow connections to this address"),
+            Self::Denied => f.write_str("connections to this address are not allowed"),
             Self::ReadOnly(request) => write!(f, "a dry run changes nothing, and does not send {request}"),
             Self::Invalid(why) => write!(f, "the request can't be sent: {why}"),
             Self::Connect(why) | Self::Tls(why) => write!(f, "no connection: {why}"),

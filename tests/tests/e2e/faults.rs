@@ -137,5 +137,5 @@ async fn peers_outside_the_allow_list_are_named_with_the_rule_to_add() {
     site.source.client().create("docs", json!({"shard_number": 2})).await;
     let run = site.run_with(&["create_snap"], &[("QDRANT_ALLOW_HOSTS", "")]).await.expect(3);
     let other = site.source.hosts()[1].trim_start_matches("http://").to_owned();
-    run.says(&[&format!("the sandbox does not allow connections to {other}"), "QDRANT_ALLOW_HOSTS="]);
+    run.says(&[&format!("connections to {other} are not allowed"), "QDRANT_ALLOW_HOSTS="]);
 }

@@ -142,7 +142,7 @@ impl fmt::Display for QdrantError {
                 let target = host.split_once("://").map_or(host.as_str(), |(_, rest)| rest);
                 write!(
                     f,
-                    "the sandbox does not allow connections to {target}; if this is a peer of your cluster, add it: \
+                    "connections to {target} are not allowed; if this is a peer of your cluster, add it: \
                      --allow-host '{allow}' or QDRANT_ALLOW_HOSTS={allow}",
                     allow = wider_rule(target)
                 )

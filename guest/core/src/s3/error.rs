@@ -108,7 +108,7 @@ impl fmt::Display for S3Error {
                 let target = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
                 write!(
                     f,
-                    "the sandbox does not allow connections to {target}; if this is your S3 service, add it: \
+                    "connections to {target} are not allowed; if this is your S3 service, add it: \
                      --allow-host '{target}' or QDRANT_ALLOW_HOSTS={target}"
                 )
             }
