@@ -45,6 +45,13 @@ struct Replica<'a> {
     peer: &'a Peer,
 }
 
+/// A snapshot that is in the bucket and checked, with the counts of its replica around it.
+struct Stored<'a> {
+    checked: Checked,
+    made: NewSnapshot<'a>,
+    points: Points,
+}
+
 /// The snapshots of all shards, as far as they could be made.
 #[derive(Default)]
 struct Snapshots<'a> {
@@ -293,20 +300,26 @@ impl<'a> Job<'a> {
         // A server without clustering tells its id only with a collection.
         let own_id = if self.cluster.distributed { replica.id } else { looked.peer_id };
         let turn = self.transfer.turn(self.collection).await;
-        if self.transfer.is_stream() {
-            return self.stream(subject, shard, replica, own_id, looked).await;
-        }
-        match self.by_storage(subject, shard, replica, own_id, looked).await {
-            Err(error) if self.transfer.is_contradicted_by(&error).await => {
-                drop(turn);
-                self.stream(subject, shard, replica, own_id, looked).await
+        let (is_streamed, stored) = if self.transfer.is_stream() {
+            (true, self.stream(subject, shard, replica, own_id).await?)
+        } else {
+            match self.by_storage(subject, shard, replica, own_id).await {
+                Err(error) if self.transfer.is_contradicted_by(&error).await => {
+                    drop(turn);
+                    (true, self.stream(subject, shard, replica, own_id).await?)
+                }
+                stored => {
+                    let stored = stored?;
+                    self.transfer.is_confirmed().await;
+                    (false, stored)
+                }
             }
-            Ok(taken) => {
-                self.transfer.is_confirmed().await;
-                Ok(taken)
-            }
-            Err(error) => Err(error),
-        }
+        };
+        let Stored { checked, made, points } = stored;
+        let note = checked.note.clone();
+        let mut taken = self.shard(shard, checked, own_id, points, looked)?;
+        taken.transfer = is_streamed.then(|| settings::Transfer::Stream.name().to_owned());
+        Ok((taken, made, note))
     }
 
     /// A count of the replica that is asked.
@@ -322,8 +335,7 @@ impl<'a> Job<'a> {
         shard: u32,
         replica: &Replica<'a>,
         own_id: u64,
-        looked: &Looked<'a>,
-    ) -> Result<(SetShard, NewSnapshot<'a>, Option<String>), Error> {
+    ) -> Result<Stored<'a>, Error> {
         let &Self { context, bucket, .. } = self;
         let key = self.transfer.key(self.collection, self.set, shard);
         let client = &replica.peer.client;
@@ -331,10 +343,7 @@ impl<'a> Job<'a> {
         let stream = Stream { context, bucket, client, subject, shard, key, own_id, parts: Parts::OF_S3 };
         let (checked, made) = stream.store().await?;
         let points = Points { before, after: self.count(shard, replica).await };
-        let note = checked.note.clone();
-        let mut shard = self.shard(shard, checked, own_id, points, looked)?;
-        shard.transfer = Some(settings::Transfer::Stream.name().to_owned());
-        Ok((shard, made, note))
+        Ok(Stored { checked, made, points })
     }
 
     /// Has Qdrant store the snapshot, and looks at it there.
@@ -344,15 +353,13 @@ impl<'a> Job<'a> {
         shard: u32,
         replica: &Replica<'a>,
         own_id: u64,
-        looked: &Looked<'a>,
-    ) -> Result<(SetShard, NewSnapshot<'a>, Option<String>), Error> {
+    ) -> Result<Stored<'a>, Error> {
         let client = &replica.peer.client;
         let (known, before) = join(known(client, subject), self.count(shard, replica)).await;
         let created = known?.create(self.context, client, subject).await?;
         let (checked, after) = join(created.check(self.context, own_id), self.count(shard, replica)).await;
         let (checked, made) = checked?;
-        let note = checked.note.clone();
-        Ok((self.shard(shard, checked, own_id, Points { before, after }, looked)?, made, note))
+        Ok(Stored { checked, made, points: Points { before, after } })
     }
 
     /// What the manifest says of a snapshot.

@@ -194,45 +194,19 @@ fn indexes(told: &Value) -> BTreeMap<String, Value> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::manifest::Points;
     use crate::sets::SetShard;
 
     fn set(layout: &[&[u64]], config: Value) -> SetSelection {
         let shards = layout.iter().enumerate().map(|(id, peers)| SetShard {
-            id: id as u32,
             snapshot_name: format!("docs-shard-{id}"),
-            s3_key: format!("snapshots/docs/shards/{id}/x"),
-            size: Some(10),
-            etag: "e".to_owned(),
-            checksum: String::new(),
-            source_peer_id: 1,
-            created_at: String::new(),
-            key: None,
             replicas: peers.iter().map(|peer| (peer.to_string(), "Active".to_owned())).collect(),
-            transfer: None,
-            points: Points { before: Some(5), after: Some(5) },
+            ..SetShard::example(id as u32)
         });
-        let manifest = SetManifest {
-            schema_version: 2,
-            backup_set_id: "s".to_owned(),
-            collection: "docs".to_owned(),
-            qdrant_version: "1.18.3".to_owned(),
-            sharding_method: "auto".to_owned(),
-            shard_count: layout.len() as u64,
-            points_count: 0,
-            collection_config: json!({"config": config, "payload_schema": {
-                "city": {"data_type": "keyword", "points": 3},
-                "n": {"data_type": "integer", "params": {"type": "integer", "lookup": true}, "points": 3},
-            }}),
-            aliases: Vec::new(),
-            shards: shards.collect(),
-            created_by: String::new(),
-            source_id: None,
-            source_name: None,
-            run_id: None,
-            source: None,
-            missing: Vec::new(),
-        };
+        let config = json!({"config": config, "payload_schema": {
+            "city": {"data_type": "keyword", "points": 3},
+            "n": {"data_type": "integer", "params": {"type": "integer", "lookup": true}, "points": 3},
+        }});
+        let manifest = SetManifest::example(config, shards.collect());
         SetSelection {
             manifest,
             name: "docs".to_owned(),

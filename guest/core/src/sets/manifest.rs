@@ -340,6 +340,52 @@ impl SetManifest {
 }
 
 #[cfg(test)]
+impl SetShard {
+    /// A shard of the collection `docs` with nothing special.
+    pub(crate) fn example(id: u32) -> Self {
+        Self {
+            id,
+            snapshot_name: "x.snapshot".to_owned(),
+            s3_key: format!("snapshots/docs/shards/{id}/x.snapshot"),
+            size: Some(10),
+            etag: "made".to_owned(),
+            checksum: String::new(),
+            source_peer_id: 1,
+            created_at: String::new(),
+            key: None,
+            replicas: [("1".to_owned(), "Active".to_owned())].into(),
+            transfer: None,
+            points: Points { before: Some(1), after: Some(1) },
+        }
+    }
+}
+
+#[cfg(test)]
+impl SetManifest {
+    /// The set `s` of the collection `docs` with nothing special.
+    pub(crate) fn example(collection_config: Value, shards: Vec<SetShard>) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            backup_set_id: "s".to_owned(),
+            collection: "docs".to_owned(),
+            qdrant_version: "1.18.3".to_owned(),
+            sharding_method: "auto".to_owned(),
+            shard_count: shards.len() as u64,
+            points_count: shards.iter().filter_map(|shard| shard.points.after).sum(),
+            collection_config,
+            aliases: Vec::new(),
+            shards,
+            created_by: String::new(),
+            source_id: None,
+            source_name: None,
+            run_id: None,
+            source: None,
+            missing: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;

@@ -273,40 +273,12 @@ mod tests {
         let (store, bytes) = (Memory::default(), snapshot(1));
         let shards = (0..2).map(|id| {
             store.store(&key(id), &bytes, "made");
-            SetShard {
-                id,
-                snapshot_name: "x.snapshot".to_owned(),
-                s3_key: key(id),
-                size: Some(bytes.len() as u64),
-                etag: "made".to_owned(),
-                checksum: sha256(&bytes),
-                source_peer_id: 1,
-                created_at: String::new(),
-                key: None,
-                replicas: [("1".to_owned(), "Active".to_owned())].into(),
-                transfer: None,
-                points: Points { before: Some(1), after: Some(1) },
-            }
+            SetShard { size: Some(bytes.len() as u64), checksum: sha256(&bytes), ..SetShard::example(id) }
         });
+        let config = json!({"config": {"params": {"vectors": {}, "shard_number": 2}}});
         let points = Points { before: Some(2), after: Some(2) };
-        let manifest = SetManifest {
-            schema_version: 2,
-            backup_set_id: "s".to_owned(),
-            collection: "docs".to_owned(),
-            qdrant_version: "1.18.3".to_owned(),
-            sharding_method: "auto".to_owned(),
-            shard_count: 2,
-            points_count: 2,
-            collection_config: json!({"config": {"params": {"vectors": {}, "shard_number": 2}}}),
-            aliases: Vec::new(),
-            shards: shards.collect(),
-            created_by: String::new(),
-            source_id: None,
-            source_name: None,
-            run_id: None,
-            source: Some(SetSource { points, check: Some("full".to_owned()), ..SetSource::default() }),
-            missing: Vec::new(),
-        };
+        let source = SetSource { points, check: Some("full".to_owned()), ..SetSource::default() };
+        let manifest = SetManifest { source: Some(source), ..SetManifest::example(config, shards.collect()) };
         assert!(
             SetManifest::parse(
                 &serde_json::to_vec(&manifest).unwrap(),
