@@ -1,7 +1,5 @@
 //! What is typed behind the program's name.
 
-use std::ffi::OsString;
-
 use lexopt::Arg;
 
 /// What `--help` prints.
@@ -43,7 +41,7 @@ impl Asked {
             match argument {
                 Arg::Long("all") => asked.all = true,
                 Arg::Long("with") => {
-                    let url = parser.value().ok().map(|url| OsString::to_string_lossy(&url).into_owned());
+                    let url = parser.value().ok().map(|url| url.to_string_lossy().into_owned());
                     let url = url.filter(|url| !url.trim().is_empty());
                     asked.with = Some(url.ok_or("--with needs the URL of a Qdrant: --with http://qdrant:6333")?);
                 }
