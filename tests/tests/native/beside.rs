@@ -145,3 +145,21 @@ async fn a_replacement_of_a_killed_run_is_used() {
     assert_eq!(names(&client).await, ["docs"]);
     assert_eq!(client.count(0, "docs").await, 40);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_took_a_replacement_s_place_meanwhile_is_left() {
+    let site = written_since("create_snap_shards").await;
+    let client = site.source.client();
+    let user = client.clone();
+    let swapped = Event::new(move || {
+        let user = user.clone();
+        async move {
+            user.delete(BESIDE).await;
+            user.create(BESIDE, json!({})).await;
+            user.fill(BESIDE, 0, 3).await;
+        }
+    });
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::DELETE, "/collections/docs?", 1, Wrong::Before(swapped)));
+    site.run_with(&["recover_snap_shards"], &FORCE).await.expect(0);
+    assert_eq!((client.count(0, "docs").await, client.count(0, BESIDE).await), (40, 3));
+}

@@ -127,3 +127,13 @@ async fn a_dry_run_says_what_would_be_done() {
     assert_eq!((lines(&drill, "restore"), lines(&drill, "drop")), (1, 1), "{drill}");
     assert!(site.source.client().collections().await.contains("qdrant-backup-drill-old"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_to_replace_says_whether_beside_or_not() {
+    let site = site().await;
+    for (beside, says) in [("false", "deleted, created and restored"), ("true", "restored beside and verified, then")] {
+        let settings = [DRY, ("QDRANT_RESTORE_FORCE", "true"), ("QDRANT_RESTORE_BESIDE", beside)];
+        let run = site.run_with(&["recover_snap_shards"], &settings).await.expect(0);
+        assert!(run.stdout.contains(&format!("\t{says}")), "{}", run.stdout);
+    }
+}

@@ -279,3 +279,20 @@ async fn the_old_one_stays_where_it_is_written_to() {
     site.run_with(&["recover_snap_shards"], &settings).await.expect(3).says(&["had 40 points and has 50"]);
     assert_eq!(client.count(0, "docs").await, 50);
 }
+
+/// It missed what was written while it was away: deletions, too, so that it has the most points of all.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_not_active_is_copied_from_another() {
+    let mut site = docs(2, json!({"shard_number": 2, "replication_factor": 2})).await;
+    let client = site.source.client();
+    // Each peer has the only good replica of one of the shards.
+    for shard in [0, 1] {
+        site.source.stand_in().set_replica_state("docs", shard, shard as usize, "Dead");
+    }
+    client.delete_points("docs", 0, 10).await;
+    site.run(&["create_snap"]).await.expect(0);
+    assert_eq!(site.s3.keys("snapshots/docs/").len(), 2);
+    client.wipe().await;
+    site.run(&["recover_snap"]).await.expect(0).says(&["made at different moments or states"]);
+    assert_eq!(client.content("docs").await.points.len(), 30);
+}

@@ -11,6 +11,7 @@ mod check;
 mod choice;
 mod cluster_state;
 mod content;
+mod creation;
 mod credentials;
 mod dead_peer;
 mod dialects;

@@ -123,3 +123,40 @@ async fn few_collections_are_created_at_the_same_time() {
 async fn few_collections_are_laid_out_at_the_same_time() {
     assert_eq!(most_at_once(Method::POST, "/cluster?timeout").await, 12);
 }
+
+/// A step that Qdrant refuses is told at once; one that it refuses as it was done meanwhile is done.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_refused_is_told_or_was_done_meanwhile() {
+    let refused = || Wrong::Status(400, json!({"status": {"error": "Wrong input: no"}}).to_string());
+    let (site, _) = wiped().await;
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/cluster", 99, refused()));
+    let run = site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await;
+    crate::failed(run).says(&["Wrong input: no"]);
+    assert_eq!(site.s3.faults().hits(), 1);
+    // Agreed on late: the answer is lost, and the step is done before it is asked for again.
+    let (site, before) = wiped().await;
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/cluster", 1, Wrong::Reset));
+    site.s3.faults().add(
+        Chosen::Qdrant,
+        fault(
+            Method::POST,
+            "/docs/cluster",
+            1,
+            Wrong::DoneBut(Canned {
+                status: 400,
+                retry_after: None,
+                content_type: "application/json",
+                body: json!({"status": {"error": "Wrong input: it is replicated already"}}).to_string().into_bytes(),
+            }),
+        ),
+    );
+    site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await.expect(0);
+    assert_eq!(site.s3.faults().hits(), 2);
+    assert_eq!(site.source.client().placed("docs").await, before);
+    // Unless it is another refusal than of what was asked for in vain.
+    let (site, _) = wiped().await;
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/cluster", 1, Wrong::Reset));
+    let forbidden = Wrong::Status(403, json!({"status": {"error": "Forbidden: no"}}).to_string());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/cluster", 1, forbidden));
+    crate::failed(site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await).says(&["Forbidden: no"]);
+}

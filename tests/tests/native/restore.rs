@@ -191,3 +191,94 @@ async fn shard_keys_have_the_shard_ids_of_the_backup() {
     let client = site.source.client();
     assert_eq!(client.count(0, "tenants").await, 0);
 }
+
+/// The peer has what it was given, or gets it again; and as long as it is at work nobody sends more.
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_to_a_recovery_is_looked_up() {
+    let running = |answer: &mut Value| {
+        answer["result"]["collections"]["snapshots"] = json!([{"id": "docs", "running_snapshot_recovery": 1}]);
+    };
+    for wrong in [Wrong::Lost, Wrong::Reset] {
+        let site = wiped(1).await;
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 1, wrong));
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/telemetry", 3, edited(running)));
+        let run = site.run(&["recover_snap_shards"]).await.expect(0);
+        run.says(&["watching the peer", "40 points, verified on every replica"]);
+    }
+    let site = wiped(1).await;
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 99, Wrong::Lost));
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/telemetry", usize::MAX, edited(running)));
+    let run = site.run_with(&["recover_snap_shards"], &[("CURL_TIMEOUT", "60")]);
+    let run = tokio::time::timeout(std::time::Duration::from_secs(3600), run).await.expect("it ends");
+    failed(run).says(&["its answer was lost, and 1 recoveries are still running"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_verified_is_told_and_may_be_refused() {
+    // Counted once only; and a sample that strict mode forbids.
+    for sampled in [true, false] {
+        for required in [false, true] {
+            let site = wiped(1).await;
+            let [key] = manifest_keys(&site).try_into().unwrap();
+            let says = if sampled {
+                change(&site, &key, |manifest| manifest["shards"][0]["points"]["after"] = Value::Null);
+                "shard 0 was counted only once"
+            } else {
+                let refused = Wrong::Status(400, json!({"status": {"error": "Bad request: limited"}}).to_string());
+                site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/points/query", 99, refused));
+                "no points could be read back"
+            };
+            let required_too = [("QDRANT_REQUIRE_VERIFIED", "true")];
+            let run = site.run_with(&["recover_snap_shards"], &required_too[..usize::from(required)]).await;
+            if required {
+                failed(run).says(&["it was restored and could not be verified", says]);
+            } else {
+                run.expect(0).says(&["restored and not verified", says]);
+            }
+        }
+    }
+    // A peer that does not answer is no strict mode.
+    let site = wiped(1).await;
+    let broken = Wrong::Status(403, json!({"status": {"error": "Forbidden: no"}}).to_string());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/points/query", 99, broken));
+    failed(site.run(&["recover_snap_shards"]).await).says(&["its points can't be read back"]);
+}
+
+/// Where strict mode forbids an exact count, another one tells whether there is anything. Nothing else is a reason for it.
+#[tokio::test(start_paused = true)]
+async fn what_is_there_is_not_overwritten_for_want_of_a_count() {
+    let site = wiped(1).await;
+    let client = site.source.client();
+    client.create("docs", json!({"strict_mode_config": {"enabled": true, "search_allow_exact": false}})).await;
+    client.fill("docs", 0, 7).await;
+    failed(site.run(&["recover_snap_shards"]).await).says(&["holds 7 points and is not overwritten"]);
+    client.wipe().await;
+    client.create("docs", json!({"shard_number": 2})).await;
+    client.fill("docs", 100, 107).await;
+    let forbidden = Wrong::Status(403, json!({"status": {"error": "Forbidden: no"}}).to_string());
+    let nothing = edited(|answer| answer["result"]["count"] = json!(0));
+    for _ in 0..2 {
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/points/count", 1, forbidden.clone()));
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/points/count", 1, nothing.clone()));
+    }
+    failed(site.run(&["recover_snap_shards"]).await).says(&["Forbidden: no"]);
+    site.s3.heal();
+    assert_eq!(client.count(0, "docs").await, 7);
+}
+
+/// What has changed since is told apart from what nobody could look at.
+#[tokio::test(start_paused = true)]
+async fn what_was_restored_before_and_changed_is_told() {
+    let site = wiped(1).await;
+    site.run(&["recover_snap_shards"]).await.expect(0);
+    let client = site.source.client();
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["restored before by", "its content was not compared"]);
+    let forbidden = Wrong::Status(403, json!({"status": {"error": "Forbidden: no"}}).to_string());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/shards/0/points/count", 1, forbidden));
+    let run = failed(site.run(&["recover_snap_shards"]).await).says(&["Forbidden: no"]);
+    assert!(!run.stderr.contains("has changed since"), "{}", run.stderr);
+    client.delete_points("docs", 39, 40).await;
+    let run = failed(site.run(&["recover_snap_shards"]).await);
+    run.says(&["holds 39 points and is not overwritten: it was restored before and has changed since"]);
+    assert_eq!(client.count(0, "docs").await, 39);
+}

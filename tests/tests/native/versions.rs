@@ -112,3 +112,25 @@ async fn a_part_of_a_configuration_that_nobody_knows_is_carried() {
     let run = site.run_in(work.path(), &["recover_snap_shards"], &[("QDRANT_RESTORE_HOSTS", host.as_str())]).await;
     crate::failed(run).says(&["`id_tracker` is null and was"]);
 }
+
+/// Whoever says so restores it anyway, and is told.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_may_not_read_it_is_refused_unless_asked() {
+    let site = site("1.19.0").await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let target = site.more(Options { peers: 2, version: "1.18.3".to_owned(), ..Options::default() }).await;
+    let host = target.hosts().remove(0);
+    for skip in ["false", "true"] {
+        let work = tempfile::tempdir().unwrap();
+        let settings = [("QDRANT_RESTORE_HOSTS", host.as_str()), ("QDRANT_SKIP_VERSION_CHECK", skip)];
+        let run = site.run_in(work.path(), &["recover_snap_shards"], &settings).await;
+        let run = run.says(&["is older than 1.19.0, which made the snapshots"]);
+        if skip == "true" {
+            run.expect(0).says(&["restoring anyway"]);
+            assert_eq!(target.client().count(0, "docs").await, 20);
+        } else {
+            crate::failed(run).says(&["QDRANT_SKIP_VERSION_CHECK"]);
+            assert!(target.client().collections().await.is_empty());
+        }
+    }
+}

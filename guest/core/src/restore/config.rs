@@ -353,6 +353,56 @@ mod tests {
         assert!(found.iter().any(|one| one.path.join(".") == "wal_config.wal_capacity_mb"));
     }
 
+    /// What was nothing is set to what means nothing, where Qdrant has a word for it; of a part no more than what differs.
+    #[test]
+    fn what_was_nothing_is_set_to_nothing_where_it_can_be() {
+        for (was, is, body) in [
+            (
+                json!({"hnsw_config": {"on_disk": null, "payload_m": null}}),
+                json!({"hnsw_config": {"on_disk": true, "payload_m": 8}}),
+                json!({"hnsw_config": {"on_disk": false}}),
+            ),
+            (
+                json!({"optimizer_config": {"flush_interval_sec": 5, "max_optimization_threads": 4, "max_segment_size": null}}),
+                json!({"optimizer_config": {"flush_interval_sec": 9, "max_optimization_threads": 2, "max_segment_size": 7}}),
+                json!({"optimizers_config": {"flush_interval_sec": 5, "max_optimization_threads": 4}}),
+            ),
+            (
+                json!({"params": {"shard_number": 2, "on_disk_payload": null, "read_fan_out_factor": null}}),
+                json!({"params": {"shard_number": 3, "on_disk_payload": true, "read_fan_out_factor": 2}}),
+                json!({"params": {"on_disk_payload": false}}),
+            ),
+            (
+                json!({"params": {"vectors": {"size": 4}, "sparse_vectors": {"s": {}}}}),
+                json!({"params": {"vectors": [], "sparse_vectors": []}}),
+                json!({}),
+            ),
+            (
+                json!({"strict_mode_config": {"enabled": true, "max_timeout": 5, "max_query_limit": null}}),
+                json!({"strict_mode_config": {"enabled": true, "max_timeout": 9, "max_query_limit": 10}}),
+                json!({"strict_mode_config": {"max_timeout": 5}}),
+            ),
+            (
+                json!({}),
+                json!({"strict_mode_config": {"enabled": true}}),
+                json!({"strict_mode_config": {"enabled": false}}),
+            ),
+            (
+                json!({"params": {"vectors": {"a": {}, "b": {"quantization_config": {"binary": {"always_ram": true}}}}}}),
+                json!({"params": {"vectors": {"a": {"quantization_config": {"binary": {}, "x": 1}},
+                    "b": {"quantization_config": {"binary": {"always_ram": false}}}}}}),
+                json!({"vectors": {"a": {"quantization_config": "Disabled"}}}),
+            ),
+            (
+                json!({"params": {"vectors": {}}}),
+                json!({"params": {"vectors": {"quantization_config": {"binary": {}, "x": 1}}}}),
+                json!({"vectors": {"": {"quantization_config": "Disabled"}}}),
+            ),
+        ] {
+            assert_eq!(changes(&differences(&was, &is, false)), body, "{was}");
+        }
+    }
+
     #[test]
     fn metadata_is_compared_with_its_nulls() {
         let was = json!({"metadata": {"a": null, "b": 1, "c": {"d": null}}});

@@ -114,7 +114,7 @@ fn is_same(record: &Record, there: &There) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +122,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::marker::Marker;
+    use crate::restore::expected::{Bounds, Kind};
     use crate::restore::layout::Placement;
 
     fn plan() -> Plan {
@@ -212,9 +213,15 @@ mod tests {
         for record in [record("me", "that", State::Ended, None), record("me", "this", State::Begun, None)] {
             assert_eq!(begins(&found(9, None, vec![record]), true), Start::Replace);
         }
-        // It was emptied since.
+        // It was emptied since, unless it was empty when it was backed up.
         let emptied = found(0, None, vec![record("me", "this", State::Ended, None)]);
         assert_eq!(begins(&emptied, true), Start::Replace);
+        for (points, left) in [(0, true), (1, false)] {
+            let mut plan = plan();
+            plan.recoveries[0].shards = [(0, Some(Bounds { least: points, most: points, kind: Kind::Equal }))].into();
+            let decided = decide(&emptied, &plan, Asked { restore: "me", force: true }).unwrap();
+            assert_eq!(matches!(decided, Decision::Leave(_)), left, "{points}");
+        }
     }
 
     #[test]

@@ -148,5 +148,7 @@ mod tests {
         let current = placement(&[&[1]]);
         let wanted = BTreeMap::from([(5, BTreeSet::from([2]))]);
         assert!(next_steps(&current, &wanted).is_empty());
+        let nowhere = BTreeMap::from([(0, BTreeSet::new())]);
+        assert!(next_steps(&current, &nowhere).is_empty(), "the last replica is never dropped");
     }
 }

@@ -68,7 +68,6 @@ impl<'a> Assembly<'a> {
                 return self.copy(start, end).await.map(Some);
             }
             match self.pieces.next() {
-                Some(Piece::Bytes(bytes)) if bytes.is_empty() => {}
                 Some(Piece::Bytes(bytes)) => return Ok(Some(bytes)),
                 Some(Piece::Copy { start, end }) => self.copying = (start, end),
                 None => return Ok(None),

@@ -43,7 +43,7 @@ pub(super) async fn any(source: &dyn Source, folder: &str) -> Result<Option<bool
     let segments = format!("{folder}segments/");
     let mut known = true;
     for entry in walk::walk(source, &|_| Keep::Place).await? {
-        let Some(path) = entry.path.strip_prefix(&segments).filter(|_| entry.size > 0) else { continue };
+        let Some(path) = entry.path.strip_prefix(&segments) else { continue };
         let told = if path.contains('/') {
             // A streamed snapshot has the files of its segments as they are.
             in_file(source, &entry).await?
@@ -92,8 +92,9 @@ async fn in_segment(segment: &Inner<'_>) -> Result<Told, SnapshotFileError> {
 
 async fn in_file(source: &dyn Source, file: &Entry) -> Result<Told, SnapshotFileError> {
     Ok(match file.path.rsplit('/').next().unwrap_or_default() {
+        CHANGES | POINTS if file.size == 0 => Told::Nothing,
         CHANGES if file.size > LIMIT => Told::Points,
-        CHANGES if file.size > 0 => {
+        CHANGES => {
             let length = usize::try_from(file.size).unwrap_or_default();
             match leave_any(&source.read(file.data, length, length).await?) {
                 Some(false) => Told::Nothing,
@@ -101,7 +102,7 @@ async fn in_file(source: &dyn Source, file: &Entry) -> Result<Told, SnapshotFile
                 None => Told::NotKnown,
             }
         }
-        POINTS if file.size > 0 => Told::Points,
+        POINTS => Told::Points,
         // RocksDB, in which versions before 1.15 kept them.
         "CURRENT" => Told::NotKnown,
         _ => Told::Nothing,
@@ -198,14 +199,19 @@ mod tests {
         assert_eq!(changes(&came), Some(true));
         assert_eq!(changes(&uuid), Some(true));
         assert_eq!(changes(&[came.clone(), went.clone()].concat()), Some(false));
-        assert_eq!(changes(&[came.clone(), went, came].concat()), Some(true));
+        assert_eq!(changes(&[came.clone(), went.clone(), came].concat()), Some(true));
         assert_eq!(changes(&[5, 0]), None);
+        // So many that nobody reads them: said to have points rather than to have none.
+        let most = [[3_u8; 9].repeat(466_030), [4; 17].repeat(2)].concat();
+        assert_eq!((most.len() as u64, changes(&most)), (LIMIT, Some(false)));
+        assert_eq!(changes(&[most, went].concat()), Some(true));
     }
 
     #[test]
     fn an_empty_segment_has_no_tracker_and_an_old_one_does_not_tell() {
         assert_eq!(any_in(&[("snapshot/files/segment.json", b"{}")]), Some(false));
         assert_eq!(any_in(&[("snapshot/files/id_tracker.mappings", b"1")]), Some(true));
+        assert_eq!(any_in(&[("snapshot/files/id_tracker.mappings", b"")]), Some(false));
         assert_eq!(any_in(&[("snapshot/files/CURRENT", b"MANIFEST-1")]), None);
         let broken = tar_of(&[("segments/a.tar", b"no tar")]);
         assert_eq!(block_on(any(&Bytes(broken), "")).unwrap(), Some(true));

@@ -395,6 +395,30 @@ mod tests {
         assert!(list(b"<html>".repeat(200)).0.is_err());
     }
 
+    /// Of a file with more holes than its header has room for, blocks of them come before the content.
+    #[test]
+    fn a_long_map_of_holes_is_no_content() {
+        for blocks in 0..4 {
+            let mut header = Header::new_gnu();
+            header.set_path("a").unwrap();
+            header.set_entry_type(EntryType::GNUSparse);
+            header.set_size(700);
+            header.as_gnu_mut().unwrap().isextended = [u8::from(blocks > 0)];
+            header.set_cksum();
+            let map = (1..=blocks).flat_map(|block| {
+                let mut bytes = vec![b'0'; 512];
+                bytes.splice(504..505, [u8::from(block < blocks)]);
+                bytes
+            });
+            let mut bytes: Vec<u8> = header.as_bytes().iter().copied().chain(map).collect();
+            bytes.extend([vec![b'x'; 700], vec![0; 324], snapshot(&[("b.json", 5)])].concat());
+            let entries = list(bytes).0.unwrap();
+            let found: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.size, entry.end)).collect();
+            let end = 512 * (1 + blocks + 2);
+            assert_eq!(found, [("a", 700, end), ("b.json", 5, end + 1024)], "{blocks} blocks");
+        }
+    }
+
     #[test]
     fn snapshots_of_a_real_qdrant_are_walked() {
         for (name, entries) in [
