@@ -6,7 +6,7 @@ use http::Method;
 use qdrant_backup_core::sets::SetId;
 use qdrant_backup_tests::client::path;
 use qdrant_backup_tests::clock;
-use qdrant_backup_tests::faults::{Chosen, Event, Wrong};
+use qdrant_backup_tests::faults::{Canned, Chosen, Event, Wrong};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::s3::dialect::Dialect;
 use qdrant_backup_tests::site::Site;
@@ -157,4 +157,58 @@ async fn sets_of_several_clusters_are_refused() {
     let run = site.run_with(&["create_snap_shards"], &[("QDRANT_SOURCE_HOSTS", &hosts)]).await;
     failed(run).says(&["names several clusters"]);
     assert!(site.s3.keys("snapshots/").is_empty() && manifest_keys(&site).is_empty());
+}
+
+fn denied() -> Canned {
+    let body = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>".to_vec();
+    Canned { status: 403, retry_after: None, content_type: "application/xml", body }
+}
+
+/// An error does not say that nothing was written: a manifest that is there names snapshots that are removed.
+#[tokio::test(start_paused = true)]
+async fn a_manifest_whose_answer_was_an_error_is_withdrawn() {
+    let site = filled(1).await;
+    let written = fault(Method::PUT, "backup_manifests/docs/", 1, Wrong::DoneBut(denied()));
+    site.s3.faults().add(Chosen::Program, written);
+    failed(site.run(&["create_snap_shards"]).await).says(&["AccessDenied", "deleted again"]);
+    assert!(manifest_keys(&site).is_empty() && site.s3.keys("snapshots/docs/shards/").is_empty());
+    // That of another run is not this one's to remove.
+    clock::another_second().await;
+    let (store, key) = (site.s3.store(), SetId::new(clock::now(), "backup-1").key("docs"));
+    let other = key.clone();
+    let others = Wrong::Before(Event::new(move || {
+        store.put(&other, b"of another run".to_vec());
+        async {}
+    }));
+    site.s3.faults().add(Chosen::Program, fault(Method::PUT, &key, 1, Wrong::Answer(denied())));
+    site.s3.faults().add(Chosen::Program, fault(Method::GET, &key, 1, others));
+    failed(site.run_with(&["create_snap_shards"], &[("HOSTNAME", "backup-1")]).await).says(&["AccessDenied"]);
+    assert_eq!(site.s3.get(&key).unwrap(), b"of another run");
+}
+
+/// A lost answer: the new snapshot is found when it is whole, and an older one is not taken for it.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_whose_answer_was_lost_is_found_whole() {
+    for (task, uri) in KINDS {
+        for wrong in [Wrong::Lost, Wrong::Reset] {
+            let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+            site.source.client().create("docs", json!({"shard_number": 1})).await;
+            site.source.client().fill("docs", 0, 10).await;
+            site.run(&[task]).await.expect(0);
+            clock::another_second().await;
+            // As where it grows on the peer's own disk; the first list is that of before.
+            let growing = edited(|list| {
+                let all = list["result"].as_array_mut().unwrap();
+                all.iter_mut().for_each(|one| one["size"] = json!(one["size"].as_u64().unwrap() - 1));
+                all.push(json!({"name": "docs-of-somebody-else.snapshot", "creation_time": null, "size": 7}));
+            });
+            let mut second = fault(Method::GET, uri, 1, growing);
+            second.skip = 1;
+            site.s3.faults().add(Chosen::Qdrant, second);
+            site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, uri, 1, wrong.clone()));
+            site.run(&[task]).await.expect(0);
+            let made = site.s3.keys("snapshots/").into_iter().filter(|key| key.ends_with(".snapshot")).count();
+            assert_eq!(made, 2, "{task} {wrong:?}");
+        }
+    }
 }

@@ -233,3 +233,18 @@ async fn points_that_come_twice_or_not_at_all_are_refused() {
     let run = failed(site.run_with(&["recover_snap_shards"], &SAMPLE).await);
     run.says(&["3 points came of 4 that were asked for by their ids"]);
 }
+
+/// What was not read is not equal.
+#[tokio::test(start_paused = true)]
+async fn an_empty_page_is_not_the_last_one() {
+    let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 1})).await;
+    client.fill("docs", 0, 300).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    client.wipe().await;
+    let empty = edited(|page| page["result"]["points"] = json!([]));
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/shards/0/points/scroll", 1, empty));
+    let run = site.run_with(&["recover_snap_shards"], &FULL).await;
+    failed(run).says(&["a page without points that is not the last one"]);
+}

@@ -194,3 +194,13 @@ async fn dropped_sets_need_the_right_to_delete_and_backups_none() {
     run.says(&["these keys may not delete"]);
     assert_eq!(sets(&site, "old"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_collection_that_was_not_chosen_stays() {
+    let site = dropped().await;
+    days(&site, 5, &[KEEP_ONE, LONG]).await;
+    site.run_with(&SETS, &[KEEP_ONE, THREE_DAYS, ("QDRANT_COLLECTIONS", "docs")]).await.expect(0);
+    assert_eq!(sets(&site, "old"), 1);
+    site.run_with(&SETS, &[KEEP_ONE, THREE_DAYS]).await.expect(0);
+    assert_eq!(sets(&site, "old"), 0);
+}

@@ -78,7 +78,8 @@ async fn a_lock_of_version_0_1_0_is_respected() {
         };
         let task = [task];
         let (refused, ()) = tokio::join!(run(&site, 1, &task, &[]), beating);
-        refused.expect(1).says(&["pod old, since 2026-01-29T11:00:00Z"]);
+        let next = if task == ["prune_snap"] { "prune when it has ended" } else { "run this one again when" };
+        refused.expect(1).says(&["pod old, since 2026-01-29T11:00:00Z", next]);
         // Its run was killed.
         run(&site, 0, &task, &[]).await.expect(0).says(&["no heartbeat, its stale lock is removed"]);
         assert!(site.s3.get(&key).is_none());
@@ -93,6 +94,31 @@ async fn the_lock_of_a_killed_run_heals_itself() {
     let started = clock::now();
     run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["waiting for its heartbeat", "its stale lock is removed"]);
     assert!(clock::now() - started > time::Duration::seconds(65));
+}
+
+/// Its run was killed before it knew whether it might begin; a lock of a run that is in nobody's way is left alone.
+#[tokio::test(start_paused = true)]
+async fn the_lock_of_a_run_killed_while_it_took_it_heals() {
+    let site = slow().await;
+    let killed = tokio::time::timeout(Duration::from_secs(30), run(&site, 0, &SETS, &[POD])).await;
+    let [key] = site.s3.keys("run_locks/").try_into().unwrap();
+    assert!(killed.is_err());
+    crate::change(&site, &key, |lock| lock["held"] = json!(false));
+    let other = json!({"token": "1", "work": "create_snap_shards", "source_id": "0", "peers": ["7"]});
+    site.s3.put("run_locks/create_snap_shards-0.json", other.to_string().into_bytes());
+    let next = run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["its stale lock is removed"]);
+    assert_eq!(next.stderr.matches("it started at the same time, trying again").count(), 3, "{}", next.stderr);
+    assert_eq!(site.s3.keys("run_locks/"), ["run_locks/create_snap_shards-0.json"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_days_ago_needs_no_watching() {
+    let site = slow().await;
+    let killed = tokio::time::timeout(Duration::from_secs(30), run(&site, 0, &SETS, &[POD])).await;
+    assert!(killed.is_err());
+    tokio::time::sleep(Duration::from_secs(3 * 86_400)).await;
+    let next = run(&site, 0, &SETS, &[POD]).await.expect(0).says(&["its stale lock is removed"]);
+    assert!(!next.stderr.contains("waiting for its heartbeat"), "{}", next.stderr);
 }
 
 /// It held the lock of its backup and that of what it pruned after it.

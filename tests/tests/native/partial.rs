@@ -1,7 +1,7 @@
 //! What is saved where not all of a collection can be, and what becomes of that which is of no use.
 
 use http::Method;
-use qdrant_backup_tests::faults::{Chosen, Event, Wrong};
+use qdrant_backup_tests::faults::{Chosen, Event, Place, Wrong};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::{API_KEY, Servers, Site};
 use serde_json::{Value, json};
@@ -219,6 +219,14 @@ async fn deleted_again_is_said_only_of_what_was() {
     let run = failed(site.run(&["create_snap_shards"]).await).says(&["could not be deleted", "AccessDenied"]);
     assert!(!run.stderr.contains("deleted again"), "{}", run.stderr);
     assert_eq!(site.s3.keys("snapshots/docs/").len(), 2);
+    // No peer is asked for what this program has stored itself: it may have one of that name, which is another's.
+    site.s3.faults().clear();
+    site.s3.fail(fault(Method::PUT, "backup_manifests/docs/", 99, denied()));
+    site.s3.faults().add(Chosen::Program, fault(Method::DELETE, "streamed/", 99, denied()));
+    let run = failed(site.run_with(&["create_snap_shards"], &[("QDRANT_SNAPSHOT_TRANSFER", "stream")]).await);
+    let run = run.says(&["could not be deleted", "AccessDenied"]);
+    let mut asked = site.s3.faults().requests().into_iter().filter(|request| request.place != Place::S3);
+    assert!(!asked.any(|request| request.method == Method::DELETE), "{}", run.stderr);
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,4 +277,47 @@ async fn what_a_restore_would_refuse_is_refused_at_the_backup() {
         site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/collections/docs/cluster", 99, scaled));
         failed(site.run(&[task]).await).says(&["are not numbered in a row"]);
     }
+}
+
+/// What took its place since it was checked is another run's.
+#[tokio::test(start_paused = true)]
+async fn what_took_a_snapshot_s_place_is_not_deleted() {
+    for transfer in ["storage", "stream"] {
+        let site = filled(1).await;
+        let denied = Wrong::Status(403, "<Error><Code>AccessDenied</Code></Error>".to_owned());
+        site.s3.faults().add(Chosen::Program, fault(Method::PUT, "backup_manifests/docs/", 1, denied));
+        // When the manifest is looked for, one snapshot is another one, and one is gone.
+        let folder = if transfer == "storage" { "snapshots/docs/shards/" } else { "streamed/" };
+        let store = site.s3.store();
+        let happens = crate::after(move || {
+            let [first, second] = store.keys(folder).try_into().unwrap();
+            store.put(&first, b"of another run".to_vec());
+            store.delete(&second);
+        });
+        site.s3.faults().add(Chosen::Program, fault(Method::GET, "backup_manifests/docs/", 1, happens));
+        let run = site.run_with(&["create_snap_shards"], &[("QDRANT_SNAPSHOT_TRANSFER", transfer)]).await;
+        let run = failed(run).says(&["another object is in its place, which is not this run's"]);
+        let [left] = site.s3.keys(folder).try_into().unwrap();
+        assert_eq!(site.s3.get(&left).unwrap(), b"of another run", "{transfer}");
+        assert_eq!(run.stderr.matches("deleted again, as the backup failed").count(), 1, "{}", run.stderr);
+        // No peer knows of one that this program has stored itself.
+        let asked = site.s3.faults().requests().into_iter().filter(|request| request.place != Place::S3);
+        let deleted = asked.filter(|request| request.method == Method::DELETE).count();
+        assert_eq!(deleted, usize::from(transfer == "storage"), "{}", run.stderr);
+    }
+}
+
+/// The name of a shard's snapshot does not say who made it, and nobody looks into it.
+#[tokio::test(start_paused = true)]
+async fn another_peer_behind_an_address_makes_no_set() {
+    let work = std::time::Duration::from_secs(600);
+    let site = Site::native(Options { peers: 1, work, ..Options::default() }).await;
+    site.source.client().create("docs", json!({"shard_number": 1})).await;
+    let another = crate::edited(|told| told["result"]["peer_id"] = json!(7));
+    let mut second = fault(Method::GET, "/collections/docs/cluster", 1, another);
+    second.skip = 1;
+    site.s3.faults().add(Chosen::Qdrant, second);
+    let run = site.run_with(&["create_snap_shards"], &[("QDRANT_ARCHIVE_CHECK", "none"), ("CURL_TIMEOUT", "1h")]);
+    failed(run.await).says(&["answers as peer 7 now", "it was replaced"]);
+    assert!(manifest_keys(&site).is_empty());
 }

@@ -166,6 +166,40 @@ async fn a_set_of_a_backup_at_work_stays_whatever_its_date() {
     assert!(site.s3.get(&older).is_some());
 }
 
+/// The same of a generation; those of other runs go, whoever is at work.
+#[tokio::test(start_paused = true)]
+async fn a_generation_of_a_backup_at_work_stays_whatever_its_date() {
+    let site = site("create_snap", false).await;
+    run(&site, 0, &["create_snap"], &[]).await.expect(0);
+    tokio::time::sleep(HOUR).await;
+    let (older, before) = (site.s3.keys("snapshot_manifests/docs/").remove(0), snapshots(&site));
+    site.source.client().create("more", json!({"shard_number": 1})).await;
+    slow(&site, Method::POST, "/collections/more/snapshots");
+    let prune = async {
+        tokio::time::sleep(HOUR).await;
+        // As if its clock were a year behind.
+        let [_, _, made] = site.s3.keys("snapshot_manifests/docs/").try_into().unwrap();
+        let text = String::from_utf8(site.s3.get(&made).unwrap()).unwrap();
+        site.s3.delete(&made);
+        let behind = made.replacen("/2026-", "/2025-", 1);
+        site.s3.put(&behind, text.replace("-2026-", "-2025-").into_bytes());
+        let mut copies = Vec::new();
+        for key in snapshots(&site).into_iter().filter(|key| key.contains("/docs/") && !before.contains(key)) {
+            let copy = key.replacen("-2026-", "-2025-", 1);
+            site.s3.put(&copy, site.s3.get(&key).unwrap());
+            site.s3.delete(&key);
+            copies.push(copy);
+        }
+        let run = run(&site, 0, &["prune_snap", "--legacy"], &[("QDRANT_LEGACY_KEEP_RUNS", "1")]).await;
+        (run, behind, copies)
+    };
+    let (backup, (prune, behind, copies)) = tokio::join!(run(&site, 0, &["create_snap"], &[]), prune);
+    backup.expect(0);
+    prune.expect(0).says(&["2 snapshots are left: a backup is at work"]);
+    assert!(site.s3.get(&behind).is_some() && copies.iter().all(|copy| site.s3.get(copy).is_some()), "{copies:?}");
+    assert!(site.s3.get(&older).is_none(), "that of an earlier run goes");
+}
+
 /// Two sources with the same keys: what the one is making passes for orphans of the other.
 #[tokio::test(start_paused = true)]
 async fn what_another_source_makes_stays_when_one_prunes_its_own() {

@@ -174,3 +174,37 @@ async fn records_that_may_not_be_deleted_fail_no_backup() {
     assert!(run.stderr.contains("old records: deleted 0 of") && run.stderr.contains("AccessDenied"), "{}", run.stderr);
     failed(site.run_with(&["prune_snap"], &[KEEP_ONE]).await).says(&["AccessDenied"]);
 }
+
+/// Of the pods of one backup the first does it.
+#[tokio::test(start_paused = true)]
+async fn old_records_are_removed_by_the_first_share() {
+    let site = filled(1).await;
+    days(&site, 8, SETS[0], &[("QDRANT_BACKUP_RETENTION_SETS", "0")]).await;
+    crate::manifest_keys(&site)[..7].iter().for_each(|key| site.s3.delete(key));
+    site.s3.keys("snapshots/").iter().for_each(|key| site.s3.delete(key));
+    for (index, removes) in [("1", false), ("2", false), ("0", true)] {
+        let share =
+            [("QDRANT_BACKUP_SHARES", "3"), ("JOB_COMPLETION_INDEX", index), ("QDRANT_BACKUP_RUN", "r"), KEEP_ONE];
+        let run = site.run_with(&SETS, &share).await.expect(0);
+        assert_eq!(run.stderr.contains("old records: deleted"), removes, "{index}: {}", run.stderr);
+    }
+}
+
+/// Which sources there are is not known where the store fails; keys that may not list them are enough.
+#[tokio::test(start_paused = true)]
+async fn records_of_sources_that_can_t_be_read_are_not_none() {
+    let site = filled(1).await;
+    days(&site, 2, "create_snap", &[]).await;
+    let snapshots = site.s3.keys("snapshots/");
+    let one = [("QDRANT_LEGACY_KEEP_RUNS", "1")];
+    let broken = Wrong::Status(400, "<Error><Code>InvalidRequest</Code></Error>".to_owned());
+    site.s3.fail(fault(Method::GET, "prefix=sources", 999, broken));
+    failed(site.run_with(&["prune_snap", "--legacy"], &one).await);
+    assert_eq!(site.s3.keys("snapshots/"), snapshots);
+    site.s3.heal();
+    let denied = Wrong::Status(403, "<Error><Code>AccessDenied</Code></Error>".to_owned());
+    site.s3.fail(fault(Method::GET, "prefix=sources", 999, denied));
+    let run = site.run_with(&["prune_snap", "--legacy"], &one).await.expect(0);
+    run.says(&["the records of sources (`sources/`) can't be read"]);
+    assert!(site.s3.keys("snapshots/").len() < snapshots.len());
+}

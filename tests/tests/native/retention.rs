@@ -250,3 +250,39 @@ async fn a_set_under_another_prefix_is_no_damage() {
     site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0).says(&["are below another QDRANT_S3_KEY_PREFIX"]);
     assert_eq!(site.s3.keys("backup_manifests/docs/"), [older, newer]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_generation_that_can_t_be_looked_at_stops_the_pruning() {
+    let site = filled(1).await;
+    for _ in 0..2 {
+        site.run(&["create_snap"]).await.expect(0);
+        tokio::time::sleep(DAY).await;
+    }
+    let snapshots = site.s3.keys("snapshots/docs/");
+    let newest = snapshots.iter().max_by_key(|key| key[key.len() - "2026-01-29-11-44-22.snapshot".len()..].to_owned());
+    site.s3.fail(fault(Method::GET, newest.unwrap(), 99, Wrong::Status(403, String::new())));
+    let run = site.run_with(&["prune_snap", "--legacy"], &[("QDRANT_LEGACY_KEEP_RUNS", "1")]).await;
+    run.expect(1).says(&["nothing was pruned"]);
+    assert_eq!(site.s3.keys("snapshots/docs/"), snapshots);
+}
+
+/// Where a set goes only partly nothing else goes in the same run.
+#[tokio::test(start_paused = true)]
+async fn a_set_that_stays_stops_the_sweep() {
+    let site = sets(2).await;
+    let shard = manifests(&site)[1].shards[0].clone();
+    let orphan = shard.s3_key.replace("2026", "2025");
+    site.s3.put(&orphan, site.s3.get(&shard.s3_key).unwrap());
+    tokio::time::sleep(DAY * 5).await;
+    let older = manifest_keys(&site).remove(0);
+    let denied = Wrong::Status(403, "<Error><Code>AccessDenied</Code></Error>".to_owned());
+    site.s3.fail(fault(Method::DELETE, &older, 1, denied));
+    let all = [KEEP_ONE, ("QDRANT_SWEEP_DELETE_CAP_PCT", "100")];
+    site.run_with(&["prune_snap"], &all).await.expect(1).says(&["only partly removed"]);
+    assert!(site.s3.get(&orphan).is_some());
+    site.run_with(&["prune_snap"], &all).await.expect(0).says(&["removed: no rule", "1 orphaned snapshots deleted"]);
+    assert!(site.s3.get(&orphan).is_none() && manifest_keys(&site).len() == 1);
+    // Where there is none, none is said to be deleted.
+    let run = site.run_with(&["prune_snap"], &all).await.expect(0);
+    assert!(!run.stderr.contains("orphaned"), "{}", run.stderr);
+}

@@ -256,6 +256,10 @@ async fn the_next_run_ends_the_uploads_of_a_killed_one() {
     let others = ["streamed/0123456789abcdef/docs/set/0.snapshot", "snapshots/docs/0/x.snapshot", "elsewhere"];
     others.iter().for_each(|key| drop(site.s3.store().begin_upload(key)));
     tokio::time::sleep(Duration::from_secs(3600)).await;
+    let begun = site.s3.uploads().len();
+    let dry = [BY_STREAM, ("QDRANT_DRY_RUN", "true")];
+    site.run_with(&["create_snap_shards"], &dry).await.expect(0);
+    assert_eq!(site.s3.uploads().len(), begun, "a dry run leaves them");
     let run = site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0);
     run.says(&["1 uploads that were begun and not ended were aborted"]);
     let mut left = site.s3.uploads();
@@ -272,6 +276,10 @@ async fn keys_that_may_not_list_uploads_are_enough() {
     site.s3.faults().add(Chosen::Program, fault(Method::GET, "uploads=", 9, Wrong::Status(403, denied)));
     let run = site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0);
     assert_eq!(run.stderr.matches("s3:ListBucketMultipartUploads").count(), 1, "{}", run.stderr);
+    // Who sends nothing needs no such right.
+    let site = crate::filled(1).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    assert!(!site.s3.requests().iter().any(|request| request.uri.to_string().contains("uploads=")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -547,4 +555,18 @@ async fn peers_are_reached_by_rule_where_their_names_lead_nowhere() {
     let wrong = format!("qdrant-2.inner=http://{}:6333, {}=http://{}", peers[2].ip, peers[2].id, peers[2].ip);
     let run = site.run_with(&["create_snap_shards"], &[BY_STREAM, ("QDRANT_PEER_HOSTS", &wrong)]).await;
     failed(run).says(&["and not as peer"]);
+}
+
+/// What a peer refuses it goes on refusing; what passes is asked for again.
+#[tokio::test(start_paused = true)]
+async fn a_busy_peer_is_asked_again_and_one_that_refuses_is_not() {
+    for (status, asked) in [(403, 1), (404, 1), (408, 2), (429, 2), (500, 2)] {
+        let site = small(0).await;
+        let wrong = Wrong::Status(status, r#"{"status":{"error":"no"}}"#.to_owned());
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, STREAM, 1, wrong));
+        let run = site.run_with(&["create_snap_shards"], &[BY_STREAM]).await;
+        let times = site.s3.faults().requests().iter().filter(|request| request.uri.path().ends_with(STREAM)).count();
+        assert_eq!((times, run.code == 0), (asked, asked == 2), "{status}: {}", run.stderr);
+        nothing_is_left(&site).await;
+    }
 }

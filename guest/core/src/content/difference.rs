@@ -70,6 +70,8 @@ mod tests {
             (json!({"a": 1}), json!({"a": 1.0}), "payload.a"),
             (json!({"a": 1}), json!({}), "payload.a"),
             (json!({}), json!({"a": null}), "payload.a"),
+            (json!({"a": 0.0}), json!({"a": -0.0}), "payload.a"),
+            (json!({"a": 1.5, "b": 1}), json!({"a": 1.5, "b": 2}), "payload.b"),
             (json!({"a": [1]}), json!({"a": [1, 2]}), "payload.a"),
         ] {
             assert_eq!(of(point(one, same.clone()), point(other, same.clone())).as_deref(), Some(path));
