@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod choice;
 mod compare;
 mod engine;
 mod fetch;
@@ -23,9 +24,10 @@ use qdrant_backup_core::context::Context;
 use qdrant_backup_core::error::{Code, Error};
 use qdrant_backup_core::ports::Ports;
 use qdrant_backup_core::publish::publish;
+use qdrant_backup_core::qdrant::Cluster;
 use qdrant_backup_core::report::{Item, Report};
 use qdrant_backup_core::s3::Bucket;
-use qdrant_backup_core::sets;
+use qdrant_backup_core::sets::Headed;
 use qdrant_backup_core::store::ObjectStore;
 
 pub use native::ports;
@@ -95,32 +97,41 @@ async fn run(ports: Ports, work: &Path, variables: &[(String, String)], asked: &
 }
 
 async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, asked: &Asked) -> Result<(), Error> {
-    let settings = &context.settings;
+    let sets = choice::Sets::list(context, bucket).await?;
     let clusters = if asked.with.is_some() { target::found(context).await? } else { Vec::new() };
     let mut any = false;
-    for (collection, mut found) in sets::list(bucket).await? {
-        found.retain(|set| {
-            let before = settings.restore_before;
-            set.id.as_str().starts_with(settings.snapshot_filter.as_str())
-                && before.is_none_or(|before| set.id.started().is_some_and(|started| started < before))
-        });
-        if !settings.collections.takes(&collection) || found.is_empty() {
-            continue;
-        }
-        any = true;
-        let newest = found.len() - 1;
-        for set in found.iter().skip(if asked.all { 0 } else { newest }) {
-            let (items, read) = set::open(context, bucket, work, &collection, set).await;
-            context.reporter.report_all(items);
-            for (cluster, read) in clusters.iter().flat_map(|cluster| read.iter().map(move |read| (cluster, read))) {
-                context.reporter.report(compare::item(context, (bucket, work), cluster, read).await);
-            }
-        }
+    if asked.with.is_none() {
+        let named = sets.named(context)?;
+        any = open(context, bucket, work, sets.chosen(context, named.as_ref(), asked.all), None).await;
+    }
+    for cluster in &clusters {
+        let Some(source) = sets.of_cluster(context, cluster).await? else { continue };
+        any |= open(context, bucket, work, sets.chosen(context, Some(&source), asked.all), Some(cluster)).await;
     }
     if any {
         return Ok(());
     }
     // A proof of nothing is none.
-    Err(Error::new(Code::NothingSelected, "", "there is no set to open")
-        .advice("look at QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS and QDRANT_SNAPSHOT_DATETIME_FILTER"))
+    Err(Error::new(Code::NothingSelected, "", "there is no set to open").advice(
+        "look at QDRANT_S3_BUCKET_NAME, QDRANT_COLLECTIONS, QDRANT_SNAPSHOT_DATETIME_FILTER and QDRANT_RESTORE_SOURCE",
+    ))
+}
+
+/// Opens these sets, and compares each with what `cluster` holds; false where there is none.
+async fn open(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    work: &Path,
+    (sets, elsewhere): (Vec<&Headed>, Vec<Item>),
+    cluster: Option<&Cluster>,
+) -> bool {
+    context.reporter.report_all(elsewhere);
+    for set in &sets {
+        let (items, read) = set::open(context, bucket, work, &set.collection, &set.found).await;
+        context.reporter.report_all(items);
+        if let (Some(cluster), Some(read)) = (cluster, read) {
+            context.reporter.report(compare::item(context, (bucket, work), cluster, &read).await);
+        }
+    }
+    !sets.is_empty()
 }

@@ -207,6 +207,72 @@ async fn a_set_is_compared_with_what_a_cluster_holds() {
     assert_eq!(drill(&site, &["--with"], &[]).await.0, 2);
 }
 
+/// Two clusters may have collections of one name in one bucket: neither's newest set stands for the other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_set_of_each_source_is_opened() {
+    let site = Site::cluster(1).await;
+    let more = site.more(Options { peers: 1, ..Options::default() }).await;
+    let (own, other) = (site.source.hosts()[0].clone(), more.hosts()[0].clone());
+    for (client, points, host, name) in [(site.source.client(), 20, &own, "blue"), (more.client(), 30, &other, "green")]
+    {
+        client.create("docs", json!({"shard_number": 1})).await;
+        client.fill("docs", 0, points).await;
+        let of = [("QDRANT_SOURCE_HOSTS", host.as_str()), ("QDRANT_SOURCE_NAME", name)];
+        site.run_with(&["create_snap_shards"], &of).await.expect(0);
+    }
+    let opened = |report: &Value| -> Vec<String> {
+        let sets = report["items"].as_array().unwrap().iter().filter(|item| item["kind"] == "set").cloned();
+        let causes = sets.map(|item| item["cause"].as_str().unwrap()[..9].to_owned());
+        let mut causes: Vec<String> = causes.collect();
+        causes.sort();
+        causes
+    };
+    let (code, report) = drill(&site, &[], &[]).await;
+    assert_eq!((code, opened(&report)), (0, vec!["20 points".to_owned(), "30 points".to_owned()]), "{report:#}");
+    let (_, report) = drill(&site, &[], &[("QDRANT_RESTORE_SOURCE", "blue")]).await;
+    assert_eq!(opened(&report), ["20 points"]);
+    assert_eq!(drill(&site, &[], &[("QDRANT_RESTORE_SOURCE", "red")]).await.0, 1);
+
+    // Each cluster is compared with its own, whichever was made last; with the other's only where it is named.
+    for host in [&own, &other] {
+        let (code, report) = drill(&site, &["--with", host], &[]).await;
+        assert_eq!((code, compared(&report).len(), compared(&report)[0].1), (0, 1, "equal"), "{report:#}");
+    }
+    let (code, report) = drill(&site, &["--with", &own], &[("QDRANT_RESTORE_SOURCE", "green")]).await;
+    assert_eq!((code, compared(&report)[0].1), (3, "different"), "{report:#}");
+    // What no source is gets none of several.
+    let stranger = site.more(Options { peers: 1, ..Options::default() }).await;
+    stranger.client().create("docs", json!({"shard_number": 1})).await;
+    let (code, report) = drill(&site, &["--with", &stranger.hosts()[0]], &[]).await;
+    assert_eq!(code, 1, "{report:#}");
+    assert!(failures(&report)[0].contains("set QDRANT_RESTORE_SOURCE"), "{report:#}");
+}
+
+/// What lies below another prefix of Qdrant's is another cluster's, and no failure of this one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_below_another_prefix_is_skipped() {
+    let site = Site::cluster(1).await;
+    let more = site.more(Options { peers: 1, ..Options::default() }).await;
+    for (client, host) in [(site.source.client(), &site.source.hosts()[0]), (more.client(), &more.hosts()[0])] {
+        client.create("docs", json!({"shard_number": 1})).await;
+        client.fill("docs", 0, 20).await;
+        site.run_with(&["create_snap_shards"], &[("QDRANT_SOURCE_HOSTS", host)]).await.expect(0);
+    }
+    // As if the second one's Qdrant had a prefix of its own.
+    let theirs = sets(&site, "docs").remove(1);
+    let (key, etag) = (&theirs.shards[0].s3_key, &theirs.shards[0].etag);
+    site.s3.put_with_etag(&format!("theirs/{key}"), site.s3.get(key).unwrap(), etag);
+    site.s3.delete(key);
+    let manifest = theirs.id().key("docs");
+    let mut written: Value = serde_json::from_slice(&site.s3.get(&manifest).unwrap()).unwrap();
+    written["shards"][0]["s3_key"] = json!(format!("theirs/{key}"));
+    site.s3.put(&manifest, serde_json::to_vec(&written).unwrap());
+    for prefix in ["snapshots", "theirs/snapshots"] {
+        let (code, report) = drill(&site, &[], &[("QDRANT_S3_KEY_PREFIX", prefix)]).await;
+        assert_eq!((code, &report["done"], &report["skipped"]), (0, &json!(2), &json!(1)), "{report:#}");
+    }
+}
+
 /// One replica that is not as the others is found, and not averaged away.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(real_servers, ignore = "replicas of real servers are equal")]
