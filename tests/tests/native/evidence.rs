@@ -1,6 +1,8 @@
 //! What is claimed of a restore, where Qdrant, the bucket or a person spoil it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::Method;
 use qdrant_backup_tests::faults::{Chosen, Event, Wrong};
@@ -76,34 +78,46 @@ async fn one_shard_that_vanished_is_not_within_the_whole_s_tolerance() {
 
 #[tokio::test(start_paused = true)]
 async fn replicas_with_equal_counts_and_other_points_are_made_equal() {
-    let mut site = docs(2, json!({"shard_number": 2, "replication_factor": 2})).await;
-    let client = site.source.client();
-    // As where payloads are set while the snapshots are made, one after another.
-    let shard = 0;
-    let path = format!("/collections/docs/shards/{shard}/points/scroll");
-    let body = json!({"limit": 100, "with_payload": true, "with_vector": true});
-    let read =
-        async |peer: usize| client.call(peer, Method::POST, &path, Some(&body)).await.1["result"]["points"].take();
-    let some = read(0).await[0]["id"].clone();
-    let point = json!({"id": some, "vector": [0.4, 0.3, 0.2, 0.1], "payload": {"city": "other"}});
-    site.source.stand_in().write_to_one_replica("docs", shard, 1, &[point]);
-    assert_ne!(read(0).await, read(1).await);
-    site.run(&["create_snap"]).await.expect(0);
-    client.wipe().await;
-    site.run(&["recover_snap"])
-        .await
-        .expect(0)
-        .says(&["their points differ: the replicas of shard 0 are copied from peer"]);
-    assert_eq!(read(0).await, read(1).await);
-    // Those that are the same are left as they are.
-    client.wipe().await;
-    client.create("docs", json!({"shard_number": 2, "replication_factor": 2})).await;
-    client.fill("docs", 0, 40).await;
-    qdrant_backup_tests::clock::another_second().await;
-    site.run(&["create_snap"]).await.expect(0);
-    client.wipe().await;
-    let run = site.run(&["recover_snap"]).await.expect(0);
-    assert!(!run.stderr.contains("are copied from peer"), "{}", run.stderr);
+    for copies in [2, 3] {
+        let mut site = docs(copies, json!({"shard_number": 2, "replication_factor": copies})).await;
+        let client = site.source.client();
+        // As where payloads are set while the snapshots are made, one after another.
+        let shard = 0;
+        let path = format!("/collections/docs/shards/{shard}/points/scroll");
+        let body = json!({"limit": 100, "with_payload": true, "with_vector": true});
+        let read =
+            async |peer: usize| client.call(peer, Method::POST, &path, Some(&body)).await.1["result"]["points"].take();
+        let some = read(0).await[0]["id"].clone();
+        let point = |id: Value| json!({"id": id, "vector": [0.4, 0.3, 0.2, 0.1], "payload": {"city": "other"}});
+        site.source.stand_in().write_to_one_replica("docs", shard, 1, &[point(some)]);
+        assert_ne!(read(0).await, read(1).await);
+        site.run(&["create_snap"]).await.expect(0);
+        client.wipe().await;
+        let told = "their points differ: the replicas of shard 0 are copied from peer";
+        site.run(&["recover_snap"]).await.expect(0).says(&[told]);
+        for peer in 1..copies {
+            assert_eq!(read(0).await, read(peer).await);
+        }
+        let again = async || {
+            client.wipe().await;
+            client.create("docs", json!({"shard_number": 2, "replication_factor": copies})).await;
+            client.fill("docs", 0, 40).await;
+            qdrant_backup_tests::clock::another_second().await;
+        };
+        // The one with the most points has seen the most writes.
+        again().await;
+        site.source.stand_in().write_to_one_replica("docs", shard, 1, &[point(json!(1000))]);
+        site.run(&["create_snap"]).await.expect(0);
+        client.wipe().await;
+        site.run(&["recover_snap"]).await.expect(0).says(&["made at different moments or states"]);
+        assert_eq!(client.content("docs").await.points.len(), 41);
+        // Those that are the same are left as they are.
+        again().await;
+        site.run(&["create_snap"]).await.expect(0);
+        client.wipe().await;
+        let run = site.run(&["recover_snap"]).await.expect(0);
+        assert!(!run.stderr.contains("are copied from peer"), "{}", run.stderr);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,6 +192,26 @@ async fn points_that_are_deferred_are_in_no_count_and_told() {
     client.wipe().await;
     hide();
     crate::failed(site.run(&["recover_snap_shards"]).await).says(&["shard 0 has 35 points and had 40"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn points_that_are_soon_optimised_are_waited_for() {
+    for looks in [0, 3] {
+        let site = docs(1, json!({"shard_number": 1})).await;
+        site.run(&["create_snap_shards"]).await.expect(0);
+        site.source.client().wipe().await;
+        let left = AtomicU64::new(looks);
+        let deferred = crate::edited(move |answer| {
+            let has_points = answer["result"]["points_count"].as_u64().is_some_and(|points| points > 0);
+            if has_points && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                answer["result"]["update_queue"] = json!({"length": 0, "deferred_points": 5});
+            }
+        });
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/collections/docs", 9999, deferred));
+        let began = tokio::time::Instant::now();
+        site.run(&["recover_snap_shards"]).await.expect(0).says(&["40 points, verified on every replica"]);
+        assert!(began.elapsed() < Duration::from_secs(10), "{looks} looks: {:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

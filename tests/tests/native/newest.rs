@@ -60,6 +60,44 @@ async fn what_was_begun_after_the_chosen_moment_is_not_taken() {
     assert_eq!(client.content("docs").await.points.len(), 40);
 }
 
+/// What was begun at that very second was not begun before it: neither is it taken, nor its run's list.
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_at_the_chosen_moment_is_not_taken() {
+    let site = filled(1).await;
+    let client = site.source.client();
+    client.create("gone", json!({})).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    client.fill("docs", 40, 60).await;
+    client.delete("gone").await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let sets = manifests(&site);
+    let [first, second] = [0, 1].map(|set: usize| sets[set].id().started().unwrap());
+    let restored = async |name: &str, value: &str| {
+        client.wipe().await;
+        let run = site.run_with(&["recover_snap_shards"], &[(name, value)]).await;
+        (run, client.collections().await.len())
+    };
+    for (moment, collections) in [(second, 2), (second - Duration::from_secs(1), 2), (first, 0)] {
+        let moment = moment.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let (run, there) = restored("QDRANT_RESTORE_BEFORE", &moment).await;
+        assert_eq!(there, collections, "{moment}: {}", run.stderr);
+        if collections > 0 {
+            run.expect(0);
+            assert_eq!(client.content("docs").await.points.len(), 40);
+        } else {
+            run.says(&["no set of it was begun before"]);
+        }
+    }
+    // The list of a run that is chosen by its id says what had to be there.
+    let run = sets[0].run_id.clone().unwrap();
+    assert_eq!(restored("QDRANT_SNAPSHOT_DATETIME_FILTER", &run).await.1, 2);
+    let set = site.s3.keys("backup_manifests/gone/").remove(0);
+    site.s3.delete(&set);
+    let (ended, _) = restored("QDRANT_SNAPSHOT_DATETIME_FILTER", &run).await;
+    crate::failed(ended).says(&["FAILED: collection `gone`"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_damaged_newer_one_gives_way_and_is_told() {
     let site = two_backups("create_snap", "create_snap_shards").await;

@@ -84,6 +84,21 @@ async fn a_change_that_is_not_agreed_on_is_asked_for_again() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_was_moved_since_is_told() {
+    let (mut site, before) = wiped().await;
+    site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await.expect(0);
+    site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await.expect(0).says(&["restored before"]);
+    let ids: Vec<u64> = site.source.stand_in().peers().iter().map(|peer| peer.id).collect();
+    let from = before[&1].keys().next().copied().unwrap();
+    let step = json!({"shard_id": 1, "from_peer_id": ids[from], "to_peer_id": ids[1 - from]});
+    let client = site.source.client();
+    client.ok(Method::POST, &format!("{}/cluster", path("docs")), Some(&json!({ "move_shard": step }))).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let run = site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await;
+    crate::failed(run).says(&["it was restored before and has changed since (its replicas are on"]);
+}
+
 /// How many such requests are under way at the same time at most, each for a second, where 40 collections of two shards are
 /// restored as they were backed up.
 async fn most_at_once(method: Method, uri: &str) -> usize {

@@ -198,13 +198,35 @@ async fn a_lost_answer_to_a_recovery_is_looked_up() {
     let running = |answer: &mut Value| {
         answer["result"]["collections"]["snapshots"] = json!([{"id": "docs", "running_snapshot_recovery": 1}]);
     };
-    for wrong in [Wrong::Lost, Wrong::Reset] {
-        let site = wiped(1).await;
-        site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 1, wrong));
-        site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/telemetry", 3, edited(running)));
-        let run = site.run(&["recover_snap_shards"]).await.expect(0);
-        run.says(&["watching the peer", "40 points, verified on every replica"]);
+    let sent = |site: &Site| {
+        let requests = site.s3.faults().requests();
+        requests.iter().filter(|one| one.uri.path().ends_with("/shards/0/snapshots/recover")).count()
+    };
+    let uncounted = |site: &Site| {
+        let [key] = manifest_keys(site).try_into().unwrap();
+        change(site, &key, |manifest| {
+            manifest["shards"].as_array_mut().unwrap().iter_mut().for_each(|shard| shard["points"] = json!({}))
+        });
+    };
+    for (wrong, times) in [(Wrong::Lost, 1), (Wrong::Reset, 2)] {
+        for counted in [true, false] {
+            let site = wiped(1).await;
+            if !counted {
+                uncounted(&site);
+            }
+            site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/shards/0/snapshots/recover", 1, wrong.clone()));
+            site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/telemetry", 3, edited(running)));
+            let run = site.run(&["recover_snap_shards"]).await.expect(0);
+            let run = run.says(&["watching the peer"]);
+            assert_eq!(sent(&site), times, "counted: {counted}: {}", run.stderr);
+            assert_eq!(site.source.client().content("docs").await.points.len(), 40);
+        }
     }
+    // Twice, and no more.
+    let site = wiped(1).await;
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 99, Wrong::Reset));
+    failed(site.run(&["recover_snap_shards"]).await);
+    assert_eq!(sent(&site), 2);
     let site = wiped(1).await;
     site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 99, Wrong::Lost));
     site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/telemetry", usize::MAX, edited(running)));
@@ -281,4 +303,76 @@ async fn what_was_restored_before_and_changed_is_told() {
     let run = failed(site.run(&["recover_snap_shards"]).await);
     run.says(&["holds 39 points and is not overwritten: it was restored before and has changed since"]);
     assert_eq!(client.count(0, "docs").await, 39);
+}
+
+/// What a run that was cut off has brought is not brought again where its number of points is known. Else it says nothing that
+/// there are some.
+#[tokio::test(start_paused = true)]
+async fn what_a_cut_off_run_has_brought_is_told_by_its_count() {
+    for counted in [true, false] {
+        let site = wiped(1).await;
+        let [key] = manifest_keys(&site).try_into().unwrap();
+        if !counted {
+            change(&site, &key, |manifest| {
+                manifest["shards"].as_array_mut().unwrap().iter_mut().for_each(|shard| shard["points"] = json!({}))
+            });
+        }
+        let refused = Wrong::Status(400, json!({"status": {"error": "Wrong input: no"}}).to_string());
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/shards/1/snapshots/recover", 9, refused));
+        failed(site.run(&["recover_snap_shards"]).await);
+        site.s3.faults().clear();
+        let run = site.run(&["recover_snap_shards"]).await.expect(0);
+        let requests = site.s3.faults().requests();
+        let again = requests.iter().any(|one| one.uri.path().ends_with("/shards/0/snapshots/recover"));
+        assert_eq!(again, !counted, "{}", run.stderr);
+        assert_eq!(site.source.client().content("docs").await.points.len(), 40);
+    }
+}
+
+/// All replicas are active, and still something moves: as long as it does, nothing is settled.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_on_its_way_is_not_settled() {
+    let site = wiped(1).await;
+    let moving = edited(|answer| {
+        let transfer = json!({"shard_id": 0, "from": 1, "to": 2, "sync": true, "method": "stream_records"});
+        answer["result"]["shard_transfers"] = json!([transfer]);
+    });
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/docs/cluster", usize::MAX, moving));
+    failed(site.run(&["recover_snap_shards"]).await).says(&["sees 1 shard transfers running"]);
+}
+
+/// Where a peer can't fetch them, or they are parts of a whole collection's, which no Qdrant takes apart.
+#[tokio::test(start_paused = true)]
+async fn snapshots_that_no_link_leads_to_are_sent() {
+    let site = filled(1).await;
+    let content = site.source.client().content("docs").await;
+    for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
+        site.run(&[backup]).await.expect(0);
+        for (clustered, url_recovery) in [(false, true), (true, false)] {
+            let target =
+                Options { peers: if clustered { 2 } else { 1 }, clustered, url_recovery, ..Options::default() };
+            let target = site.more(target).await;
+            let folder = tempfile::TempDir::new().unwrap();
+            let host = target.hosts().remove(0);
+            std::fs::copy(site.work.path().join("snapshots"), folder.path().join("snapshots")).ok();
+            let run =
+                site.run_in(folder.path(), &[restore], &[("QDRANT_RESTORE_HOSTS", host.as_str())]).await.expect(0);
+            let sent = restore == "recover_snap" || !url_recovery;
+            assert_eq!(run.stderr.contains("sent through this program"), sent, "{}", run.stderr);
+            assert_eq!(target.client().content("docs").await.points, content.points);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_compared_is_said() {
+    for (check, says) in
+        [("off", ", 40 points read back"), ("full", ", every point: replicas equal, not compared with")]
+    {
+        let site = wiped(1).await;
+        let run = site.run_with(&["recover_snap_shards"], &[("QDRANT_VERIFY_CONTENT", check)]).await.expect(0);
+        let line = run.stderr.lines().find(|line| line.contains("40 points, verified")).unwrap();
+        assert!(line.contains(says), "{line}");
+        assert_eq!(line.contains("read back"), check == "off", "{line}");
+    }
 }

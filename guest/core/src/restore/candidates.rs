@@ -182,11 +182,16 @@ mod tests {
             ("docs", &["2026-01-28T00-00-00Z-p"]),
             ("dropped", &["2026-01-28T00-00-00Z-p"]),
             ("new", &["2026-01-28T00-00-00Z-p", "2026-01-30T00-00-00Z-p"]),
+            ("of-then", &["2026-01-29T00-00-00Z-p"]),
+            ("undated", &["copied-by-hand"]),
         ]);
         let told = keep_listed(&mut all, &run, &settings);
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["docs", "lost", "new"]);
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["docs", "lost", "new", "undated"]);
         let required = |name: &str| all.get(name).is_some_and(|wanted| wanted.required);
         assert!(required("docs") && required("lost") && !required("new"));
-        assert_eq!(told.iter().filter_map(|item| item.collection.as_deref()).collect::<Vec<_>>(), ["dropped"]);
+        assert_eq!(
+            told.iter().filter_map(|item| item.collection.as_deref()).collect::<Vec<_>>(),
+            ["dropped", "of-then"]
+        );
     }
 }

@@ -153,6 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn two_that_agree_are_as_exact_as_each() {
+        let either = |one: Option<Bounds>, other: Option<Bounds>| one.zip(other).map(|(one, other)| one.or(other));
+        assert_eq!(either(bounds(100, 100), bounds(100, 100)), bounds(100, 100));
+        assert_eq!(either(bounds(100, 100), bounds(98, 98)), bounds(98, 100));
+        assert_eq!(
+            either(bounds(100, 100), Some(Bounds::estimate(100))),
+            bounds(100, 100).map(|one| Bounds { kind: Kind::Changing, ..one })
+        );
+    }
+
+    #[test]
     fn what_ends_empty_is_within_no_tolerance() {
         for bounds in [bounds(9, 10), bounds(1, 1), Some(Bounds::estimate(1))] {
             assert!(matches!(judge(bounds, 0, Some(100)), Some(Judgement::Wrong(_))));
