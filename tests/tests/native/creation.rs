@@ -83,6 +83,7 @@ async fn a_lost_answer_about_a_shard_key_is_looked_up() {
         let site = with_a_gap().await;
         site.s3.faults().add(Chosen::Qdrant, fault(method, uri, 99, refused()));
         failed(site.run(&["recover_snap_shards"]).await).says(&["Wrong input: no"]);
+        assert_eq!(site.s3.faults().hits(), 1);
     }
 }
 

@@ -277,19 +277,32 @@ async fn force_deletes_nothing_for_a_snapshot_that_is_damaged() {
 #[tokio::test(start_paused = true)]
 async fn aliases_made_later_outlive_a_forced_restore_that_fails() {
     for (backup, restore) in [("create_snap", "recover_snap"), ("create_snap_shards", "recover_snap_shards")] {
-        let site = docs(1, json!({"shard_number": 1})).await;
-        let client = site.source.client();
-        site.run(&[backup]).await.expect(0);
-        client.alias("later", "docs").await;
-        let refused = Wrong::Status(400, json!({"status": {"error": "Wrong input: no"}}).to_string());
-        site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 1, refused));
-        let run = site.run_with(&[restore], &[("QDRANT_RESTORE_FORCE", "true")]).await;
-        assert!(matches!(run.code, 1 | 3), "{}", run.stderr);
-        assert!(client.aliases().await.is_empty());
-        // Another pod, by whatever way.
-        let work = TempDir::new().unwrap();
-        site.run_in(work.path(), &[restore], &[]).await.expect(0);
-        assert_eq!(client.aliases().await, BTreeMap::from([("later".to_owned(), "docs".to_owned())]), "{restore}");
+        // Another run goes on with it, or one of the same restore.
+        for id in [&[][..], &[("QDRANT_RESTORE_ID", "one")]] {
+            let site = docs(1, json!({"shard_number": 1})).await;
+            let client = site.source.client();
+            site.run(&[backup]).await.expect(0);
+            client.alias("later", "docs").await;
+            let refused = Wrong::Status(400, json!({"status": {"error": "Wrong input: no"}}).to_string());
+            site.s3.faults().add(Chosen::Qdrant, fault(Method::PUT, "/snapshots/recover", 1, refused));
+            let forced = [&[("QDRANT_RESTORE_FORCE", "true")], id].concat();
+            let run = site.run_with(&[restore], &forced).await;
+            assert!(matches!(run.code, 1 | 3), "{}", run.stderr);
+            assert!(client.aliases().await.is_empty());
+            // Another pod, by whatever way.
+            let work = TempDir::new().unwrap();
+            site.run_in(work.path(), &[restore], id).await.expect(0);
+            assert_eq!(client.aliases().await, BTreeMap::from([("later".to_owned(), "docs".to_owned())]), "{restore}");
+            if id.is_empty() {
+                continue;
+            }
+            // What had ended says nothing of a collection that was emptied since: the alias was taken away on purpose.
+            client.drop_aliases(&["later"]).await;
+            client.delete_points("docs", 0, 40).await;
+            site.run_in(work.path(), &[restore], &forced).await.expect(0);
+            assert_eq!(client.count(0, "docs").await, 40);
+            assert!(client.aliases().await.is_empty(), "{restore}");
+        }
     }
 }
 

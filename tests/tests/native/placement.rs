@@ -99,16 +99,28 @@ async fn a_shard_that_was_moved_since_is_told() {
     crate::failed(run).says(&["it was restored before and has changed since (its replicas are on"]);
 }
 
-/// How many such requests are under way at the same time at most, each for a second, where 40 collections of two shards are
-/// restored as they were backed up.
-async fn most_at_once(method: Method, uri: &str) -> usize {
-    let site = Site::native(Options { peers: 3, ..Options::default() }).await;
+/// 40 collections of two shards that wait to be restored; `indexed`: with payload indexes.
+async fn forty(options: Options, indexed: bool) -> Site {
+    let settled = options.settle;
+    let site = Site::native(Options { peers: 3, ..options }).await;
     let client = site.source.client();
     for number in 0..40 {
-        client.create(&format!("c{number}"), json!({"shard_number": 2})).await;
+        let name = format!("c{number}");
+        client.create(&name, json!({"shard_number": 2})).await;
+        if indexed {
+            client.index(&name).await;
+        }
     }
+    tokio::time::sleep(settled).await;
     site.run(&["create_snap_shards"]).await.expect(0);
     client.wipe().await;
+    site
+}
+
+/// How many such requests are under way at the same time at most, each for a second, where they are restored as they were
+/// backed up.
+async fn most_at_once(method: Method, uri: &str) -> usize {
+    let site = forty(Options::default(), uri.contains("/index")).await;
     let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counted = {
         let most = Arc::clone(&most);
@@ -123,7 +135,7 @@ async fn most_at_once(method: Method, uri: &str) -> usize {
     };
     site.s3.faults().add(Chosen::Qdrant, fault(method, uri, 999, counted));
     site.run_with(&["restore"], &[AS_BACKED_UP]).await.expect(0);
-    assert_eq!(client.collections().await.len(), 40);
+    assert_eq!(site.source.client().collections().await.len(), 40);
     assert!(site.s3.faults().hits() > 20, "{}", site.s3.faults().hits());
     most.load(Ordering::SeqCst)
 }
@@ -174,4 +186,18 @@ async fn a_step_that_is_refused_is_told_or_was_done_meanwhile() {
     let forbidden = Wrong::Status(403, json!({"status": {"error": "Forbidden: no"}}).to_string());
     site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/docs/cluster", 1, forbidden));
     crate::failed(site.run_with(&["recover_snap_shards"], &[AS_BACKED_UP]).await).says(&["Forbidden: no"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_payload_indexes_are_made_at_the_same_time() {
+    assert_eq!(most_at_once(Method::PUT, "/index?").await, 12);
+}
+
+/// Where nothing more is to be agreed on.
+#[tokio::test(start_paused = true)]
+async fn others_are_created_while_one_settles() {
+    let site = forty(Options { settle: Duration::from_secs(60), ..Options::default() }, false).await;
+    let began = tokio::time::Instant::now();
+    site.run(&["recover_snap_shards"]).await.expect(0);
+    assert!(began.elapsed() < Duration::from_secs(200), "{:?}", began.elapsed());
 }

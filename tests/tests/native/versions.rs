@@ -134,3 +134,38 @@ async fn a_version_that_may_not_read_it_is_refused_unless_asked() {
         }
     }
 }
+
+/// One of another version may have it from the start, and the backup could not say; of the same version the target's service
+/// has filled it in.
+#[tokio::test(start_paused = true)]
+async fn what_only_another_version_knows_is_no_difference() {
+    let site = site("1.18.3").await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    for (version, differs) in [("1.18.9", true), ("1.19.0", false)] {
+        let service = json!({"id_tracker": {"on_disk": true}});
+        let later = vec!["id_tracker".to_owned()];
+        let options = Options { peers: 2, version: version.to_owned(), service, later, ..Options::default() };
+        let target = site.more(options).await;
+        let host = target.hosts().remove(0);
+        let work = tempfile::tempdir().unwrap();
+        let run = site.run_in(work.path(), &["recover_snap_shards"], &[("QDRANT_RESTORE_HOSTS", host.as_str())]).await;
+        if differs {
+            crate::failed(run).says(&["`id_tracker` is {\"on_disk\":true} and was null"]);
+        } else {
+            run.expect(0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_without_marks_is_asked_to_take_none_away() {
+    for (version, marked) in [("1.15.5", false), ("1.16.3", true)] {
+        let site = site(version).await;
+        site.run(&["create_snap_shards"]).await.expect(0);
+        site.source.client().wipe().await;
+        site.s3.faults().clear();
+        site.run(&["recover_snap_shards"]).await.expect(0);
+        let requests = site.s3.faults().requests();
+        assert_eq!(requests.iter().any(|one| one.method == Method::PATCH), marked, "{version}");
+    }
+}

@@ -335,6 +335,19 @@ mod tests {
         assert!(!texts(json!({}), strict(true)).is_empty());
     }
 
+    /// What is set last is compared last. That sharding is automatic was not said by every version.
+    #[test]
+    fn what_comes_last_is_not_compared_before() {
+        let params = json!({"sharding_method": "custom", "shard_number": 1});
+        let whole = json!({"params": {"sharding_method": "custom", "shard_number": 1, "read_fan_out_factor": 2},
+            "strict_mode_config": {"enabled": true}, "uuid": "u"});
+        let finished = json!({"params": {"sharding_method": "custom", "shard_number": 1, "read_fan_out_factor": 2},
+            "strict_mode_config": {"enabled": true}});
+        assert_eq!(comparable(&whole, When::Created), json!({ "params": params }));
+        assert_eq!(comparable(&whole, When::Finished), finished);
+        assert_eq!(comparable(&json!({"params": {"sharding_method": "auto"}}), When::Finished), json!({"params": {}}));
+    }
+
     #[test]
     fn every_other_value_is_one_and_is_set_where_it_can_be() {
         let was = json!({"hnsw_config": {"m": 8}, "optimizer_config": {"max_optimization_threads": null},
