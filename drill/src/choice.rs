@@ -69,14 +69,9 @@ impl Sets {
         let settings = &context.settings;
         let mut of: BTreeMap<(&str, Option<&str>), Vec<&Headed>> = BTreeMap::new();
         for set in &self.all {
-            let run = set.header.as_ref().and_then(|header| header.run_id.as_deref()).unwrap_or_default();
-            let filter = settings.snapshot_filter.as_str();
-            let begins = set.found.id.as_str().starts_with(filter) || run.starts_with(filter);
-            let before = settings.restore_before;
-            let is_before = before.is_none_or(|before| set.found.id.started().is_some_and(|started| started < before));
             let whose = self.whose(set);
             let is_meant = source.is_none_or(|source| set.header.is_none() || whose == Some(source));
-            if is_meant && begins && is_before && settings.collections.takes(&set.collection) {
+            if is_meant && set.passes(settings) && settings.collections.takes(&set.collection) {
                 of.entry((&set.collection, whose.map(|source| source.id.as_str()))).or_default().push(set);
             }
         }

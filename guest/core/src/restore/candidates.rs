@@ -85,13 +85,8 @@ pub(crate) async fn wanted(
 fn of_source(headed: &[Headed], whose: &Whose, settings: &Settings) -> BTreeMap<String, Wanted> {
     let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
     for set in headed.iter().filter(|set| whose.is_of_set(set)) {
-        let run = set.header.as_ref().and_then(|header| header.run_id.as_deref()).unwrap_or_default();
-        let filter = settings.snapshot_filter.as_str();
-        let begins = set.found.id.as_str().starts_with(filter) || run.starts_with(filter);
-        let before =
-            settings.restore_before.is_none_or(|before| set.found.id.started().is_some_and(|started| started < before));
         let entry = wanted.entry(set.collection.clone()).or_default();
-        if begins && before {
+        if set.passes(settings) {
             entry.sets.push(set.found.clone());
         }
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::found::{Found, LIMIT};
 use crate::concurrent;
 use crate::naming;
+use crate::settings::Settings;
 use crate::store::ObjectStore;
 
 /// How many manifests are read at the same time.
@@ -88,6 +89,18 @@ pub struct Headed {
     pub found: Found,
     /// Where it comes from.
     pub header: Option<SetHeader>,
+}
+
+impl Headed {
+    /// True for one that passes the choice of a moment, or of a run: `QDRANT_SNAPSHOT_DATETIME_FILTER`, with which its id or
+    /// that of its run begins, and `QDRANT_RESTORE_BEFORE`.
+    pub fn passes(&self, settings: &Settings) -> bool {
+        let run = self.header.as_ref().and_then(|header| header.run_id.as_deref()).unwrap_or_default();
+        let filter = settings.snapshot_filter.as_str();
+        let (begins, before) = (self.found.id.as_str().starts_with(filter), settings.restore_before);
+        (begins || run.starts_with(filter))
+            && before.is_none_or(|before| self.found.id.started().is_some_and(|started| started < before))
+    }
 }
 
 /// Reads the headers of all these sets, of each collection the oldest first.
