@@ -290,14 +290,15 @@ impl<'a> Lock<'a> {
                 }
                 Ok(Some(_)) => drop(self.write().await),
                 // Who found this run silent has removed its lock, and may be at work now.
-                Ok(None) if self.write().await.is_ok() => {
+                Ok(None) => {
+                    let _ = self.write().await;
                     let others = self.others().await.map(|(others, _)| others).unwrap_or_default();
                     if let Some(other) = others.iter().find(|other| !is_being_taken(&other.content)) {
                         self.release().await;
                         return describe(other);
                     }
                 }
-                Ok(None) | Err(_) => {}
+                Err(_) => {}
             }
         }
     }

@@ -206,9 +206,29 @@ async fn a_snapshot_whose_answer_was_lost_is_found_whole() {
             second.skip = 1;
             site.s3.faults().add(Chosen::Qdrant, second);
             site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, uri, 1, wrong.clone()));
+            let before = site.s3.faults().requests().len();
             site.run(&[task]).await.expect(0);
+            let asked = site.s3.faults().requests().into_iter().skip(before);
+            let asked = asked.filter(|request| request.method == Method::POST && request.uri.path().ends_with(uri));
+            assert_eq!(asked.count(), if matches!(wrong, Wrong::Lost) { 1 } else { 2 }, "{task} {wrong:?}");
             let made = site.s3.keys("snapshots/").into_iter().filter(|key| key.ends_with(".snapshot")).count();
             assert_eq!(made, 2, "{task} {wrong:?}");
         }
+    }
+}
+
+/// Only who asks for it pays for reading all of a snapshot.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_read_as_far_as_the_check_says() {
+    for (check, digits, is_walked) in [("full", 64, true), ("tail", 0, true), ("none", 0, false)] {
+        let site = filled(1).await;
+        let settings = [("QDRANT_ARCHIVE_CHECK", check)];
+        site.run_with(&["create_snap_shards"], &settings).await.expect(0);
+        let [set] = crate::manifests(&site).try_into().unwrap();
+        assert!(set.shards.iter().all(|shard| shard.checksum.len() == digits), "{check}: {:?}", set.shards);
+        site.run_with(&["create_snap"], &settings).await.expect(0);
+        let [generation] = site.s3.keys("snapshot_manifests/docs/").try_into().unwrap();
+        let generation: serde_json::Value = serde_json::from_slice(&site.s3.get(&generation).unwrap()).unwrap();
+        assert_eq!(generation["uuid"].is_string(), is_walked, "{check}: {generation}");
     }
 }

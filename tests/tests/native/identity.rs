@@ -1,7 +1,9 @@
 //! Several sources in one bucket: each gets its own back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use http::Method;
 use qdrant_backup_tests::client::Client;
 use qdrant_backup_tests::clock::another_second;
 use qdrant_backup_tests::faults::{Fault, Wrong};
@@ -336,4 +338,25 @@ async fn of_sets_that_are_not_meant_nothing_is_read() {
     site.run(&["recover_snap_shards"]).await;
     let all = site.s3.requests().len() - before - few;
     assert!(all < 12_000, "{all} requests");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_written_where_it_changes_and_once_a_day() {
+    let site = crate::filled(1).await;
+    let record = || {
+        let [key] = site.s3.keys("sources/").try_into().unwrap();
+        serde_json::from_slice::<Value>(&site.s3.get(&key).unwrap()).unwrap()
+    };
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let first = record();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let before = site.s3.requests().len();
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let written = site.s3.requests().into_iter().skip(before).filter(|request| request.uri.path().contains("sources/"));
+    assert_eq!(written.filter(|request| request.method == Method::PUT).count(), 0);
+    site.run_with(&["create_snap_shards"], &[("QDRANT_SOURCE_NAME", "other")]).await.expect(0);
+    assert_eq!(record()["name"], "other");
+    tokio::time::sleep(Duration::from_secs(2 * 86_400)).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    assert!(record()["seen_at"].as_str() > first["seen_at"].as_str(), "{}", record());
 }

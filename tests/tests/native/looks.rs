@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::Method;
-use qdrant_backup_tests::faults::{Chosen, Who};
+use qdrant_backup_tests::faults::{Chosen, Who, Wrong};
 use qdrant_backup_tests::qdrant::Options;
-use qdrant_backup_tests::site::{Run, Site};
+use qdrant_backup_tests::site::{Run, Servers, Site};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -150,4 +150,45 @@ async fn what_one_peer_sees_move_again_is_waited_for() {
             assert_eq!(told, 3, "peer {peer}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_peer_can_t_tell_another_one_does() {
+    for task in ["create_snap", "create_snap_shards"] {
+        let site = crate::filled(2).await;
+        for peer in 0..2 {
+            let broken = Wrong::Status(403, r#"{"status":{"error":"no"}}"#.to_owned());
+            site.s3.faults().add(Chosen::Peer(peer), fault(Method::GET, "/collections/docs/cluster", 99, broken));
+            site.run(&[task]).await.expect(0).says(&["all done"]);
+            site.s3.heal();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
+}
+
+/// What is not known of a collection, or may go wrong with it, is told.
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_collection_is_warned_of() {
+    let (site, plain) =
+        (crate::filled(2).await, ["its status is red", "is not relied on", "not counted", "moved right"]);
+    let run = site.run(&["create_snap_shards"]).await.expect(0);
+    assert!(!plain.iter().any(|warning| run.stderr.contains(warning)), "{}", run.stderr);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    if let Servers::StandIn(qdrant) = &site.source {
+        qdrant.set_status("docs", "red");
+        qdrant.set_replica_state("docs", 0, 1, "Dead");
+    }
+    let denied = || Wrong::Status(403, r#"{"status":{"error":"no counts"}}"#.to_owned());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/collections/docs/points/count", 99, denied()));
+    let run = site.run(&["create_snap_shards"]).await.expect(0);
+    run.says(&["its status is red", "the replica of shard 0 on peer", "is Dead and is not relied on", "not counted"]);
+    site.s3.heal();
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::GET, "/collections/docs/cluster", 99, edited(moving)));
+    failed(site.run(&["create_snap_shards"]).await).says(&["a snapshot made meanwhile may miss the moving ones"]);
+    // Before 1.10 no server knows of counts: that is nothing to be told.
+    site.s3.heal();
+    let unknown = Wrong::Status(404, String::new());
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/collections/docs/points/count", 99, unknown));
+    let run = site.run(&["create_snap_shards"]).await;
+    assert!(!run.stderr.contains("not counted"), "{}", run.stderr);
 }

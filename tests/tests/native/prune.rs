@@ -154,3 +154,24 @@ async fn a_pinned_set_and_the_newest_good_one_stay() {
     site.run_with(&["prune_snap"], &[KEEP_NONE, ("QDRANT_BACKUP_KEEP_WITHIN", "1s")]).await.expect(0);
     assert_eq!(manifest_keys(&site), [keys[0].clone(), keys[2].clone()]);
 }
+
+/// By its name it is no snapshot of a shard of this collection: somebody has put it there.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_snapshot_by_its_name_is_nobody_s_to_sweep() {
+    let site = sets(1).await;
+    let strange = [
+        "snapshots/docs/shards/notes.txt",
+        "snapshots/docs/shards/0/notes.txt",
+        "snapshots/docs/shards/0/docs-shard-1-2020-01-01-00-00-00.snapshot",
+        "snapshots/docs/shards/0/else-shard-0-2020-01-01-00-00-00.snapshot",
+        "streamed/0123456789abcdef/docs/notes.txt",
+    ];
+    strange.iter().for_each(|key| site.s3.put(key, vec![0; 1024]));
+    let ours = "snapshots/docs/shards/0/docs-shard-0-2020-01-01-00-00-00.snapshot";
+    site.s3.put(ours, vec![0; 1024]);
+    tokio::time::sleep(Duration::from_secs(5 * 86_400)).await;
+    let settings = [KEEP_ONE, ("QDRANT_SWEEP_DELETE_CAP_PCT", "100")];
+    site.run_with(&["prune_snap"], &settings).await.expect(0).says(&["1 orphaned snapshots deleted"]);
+    assert!(site.s3.get(ours).is_none());
+    assert!(strange.iter().all(|key| site.s3.get(key).is_some()), "{:?}", site.s3.keys(""));
+}

@@ -208,3 +208,29 @@ async fn records_of_sources_that_can_t_be_read_are_not_none() {
     run.says(&["the records of sources (`sources/`) can't be read"]);
     assert!(site.s3.keys("snapshots/").len() < snapshots.len());
 }
+
+/// Sets below another prefix say nothing of what lies here: whole collections of that source are not seen from here.
+#[tokio::test(start_paused = true)]
+async fn records_of_a_source_with_sets_elsewhere_stay() {
+    let two = Two::with_prefixes().await;
+    two.fill().await;
+    let theirs = [("QDRANT_S3_KEY_PREFIX", THEIRS)];
+    for _ in 0..5 {
+        two.run_second(&["create_snap"], &theirs).await.expect(0);
+        tokio::time::sleep(DAY).await;
+    }
+    two.run_second(&SETS, &theirs).await.expect(0);
+    two.run_first(&SETS, &[]).await.expect(0);
+    let before = two.site.s3.keys("runs/");
+    two.run_first(&["prune_snap"], &[KEEP_ONE]).await.expect(0);
+    assert_eq!(two.site.s3.keys("runs/"), before);
+}
+
+/// What this program has stored itself lies below no prefix of Qdrant's.
+#[tokio::test(start_paused = true)]
+async fn lists_of_runs_go_with_their_streamed_sets() {
+    let site = filled(1).await;
+    days(&site, 6, SETS[0], &[("QDRANT_SNAPSHOT_TRANSFER", "stream"), ("QDRANT_BACKUP_RETENTION_SETS", "0")]).await;
+    let run = site.run_with(&["prune_snap"], &[KEEP_ONE]).await.expect(0);
+    run.says(&["lists of collections of runs that have no backup left"]);
+}

@@ -303,11 +303,12 @@ async fn what_was_found_out_is_remembered_and_corrected() {
     assert_eq!(made(&local), 1, "not asked again");
 
     let stored = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
-    stored.source.client().create("docs", json!({"shard_number": 1})).await;
+    stored.source.client().create("docs", json!({"shard_number": 2})).await;
     stored.source.client().fill("docs", 0, 20).await;
-    stored.run_with(&["create_snap_shards"], &[AUTO]).await.expect(0);
-    assert_eq!((record(&stored)["transfer"].clone(), made(&stored)), (json!("storage"), 1));
-    assert_eq!(stored.s3.keys("snapshots/").len(), 1);
+    let run = stored.run_with(&["create_snap_shards"], &[AUTO]).await.expect(0);
+    assert_eq!(run.stderr.matches("Qdrant stores its snapshots in this bucket").count(), 1, "{}", run.stderr);
+    assert_eq!((record(&stored)["transfer"].clone(), made(&stored)), (json!("storage"), 2));
+    assert_eq!(stored.s3.keys("snapshots/").len(), 2);
     assert!(streamed(&stored).is_empty());
 
     // The server was configured otherwise meanwhile.

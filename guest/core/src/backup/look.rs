@@ -48,7 +48,7 @@ pub(super) const DELETED: &str = "it was deleted after the collections had been 
 /// Looks at a collection: asks one peer, and where that can't tell its layout, the others.
 ///
 /// # Errors
-/// The collection was deleted, is a drill's or half restored, or no peer tells its layout.
+/// The collection is a drill's or half restored, or no peer tells its layout.
 pub(super) async fn look<'a>(cluster: &'a Cluster, collection: &str) -> Result<Looked<'a>, Failed> {
     let first = cluster
         .peer_to_ask(collection)
@@ -63,7 +63,6 @@ pub(super) async fn look<'a>(cluster: &'a Cluster, collection: &str) -> Result<L
                 marker.map_or(Ok(()), is_no_subject)?;
                 return Ok(Looked { peer, told, peer_id: layout.peer_id, layout });
             }
-            Ok(None) if is_deleted(cluster, collection).await => return Err(Failed::NoSubject(DELETED)),
             Ok(None) => causes.push(absent(peer, collection)),
             Err(error) => causes.push(error.into()),
         }

@@ -137,7 +137,7 @@ impl<'a> Job<'a> {
         let Ok((found, _)) = sets::list_one(self.bucket, self.collection).await else { return Vec::new() };
         let near = |other: &SetId| {
             let apart = other.started().zip(self.set.started()).map(|(one, other)| (one - other).abs());
-            other != self.set && apart.is_some_and(|apart| apart < APART)
+            apart.is_some_and(|apart| apart < APART)
         };
         let mut taken = Vec::new();
         for set in found.iter().filter(|set| near(&set.id)) {

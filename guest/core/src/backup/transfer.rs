@@ -64,7 +64,6 @@ impl<'a> Transfer<'a> {
         };
         match stream {
             Some(stream) => transfer.stream.set(stream),
-            None if context.settings.dry_run => {}
             None => transfer.first = transfer.smallest(collections).await,
         }
         if transfer.is_stream() {

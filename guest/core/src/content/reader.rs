@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
             Some(_) if count == 0 => return Err(wrong("a page without points that is not the last one")),
             Some(next) => Next::At(next),
         };
-        Ok((count > 0).then_some(page.points))
+        Ok(Some(page.points).filter(|points| !points.is_empty()))
     }
 }
 

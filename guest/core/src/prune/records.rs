@@ -241,6 +241,7 @@ mod tests {
         // A set is begun just before the list of its run is written.
         assert_eq!(unneeded(&[10, 20, 30], &[], 99), ["10", "20"]);
         assert_eq!(unneeded(&[10, 20, 30], &[9], 99), ["20"]);
+        assert_eq!(unneeded(&[10, 20, 30], &[10], 99), ["20"], "within the same second");
         assert!(unneeded(&[10, 20, 30], &[19], 99).is_empty());
         assert_eq!(unneeded(&[10, 20, 30], &[29], 15), ["10"]);
         assert!(unneeded(&[10], &[], 99).is_empty() && unneeded(&[], &[], 99).is_empty());

@@ -257,7 +257,7 @@ impl SetManifest {
     }
 
     fn check(&self, collection: &str, id: &SetId, key_prefix: &str, places: &Places) -> Result<(), String> {
-        if self.schema_version == 0 || self.schema_version > SCHEMA_VERSION {
+        if self.schema_version == 0 {
             return Err(format!("schema version {} is not one of 1 to {SCHEMA_VERSION}", self.schema_version));
         }
         if self.collection != collection || self.backup_set_id != id.as_str() {
@@ -462,6 +462,7 @@ mod tests {
     fn what_contradicts_itself_or_reaches_elsewhere_is_refused() {
         for (pointer, value, why) in [
             ("/schema_version", json!(3), "schema version 3"),
+            ("/schema_version", json!(0), "schema version 0"),
             ("/collection", json!("other"), "about `other`"),
             ("/backup_set_id", json!("2020"), "in the set `2020`"),
             ("/shard_count", json!(2), "1 shards of 2"),
