@@ -184,6 +184,16 @@ async fn a_manifest_whose_answer_was_an_error_is_withdrawn() {
     site.s3.faults().add(Chosen::Program, fault(Method::GET, &key, 1, others));
     failed(site.run_with(&["create_snap_shards"], &[("HOSTNAME", "backup-1")]).await).says(&["AccessDenied"]);
     assert_eq!(site.s3.get(&key).unwrap(), b"of another run");
+    // One that can't be looked for may be there: it keeps its snapshots.
+    site.s3.delete(&key);
+    clock::another_second().await;
+    let written = fault(Method::PUT, "backup_manifests/docs/", 1, Wrong::DoneBut(denied()));
+    site.s3.faults().add(Chosen::Program, written);
+    let unread = fault(Method::GET, "/backup_manifests/docs/", 1, Wrong::Answer(denied()));
+    site.s3.faults().add(Chosen::Program, unread);
+    failed(site.run(&["create_snap_shards"]).await).says(&["it is not known whether its manifest"]);
+    assert_eq!(manifest_keys(&site).len(), 1);
+    site.run(&["verify"]).await.expect(0);
 }
 
 /// A lost answer: the new snapshot is found when it is whole, and an older one is not taken for it.
@@ -230,5 +240,23 @@ async fn a_snapshot_is_read_as_far_as_the_check_says() {
         let [generation] = site.s3.keys("snapshot_manifests/docs/").try_into().unwrap();
         let generation: serde_json::Value = serde_json::from_slice(&site.s3.get(&generation).unwrap()).unwrap();
         assert_eq!(generation["uuid"].is_string(), is_walked, "{check}: {generation}");
+    }
+}
+
+/// The peer is at work when the answer has taken too long: it is asked no second time, and not waited for without end.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_outlasts_its_answer_is_waited_for() {
+    for (task, uri) in KINDS {
+        for (seconds, is_made) in [(60, true), (3600, false)] {
+            let work = Duration::from_secs(seconds);
+            let site = Site::native(Options { peers: 1, work, ..Options::default() }).await;
+            site.source.client().create("docs", json!({"shard_number": 1})).await;
+            let run = site.run_with(&[task], &[("CURL_TIMEOUT", "40")]).await;
+            let requests = site.s3.faults().requests().into_iter();
+            let asked =
+                requests.filter(|request| request.method == Method::POST && request.uri.path().ends_with(uri)).count();
+            assert_eq!((run.code == 0, asked), (is_made, 1), "{task}: {}", run.stderr);
+            assert!(is_made || run.stderr.contains("no snapshot appeared within 40 s"), "{}", run.stderr);
+        }
     }
 }

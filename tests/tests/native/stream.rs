@@ -107,7 +107,8 @@ async fn every_point_comes_back_by_stream() {
 async fn a_large_shard_is_stored_in_parts() {
     let site = small(THREE_PARTS).await;
     let before = site.source.client().contents().await;
-    site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0);
+    let run = site.run_with(&["create_snap_shards"], &[BY_STREAM]).await.expect(0);
+    assert!(!run.stderr.contains("uploads that were begun"), "{}", run.stderr);
     let parts =
         site.s3.faults().requests().into_iter().filter(|request| request.uri.to_string().contains("partNumber="));
     assert_eq!(parts.count(), 3);

@@ -78,6 +78,8 @@ mod tests {
         }
         for (one, other, path) in [
             (json!([1.0, 2.0]), json!([1.0, 2.5]), "vector[1]"),
+            // The same number of 32 bits.
+            (json!([0.1, 2.0]), json!([0.100_000_001_490_116_12, 2.5]), "vector[1]"),
             (json!({"t": [1.0]}), json!({"t": [1.0], "u": [1.0]}), "vector.u"),
             (json!({"t": [0.0]}), json!({"t": [-0.0]}), "vector.t[0]"),
         ] {

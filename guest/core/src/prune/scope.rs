@@ -237,6 +237,7 @@ mod tests {
         // It was made anew, and backed up by a run of its own.
         assert_eq!(gone.missing_since("old", Some(day(4) + time::Duration::hours(1))), Some(day(5)));
         assert_eq!(gone.missing_since("old", Some(day(6))), None);
+        assert_eq!(gone.missing_since("old", Some(day(5))), None, "within the same second");
         assert_eq!(gone.missing_since("docs", Some(day(1))), None);
         assert_eq!(gone.missing_since("never-listed", Some(day(1))), Some(day(2)));
         // It is back, and no whole backup has seen it yet.
