@@ -247,3 +247,52 @@ fn what_was_not_active_is_never_trusted_alone() {
     }
     assert!(refused < 600, "{refused}");
 }
+
+/// What is doubtful in one snapshot is good in another: of two the one that would spoil the other goes first, whichever was
+/// begun first.
+#[test]
+fn good_data_comes_after_what_would_spoil_it() {
+    let mut layout = states(&[&[1, 2], &[1, 3], &[2]]);
+    layout.get_mut(&0).unwrap().insert(2, "Dead".to_owned());
+    layout.get_mut(&1).unwrap().insert(1, "Dead".to_owned());
+    for first in [0, 1] {
+        let mut snapshots = [1, 2, 3].map(|peer| snapshot(peer, &layout, config(1)));
+        snapshots[1 - first].snapshot.started += time::Duration::HOUR;
+        let plan = plan(&selection(snapshots.to_vec()), &cluster(&[9])).unwrap();
+        assert_eq!(given(&plan), [(9, "docs-2"), (9, "docs-1"), (9, "docs-3")]);
+        assert!(plan.stale.is_empty());
+    }
+    layout = states(&[&[1, 2], &[1, 2]]);
+    layout.get_mut(&0).unwrap().insert(2, "Dead".to_owned());
+    layout.get_mut(&1).unwrap().insert(1, "Dead".to_owned());
+    let each_spoils_the_other = [1, 2].map(|peer| snapshot(peer, &layout, config(1)));
+    let refused = plan(&selection(each_spoils_the_other.to_vec()), &cluster(&[9])).unwrap_err().to_string();
+    assert!(refused.contains("a cluster of 2 peers"), "{refused}");
+}
+
+/// Each snapshot has to bring what its manifest says of it; the collection as a whole has no count that counts where its
+/// replicas differed.
+#[test]
+fn each_snapshot_has_the_counts_of_its_own() {
+    let layout = states(&[&[1, 2]]);
+    for (other, has_total) in [(5, true), (6, false)] {
+        let listed = |peer: u64, points: u64| {
+            json!({"key": format!("snapshots/docs/docs-{peer}"), "name": format!("docs-{peer}"), "bytes": 100,
+                "peer_id": peer, "shards": {"0": {"before": points, "after": points}}})
+        };
+        let manifest = json!({
+            "schema_version": 1, "created_at": "", "created_by": "", "collection": "docs", "distributed": true, "peers": [],
+            "config": {}, "payload_schema": {}, "shards": [], "points": {"before": 5, "after": 5}, "aliases": [],
+            "archives": [listed(1, 5), listed(2, other)],
+        });
+        let mut selection = selection([1, 2].map(|peer| snapshot(peer, &layout, config(2))).to_vec());
+        selection.manifest = Some(serde_json::from_value(manifest).unwrap());
+        let plan = plan(&selection, &cluster(&[1, 2])).unwrap();
+        let counts = |one: &Recovery| (one.peer, one.shards[&0].map(|bounds| (bounds.least, bounds.most)));
+        assert_eq!(
+            plan.recoveries.iter().map(counts).collect::<Vec<_>>(),
+            [(1, Some((5, 5))), (2, Some((other, other)))]
+        );
+        assert_eq!(plan.total.is_some(), has_total);
+    }
+}
