@@ -104,9 +104,8 @@ impl SetSelection {
         if let (Some(factor), Some(fields)) = (self.replication_factor, create.as_object_mut()) {
             fields.insert("replication_factor".to_owned(), json!(factor));
             // More confirmations than replicas would make every write fail.
-            let confirmations = fields.get("write_consistency_factor").and_then(Value::as_u64);
-            if confirmations.is_some_and(|confirmations| confirmations > factor) {
-                fields.insert("write_consistency_factor".to_owned(), json!(factor));
+            if let Some(confirmations) = fields.get("write_consistency_factor").and_then(Value::as_u64) {
+                fields.insert("write_consistency_factor".to_owned(), json!(confirmations.min(factor)));
             }
         }
         let factor = usize::try_from(factor).unwrap_or(usize::MAX);
@@ -262,6 +261,15 @@ mod tests {
         }
         let as_backed_up = SetSelection { free: false, ..selection }.plan(&cluster(&[1, 2, 3])).unwrap();
         assert_eq!(as_backed_up.adopting(&there, &peers), None);
+    }
+
+    #[test]
+    fn a_set_of_the_script_has_a_count_unless_it_is_0() {
+        let mut selection = set(&[&[1]], config(1));
+        for (points, total) in [(0, None), (1, Some(Bounds::estimate(1))), (300, Some(Bounds::estimate(300)))] {
+            selection.manifest.points_count = points;
+            assert_eq!(selection.plan(&cluster(&[1])).unwrap().total, total);
+        }
     }
 
     #[test]
