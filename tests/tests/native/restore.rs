@@ -237,6 +237,14 @@ async fn a_lost_answer_to_a_recovery_is_looked_up() {
 
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_verified_is_told_and_may_be_refused() {
+    let recorded = |site: &Site| -> Value {
+        let [key] = site.s3.keys("restore_state/").try_into().unwrap();
+        let record: Value = serde_json::from_slice(&site.s3.get(&key).unwrap()).unwrap();
+        record["verified"].clone()
+    };
+    let site = wiped(1).await;
+    site.run(&["recover_snap_shards"]).await.expect(0);
+    assert_eq!(recorded(&site), json!(true));
     // Counted once only; and a sample that strict mode forbids.
     for sampled in [true, false] {
         for required in [false, true] {
@@ -256,6 +264,7 @@ async fn what_could_not_be_verified_is_told_and_may_be_refused() {
                 failed(run).says(&["it was restored and could not be verified", says]);
             } else {
                 run.expect(0).says(&["restored and not verified", says]);
+                assert_eq!(recorded(&site), json!(false));
             }
         }
     }
