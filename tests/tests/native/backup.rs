@@ -136,6 +136,26 @@ async fn what_changes_during_a_backup_fits_together_or_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_that_a_failed_set_has_made_is_deleted_again() {
+    let site = Site::native(Options { peers: 3, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 3})).await;
+    client.fill("docs", 0, 30).await;
+    let changes = Wrong::After(Event::new(move || {
+        let client = client.clone();
+        async move {
+            let body = json!({"params": {"read_fan_out_factor": 2}});
+            client.ok(Method::PATCH, &format!("{}?timeout=60", path("docs")), Some(&body)).await;
+        }
+    }));
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::POST, "/snapshots", 1, changes));
+    let run = failed(site.run(&["create_snap_shards"]).await).says(&["may not fit together"]);
+    assert_eq!(run.stderr.matches("deleted again, as the backup failed").count(), 3, "{}", run.stderr);
+    let left: Vec<String> = site.s3.keys("").into_iter().filter(|key| key.ends_with(".snapshot")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_set_never_takes_the_place_of_another() {
     let site = filled(1).await;
     clock::another_second().await;
