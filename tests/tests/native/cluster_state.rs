@@ -106,5 +106,9 @@ async fn names_that_newer_versions_refuse_are_told_at_the_backup() {
         let run = site.run_with(&[restore], &[("QDRANT_RESTORE_HOSTS", &host)]).await;
         crate::failed(run).says(&["`a/b` has a character", "nothing was changed"]);
         assert!(target.client().collections().await.is_empty());
+        // A version that takes them gets them.
+        client.wipe().await;
+        site.run(&[restore]).await.expect(0);
+        assert!(client.collections().await.contains("docs"), "{restore}");
     }
 }
