@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -88,4 +88,22 @@ async fn an_old_bucket_is_pruned_and_goes_on() {
         let ids: std::collections::BTreeSet<String> = sets.iter().map(|set| set["source_id"].to_string()).collect();
         assert_eq!((sets.len(), ids.len()), (4, 2), "{sets:?}");
     }
+}
+
+/// Of a bucket with nothing but snapshots and aliases, the snapshots themselves say which peers were one cluster.
+#[tokio::test(start_paused = true)]
+async fn snapshots_alone_tell_which_peers_were_one_cluster() {
+    let site = Site::native(Options { peers: 2, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({"shard_number": 2, "replication_factor": 2})).await;
+    client.fill("docs", 0, 30).await;
+    let before = client.content("docs").await;
+    site.run(&["create_snap"]).await.expect(0);
+    let kept = |key: &String| key.ends_with(".snapshot") || key.starts_with("collection_aliases_store/collection");
+    site.s3.keys("").iter().filter(|key| !kept(key)).for_each(|key| site.s3.delete(key));
+    let target = site.more(Options { peers: 2, ..Options::default() }).await;
+    let host = target.hosts()[0].clone();
+    let folder = tempfile::TempDir::new().unwrap();
+    site.run_in(folder.path(), &["recover_snap"], &[("QDRANT_RESTORE_HOSTS", host.as_str())]).await.expect(0);
+    assert_eq!(target.client().content("docs").await, before);
 }
