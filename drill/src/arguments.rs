@@ -12,12 +12,13 @@ Usage: qdrant-backup-drill [--all] [--with URL]
 
   --all        every set; else the newest of each collection, of each source
   --with URL   compare the points of each set with those that this Qdrant has now, on every replica, and name the
-               first that differ; of its own source, or the one that QDRANT_RESTORE_SOURCE names; the snapshots of a set that differs have to fit into QDRANT_WORK_DIR together
+               first that differ; takes the sets of the cluster's own source, or of the one that QDRANT_RESTORE_SOURCE
+               names; the snapshots of a set that differs have to fit into QDRANT_WORK_DIR together
 
 The settings are environment variables, as for qdrant-backup: QDRANT_S3_... for the bucket, QDRANT_COLLECTIONS,
 QDRANT_SNAPSHOT_DATETIME_FILTER, QDRANT_RESTORE_BEFORE and QDRANT_RESTORE_SOURCE to choose, QDRANT_REPORT_... and
-QDRANT_METRICS_... for other programs, QDRANT_CA_FILE, QDRANT_ALLOW_HOSTS, and QDRANT_WORK_DIR, which needs room for the largest snapshot twice; with
---with QDRANT_RESTORE_API_KEY and QDRANT_RESTORE_RENAME, too.
+QDRANT_METRICS_... for other programs, QDRANT_CA_FILE, QDRANT_ALLOW_HOSTS, and QDRANT_WORK_DIR, which needs room for the
+largest snapshot twice; with --with QDRANT_RESTORE_API_KEY and QDRANT_RESTORE_RENAME, too.
 
 Exit codes: 0 all is readable, and equal, 1 nothing is, 2 wrong command line or settings, 3 some of it is not.";
 

@@ -215,5 +215,9 @@ mod tests {
         assert_eq!(any_in(&[("snapshot/files/CURRENT", b"MANIFEST-1")]), None);
         let broken = tar_of(&[("segments/a.tar", b"no tar")]);
         assert_eq!(block_on(any(&Bytes(broken), "")).unwrap(), Some(true));
+        // Folders, as other makers of a tar write them, and what is empty.
+        for empty in ["segments/", "segments/a/", "segments/a.tar"] {
+            assert_eq!(block_on(any(&Bytes(tar_of(&[(empty, b"")])), "")).unwrap(), Some(false), "{empty}");
+        }
     }
 }
