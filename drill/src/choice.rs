@@ -7,6 +7,7 @@ use qdrant_backup_core::context::Context;
 use qdrant_backup_core::error::Error;
 use qdrant_backup_core::qdrant::Cluster;
 use qdrant_backup_core::report::Item;
+use qdrant_backup_core::restore::{Whose, sets_of_target};
 use qdrant_backup_core::sets::{self, Headed};
 use qdrant_backup_core::source::catalogue::{Catalogue, Origin};
 use qdrant_backup_core::source::choice;
@@ -44,34 +45,38 @@ impl Sets {
         Ok(choice::choose(&self.catalogue, &BTreeSet::new(), Some(named))?.map(|(source, _)| source))
     }
 
-    /// The source whose sets are compared with what `cluster` holds: the one that a restore into it would take.
+    /// Whose sets are compared with what `cluster` holds: those that a restore into it would take.
     ///
     /// # Errors
-    /// The cluster can't be asked, or it can't be told whose.
-    pub async fn of_cluster(&self, context: &Context, cluster: &Cluster) -> Result<Option<Source>, Error> {
-        let peers = source::peers(cluster).await?;
-        let named = context.settings.restore_source.as_deref();
-        let Some((source, why)) = choice::choose(&self.catalogue, &peers, named)? else { return Ok(None) };
-        let host = cluster.host.to_string();
-        context.log.info(Some(&host), &format!("compared with sets of the source {source}: {}", why.text()));
-        Ok(Some(source))
+    /// The bucket or the cluster can't be asked, or it can't be told whose.
+    pub async fn of_cluster(
+        &self,
+        context: &Context,
+        bucket: &dyn ObjectStore,
+        cluster: &Cluster,
+    ) -> Result<Whose, Error> {
+        sets_of_target(context, bucket, cluster, &self.all).await
+    }
+
+    /// True for a set of `source`, where one is named, and for one of which nothing is known.
+    pub fn is_of(&self, set: &Headed, source: Option<&Source>) -> bool {
+        source.is_none() || set.header.is_none() || self.whose(set) == source
     }
 
     /// Whose a set is; `None` where it does not tell, or can't be read.
-    pub fn whose(&self, set: &Headed) -> Option<&Source> {
+    fn whose(&self, set: &Headed) -> Option<&Source> {
         let header = set.header.as_ref()?;
         self.catalogue.whose(header.source_id.as_deref(), &header.peers)
     }
 
-    /// The sets that are opened: of each collection that is meant those of `source` (`None`: of each source), and those of
-    /// which nothing is known; the newest, or `every` one. Items name those of other sources that lie elsewhere.
-    pub fn chosen(&self, context: &Context, source: Option<&Source>, every: bool) -> (Vec<&Headed>, Vec<Item>) {
+    /// The sets that are opened: of each collection and source those that are `meant`; the newest, or `every` one. Items name
+    /// those of other sources that lie elsewhere.
+    pub fn chosen(&self, context: &Context, meant: impl Fn(&Headed) -> bool, every: bool) -> (Vec<&Headed>, Vec<Item>) {
         let settings = &context.settings;
         let mut of: BTreeMap<(&str, Option<&str>), Vec<&Headed>> = BTreeMap::new();
         for set in &self.all {
             let whose = self.whose(set);
-            let is_meant = source.is_none_or(|source| set.header.is_none() || whose == Some(source));
-            if is_meant && set.passes(settings) && settings.collections.takes(&set.collection) {
+            if meant(set) && set.passes(settings) && settings.collections.takes(&set.collection) {
                 of.entry((&set.collection, whose.map(|source| source.id.as_str()))).or_default().push(set);
             }
         }

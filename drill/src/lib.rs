@@ -102,11 +102,13 @@ async fn drill(context: &Context, bucket: &dyn ObjectStore, work: &Path, asked: 
     let mut any = false;
     if asked.with.is_none() {
         let named = sets.named(context)?;
-        any = open(context, bucket, work, sets.chosen(context, named.as_ref(), asked.all), None).await;
+        let chosen = sets.chosen(context, |set| sets.is_of(set, named.as_ref()), asked.all);
+        any = open(context, bucket, work, chosen, None).await;
     }
     for cluster in &clusters {
-        let Some(source) = sets.of_cluster(context, cluster).await? else { continue };
-        any |= open(context, bucket, work, sets.chosen(context, Some(&source), asked.all), Some(cluster)).await;
+        let whose = sets.of_cluster(context, bucket, cluster).await?;
+        let chosen = sets.chosen(context, |set| whose.is_of_set(set), asked.all);
+        any |= open(context, bucket, work, chosen, Some(cluster)).await;
     }
     if any {
         return Ok(());

@@ -58,4 +58,5 @@ pub use shard_keys::ShardKey;
 pub(crate) use side_by_side::{drop_replaced, look, no_two_in_one};
 pub(crate) use version::check as version_fits;
 pub use whole::plan;
-pub(crate) use whose::{KnownSets, OfSource, Samples, Survey, Whose, all_sources, of_target};
+pub(crate) use whose::{KnownSets, OfSource, Samples, Survey, all_sources, of_target};
+pub use whose::{Whose, sets_of_target};

@@ -248,6 +248,28 @@ async fn the_newest_set_of_each_source_is_opened() {
     assert!(failures(&report)[0].contains("set QDRANT_RESTORE_SOURCE"), "{report:#}");
 }
 
+/// That another cluster has backups of the other kind counts, too, as it does for a restore.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_compared_with_what_a_restore_would_take() {
+    let site = Site::cluster(1).await;
+    let [more, stranger] = [
+        site.more(Options { peers: 1, ..Options::default() }).await,
+        site.more(Options { peers: 1, ..Options::default() }).await,
+    ];
+    for client in [site.source.client(), more.client(), stranger.client()] {
+        client.create("docs", json!({"shard_number": 1})).await;
+        client.fill("docs", 0, 20).await;
+    }
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let with = ["--with", &stranger.hosts()[0]];
+    let (code, report) = drill(&site, &with, &[]).await;
+    assert_eq!((code, compared(&report)[0].1), (0, "equal"), "the only source: {report:#}");
+    site.run_with(&["create_snap"], &[("QDRANT_SOURCE_HOSTS", &more.hosts()[0])]).await.expect(0);
+    let (code, report) = drill(&site, &with, &[]).await;
+    assert_eq!(code, 1, "{report:#}");
+    assert!(failures(&report)[0].contains("set QDRANT_RESTORE_SOURCE"), "{report:#}");
+}
+
 /// What lies below another prefix of Qdrant's is another cluster's, and no failure of this one's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_below_another_prefix_is_skipped() {

@@ -173,10 +173,10 @@ pub(crate) async fn all_sources(context: &Context, bucket: &dyn ObjectStore) -> 
 }
 
 /// Whose backups one target gets.
-pub(crate) struct Whose {
+pub struct Whose {
     catalogue: Catalogue,
     /// The source; `None` where the bucket has no backups.
-    pub source: Option<Source>,
+    pub(crate) source: Option<Source>,
 }
 
 impl Whose {
@@ -187,7 +187,7 @@ impl Whose {
 
     /// True for a set of this source, and for one of which nothing is known: that is told when it is looked at, and
     /// not passed over.
-    pub(crate) fn is_of_set(&self, set: &Headed) -> bool {
+    pub fn is_of_set(&self, set: &Headed) -> bool {
         set.header.as_ref().is_none_or(|header| self.is_of(header.source_id.as_deref(), &header.peers))
     }
 
@@ -214,6 +214,19 @@ pub(crate) struct KnownSets<'a> {
 impl KnownSets<'_> {
     /// Nothing was read.
     pub(crate) const NONE: Self = Self { sets: &[], all: false };
+}
+
+/// Finds whose sets a restore into `cluster` takes; `sets` are all of the bucket.
+///
+/// # Errors
+/// The bucket or the target can't be asked, or it can't be told whose: lists the sources.
+pub async fn sets_of_target(
+    context: &Context,
+    bucket: &dyn ObjectStore,
+    cluster: &Cluster,
+    sets: &[Headed],
+) -> Result<Whose, Error> {
+    of_target(context, bucket, cluster, KnownSets { sets, all: true }, None).await
 }
 
 /// Finds whose backups `cluster` gets. `sets` and `snapshots` are what the caller has read already; where these do not
@@ -252,7 +265,7 @@ pub(crate) async fn of_target(
         let host = cluster.host.to_string();
         // Who restores of both kinds asks twice.
         if context.source_of(&cluster.host).as_ref() != Some(&source) {
-            context.log.info(Some(&host), &format!("restoring backups of the source {source}: {}", why.text()));
+            context.log.info(Some(&host), &format!("taking backups of the source {source}: {}", why.text()));
         }
         context.note_source(&cluster.host, &source);
         source
