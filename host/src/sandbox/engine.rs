@@ -41,8 +41,19 @@ fn built_in() -> Result<Component, String> {
 #[cfg(feature = "compiler")]
 fn compile(component: &[u8]) -> Result<Component, String> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
-    let engine = ENGINE.get_or_init(|| start(&config())).clone()?;
+    let engine = ENGINE.get_or_init(|| start(&compiling())).clone()?;
     Component::from_binary(&engine, component).map_err(in_one_line)
+}
+
+/// Code that runs fast, but in a program for tests: these start it hundreds of times, and compile longer than they run.
+#[cfg(feature = "compiler")]
+fn compiling() -> Config {
+    let mut config = config();
+    if cfg!(debug_assertions) {
+        config.cranelift_opt_level(wasmtime::OptLevel::None);
+        config.cranelift_regalloc_algorithm(wasmtime::RegallocAlgorithm::SinglePass);
+    }
+    config
 }
 
 #[cfg(not(feature = "compiler"))]

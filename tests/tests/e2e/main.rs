@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod aliases;
+mod all_requests;
 mod attacks;
 mod backup;
 mod changes;
@@ -19,7 +20,6 @@ mod evidence;
 mod faults;
 mod lists;
 mod locks;
-mod matrix;
 mod names;
 mod refusals;
 mod restore;
