@@ -315,6 +315,9 @@ impl Bench {
             count,
             Goal::None,
         );
+        for (kind, times) in seen.kinds.iter().filter(|(_, times)| **times >= collections as u64) {
+            table.note(&format!("{case}: {kind}"), format!("{:.1} a collection", *times as f64 / collections as f64));
+        }
     }
 
     /// What streams through the component: a snapshot that is read for its checksum.
