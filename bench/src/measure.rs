@@ -35,6 +35,7 @@ pub fn run(command: &[String], settings: &[(&'static str, String)], directory: &
     let [code, wall, cpu, memory] = numbers[..] else { panic!("{command:?}: {output:?}") };
     let log = String::from_utf8_lossy(&output.stderr);
     if let Some(folder) = std::env::var_os("BENCH_LOGS") {
+        std::fs::create_dir_all(&folder).unwrap();
         let name = format!("{}.log", OffsetDateTime::now_utc().unix_timestamp_nanos());
         std::fs::write(Path::new(&folder).join(name), format!("{command:?}\n{log}")).unwrap();
     }
