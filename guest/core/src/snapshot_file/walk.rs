@@ -290,7 +290,7 @@ mod tests {
         fn read(&self, start: u64, _: usize, most: usize) -> LocalBoxFuture<'_, Result<Vec<u8>, SnapshotFileError>> {
             self.reads.borrow_mut().push((start, most));
             let rest = self.bytes.get(usize::try_from(start).unwrap()..).unwrap();
-            Box::pin(std::future::ready(Ok(rest.iter().take(most).copied().collect())))
+            Box::pin(std::future::ready(Ok(rest.get(..most).unwrap_or(rest).to_vec())))
         }
     }
 
@@ -416,6 +416,53 @@ mod tests {
             let found: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.size, entry.end)).collect();
             let end = 512 * (1 + blocks + 2);
             assert_eq!(found, [("a", 700, end), ("b.json", 5, end + 1024)], "{blocks} blocks");
+        }
+    }
+
+    /// They say something of the file after them, or of all.
+    #[test]
+    fn extended_headers_are_no_files() {
+        let extended = |kind: EntryType, extensions: &[(&str, &[u8])]| {
+            let mut builder = tar::Builder::new(Vec::new());
+            builder.append_pax_extensions(extensions.iter().copied()).unwrap();
+            let mut bytes = builder.into_inner().unwrap();
+            bytes.truncate(1024);
+            let mut header = Header::from_byte_slice(bytes.get(..512).unwrap()).clone();
+            header.set_entry_type(kind);
+            header.set_cksum();
+            bytes.splice(..512, header.as_bytes().iter().copied());
+            bytes
+        };
+        let of_all = extended(EntryType::XGlobalHeader, &[("comment", b"of all")]);
+        let of_one = extended(EntryType::XHeader, &[("path", b"0/a.json"), ("size", b"5")]);
+        let mut file = snapshot(&[("other", 5)]);
+        let mut header = Header::from_byte_slice(file.get(..512).unwrap()).clone();
+        header.set_size(0);
+        header.set_cksum();
+        file.splice(..512, header.as_bytes().iter().copied());
+        let entries = list([of_all, of_one, file].concat()).0.unwrap();
+        let found: Vec<_> =
+            entries.iter().map(|entry| (entry.path.as_str(), entry.size, entry.data, entry.end)).collect();
+        assert_eq!(found, [("0/a.json", 5, 2560, 3072)]);
+    }
+
+    /// Whatever a header says of its size, no more than the largest table is held.
+    #[test]
+    fn what_is_larger_than_any_table_is_not_read() {
+        for (kind, path) in [(EntryType::Regular, "a.json"), (EntryType::GNULongName, "././@LongLink")] {
+            for (size, is_read) in [(TABLE_LIMIT - 1, true), (TABLE_LIMIT, true), (TABLE_LIMIT + 1, false)] {
+                let mut header = Header::new_gnu();
+                header.set_path(path).unwrap();
+                header.set_entry_type(kind);
+                header.set_size(size);
+                header.set_cksum();
+                let mut bytes = header.as_bytes().to_vec();
+                bytes.resize(512 + size.next_multiple_of(BLOCK) as usize, 0);
+                bytes.extend(snapshot(&[("b", 1)]));
+                let source = Memory { bytes, reads: RefCell::default() };
+                let walked = futures_executor::block_on(walk(&source, &wanted));
+                assert_eq!(walked.is_ok(), is_read, "{path}, {size}: {walked:?}");
+            }
         }
     }
 
