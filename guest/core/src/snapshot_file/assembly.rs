@@ -117,3 +117,30 @@ impl Body for Assembly<'_> {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::memory::Memory;
+    use futures_executor::block_on;
+
+    /// Each reader is a request; and what is thrown away is paid for.
+    #[test]
+    fn a_small_gap_is_read_through_and_a_large_one_is_not() {
+        let whole: Vec<u8> = (0..4 * GAP).map(|at| (at % 251) as u8).collect();
+        let store = Memory::default();
+        store.store("x", &whole, "made");
+        // Gaps of 10 bytes, of all that is read through, and of one byte more; the last piece lies before the others.
+        let starts = [100, 120, 130 + GAP, 141 + 2 * GAP, 0];
+        let pieces: Vec<_> = starts.iter().map(|start| Piece::Copy { start: *start, end: start + 10 }).collect();
+        let mut assembly = Assembly::new(&store, "x", whole.len() as u64, pieces);
+        let mut came = Vec::new();
+        while let Some(chunk) = block_on(assembly.next()).unwrap() {
+            came.extend(chunk);
+        }
+        let expected = starts.iter().flat_map(|start| whole.iter().skip(*start as usize).take(10));
+        assert!(came.iter().eq(expected));
+        assert_eq!(*store.readers.borrow(), [100, 141 + 2 * GAP, 0]);
+    }
+}

@@ -130,6 +130,7 @@ mod tests {
                 Piece::Copy { start, end } => snapshot.extend_from_slice(&whole[*start as usize..*end as usize]),
             }
             assert_eq!(snapshot.len() as u64 - before, piece.length());
+            assert_ne!(piece.length(), 0);
         }
         Ok(snapshot)
     }
@@ -178,6 +179,7 @@ mod tests {
             (&format!("1/{long}"), "long"),
             (&format!("1/{edge}"), "edge"),
             ("1/replica_state.json", "state"),
+            ("1/wal/empty", ""),
             ("config.json", "whole"),
         ] {
             let mut header = Header::new_gnu();
@@ -186,12 +188,32 @@ mod tests {
             builder.append_data(&mut header, path, content.as_bytes()).unwrap();
         }
         let whole = builder.into_inner().unwrap();
-        let expected = [(long, "long"), (edge, "edge"), ("replica_state.json".to_owned(), "state")]
-            .map(|(path, content)| (path, content.as_bytes().to_vec()));
-        assert_eq!(files(&shard_snapshot(&whole, 1).unwrap()), expected);
+        let snapshot = shard_snapshot(&whole, 1).unwrap();
+        let before = snapshot.windows(9).filter(|bytes| bytes == b"@LongLink").count();
+        assert_eq!(before, 1, "the long one alone is written before its header");
+        let expected =
+            [(long, "long"), (edge, "edge"), ("replica_state.json".to_owned(), "state"), ("wal/empty".to_owned(), "")]
+                .map(|(path, content)| (path, content.as_bytes().to_vec()));
+        assert_eq!(files(&snapshot), expected);
         for absent in [0, 2, 12] {
             let error = shard_snapshot(&whole, absent).unwrap_err().to_string();
             assert!(error.contains(&format!("no data of shard {absent}")), "{error}");
         }
+    }
+
+    /// A size that has no room in a header stands in the extended one before it, which stays behind.
+    #[test]
+    fn a_size_from_an_extended_header_comes_into_the_header() {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("size", b"700".as_slice())]).unwrap();
+        let mut header = Header::new_ustar();
+        header.set_path("1/segments/a").unwrap();
+        header.set_mode(0o644);
+        header.set_size(0);
+        header.set_cksum();
+        let mut whole = builder.into_inner().unwrap();
+        whole.truncate(1024);
+        whole.extend([header.as_bytes().to_vec(), vec![b'x'; 700], vec![0; 324 + 1024]].concat());
+        assert_eq!(files(&shard_snapshot(&whole, 1).unwrap()), [("segments/a".to_owned(), vec![b'x'; 700])]);
     }
 }

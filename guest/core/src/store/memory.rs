@@ -19,6 +19,8 @@ pub(crate) struct Memory {
     pub refused: RefCell<BTreeSet<String>>,
     /// The keys that were read, wholly or in part.
     pub read: RefCell<BTreeSet<String>>,
+    /// Where each reader began.
+    pub readers: RefCell<Vec<u64>>,
     /// The sizes of the parts of each upload that was begun.
     pub uploads: RefCell<Vec<Vec<usize>>>,
     places: Places,
@@ -67,6 +69,7 @@ impl ObjectStore for Memory {
     }
 
     fn reader<'a>(&'a self, key: &'a str, _: u64, start: u64, end: u64) -> Box<dyn ObjectReader + 'a> {
+        self.readers.borrow_mut().push(start);
         Box::new(Whole { store: self, key, start, end })
     }
 
