@@ -255,6 +255,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_record_that_is_not_understood_is_no_record_less() {
+        let read = |version: u32, id: &str| {
+            let store = crate::store::memory::Memory::default();
+            let record = Record { version, ..known(id, "name", &[1]) };
+            store.store("sources/a.json", &serde_json::to_vec(&record).unwrap(), "");
+            futures_executor::block_on(list(&store))
+        };
+        assert_eq!(read(VERSION, "a").unwrap(), [known("a", "name", &[1])]);
+        for (version, id) in [(VERSION + 1, "a"), (VERSION, "b")] {
+            assert_eq!(read(version, id).unwrap_err().code(), Code::ManifestUnusable, "{version}, {id}");
+        }
+    }
+
+    #[test]
     fn one_common_peer_makes_the_source_and_two_sources_none() {
         let records = [known("a", "first", &[1, 2, 3]), known("b", "second", &[7])];
         let id = |peers: &[u64]| {

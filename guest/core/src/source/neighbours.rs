@@ -74,6 +74,7 @@ mod tests {
             record("c", None, NOW),
             record("d", Some("snapshots"), NOW - time::Duration::days(40)),
             record("e", Some("snapshots"), NOW - time::Duration::days(2)),
+            record("f", Some("snapshots"), NOW - REMEMBERED),
         ];
         let turn = |place: usize| Neighbours::of(&all[place], &all, NOW).turn();
         assert_eq!(turn(0), Some(Turn::new(0, 3)));
