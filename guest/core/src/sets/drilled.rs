@@ -139,3 +139,45 @@ pub async fn read_drill(
     let record: Option<DrillRecord> = crate::decode::json(&json).ok();
     Ok(record.filter(|record| record.version <= VERSION && record.is_of(manifest)))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::memory::Memory;
+    use futures_executor::block_on;
+
+    /// A set, and a drill that has only read its snapshots.
+    fn drilled() -> (SetManifest, DrillRecord) {
+        let manifest = SetManifest::example(serde_json::Value::Null, Vec::new());
+        let record = DrillRecord::read_only(&manifest, 3, &RunId::new(time::OffsetDateTime::UNIX_EPOCH, 0));
+        (manifest, record)
+    }
+
+    #[test]
+    fn what_was_not_done_has_no_time() {
+        let (_, mut record) = drilled();
+        assert_eq!((record.restored_at(), record.read_at()), (None, None));
+        record.content.read_at = "2026-03-01T00:00:00Z".to_owned();
+        assert_eq!((record.restored_at(), record.read_at()), (None, Some("2026-03-01T00:00:00Z")));
+        record.restored_at = "2026-03-02T00:00:00Z".to_owned();
+        assert_eq!(record.restored_at(), Some("2026-03-02T00:00:00Z"));
+    }
+
+    /// What is no record, for its size too, says nothing of the set and hides it from nobody.
+    #[test]
+    fn what_is_too_large_for_a_record_is_not_read() {
+        let (manifest, record) = drilled();
+        let key = "backup_manifests/docs/s.drill";
+        for (bytes, read) in [(LIMIT - 1, true), (LIMIT, true), (LIMIT + 1, false)] {
+            let store = Memory::default();
+            let mut json = serde_json::to_vec(&record).unwrap();
+            json.resize(bytes, b' ');
+            store.store(key, &json, "");
+            let id = SetId::from_text("s");
+            let set = Found { id, key: String::new(), bytes: 0, drill: Some((key.to_owned(), bytes as u64)) };
+            let found = block_on(read_drill(&store, &set, &manifest)).unwrap();
+            assert_eq!(found, read.then(|| record.clone()), "{bytes}");
+        }
+    }
+}

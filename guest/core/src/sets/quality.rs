@@ -370,6 +370,7 @@ mod tests {
         assert!(is_unknown(&judge(&store, &manifest, Depth::Identity).unwrap_err()));
         store.objects.borrow_mut().remove(&key(1));
         assert!(!is_unknown(&judge(&store, &manifest, Depth::Identity).unwrap_err()), "the other one is gone");
+        assert_eq!(code(&store, &manifest, Depth::Identity), Code::SnapshotMissing);
     }
 
     #[test]

@@ -228,6 +228,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_says_why_and_what_is_damaged_how() {
+        let texts = [
+            "2026-01-01T00-00-00Z-a damaged pinned",
+            "2026-01-02T00-00-00Z-a damaged",
+            "2026-01-03T00-00-00Z-a",
+            "2026-01-04T00-00-00Z-a",
+        ];
+        let reasons: Vec<String> =
+            judge(&texts.map(set), &ONE, NOW).into_iter().map(|verdict| verdict.reason).collect();
+        assert_eq!(reasons, ["pinned", "damaged: x", "no rule keeps it", "last 1, the newest good set"]);
+    }
+
+    #[test]
     fn pinned_undated_and_young_ones_stay() {
         let sets = [
             "2020-01-01T00-00-00Z-a pinned",
