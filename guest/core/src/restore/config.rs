@@ -426,6 +426,9 @@ mod tests {
         let is = json!({"metadata": {"b": 2, "z": 3}});
         let set = changes(&differences(&was, &is, false));
         assert_eq!(set, json!({"metadata": {"b": 1, "c": {"d": null}, "z": null}}));
+        // What is as it was is not set again, and what took the place of a null stays: a null would remove it.
+        let is = json!({"metadata": {"a": 5, "b": 2, "c": {"d": null}}});
+        assert_eq!(changes(&differences(&was, &is, false)), json!({"metadata": {"b": 1}}));
     }
 
     #[test]

@@ -193,6 +193,7 @@ fn indexes(told: &Value) -> BTreeMap<String, Value> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::manifest::Points;
     use crate::sets::SetShard;
 
     fn set(layout: &[&[u64]], config: Value) -> SetSelection {
@@ -261,6 +262,16 @@ mod tests {
         }
         let as_backed_up = SetSelection { free: false, ..selection }.plan(&cluster(&[1, 2, 3])).unwrap();
         assert_eq!(as_backed_up.adopting(&there, &peers), None);
+    }
+
+    /// That a shard has no points looks the same before its snapshot is recovered.
+    #[test]
+    fn a_count_of_none_does_not_tell_that_it_was_brought() {
+        for (points, counted) in [(Some(1), true), (Some(0), false), (None, false)] {
+            let mut selection = set(&[&[1]], config(1));
+            selection.manifest.shards[0].points = Points { before: points, after: points };
+            assert_eq!(selection.plan(&cluster(&[1])).unwrap().recoveries[0].is_counted(), counted, "{points:?}");
+        }
     }
 
     #[test]
