@@ -11,7 +11,7 @@ use qdrant_backup_tests::site::Site;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{failed, fault, filled};
+use crate::{failed, fault, filled, said_and_not_done};
 
 fn refused() -> Wrong {
     Wrong::Status(400, json!({"status": {"error": "Wrong input: no"}}).to_string())
@@ -133,6 +133,30 @@ async fn a_configuration_is_accepted_where_it_is_refused() {
         let run = site.run_in(folder.path(), &["recover_snap_shards"], &settings).await.expect(code);
         let differs = "its configuration differs from the backup's: `quantization_config`";
         assert_eq!(run.stderr.contains(differs), code == 0, "{}", run.stderr);
+    }
+}
+
+/// What is set last is compared last, when the points were verified already.
+#[tokio::test(start_paused = true)]
+async fn what_is_accepted_in_the_end_is_not_called_verified() {
+    let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({"strict_mode_config": {"enabled": true, "max_query_limit": 500}})).await;
+    client.fill("docs", 0, 40).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let accept = ("QDRANT_RESTORE_ACCEPT_CONFIG", "true");
+    for (more, code) in [(&[accept][..], 0), (&[accept, ("QDRANT_REQUIRE_VERIFIED", "true")], 3), (&[], 3)] {
+        client.wipe().await;
+        // That it is set, and that it is set once more.
+        site.s3.faults().add(Chosen::Qdrant, fault(Method::PATCH, "/collections/docs?", 2, said_and_not_done()));
+        let differs = "its configuration differs from the backup's: `strict_mode_config`";
+        let run = site.run_with(&["recover_snap_shards"], more).await.expect(code).says(&[differs]);
+        assert_eq!(run.stderr.contains("restored and not verified"), code == 0, "{}", run.stderr);
+        assert!(!run.stderr.contains("verified on every replica"), "{}", run.stderr);
+        // The next run ends it.
+        if code != 0 {
+            site.run(&["recover_snap_shards"]).await.expect(0).says(&["verified on every replica"]);
+        }
     }
 }
 

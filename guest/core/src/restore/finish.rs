@@ -8,7 +8,7 @@ use super::config::{self, When};
 use super::job::Job;
 use super::plan::Role;
 use super::record::State;
-use super::verify::{Compared, Level, Verified};
+use super::verify::{Compared, Level, Verified, lowered};
 use crate::error::{Code, Error};
 use crate::marker;
 use crate::timestamp;
@@ -27,18 +27,16 @@ pub(super) struct Finished {
 /// Ends the restore of a collection that was verified.
 ///
 /// # Errors
-/// Qdrant refuses a step: the next run goes on.
+/// Qdrant refuses a step, or it can't be called verified and has to be: the next run goes on.
 pub(super) async fn finish(job: &Job<'_>, verified: Verified) -> Result<Finished, Error> {
-    let (mut progress, points, mut level, compared) = verified.into_parts();
+    let (mut progress, points, level, compared) = verified.into_parts();
     let client = job.client()?;
     let collection = &job.plan.collection;
     if let Some(settings) = &job.plan.finish {
         client.update_collection(collection, settings).await?;
     }
     let (more, info) = config::restore(job, When::Finished).await?;
-    if let Level::Restored(notes) = &mut level {
-        notes.extend(more.into_iter().filter(|note| !progress.notes.contains(note)));
-    }
+    let level = lowered(job, level, more)?;
     put_back(job, &progress.record.aliases).await?;
     progress.record.created_at = info.created_at();
     progress.record.ended_at = Some(timestamp::RFC3339.write(job.context.ports.clock.now()));

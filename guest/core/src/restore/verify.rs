@@ -88,14 +88,21 @@ pub(super) async fn verify(job: &Job<'_>, equalised: Equalised) -> Result<Verifi
     let (points, mut level, mut compared) = check(job, &counts, &origins, progress.deferred, &info).await?;
     let mut notes = Vec::new();
     compared.content = content::compare(job, &counts, progress.deferred, &mut notes).await?;
-    if !notes.is_empty() {
-        also(&mut level, notes);
-    }
     if compared.content == Content::None {
         compared.read_back = sample(job, points, &mut level).await?;
     }
-    if !progress.notes.is_empty() {
-        also(&mut level, progress.notes.clone());
+    notes.extend(progress.notes.iter().cloned());
+    level = lowered(job, level, notes)?;
+    Ok(Verified { progress, points, level, compared })
+}
+
+/// The level where `more` is off, or could not be compared.
+///
+/// # Errors
+/// It can't be called verified, and a person asks for verified collections only.
+pub(super) fn lowered(job: &Job<'_>, mut level: Level, more: Vec<String>) -> Result<Level, Error> {
+    for note in more {
+        also(&mut level, note);
     }
     match &level {
         Level::Restored(notes) if job.context.settings.require_verified => {
@@ -103,7 +110,7 @@ pub(super) async fn verify(job: &Job<'_>, equalised: Equalised) -> Result<Verifi
             Err(Error::new(Code::VerificationFailed, "", cause)
                 .advice("look at it; without QDRANT_REQUIRE_VERIFIED the next run ends the restore"))
         }
-        _ => Ok(Verified { progress, points, level, compared }),
+        _ => Ok(level),
     }
 }
 
@@ -125,10 +132,12 @@ fn failed(cause: String) -> Error {
     Error::new(Code::VerificationFailed, "", cause)
 }
 
-fn also(level: &mut Level, more: Vec<String>) {
+/// Takes note of what is off, or could not be compared, once.
+fn also(level: &mut Level, note: String) {
     match level {
-        Level::Restored(notes) => notes.extend(more),
-        Level::Verified => *level = Level::Restored(more),
+        Level::Restored(notes) if notes.contains(&note) => {}
+        Level::Restored(notes) => notes.push(note),
+        Level::Verified => *level = Level::Restored(vec![note]),
     }
 }
 
@@ -256,7 +265,7 @@ async fn sample(job: &Job<'_>, total: u64, level: &mut Level) -> Result<u64, Err
             }
             Ok(_) => left -= batch,
             Err(error) if error.status() == Some(400) => {
-                also(level, vec![format!("no points could be read back: {error}")]);
+                also(level, format!("no points could be read back: {error}"));
                 break;
             }
             Err(error) => return Err(Error::from(error).of("its points can't be read back")),
