@@ -6,6 +6,7 @@
 //! called verified that was not compared with what the backup says. Each stage is a file, takes what only the one before
 //! can give, and is entered once (`run`). What a restore is known by to later runs is written in one place (`record`).
 
+mod aliases;
 mod backup;
 mod beside;
 mod candidates;
@@ -43,6 +44,7 @@ mod whose;
 use crate::creation::{body, shard_keys};
 pub use crate::generations::Described;
 
+pub use aliases::Aliases;
 pub use backup::Backup;
 pub(crate) use candidates::{Wanted, no_set, wanted};
 pub(crate) use cluster_state::restore_cluster_state;

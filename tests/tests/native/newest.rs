@@ -5,8 +5,10 @@ use std::time::Duration;
 use http::Method;
 use qdrant_backup_tests::clock;
 use qdrant_backup_tests::faults::{Chosen, Wrong};
+use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::{fault, filled, manifests};
 
@@ -191,4 +193,34 @@ async fn one_kind_alone_is_enough_and_none_is_a_failure() {
     }
     let site = filled(1).await;
     site.run(&["restore"]).await.expect(1).says(&["the bucket holds no sets"]);
+}
+
+/// An alias that was moved to another collection between their backups: of the older one its manifest is not true any more.
+#[tokio::test(start_paused = true)]
+async fn an_alias_of_two_backups_leads_where_the_newest_says() {
+    for (first, then, restores) in [
+        ("create_snap", "create_snap", &["recover_snap", "restore"][..]),
+        ("create_snap_shards", "create_snap_shards", &["recover_snap_shards", "restore"]),
+        ("create_snap", "create_snap_shards", &["restore"]),
+        ("create_snap_shards", "create_snap", &["restore"]),
+    ] {
+        for [before, now] in [["a", "b"], ["b", "a"]] {
+            let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+            let client = site.source.client();
+            for name in [before, now] {
+                client.create(name, json!({})).await;
+            }
+            client.alias("live", before).await;
+            site.run(&[first]).await.expect(0);
+            client.alias("live", now).await;
+            clock::another_second().await;
+            site.run_with(&[then], &[("QDRANT_COLLECTIONS", now)]).await.expect(0);
+            for restore in restores {
+                client.wipe().await;
+                let folder = TempDir::new().unwrap();
+                site.run_in(folder.path(), &[restore], &[("BACKUP_COLLECTION_ALIASES_ON_S3", "false")]).await.expect(0);
+                assert_eq!(client.aliases().await, [("live".to_owned(), now.to_owned())].into(), "{then}, {restore}");
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::save;
 use crate::context::Context;
 use crate::qdrant::Cluster;
 use crate::report::Item;
-use crate::restore::{Backup, Restored, Whose, all_sources};
+use crate::restore::{Aliases, Backup, Restored, Whose, all_sources};
 use crate::state_files;
 
 /// Restores the aliases of what was just restored into `cluster`: as saved in the bucket or the work directory, else
@@ -20,7 +20,7 @@ pub(crate) async fn restore_some(
     selected: &BTreeSet<String>,
     restored: Restored,
 ) {
-    let Some(mut saved) = find(context, cluster, whose, restored.aliases).await else { return };
+    let Some(mut saved) = find(context, cluster, whose, restored.aliases.of(selected)).await else { return };
     saved.retain(|alias, collection| {
         let meant = selected.contains(collection);
         if !meant {
@@ -127,38 +127,33 @@ async fn in_bucket(
     }
 }
 
-/// The aliases that a backup's manifest names.
-fn in_manifest(backup: &Backup) -> impl Iterator<Item = state_files::Alias> + '_ {
-    let collection = backup.collection();
-    backup.aliases().iter().map(|alias| state_files::Alias { collection: collection.to_owned(), alias: alias.clone() })
-}
-
-/// Restores the aliases in the manifests of what was just restored into `cluster`. Those of a collection that was
-/// restored under another name are moved to it only if that is asked for. Returns which were moved: the collection that
-/// each led to before.
+/// Restores the aliases in the manifests of what was just restored into `cluster`, each where `aliases` says that it leads.
+/// Those of a collection that was restored under another name are moved to it only if that is asked for. Returns which
+/// were moved: the collection that each led to before.
 pub(crate) async fn restore_of_sets(
     context: &Context,
     cluster: &Cluster,
     backups: &[Rc<Backup>],
+    aliases: &Aliases,
     failed: &BTreeSet<String>,
 ) -> BTreeMap<String, String> {
     let mut wanted = BTreeMap::new();
     let mut replaces = BTreeMap::new();
     for backup in backups {
-        let was = backup.was();
-        let beside = was != backup.collection();
+        let (collection, was) = (backup.collection(), backup.was());
+        let beside = was != collection;
         if beside {
-            replaces.insert(backup.collection().to_owned(), was.to_owned());
+            replaces.insert(collection.to_owned(), was.to_owned());
         }
-        for line in in_manifest(backup) {
+        for alias in backup.aliases().iter().filter(|alias| aliases.leads_to(alias) == Some(collection)) {
             if !beside || context.settings.switch_aliases {
-                wanted.insert(line.alias, line.collection);
+                wanted.insert(alias.clone(), collection.to_owned());
                 continue;
             }
             let why =
                 format!("left on `{was}`, as the restore was beside it; QDRANT_RESTORE_SWITCH_ALIASES=true moves it");
-            let item = Item::skipped("alias", why).host(&cluster.host).collection(line.collection);
-            context.reporter.report(item.name(line.alias));
+            let item = Item::skipped("alias", why).host(&cluster.host).collection(collection);
+            context.reporter.report(item.name(alias.as_str()));
         }
     }
     let switched = switch(context, cluster, wanted, failed, &replaces).await;

@@ -1,5 +1,7 @@
 //! What a collection is restored from: snapshots of whole collections, or a set.
 
+use time::OffsetDateTime;
+
 use super::plan::{Plan, Target};
 use super::selection::Selection;
 use super::set::SetSelection;
@@ -28,6 +30,14 @@ impl Backup {
         match self {
             Self::Snapshots(selection) => &selection.collection,
             Self::Set(selection) => &selection.manifest.collection,
+        }
+    }
+
+    /// When it was begun, where that is known.
+    pub fn started(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Snapshots(selection) => selection.snapshots.iter().map(|one| one.snapshot.started).min(),
+            Self::Set(selection) => selection.manifest.id().started(),
         }
     }
 

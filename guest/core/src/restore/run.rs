@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::aliases::Aliases;
 use super::backup::Backup;
 use super::decide::{Asked, Decision, Start, decide, occupies};
 use super::finish::{Finished, finish};
@@ -40,8 +41,8 @@ pub struct Restored {
     pub created: BTreeSet<String>,
     /// What was restored, and what was compared.
     pub ended: BTreeMap<String, Evidence>,
-    /// Alias to collection, as the manifests of what was restored have them.
-    pub aliases: BTreeMap<String, String>,
+    /// Those that the manifests of what was restored name.
+    pub aliases: Aliases,
 }
 
 /// What a restored collection was compared with.
@@ -72,13 +73,13 @@ pub async fn restore<'a>(
             Ok(backup) => {
                 context.begun(&cluster.host, backup.collection(), total);
                 let one = restore_one((context, bucket, cluster), common, restore, &backup).await;
-                (backup.collection().to_owned(), backup.aliases().to_vec(), one)
+                (backup.collection().to_owned(), Some(backup), one)
             }
-            Err(item) => (collection, Vec::new(), One { items: vec![item], created: false, ended: None }),
+            Err(item) => (collection, None, One { items: vec![item], created: false, ended: None }),
         }
     });
     let limit = concurrent::restores_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
-    concurrent::at_most(limit, work, |(collection, aliases, One { items: done, created, ended: evidence })| {
+    concurrent::at_most(limit, work, |(collection, backup, One { items: done, created, ended: evidence })| {
         ended += 1;
         restored.ended.extend(evidence.map(|evidence| (collection.clone(), evidence)));
         if created {
@@ -88,13 +89,7 @@ pub async fn restore<'a>(
             restored.failed.insert(collection.clone());
         }
         context.reporter.progress(&cluster.host, ended, total, &collection, done);
-        for alias in aliases {
-            // Of two that name an alias the last by name has it, in whichever order they end.
-            let to = restored.aliases.entry(alias).or_insert_with(|| collection.clone());
-            if *to < collection {
-                to.clone_from(&collection);
-            }
-        }
+        backup.iter().for_each(|backup| restored.aliases.note(backup));
     })
     .await;
     restored

@@ -55,8 +55,9 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
     let backups: Vec<Rc<Backup>> = selections.into_values().collect();
     let looked = if context.settings.drop_old { Some(restore::look(cluster, &backups).await?) } else { None };
     let mut choices = backups.iter().map(|backup| (backup.collection().to_owned(), restore::given(backup)));
-    failed.extend(restore::restore(context, bucket, cluster, backups.len(), &mut || choices.next()).await.failed);
-    let moved = aliases::restore_of_sets(context, cluster, &backups, &failed).await;
+    let restored = restore::restore(context, bucket, cluster, backups.len(), &mut || choices.next()).await;
+    failed.extend(restored.failed);
+    let moved = aliases::restore_of_sets(context, cluster, &backups, &restored.aliases, &failed).await;
     if let Some(looked) = looked {
         for backup in backups.iter().filter(|backup| !failed.contains(backup.collection())) {
             context

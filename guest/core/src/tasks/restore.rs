@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use async_lock::Semaphore;
-use time::OffsetDateTime;
 
 use super::recover_snapshots::{self, ByCollection};
 use super::{recover_sets, targets};
@@ -76,15 +75,14 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
         });
         (name, choice)
     });
-    let mut restored = restore::restore(context, bucket, cluster, all.len(), &mut || choices.next()).await;
+    let restored = restore::restore(context, bucket, cluster, all.len(), &mut || choices.next()).await;
     let (of_sets, of_snapshots): (Vec<_>, Vec<_>) =
         chosen.take().into_iter().partition(|backup| matches!(**backup, Backup::Set(_)));
     if !of_sets.is_empty() {
-        aliases::restore_of_sets(context, cluster, &of_sets, &restored.failed).await;
+        aliases::restore_of_sets(context, cluster, &of_sets, &restored.aliases, &restored.failed).await;
     }
     if !of_snapshots.is_empty() {
         let names: BTreeSet<String> = of_snapshots.iter().map(|backup| backup.collection().to_owned()).collect();
-        restored.aliases.retain(|_, collection| names.contains(collection));
         aliases::restore_some(context, cluster, Some(whose), &names, restored).await;
     }
     restore::restore_cluster_state(context, bucket, cluster, whose.source.as_ref(), &KINDS).await;
@@ -94,7 +92,6 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
 /// A backup of one kind that is good.
 struct Good {
     backup: Rc<Backup>,
-    started: Option<OffsetDateTime>,
     /// What it is, for people.
     name: String,
 }
@@ -110,21 +107,16 @@ async fn choose(
     let set = match sets.filter(|wanted| !wanted.sets.is_empty()) {
         None => Ok(None),
         Some(wanted) => recover_sets::choose(context, bucket, whose, collection, wanted).await.map(|selection| {
-            let manifest = &selection.manifest;
-            let (started, name) = (manifest.id().started(), format!("the set {}", manifest.backup_set_id));
-            Some(Good { backup: Rc::new(Backup::Set(selection)), started, name })
+            let name = format!("the set {}", selection.manifest.backup_set_id);
+            Some(Good { backup: Rc::new(Backup::Set(selection)), name })
         }),
     };
     let generation = match snapshots {
         Some(Ok(snapshots)) if !snapshots.is_empty() => {
             let snapshots = Ok(snapshots.clone());
             recover_snapshots::choose(context, bucket, collection, &snapshots).await.map(|backup| {
-                let started = match &*backup {
-                    Backup::Snapshots(selection) => selection.snapshots.iter().map(|one| one.snapshot.started).min(),
-                    Backup::Set(_) => None,
-                };
-                let at = started.map(|at| timestamp::RFC3339.write(at)).unwrap_or_default();
-                Some(Good { backup, started, name: format!("the snapshots of the whole collection of {at}") })
+                let at = backup.started().map(|at| timestamp::RFC3339.write(at)).unwrap_or_default();
+                Some(Good { backup, name: format!("the snapshots of the whole collection of {at}") })
             })
         }
         _ => Ok(None),
@@ -132,7 +124,8 @@ async fn choose(
     let unknown = |item: &Item| item.code().is_some_and(|code| Error::new(code, "", "").is_unknown());
     let chosen = match (set, generation) {
         (Ok(Some(set)), Ok(Some(generation))) => {
-            let (newer, older) = if generation.started > set.started { (generation, set) } else { (set, generation) };
+            let is_newer = generation.backup.started() > set.backup.started();
+            let (newer, older) = if is_newer { (generation, set) } else { (set, generation) };
             context.log.info(None, &format!("`{collection}`: {} is newer than {}", newer.name, older.name));
             newer
         }
