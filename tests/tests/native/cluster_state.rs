@@ -67,6 +67,30 @@ async fn quotas_and_metadata_are_told_and_set_on_wish() {
     }
 }
 
+/// That of the moment which is restored. Snapshots of whole collections are chosen by their own names, which no run has.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_state_is_that_of_the_chosen_moment() {
+    for ((backup, restore), percent) in BACKUPS.into_iter().zip([90, 80]) {
+        let site = site().await;
+        site.run(&[backup]).await.expect(0);
+        tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+        let client = site.source.client();
+        put(&client, "/quotas", json!({"enabled": true, "max_disk_usage_percent": 90})).await;
+        // Once more they are told as they were.
+        get(&client, "/quotas").await;
+        site.run(&[backup]).await.expect(0);
+        let newest = site.s3.keys("runs/").pop().unwrap();
+        let newest: Value = serde_json::from_slice(&site.s3.get(&newest).unwrap()).unwrap();
+        let before = ("QDRANT_RESTORE_BEFORE", newest["started_at"].as_str().unwrap());
+        let target = site.more(version("1.19.0")).await;
+        let host = target.hosts()[0].clone();
+        let settings = [("QDRANT_RESTORE_HOSTS", host.as_str()), before, APPLY];
+        site.run_with(&[restore], &settings).await.expect(0);
+        let now = get(&target.client(), "/quotas").await["config"]["max_disk_usage_percent"].clone();
+        assert_eq!(now, percent, "{restore}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cluster_state_that_cannot_be_asked_or_set_is_told() {
     let site = site().await;

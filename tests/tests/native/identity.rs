@@ -133,6 +133,25 @@ async fn backups_without_a_source_s_id_are_told_apart_by_peers() {
     assert_eq!(run.stderr.matches("`peers ").count() % 2, 0, "two sources, and not one for each peer:\n{}", run.stderr);
 }
 
+/// Each by its own record.
+#[tokio::test(start_paused = true)]
+async fn a_source_was_seen_when_its_own_record_says() {
+    let two = Two::clusters().await;
+    two.fill().await;
+    two.run_first(&["create_snap_shards"], &[("QDRANT_SOURCE_NAME", "first")]).await.expect(0);
+    tokio::time::sleep(std::time::Duration::from_secs(2 * 86_400)).await;
+    two.run_second(&["create_snap_shards"], &[("QDRANT_SOURCE_NAME", "second")]).await.expect(0);
+    let json = two.site.run(&["list_sources", "--output", "json"]).await.expect(0).stdout;
+    let listed: Vec<Value> = serde_json::from_str(&json).unwrap();
+    let seen = |source: &Value| source["seen_at"].as_str().unwrap().to_owned();
+    for source in &listed {
+        let key = format!("sources/{}.json", source["source_id"].as_str().unwrap());
+        let record: Value = serde_json::from_slice(&two.site.s3.get(&key).unwrap()).unwrap();
+        assert_eq!(record["seen_at"], source["seen_at"], "{json}");
+    }
+    assert!(listed.len() == 2 && seen(&listed[0]) != seen(&listed[1]), "{json}");
+}
+
 /// In two namespaces, both may be called http://qdrant:6333; here the names differ, and nothing goes by them.
 #[tokio::test(start_paused = true)]
 async fn two_servers_are_backed_up_at_the_same_time() {
@@ -221,7 +240,11 @@ async fn a_moment_before_a_collection_was_there_is_no_failure() {
     assert_eq!(client.collections().await, BTreeSet::from(["docs".to_owned()]));
     client.wipe().await;
     let named = [of_run[0], ("QDRANT_COLLECTIONS", "later,docs")];
-    site.run_with(&["recover_snap_shards"], &named).await.expect(3).says(&["`later`", "no set of it begins with"]);
+    let run = site.run_with(&["recover_snap_shards"], &named).await.expect(3);
+    let run = run.says(&["`later`", "no set of it begins with"]);
+    assert!(!run.stderr.contains("in the backups of"), "there are no others: {}", run.stderr);
+    let run = site.run(&["recover_snap"]).await.expect(1);
+    assert!(!run.stderr.contains("other sources"), "there are no others: {}", run.stderr);
 }
 
 /// Nor where no run has said what there was: its sets lie outside of what is chosen.

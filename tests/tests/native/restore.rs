@@ -59,10 +59,12 @@ async fn a_reader_gets_what_the_replicas_hold() {
     let mut site = wiped(1).await;
     let peers = site.source.stand_in().peers().len();
     assert!(peers > 1);
+    // Of one site: which peer is asked about a collection goes by their ids.
     for peer in 0..peers {
-        let site = wiped(1).await;
         site.s3.faults().add(Chosen::Peer(peer), fault(Method::POST, "/docs/points/count", 99, fewer()));
         failed(site.run(&["recover_snap_shards"]).await).says(&["counts 39 points and the replicas hold 40"]);
+        site.s3.heal();
+        site.source.client().wipe().await;
     }
 }
 
