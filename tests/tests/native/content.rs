@@ -137,7 +137,7 @@ async fn a_restore_is_held_against_what_a_drill_has_read() {
 #[tokio::test(start_paused = true)]
 async fn content_that_cannot_be_read_is_not_called_verified() {
     // The keys may not, and no page is small enough.
-    for (status, says) in [(403, "Forbidden: no"), (400, "Limit exceeded")] {
+    for (status, says, asked) in [(403, "Forbidden: no", 2), (400, "Limit exceeded", 4)] {
         let (site, _) = backed_up(300).await;
         let body = json!({"status": {"error": says}, "time": 0.1}).to_string().into_bytes();
         let refused = Canned { status, retry_after: None, content_type: "application/json", body };
@@ -145,6 +145,10 @@ async fn content_that_cannot_be_read_is_not_called_verified() {
         site.s3.faults().add(Chosen::Qdrant, refused);
         let run = site.run_with(&["recover_snap_shards"], &FULL).await.expect(0);
         run.says(&["restored and not verified: its content can't be compared", says]);
+        let scrolls = site.s3.faults().requests();
+        let scrolls = scrolls.iter().filter(|request| request.uri.path().ends_with("/shards/1/points/scroll")).count();
+        // By each replica: of two points, and where it is the size that may be refused, of one. There is no smaller page.
+        assert_eq!(scrolls, asked, "{status}");
     }
 }
 

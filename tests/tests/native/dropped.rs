@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use qdrant_backup_tests::faults::Wrong;
+use qdrant_backup_tests::faults::{Chosen, Wrong};
 use qdrant_backup_tests::qdrant::Options;
 use qdrant_backup_tests::site::Site;
 use serde_json::json;
@@ -43,6 +43,21 @@ async fn days(site: &Site, days: usize, settings: &[(&str, &str)]) {
 
 fn sets(site: &Site, collection: &str) -> usize {
     site.s3.keys(&format!("backup_manifests/{collection}/")).len()
+}
+
+/// It is there, and its backup failed: until one succeeds, all its sets stay.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_backed_up_is_not_pruned() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    for collection in ["docs", "old"] {
+        site.source.client().create(collection, json!({})).await;
+    }
+    days(&site, 2, &[KEEP_ALL]).await;
+    let full = Wrong::Status(500, r#"{"status":{"error":"no space left on device"}}"#.to_owned());
+    let full = fault(Method::POST, "/docs/shards/*/snapshots", 99, full);
+    site.s3.faults().add(Chosen::Qdrant, full);
+    site.run_with(&SETS, &[KEEP_ONE, THREE_DAYS]).await.expect(3);
+    assert_eq!((sets(&site, "docs"), sets(&site, "old")), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

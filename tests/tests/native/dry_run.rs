@@ -128,6 +128,21 @@ async fn a_dry_run_says_what_would_be_done() {
     assert!(site.source.client().collections().await.contains("qdrant-backup-drill-old"));
 }
 
+/// Where Qdrant chooses the peers of a shard, each snapshot is named once; else with every peer that gets it.
+#[tokio::test(start_paused = true)]
+async fn a_plan_names_the_peers_where_they_are_known() {
+    let site = filled(2).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    site.source.client().wipe().await;
+    for (placement, peer, lines) in [("auto", "each of its peers", 2), ("as-backed-up", "peer ", 4)] {
+        let settings = [DRY, ("QDRANT_RESTORE_PLACEMENT", placement)];
+        let plan = site.run_with(&["recover_snap_shards"], &settings).await.expect(0).stdout;
+        let recoveries: Vec<&str> = plan.lines().filter(|line| line.starts_with("recover\t")).collect();
+        assert_eq!(recoveries.len(), lines, "{placement}: {plan}");
+        assert!(recoveries.iter().all(|line| line.starts_with(&format!("recover\tdocs\t{peer}"))), "{plan}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_plan_to_replace_says_whether_beside_or_not() {
     let site = site().await;

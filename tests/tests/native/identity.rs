@@ -133,6 +133,24 @@ async fn backups_without_a_source_s_id_are_told_apart_by_peers() {
     assert_eq!(run.stderr.matches("`peers ").count() % 2, 0, "two sources, and not one for each peer:\n{}", run.stderr);
 }
 
+/// Of one there are snapshots of whole collections, of the other sets alone, and nobody has written down which there are.
+#[tokio::test(start_paused = true)]
+async fn a_source_with_backups_of_the_other_kind_is_one_too() {
+    for [first, second] in [["create_snap", "create_snap_shards"], ["create_snap_shards", "create_snap"]] {
+        let two = Two::clusters().await;
+        two.fill().await;
+        two.run_first(&[first], &[("QDRANT_SOURCE_NAME", "first")]).await.expect(0);
+        two.run_second(&[second], &[("QDRANT_SOURCE_NAME", "second")]).await.expect(0);
+        two.site.s3.keys("sources/").iter().for_each(|key| two.site.s3.delete(key));
+        let stranger = two.site.more(Options { peers: 1, clustered: false, ..Options::default() }).await;
+        for task in ["recover_snap", "recover_snap_shards"] {
+            let run = two.run_at(&stranger.hosts()[0], &[task], &[]).await.expect(1);
+            run.says(&["the target is not one of the sources", "QDRANT_RESTORE_SOURCE"]);
+        }
+        assert!(stranger.client().collections().await.is_empty());
+    }
+}
+
 /// Each by its own record.
 #[tokio::test(start_paused = true)]
 async fn a_source_was_seen_when_its_own_record_says() {
