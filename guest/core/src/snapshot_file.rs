@@ -117,3 +117,40 @@ pub async fn sha256(
 fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::memory::Memory;
+
+    /// A tar that is whole, and lacks a part of a shard: what Qdrant writes last, or something else altogether.
+    #[test]
+    fn a_snapshot_that_lacks_a_part_of_a_shard_is_none() {
+        let parts = [
+            ("segments/a.tar", "data"),
+            ("wal/open-1", "log"),
+            ("shard_config.json", "{}"),
+            ("replica_state.json", r#"{"is_local": true, "this_peer_id": 7, "peers": {"7": "Active"}}"#),
+        ];
+        for missing in parts.iter().map(|(path, _)| Some(*path)).chain([None]) {
+            let mut builder = tar::Builder::new(Vec::new());
+            for (path, content) in parts.iter().filter(|(path, _)| Some(*path) != missing) {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(content.len() as u64);
+                header.set_mode(0o644);
+                builder.append_data(&mut header, path, content.as_bytes()).unwrap();
+            }
+            let (store, bytes) = (Memory::default(), builder.into_inner().unwrap());
+            store.store("x", &bytes, "made");
+            let peer = futures_executor::block_on(check_shard(&store, "x", bytes.len() as u64));
+            match missing.and_then(|path| path.split('/').next()) {
+                None => assert_eq!(peer.unwrap(), 7),
+                Some(part) => {
+                    let error = peer.unwrap_err().to_string();
+                    assert!(error.contains(&format!("it has no `{part}` and is not a snapshot of a shard")), "{error}");
+                }
+            }
+        }
+    }
+}
