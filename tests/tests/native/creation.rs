@@ -160,6 +160,25 @@ async fn what_is_accepted_in_the_end_is_not_called_verified() {
     }
 }
 
+/// Nothing is as it has to be before its last setting is.
+#[tokio::test(start_paused = true)]
+async fn a_replacement_stays_until_all_is_set() {
+    let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({"strict_mode_config": {"enabled": true, "max_query_limit": 500}})).await;
+    client.fill("docs", 0, 40).await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PATCH, "/collections/docs?", 2, said_and_not_done()));
+    let settings = [("QDRANT_RESTORE_FORCE", "true"), ("QDRANT_RESTORE_BESIDE", "true")];
+    let run = site.run_with(&["recover_snap_shards"], &settings).await.expect(3);
+    let there: Vec<String> = client.collections().await.into_iter().filter(|name| name != "docs").collect();
+    let [replacement] = &there[..] else { panic!("{there:?}: {}", run.stderr) };
+    assert_eq!(client.content(replacement).await.points.len(), 40);
+    run.says(&[&format!("a verified replacement stays as `{replacement}` until")]);
+    site.run(&["recover_snap_shards"]).await.expect(0).says(&["verified on every replica"]);
+    assert_eq!(client.collections().await.into_iter().collect::<Vec<_>>(), ["docs"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_leads_elsewhere_by_now_is_left() {
     let site = filled(1).await;

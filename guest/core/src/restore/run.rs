@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::aliases::Aliases;
 use super::backup::Backup;
 use super::decide::{Asked, Decision, Start, decide, occupies};
-use super::finish::{Finished, finish};
+use super::finish::{Configured, Finished, configure, finish};
 use super::inspect::{Found, inspect};
 use super::job::{Common, Job};
 use super::plan::Target;
@@ -222,11 +222,7 @@ async fn decided(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
             .log
             .info(None, &format!("`{}`: its replacement was restored beside it and verified", job.plan.collection));
     }
-    let finished = carry_out(job, found, start, is_beside, items).await.map_err(|error| {
-        let name = beside::name(&job.plan.collection);
-        let stays = format!("a verified replacement stays as `{name}` until another run of the restore has ended");
-        if is_beside { error.advice(stays) } else { error }
-    })?;
+    let finished = carry_out(job, found, start, is_beside, items).await?;
     if let Level::Restored(notes) = &finished.level {
         job.warn(&format!("restored and not verified: {}", notes.join("; ")));
     }
@@ -244,16 +240,34 @@ async fn carry_out(
     is_beside: bool,
     items: &mut Vec<Item>,
 ) -> Result<Finished, Error> {
-    let verified = stages::restore(job, found, start, is_beside, items).await?;
-    if verified.is_beside() {
-        if let Level::Restored(notes) = verified.level() {
-            let cause = format!("it was restored, and unlike its replacement not verified: {}", notes.join("; "));
-            return Err(Error::new(Code::VerificationFailed, "", cause));
-        }
-        // Before the record says that the restore has ended: nobody would look for it then.
+    let configured = configured(job, found, start, is_beside, items).await.map_err(|error| {
+        let name = beside::name(&job.plan.collection);
+        let stays = format!("a verified replacement stays as `{name}` until another run of the restore has ended");
+        if is_beside { error.advice(stays) } else { error }
+    })?;
+    // Before the record says that the restore has ended: nobody would look for it then.
+    if configured.is_beside() {
         beside::drop_it(job, is_beside).await;
     }
-    finish(job, verified).await
+    finish(job, configured).await
+}
+
+/// Up to the last step that may show that the collection is not as it has to be.
+async fn configured(
+    job: &Job<'_>,
+    found: Found,
+    start: Start,
+    is_beside: bool,
+    items: &mut Vec<Item>,
+) -> Result<Configured, Error> {
+    let verified = stages::restore(job, found, start, is_beside, items).await?;
+    match verified.level() {
+        Level::Restored(notes) if verified.is_beside() => {
+            let cause = format!("it was restored, and unlike its replacement not verified: {}", notes.join("; "));
+            Err(Error::new(Code::VerificationFailed, "", cause))
+        }
+        _ => configure(job, verified).await,
+    }
 }
 
 /// A collection that holds points, and that was restored before, is left alone. What its points are now nobody has
