@@ -162,7 +162,7 @@ fn with_metadata(component: &[u8]) -> Result<Vec<u8>, String> {
     metadata::write(component, "qdrant-backup", &metadata::Metadata(&sections))
 }
 
-/// Vectors, which make SHA-256 faster by a quarter; numbers as long as they have to be; names that put functions which are alike side by side, so that it compresses by a
+/// Numbers as long as they have to be; names that put functions which are alike side by side, so that it compresses by a
 /// twentieth better; and no paths of the builder's, which would make it another component for every builder.
 fn flags() -> Vec<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
@@ -171,8 +171,7 @@ fn flags() -> Vec<String> {
     // A folder for each registry, with a long name.
     let registries = sources.and_then(|sources| std::fs::read_dir(sources).ok()).into_iter().flatten().flatten();
     let remap = registries.map(|registry| format!("--remap-path-prefix={}=crates", registry.path().display()));
-    let fixed = ["-Ctarget-feature=+simd128", "-Clink-arg=--compress-relocations", "-Csymbol-mangling-version=v0"];
-    let fixed = fixed.map(String::from);
+    let fixed = ["-Clink-arg=--compress-relocations", "-Csymbol-mangling-version=v0"].map(String::from);
     fixed.into_iter().chain(remap).collect()
 }
 

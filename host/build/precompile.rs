@@ -5,10 +5,6 @@ use std::path::{Path, PathBuf};
 #[path = "../src/sandbox/config.rs"]
 mod config;
 
-/// What a processor of x86-64 has to have, as nearly all since 2008 do: without it the SHA-256 of snapshots, which is computed
-/// with the vector instructions of WASM, takes eight times as long. Those of other architectures always have theirs.
-const X86_64: [&str; 3] = ["has_sse3", "has_ssse3", "has_sse41"];
-
 /// Compiles `component` for the target that the host is built for; returns the file with the result.
 ///
 /// # Errors
@@ -21,13 +17,6 @@ pub fn precompile(component: &Path) -> Result<PathBuf, String> {
     let mut config = config::config();
     // Named, so that what only the builder's processor can do is not used.
     config.target(&target).map_err(failed)?;
-    for flag in X86_64.into_iter().filter(|_| target.starts_with("x86_64")) {
-        // SAFETY: the flag tells of the processor only, and the engine that loads the code checks whether it has this one.
-        #[allow(unsafe_code)]
-        unsafe {
-            config.cranelift_flag_enable(flag)
-        };
-    }
     config.cranelift_opt_level(wasmtime::OptLevel::SpeedAndSize);
     let engine = wasmtime::Engine::new(&config).map_err(failed)?;
     let wasm = std::fs::read(component).map_err(|error| format!("can't read {}: {error}", component.display()))?;

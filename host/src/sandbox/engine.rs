@@ -30,13 +30,7 @@ pub fn component(file: Option<&Path>) -> Result<Component, String> {
 fn built_in() -> Result<Component, String> {
     let mut config = config();
     super::precompiled::configure(&mut config);
-    super::precompiled::load(&start(&config)?).map_err(|error| {
-        let why = in_one_line(error);
-        format!(
-            "the built-in component can't be run: {why}; on x86-64 it needs a processor with SSE4.1, which the CPU model of a \
-             virtual machine may hide"
-        )
-    })
+    super::precompiled::load(&start(&config)?).map_err(in_one_line)
 }
 
 #[cfg(not(feature = "precompiled"))]
