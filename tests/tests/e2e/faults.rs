@@ -50,7 +50,7 @@ async fn snapshots_on_the_peers_own_disks_are_not_called_a_backup() {
 
 #[cfg_attr(real_servers, ignore = "for the stand-in: its replicas differ")]
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_snapshotd_at_different_moments_are_made_equal() {
+async fn replicas_of_different_moments_are_made_equal() {
     let mut site = Site::cluster(2).await;
     let client = site.source.client();
     client.create("docs", json!({"shard_number": 1, "replication_factor": 2})).await;

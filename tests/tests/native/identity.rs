@@ -265,6 +265,35 @@ async fn a_moment_before_a_collection_was_there_is_no_failure() {
     assert!(!run.stderr.contains("other sources"), "there are no others: {}", run.stderr);
 }
 
+/// What chooses for a restore chooses for `verify` and `list_sets`.
+#[tokio::test(start_paused = true)]
+async fn the_sets_of_a_run_are_verified_and_listed() {
+    let site = Site::native(Options { peers: 1, clustered: false, ..Options::default() }).await;
+    site.source.client().create("docs", json!({})).await;
+    for _ in 0..2 {
+        site.run(&["create_snap_shards"]).await.expect(0);
+        another_second().await;
+    }
+    let keys = site.s3.keys("backup_manifests/docs/");
+    let manifest = |key: &str| serde_json::from_slice::<Value>(&site.s3.get(key).unwrap()).unwrap();
+    let told = |at: usize, name: &str| manifest(&keys[at])[name].as_str().unwrap().to_owned();
+    let (first, second) = (told(0, "backup_set_id"), told(1, "backup_set_id"));
+    let (run, id) = (told(0, "run_id"), first.clone());
+    assert!(!id.starts_with(&run));
+    let is_alone = |text: &str| text.contains(&first) && !text.contains(&second);
+    for filter in [&run, &id] {
+        for task in ["verify", "list_sets"] {
+            let chosen = site.run_with(&[task], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", filter)]).await.expect(0);
+            assert!(is_alone(&chosen.stdout), "{task} {filter}: {}", chosen.stdout);
+        }
+    }
+    // Of which run a set is that can't be read nobody knows; of which time, its id tells.
+    site.s3.put(&keys[1], b"{".to_vec());
+    for (filter, code) in [(&run, 3), (&id, 0)] {
+        site.run_with(&["verify"], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", filter)]).await.expect(code);
+    }
+}
+
 /// Nor where no run has said what there was: its sets lie outside of what is chosen.
 #[tokio::test(start_paused = true)]
 async fn a_collection_that_came_after_the_moment_is_skipped() {

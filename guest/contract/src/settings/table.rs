@@ -83,7 +83,7 @@ settings! {
         "by which key of the KMS");
     QDRANT_S3_LINK_EXPIRY_DURATION: Duration = duration(HOUR, SECOND..=WEEK, "how long a link is valid");
     QDRANT_SNAPSHOT_DATETIME_FILTER: Option<String> = text("", "glob",
-        "which snapshots are selected, by name; plain text matches anywhere in it (2026-01-29)");
+        "which snapshots are selected, by name; plain text matches anywhere in it (2026-01-29). Of sets: those whose id, or that of their run, begins with it");
     QDRANT_SNAPSHOTS_FILE: Option<String> = text("", "path",
         "the CSV file of the snapshots to restore, if not `snapshots` in the work directory");
     BACKUP_COLLECTION_ALIASES_ON_S3: bool = flag(false,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::found::{Found, LIMIT};
+use super::manifest::SetId;
 use crate::concurrent;
 use crate::naming;
 use crate::settings::Settings;
@@ -95,11 +96,18 @@ impl Headed {
     /// True for one that passes the choice of a moment, or of a run: `QDRANT_SNAPSHOT_DATETIME_FILTER`, with which its id or
     /// that of its run begins, and `QDRANT_RESTORE_BEFORE`.
     pub fn passes(&self, settings: &Settings) -> bool {
-        let run = self.header.as_ref().and_then(|header| header.run_id.as_deref()).unwrap_or_default();
-        let filter = settings.snapshot_filter.as_str();
-        let (begins, before) = (self.found.id.as_str().starts_with(filter), settings.restore_before);
-        (begins || run.starts_with(filter))
+        let before = settings.restore_before;
+        self.found.id.is_meant(self.header.as_ref(), &settings.snapshot_filter)
             && before.is_none_or(|before| self.found.id.started().is_some_and(|started| started < before))
+    }
+}
+
+impl SetId {
+    /// True where this id, or that of the run which made the set, begins with `filter` (`QDRANT_SNAPSHOT_DATETIME_FILTER`).
+    /// `header`: what its manifest says, where that can be read.
+    pub fn is_meant(&self, header: Option<&SetHeader>, filter: &str) -> bool {
+        let run = header.and_then(|header| header.run_id.as_deref()).unwrap_or_default();
+        self.as_str().starts_with(filter) || run.starts_with(filter)
     }
 }
 

@@ -66,14 +66,15 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     all.retain(|collection, _| context.settings.collections.takes(collection));
     let filter = context.settings.snapshot_filter.as_str();
     let found = all.iter().flat_map(|(collection, sets)| sets.iter().map(move |set| (collection, set)));
-    let found = found.filter(|(_, set)| set.id.as_str().starts_with(filter));
-    let read = found.map(|(collection, set)| async move { (collection, set, look(bucket, collection, set).await) });
+    let read =
+        found.map(|(collection, set)| async move { (collection, set, look(bucket, collection, set, filter).await) });
     let mut listed: Vec<Listed> = Vec::new();
     concurrent::at_most(MANIFESTS_AT_ONCE, read, |(collection, set, looked)| match looked {
-        Ok(one) => {
+        Ok(Some(one)) => {
             context.reporter.report_all(one.item());
             listed.push(one);
         }
+        Ok(None) => {}
         Err(error) => {
             context.reporter.report(Item::failed("set", error).collection(collection).name(set.id.as_str()));
         }
@@ -99,16 +100,19 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads a set, and asks how good it is. A list reads no snapshot.
-async fn look(bucket: &dyn ObjectStore, collection: &str, set: &Found) -> Result<Listed, Error> {
+/// Reads a set, and asks how good it is; `None` for one that is not meant. A list reads no snapshot.
+async fn look(bucket: &dyn ObjectStore, collection: &str, set: &Found, filter: &str) -> Result<Option<Listed>, Error> {
     let (manifest, header) = sets::read_anywhere(bucket, collection, set).await;
+    if !set.id.is_meant(header.as_ref(), filter) {
+        return Ok(None);
+    }
     let manifest = manifest?;
     let elsewhere = header.and_then(|header| header.key_prefix).is_some_and(|prefix| prefix != bucket.key_prefix());
     let quality = quality::of_set(bucket, &manifest, &|_| Depth::Presence).await;
     let quality = quality.map_err(|wrong| quality::as_one(&wrong));
     let drill = sets::read_drill(bucket, set, &manifest).await?;
     let quality = quality.map(|level| quality::with_drill(level, drill.as_ref()));
-    Ok(Listed { collection: collection.to_owned(), set: set.id.to_string(), manifest, quality, drill, elsewhere })
+    Ok(Some(Listed { collection: collection.to_owned(), set: set.id.to_string(), manifest, quality, drill, elsewhere }))
 }
 
 /// What a set's source is, and whether its collection is still there.

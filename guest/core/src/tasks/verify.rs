@@ -36,13 +36,18 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let mut all = sets::list(bucket).await?;
     all.retain(|collection, _| context.settings.collections.takes(collection));
     let filter = context.settings.snapshot_filter.as_str();
-    all.values_mut().for_each(|sets| sets.retain(|set| set.id.as_str().starts_with(filter)));
+    // A set that can't be read may be of the run that is meant; of which time it is its own id tells.
+    let means_run = !all.values().flatten().any(|set| set.id.as_str().starts_with(filter));
     let mut tally = Tally::default();
     let mut elsewhere = Vec::new();
     for (collection, sets) in &all {
         for set in sets {
             let started = context.ports.clock.monotonic();
             let (read, header) = sets::read_anywhere(bucket, collection, set).await;
+            let may_be_meant = header.is_none() && means_run;
+            if !may_be_meant && !set.id.is_meant(header.as_ref(), filter) {
+                continue;
+            }
             if let Some(header) = header.filter(|header| lies_elsewhere(header, bucket)) {
                 elsewhere.push((collection, set, header));
                 continue;
