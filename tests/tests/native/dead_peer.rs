@@ -54,3 +54,18 @@ async fn a_dead_peer_is_missed_where_a_layout_is_not_known() {
     let run = crate::failed(site.run_with(&["create_snap_shards"], &settings).await);
     assert!(!run.stderr.contains("no shard of any collection"), "{}", run.stderr);
 }
+
+/// A port that is forwarded, or published by a container runtime: nobody is where the cluster says.
+#[tokio::test(start_paused = true)]
+async fn who_is_alone_is_asked_at_the_configured_host() {
+    let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({})).await;
+    client.fill("docs", 0, 10).await;
+    let port = [("QDRANT_HTTP_PORT", "1")];
+    for task in ["create_snap_shards", "recover_snap_shards"] {
+        let run = site.run_with(&[task], &port).await.expect(0);
+        assert!(!run.stderr.contains("no connection"), "{task}: {}", run.stderr);
+        client.wipe().await;
+    }
+}

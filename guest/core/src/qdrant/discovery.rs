@@ -164,8 +164,10 @@ async fn to_cluster(group: Vec<Answer>, settings: &Settings, all_peers: bool) ->
         let own = uris.get(&id).and_then(|uri| rest_host(uri, &host, settings.http_port));
         let name = own.as_ref().map(|own| own.name.as_str()).unwrap_or_default();
         let ruled = settings.peer_hosts.host(id, name, settings.http_port);
+        // Who is alone answers at the configured host, whatever port or proxy leads to it.
+        let is_alone = uris.len() == 1 && configured.is_some() && ruled.is_none();
         let derived = ruled.or(own).map(|host| first.client.to_host(host));
-        let candidates: Vec<Client> = if all_peers {
+        let candidates: Vec<Client> = if all_peers && !is_alone {
             derived.into_iter().chain(configured.cloned()).collect()
         } else {
             configured.cloned().into_iter().collect()
