@@ -160,6 +160,36 @@ async fn what_is_accepted_in_the_end_is_not_called_verified() {
     }
 }
 
+/// Whoever asks for the old collection to be replaced, asks for it to be replaced by a verified one.
+#[tokio::test(start_paused = true)]
+async fn an_alias_is_not_moved_to_what_is_not_verified() {
+    let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+    let client = site.source.client();
+    client.create("docs", json!({"strict_mode_config": {"enabled": true, "max_query_limit": 500}})).await;
+    client.fill("docs", 0, 40).await;
+    client.alias("live", "docs").await;
+    site.run(&["create_snap_shards"]).await.expect(0);
+    let beside = [
+        ("QDRANT_RESTORE_RENAME", "docs=docs-2"),
+        ("QDRANT_RESTORE_SWITCH_ALIASES", "true"),
+        ("QDRANT_RESTORE_DROP_OLD", "true"),
+    ];
+    let accept = [&beside[..], &[("QDRANT_RESTORE_ACCEPT_CONFIG", "true")]].concat();
+    site.s3.faults().add(Chosen::Qdrant, fault(Method::PATCH, "/collections/docs-2?", 2, said_and_not_done()));
+    // Nor by a run that finds it restored, whether it is the same restore or another one.
+    let same = [&accept[..], &[("QDRANT_RESTORE_ID", "one")]].concat();
+    for (settings, code) in [(&same, 3), (&same, 1), (&accept, 1)] {
+        let run = site.run_with(&["recover_snap_shards"], settings).await.expect(code);
+        run.says(&["left on `docs`: `docs-2` was restored and not verified", "not deleted"]);
+        assert_eq!(client.aliases().await["live"], "docs");
+        assert_eq!(client.count(0, "docs").await, 40);
+    }
+    let force = [&beside[..], &[("QDRANT_RESTORE_FORCE", "true")]].concat();
+    site.run_with(&["recover_snap_shards"], &force).await.expect(0);
+    assert_eq!(client.aliases().await["live"], "docs-2");
+    assert_eq!(client.collections().await.into_iter().collect::<Vec<_>>(), ["docs-2"]);
+}
+
 /// Nothing is as it has to be before its last setting is.
 #[tokio::test(start_paused = true)]
 async fn a_replacement_stays_until_all_is_set() {

@@ -128,14 +128,15 @@ async fn in_bucket(
 }
 
 /// Restores the aliases in the manifests of what was just restored into `cluster`, each where `aliases` says that it leads.
-/// Those of a collection that was restored under another name are moved to it only if that is asked for. Returns which
-/// were moved: the collection that each led to before.
+/// Those of a collection that was restored under another name are moved to it only if that is asked for, and it is none
+/// of the `unverified`. Returns which were moved: the collection that each led to before.
 pub(crate) async fn restore_of_sets(
     context: &Context,
     cluster: &Cluster,
     backups: &[Rc<Backup>],
     aliases: &Aliases,
     failed: &BTreeSet<String>,
+    unverified: &BTreeSet<String>,
 ) -> BTreeMap<String, String> {
     let mut wanted = BTreeMap::new();
     let mut replaces = BTreeMap::new();
@@ -143,7 +144,8 @@ pub(crate) async fn restore_of_sets(
         let (collection, was) = (backup.collection(), backup.was());
         let beside = was != collection;
         if beside {
-            replaces.insert(collection.to_owned(), was.to_owned());
+            let verified = !unverified.contains(collection);
+            replaces.insert(collection.to_owned(), Replaced { was: was.to_owned(), verified });
         }
         for alias in backup.aliases().iter().filter(|alias| aliases.leads_to(alias) == Some(collection)) {
             if !beside || context.settings.switch_aliases {
@@ -159,6 +161,14 @@ pub(crate) async fn restore_of_sets(
     let switched = switch(context, cluster, wanted, failed, &replaces).await;
     context.reporter.report_all(switched.items);
     switched.moved
+}
+
+/// The collection that another one was restored beside.
+pub(crate) struct Replaced {
+    /// Its name.
+    was: String,
+    /// Whether the other one is verified: only then its aliases are taken from it.
+    verified: bool,
 }
 
 /// How a switch of aliases ended.
@@ -182,7 +192,7 @@ pub(crate) async fn switch(
     cluster: &Cluster,
     saved: BTreeMap<String, String>,
     failed: &BTreeSet<String>,
-    replaces: &BTreeMap<String, String>,
+    replaces: &BTreeMap<String, Replaced>,
 ) -> Switched {
     let mut switched = Switched::default();
     let about = |item: Item, alias: &str, collection: &str| item.host(&cluster.host).collection(collection).name(alias);
@@ -246,7 +256,7 @@ fn choose(
     context: &Context,
     there: &There,
     failed: &BTreeSet<String>,
-    replaces: &BTreeMap<String, String>,
+    replaces: &BTreeMap<String, Replaced>,
     alias: &str,
     collection: &str,
 ) -> Result<bool, Error> {
@@ -260,11 +270,17 @@ fn choose(
     if there.collections.contains(alias) {
         return refused("the target has a collection of this name".to_owned());
     }
+    let replaced = replaces.get(collection);
     match there.aliases.get(alias) {
         Some(to) if to == collection => Ok(false),
-        Some(to) if replaces.get(collection) != Some(to) && !context.settings.restore_force => refused(format!(
-            "on the target it belongs to `{to}`, and is left there; QDRANT_RESTORE_FORCE=true moves it"
-        )),
+        Some(to) if replaced.is_some_and(|replaced| !replaced.verified) => {
+            let cause = format!("left on `{to}`: `{collection}` was restored and not verified");
+            Err(Error::new(Code::Alias, "", cause)
+                .advice("look at it, and move the alias yourself; QDRANT_RESTORE_FORCE=true restores it again"))
+        }
+        Some(to) if replaced.map(|replaced| &replaced.was) != Some(to) && !context.settings.restore_force => refused(
+            format!("on the target it belongs to `{to}`, and is left there; QDRANT_RESTORE_FORCE=true moves it"),
+        ),
         _ => Ok(true),
     }
 }

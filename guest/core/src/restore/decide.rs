@@ -12,8 +12,13 @@ use crate::error::{Code, Error};
 pub(super) enum Decision {
     /// Restore it.
     Begin(Start),
-    /// It is left alone, for this reason.
-    Leave(String),
+    /// It is left alone.
+    Leave {
+        /// For this reason.
+        why: String,
+        /// Whether it was verified when it was restored.
+        verified: bool,
+    },
     /// This backup was restored into it before, and it holds points: left alone where it has not visibly changed since.
     Look(Box<Record>),
 }
@@ -72,11 +77,12 @@ pub(super) fn decide(found: &Found, plan: &Plan, asked: Asked<'_>) -> Result<Dec
     if (there.points > 0 || plan.is_known_to_be_empty())
         && let Some(record) = ended.clone().find(|record| record.restore == asked.restore)
     {
-        return Ok(Decision::Leave(format!(
+        let why = format!(
             "this restore ({}) has ended for it at {}; a restore with another id restores it again",
             record.restore,
             record.ended_at.as_deref().unwrap_or_default()
-        )));
+        );
+        return Ok(Decision::Leave { why, verified: record.verified });
     }
     if asked.force {
         return Ok(Decision::Begin(Start::Replace));
@@ -208,7 +214,7 @@ mod tests {
     fn the_same_restore_goes_on_and_does_nothing_once_it_has_ended() {
         assert_eq!(begins(&found(9, Some(("me", "this")), vec![]), true), Start::Continue);
         let ended = found(9, None, vec![record("me", "this", State::Ended, None)]);
-        assert!(matches!(decided(&ended, true).unwrap(), Decision::Leave(_)));
+        assert!(matches!(decided(&ended, true).unwrap(), Decision::Leave { .. }));
         // Of another backup, or one that has only begun: it is not this.
         for record in [record("me", "that", State::Ended, None), record("me", "this", State::Begun, None)] {
             assert_eq!(begins(&found(9, None, vec![record]), true), Start::Replace);
@@ -220,7 +226,7 @@ mod tests {
             let mut plan = plan();
             plan.recoveries[0].shards = [(0, Some(Bounds { least: points, most: points, kind: Kind::Equal }))].into();
             let decided = decide(&emptied, &plan, Asked { restore: "me", force: true }).unwrap();
-            assert_eq!(matches!(decided, Decision::Leave(_)), left, "{points}");
+            assert_eq!(matches!(decided, Decision::Leave { .. }), left, "{points}");
         }
     }
 

@@ -37,6 +37,8 @@ pub fn given(backup: &Rc<Backup>) -> Choice<'static> {
 pub struct Restored {
     /// The collections that failed.
     pub failed: BTreeSet<String>,
+    /// Those that are restored, by this run or before, and not verified.
+    pub unverified: BTreeSet<String>,
     /// The collections that this run has created.
     pub created: BTreeSet<String>,
     /// What was restored, and what was compared.
@@ -75,22 +77,29 @@ pub async fn restore<'a>(
                 let one = restore_one((context, bucket, cluster), common, restore, &backup).await;
                 (backup.collection().to_owned(), Some(backup), one)
             }
-            Err(item) => (collection, None, One { items: vec![item], created: false, ended: None }),
+            Err(item) => (collection, None, One { items: vec![item], created: false, unverified: false, ended: None }),
         }
     });
     let limit = concurrent::restores_at_once(cluster.peers.len(), context.settings.snapshots_per_peer);
-    concurrent::at_most(limit, work, |(collection, backup, One { items: done, created, ended: evidence })| {
-        ended += 1;
-        restored.ended.extend(evidence.map(|evidence| (collection.clone(), evidence)));
-        if created {
-            restored.created.insert(collection.clone());
-        }
-        if done.iter().any(Item::is_failed) {
-            restored.failed.insert(collection.clone());
-        }
-        context.reporter.progress(&cluster.host, ended, total, &collection, done);
-        backup.iter().for_each(|backup| restored.aliases.note(backup));
-    })
+    concurrent::at_most(
+        limit,
+        work,
+        |(collection, backup, One { items: done, created, unverified, ended: evidence })| {
+            ended += 1;
+            if unverified {
+                restored.unverified.insert(collection.clone());
+            }
+            restored.ended.extend(evidence.map(|evidence| (collection.clone(), evidence)));
+            if created {
+                restored.created.insert(collection.clone());
+            }
+            if done.iter().any(Item::is_failed) {
+                restored.failed.insert(collection.clone());
+            }
+            context.reporter.progress(&cluster.host, ended, total, &collection, done);
+            backup.iter().for_each(|backup| restored.aliases.note(backup));
+        },
+    )
     .await;
     restored
 }
@@ -104,6 +113,7 @@ fn id(context: &Context) -> &str {
 struct One {
     items: Vec<Item>,
     created: bool,
+    unverified: bool,
     ended: Option<Evidence>,
 }
 
@@ -118,16 +128,20 @@ async fn restore_one(
     let started = context.ports.clock.monotonic();
     let mut items = Vec::new();
     let created = Cell::new(false);
-    let mut evidence = None;
+    let (mut evidence, mut unverified) = (None, false);
     let item = match planned(surroundings, common, restore, backup, &created, &mut items).await {
         Ok(Ended::Restored(finished)) => {
             let verified = finished.level == Level::Verified;
+            unverified = !verified;
             let compared = finished.compared.to_string();
             evidence = Some(Evidence { points: finished.points, verified, compared });
             restored(finished)
         }
         Ok(Ended::Would(what)) => Item::skipped("collection", format!("would be {what}")),
-        Ok(Ended::Left(why)) => Item::skipped("collection", why),
+        Ok(Ended::Left { why, verified }) => {
+            unverified = !verified;
+            Item::skipped("collection", why)
+        }
         Err(error) => {
             note_failed(context, cluster, backup, &error);
             Item::failed("collection", error)
@@ -135,7 +149,7 @@ async fn restore_one(
     };
     let elapsed = context.ports.clock.monotonic().saturating_sub(started);
     items.push(item.host(&cluster.host).collection(backup.collection()).elapsed(elapsed));
-    One { items, created: created.get(), ended: evidence }
+    One { items, created: created.get(), unverified, ended: evidence }
 }
 
 /// Notes in the work directory what was not restored, for people only: the run's own report is not lost with it.
@@ -166,8 +180,11 @@ fn restored(finished: Finished) -> Item {
 /// How the restore of a collection ended that did not fail.
 enum Ended {
     Restored(Finished),
-    /// It was left as it is, for this reason.
-    Left(String),
+    /// It was left as it is, for this reason; whether it was verified when it was restored.
+    Left {
+        why: String,
+        verified: bool,
+    },
     /// In a dry run.
     Would(&'static str),
 }
@@ -212,7 +229,7 @@ async fn decided(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
     }
     let start = match decision {
         Decision::Begin(start) => start,
-        Decision::Leave(why) => return Ok(Ended::Left(why)),
+        Decision::Leave { why, verified } => return Ok(Ended::Left { why, verified }),
         Decision::Look(record) => return left(job, &record, found.points()).await,
     };
     let is_beside = start == Start::Replace && job.context.settings.restore_beside;
@@ -277,11 +294,14 @@ async fn configured(
 /// It is visibly another one than was restored.
 async fn left(job: &Job<'_>, record: &Record, points: u64) -> Result<Ended, Error> {
     match look_again(job).await {
-        Ok(()) => Ok(Ended::Left(format!(
-            "restored before by {} (ended {}); it has as many points as then, and its content was not compared; QDRANT_RESTORE_FORCE=true restores it again",
-            record.restore,
-            record.ended_at.as_deref().unwrap_or("at a time unknown")
-        ))),
+        Ok(()) => {
+            let why = format!(
+                "restored before by {} (ended {}); it has as many points as then, and its content was not compared; QDRANT_RESTORE_FORCE=true restores it again",
+                record.restore,
+                record.ended_at.as_deref().unwrap_or("at a time unknown")
+            );
+            Ok(Ended::Left { why, verified: record.verified })
+        }
         Err(error) if error.is_unknown() => Err(error),
         Err(error) => {
             Err(occupies(job.plan, points, &format!(": it was restored before and has changed since ({error})")))
@@ -301,7 +321,7 @@ fn would(job: &Job<'_>, decision: &Decision, there: u64) -> &'static str {
             "restored beside and verified, then deleted, created and restored"
         }
         Decision::Begin(Start::Replace) => "deleted, created and restored",
-        Decision::Leave(_) | Decision::Look(_) => "left as it is: it was restored before",
+        Decision::Leave { .. } | Decision::Look(_) => "left as it is: it was restored before",
     };
     let there = format!("{there} points there now");
     let bytes = report::total(plan.recoveries.iter().map(|recovery| recovery.bytes));

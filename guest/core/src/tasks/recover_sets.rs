@@ -57,7 +57,8 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
     let mut choices = backups.iter().map(|backup| (backup.collection().to_owned(), restore::given(backup)));
     let restored = restore::restore(context, bucket, cluster, backups.len(), &mut || choices.next()).await;
     failed.extend(restored.failed);
-    let moved = aliases::restore_of_sets(context, cluster, &backups, &restored.aliases, &failed).await;
+    let unverified = &restored.unverified;
+    let moved = aliases::restore_of_sets(context, cluster, &backups, &restored.aliases, &failed, unverified).await;
     if let Some(looked) = looked {
         for backup in backups.iter().filter(|backup| !failed.contains(backup.collection())) {
             context

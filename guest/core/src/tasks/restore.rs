@@ -79,7 +79,8 @@ async fn restore_into(context: &Context, bucket: &dyn ObjectStore, cluster: &Clu
     let (of_sets, of_snapshots): (Vec<_>, Vec<_>) =
         chosen.take().into_iter().partition(|backup| matches!(**backup, Backup::Set(_)));
     if !of_sets.is_empty() {
-        aliases::restore_of_sets(context, cluster, &of_sets, &restored.aliases, &restored.failed).await;
+        let (failed, unverified) = (&restored.failed, &restored.unverified);
+        aliases::restore_of_sets(context, cluster, &of_sets, &restored.aliases, failed, unverified).await;
     }
     if !of_snapshots.is_empty() {
         let names: BTreeSet<String> = of_snapshots.iter().map(|backup| backup.collection().to_owned()).collect();
