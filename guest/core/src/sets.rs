@@ -14,7 +14,7 @@ mod streamed;
 
 pub use drilled::{DrillRecord, RecordedContent, read_drill};
 pub use found::Found;
-pub use header::{Headed, SetHeader, headers};
+pub use header::{Headed, Meant, SetHeader, headers};
 pub use manifest::{MANIFESTS, SetId, SetManifest, SetShard, SetSource};
 pub use quality::Level;
 pub use store::{list, list_one, read, read_anywhere, read_with_header};

@@ -290,7 +290,9 @@ async fn the_sets_of_a_run_are_verified_and_listed() {
     // Of which run a set is that can't be read nobody knows; of which time, its id tells.
     site.s3.put(&keys[1], b"{".to_vec());
     for (filter, code) in [(&run, 3), (&id, 0)] {
-        site.run_with(&["verify"], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", filter)]).await.expect(code);
+        for task in ["verify", "list_sets"] {
+            site.run_with(&[task], &[("QDRANT_SNAPSHOT_DATETIME_FILTER", filter)]).await.expect(code);
+        }
     }
 }
 

@@ -105,9 +105,31 @@ impl Headed {
 impl SetId {
     /// True where this id, or that of the run which made the set, begins with `filter` (`QDRANT_SNAPSHOT_DATETIME_FILTER`).
     /// `header`: what its manifest says, where that can be read.
-    pub fn is_meant(&self, header: Option<&SetHeader>, filter: &str) -> bool {
+    fn is_meant(&self, header: Option<&SetHeader>, filter: &str) -> bool {
         let run = header.and_then(|header| header.run_id.as_deref()).unwrap_or_default();
         self.as_str().starts_with(filter) || run.starts_with(filter)
+    }
+}
+
+/// Which sets a task looks at that judges each by itself: those that a restore would take, and those that can't be read and
+/// may be among them.
+pub struct Meant<'a> {
+    filter: &'a str,
+    /// Of a set that can't be read nobody knows of which run it is; of which time, its own id tells.
+    is_run: bool,
+}
+
+impl<'a> Meant<'a> {
+    /// What `filter` (`QDRANT_SNAPSHOT_DATETIME_FILTER`) means among `all`: a time or a set where the id of one begins with
+    /// it, else a run.
+    pub fn new(filter: &'a str, all: &BTreeMap<String, Vec<Found>>) -> Self {
+        let is_run = !all.values().flatten().any(|set| set.id.as_str().starts_with(filter));
+        Self { filter, is_run }
+    }
+
+    /// True for a set that is meant, or may be. `header`: what its manifest says, where that can be read.
+    pub fn takes(&self, set: &SetId, header: Option<&SetHeader>) -> bool {
+        set.is_meant(header, self.filter) || (header.is_none() && self.is_run)
     }
 }
 

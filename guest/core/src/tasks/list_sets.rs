@@ -13,7 +13,7 @@ use crate::report::{Item, total};
 use crate::reporter::{age, size};
 use crate::runs::LastWhole;
 use crate::sets::quality::{self, Depth};
-use crate::sets::{self, DrillRecord, Found, Level, SetManifest};
+use crate::sets::{self, DrillRecord, Found, Level, Meant, SetManifest};
 use crate::settings::Output;
 use crate::source::catalogue::{Catalogue, Origin};
 use crate::source::{self, Source};
@@ -64,10 +64,10 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let bucket = context.store()?;
     let mut all = sets::list(bucket).await?;
     all.retain(|collection, _| context.settings.collections.takes(collection));
-    let filter = context.settings.snapshot_filter.as_str();
+    let meant = &Meant::new(&context.settings.snapshot_filter, &all);
     let found = all.iter().flat_map(|(collection, sets)| sets.iter().map(move |set| (collection, set)));
     let read =
-        found.map(|(collection, set)| async move { (collection, set, look(bucket, collection, set, filter).await) });
+        found.map(|(collection, set)| async move { (collection, set, look(bucket, collection, set, meant).await) });
     let mut listed: Vec<Listed> = Vec::new();
     concurrent::at_most(MANIFESTS_AT_ONCE, read, |(collection, set, looked)| match looked {
         Ok(Some(one)) => {
@@ -101,9 +101,14 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
 }
 
 /// Reads a set, and asks how good it is; `None` for one that is not meant. A list reads no snapshot.
-async fn look(bucket: &dyn ObjectStore, collection: &str, set: &Found, filter: &str) -> Result<Option<Listed>, Error> {
+async fn look(
+    bucket: &dyn ObjectStore,
+    collection: &str,
+    set: &Found,
+    meant: &Meant<'_>,
+) -> Result<Option<Listed>, Error> {
     let (manifest, header) = sets::read_anywhere(bucket, collection, set).await;
-    if !set.id.is_meant(header.as_ref(), filter) {
+    if !meant.takes(&set.id, header.as_ref()) {
         return Ok(None);
     }
     let manifest = manifest?;

@@ -7,7 +7,7 @@ use crate::printable;
 use crate::report::{Item, Outcome, Report, total};
 use crate::reporter::size;
 use crate::sets::quality::{self, Depth};
-use crate::sets::{self, Found, SetHeader, SetManifest, SetShard};
+use crate::sets::{self, Found, Meant, SetHeader, SetManifest, SetShard};
 use crate::settings::Output;
 use crate::source;
 use crate::source::place::Here;
@@ -35,17 +35,14 @@ pub(super) async fn run(context: &Context) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
     let mut all = sets::list(bucket).await?;
     all.retain(|collection, _| context.settings.collections.takes(collection));
-    let filter = context.settings.snapshot_filter.as_str();
-    // A set that can't be read may be of the run that is meant; of which time it is its own id tells.
-    let means_run = !all.values().flatten().any(|set| set.id.as_str().starts_with(filter));
+    let meant = Meant::new(&context.settings.snapshot_filter, &all);
     let mut tally = Tally::default();
     let mut elsewhere = Vec::new();
     for (collection, sets) in &all {
         for set in sets {
             let started = context.ports.clock.monotonic();
             let (read, header) = sets::read_anywhere(bucket, collection, set).await;
-            let may_be_meant = header.is_none() && means_run;
-            if !may_be_meant && !set.id.is_meant(header.as_ref(), filter) {
+            if !meant.takes(&set.id, header.as_ref()) {
                 continue;
             }
             if let Some(header) = header.filter(|header| lies_elsewhere(header, bucket)) {
