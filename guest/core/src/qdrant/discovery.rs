@@ -167,11 +167,11 @@ async fn to_cluster(group: Vec<Answer>, settings: &Settings, all_peers: bool) ->
         // Who is alone answers at the configured host, whatever port or proxy leads to it.
         let is_alone = uris.len() == 1 && configured.is_some() && ruled.is_none();
         let derived = ruled.or(own).map(|host| first.client.to_host(host));
-        let candidates: Vec<Client> = if all_peers && !is_alone {
-            derived.into_iter().chain(configured.cloned()).collect()
-        } else {
-            configured.cloned().into_iter().collect()
-        };
+        let mut candidates: Vec<Client> =
+            derived.filter(|_| all_peers).into_iter().chain(configured.cloned()).collect();
+        if is_alone {
+            candidates.reverse();
+        }
         let uri = uris.get(&id).cloned().unwrap_or_default();
         async move { identify(id, &uri, candidates).await }
     }))

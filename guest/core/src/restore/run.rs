@@ -239,24 +239,6 @@ async fn decided(job: &Job<'_>, items: &mut Vec<Item>) -> Result<Ended, Error> {
             .log
             .info(None, &format!("`{}`: its replacement was restored beside it and verified", job.plan.collection));
     }
-    let finished = carry_out(job, found, start, is_beside, items).await?;
-    if let Level::Restored(notes) = &finished.level {
-        job.warn(&format!("restored and not verified: {}", notes.join("; ")));
-    }
-    let names: BTreeSet<&String> = job.plan.recoveries.iter().map(|recovery| &recovery.name).collect();
-    for name in names {
-        history::note_recovered(job.context.ports.files.as_ref(), &job.cluster.host, name)?;
-    }
-    Ok(Ended::Restored(finished))
-}
-
-async fn carry_out(
-    job: &Job<'_>,
-    found: Found,
-    start: Start,
-    is_beside: bool,
-    items: &mut Vec<Item>,
-) -> Result<Finished, Error> {
     let configured = configured(job, found, start, is_beside, items).await.map_err(|error| {
         let name = beside::name(&job.plan.collection);
         let stays = format!("a verified replacement stays as `{name}` until another run of the restore has ended");
@@ -266,7 +248,15 @@ async fn carry_out(
     if configured.is_beside() {
         beside::drop_it(job, is_beside).await;
     }
-    finish(job, configured).await
+    let finished = finish(job, configured).await?;
+    if let Level::Restored(notes) = &finished.level {
+        job.warn(&format!("restored and not verified: {}", notes.join("; ")));
+    }
+    let names: BTreeSet<&String> = job.plan.recoveries.iter().map(|recovery| &recovery.name).collect();
+    for name in names {
+        history::note_recovered(job.context.ports.files.as_ref(), &job.cluster.host, name)?;
+    }
+    Ok(Ended::Restored(finished))
 }
 
 /// Up to the last step that may show that the collection is not as it has to be.
