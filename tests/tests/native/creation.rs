@@ -136,13 +136,20 @@ async fn a_configuration_is_accepted_where_it_is_refused() {
     }
 }
 
-/// What is set last is compared last, when the points were verified already.
-#[tokio::test(start_paused = true)]
-async fn what_is_accepted_in_the_end_is_not_called_verified() {
+/// A collection of 40 points with strict mode, which is set last.
+async fn strict() -> Site {
     let site = Site::native(Options { peers: 1, ..Options::default() }).await;
     let client = site.source.client();
     client.create("docs", json!({"strict_mode_config": {"enabled": true, "max_query_limit": 500}})).await;
     client.fill("docs", 0, 40).await;
+    site
+}
+
+/// What is set last is compared last, when the points were verified already.
+#[tokio::test(start_paused = true)]
+async fn what_is_accepted_in_the_end_is_not_called_verified() {
+    let site = strict().await;
+    let client = site.source.client();
     site.run(&["create_snap_shards"]).await.expect(0);
     let accept = ("QDRANT_RESTORE_ACCEPT_CONFIG", "true");
     for (more, code) in [(&[accept][..], 0), (&[accept, ("QDRANT_REQUIRE_VERIFIED", "true")], 3), (&[], 3)] {
@@ -163,10 +170,8 @@ async fn what_is_accepted_in_the_end_is_not_called_verified() {
 /// Whoever asks for the old collection to be replaced, asks for it to be replaced by a verified one.
 #[tokio::test(start_paused = true)]
 async fn an_alias_is_not_moved_to_what_is_not_verified() {
-    let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+    let site = strict().await;
     let client = site.source.client();
-    client.create("docs", json!({"strict_mode_config": {"enabled": true, "max_query_limit": 500}})).await;
-    client.fill("docs", 0, 40).await;
     client.alias("live", "docs").await;
     site.run(&["create_snap_shards"]).await.expect(0);
     let beside = [
@@ -193,10 +198,8 @@ async fn an_alias_is_not_moved_to_what_is_not_verified() {
 /// Nothing is as it has to be before its last setting is.
 #[tokio::test(start_paused = true)]
 async fn a_replacement_stays_until_all_is_set() {
-    let site = Site::native(Options { peers: 1, ..Options::default() }).await;
+    let site = strict().await;
     let client = site.source.client();
-    client.create("docs", json!({"strict_mode_config": {"enabled": true, "max_query_limit": 500}})).await;
-    client.fill("docs", 0, 40).await;
     site.run(&["create_snap_shards"]).await.expect(0);
     site.s3.faults().add(Chosen::Qdrant, fault(Method::PATCH, "/collections/docs?", 2, said_and_not_done()));
     let settings = [("QDRANT_RESTORE_FORCE", "true"), ("QDRANT_RESTORE_BESIDE", "true")];
